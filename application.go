@@ -1,0 +1,230 @@
+package dm
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// Phase is a state of a package or of an application, spelled as PNDA spells
+// it. It is computed from refs, never stored as such.
+type Phase string
+
+// The phases of PNDA's contract, sections 4.8 and 5.9.
+const (
+	NotDeployed Phase = "NOTDEPLOYED"
+	Deploying   Phase = "DEPLOYING"
+	Deployed    Phase = "DEPLOYED"
+	Undeploying Phase = "UNDEPLOYING"
+
+	NotCreated Phase = "NOTCREATED"
+	Creating   Phase = "CREATING"
+	Created    Phase = "CREATED"
+	Starting   Phase = "STARTING"
+	Started    Phase = "STARTED"
+	Stopping   Phase = "STOPPING"
+	Destroying Phase = "DESTROYING"
+)
+
+// Working tells whether p is a state that passes by itself.
+func (p Phase) Working() bool {
+	switch p {
+	case Deploying, Undeploying, Creating, Starting, Stopping, Destroying:
+		return true
+	}
+	return false
+}
+
+// Verb is what a change does; it stands in the DM-Action trailer.
+type Verb string
+
+// The verbs of packages and of applications.
+const (
+	Publish  Verb = "publish"
+	Withdraw Verb = "withdraw" // take a version out of the repository (HTTP DELETE)
+	Deploy   Verb = "deploy"
+	Undeploy Verb = "undeploy"
+
+	Create   Verb = "create"
+	Change   Verb = "change"
+	Start    Verb = "start"
+	Stop     Verb = "stop"
+	Rollback Verb = "rollback"
+	Destroy  Verb = "destroy"
+)
+
+// WantedState is the state that an application.json asks for.
+type WantedState string
+
+// The wanted states.
+const (
+	WantCreated   WantedState = "created"
+	WantStarted   WantedState = "started"
+	WantDestroyed WantedState = "destroyed"
+)
+
+// Settled is the phase that a change to w reaches when it succeeds.
+func (w WantedState) Settled() Phase {
+	switch w {
+	case WantStarted:
+		return Started
+	case WantDestroyed:
+		return NotCreated
+	}
+	return Created
+}
+
+// WorkingPhase is the state shown while a change of verb v towards w is carried
+// out: the word follows the action; a change and a rollback show CREATING or
+// STARTING by the wanted state.
+func WorkingPhase(v Verb, w WantedState) Phase {
+	switch v {
+	case Start:
+		return Starting
+	case Stop:
+		return Stopping
+	case Destroy:
+		return Destroying
+	case Change, Rollback:
+		if w == WantStarted {
+			return Starting
+		}
+	}
+	return Creating
+}
+
+// Subject is one member of an audience: "user:ana", "group:class-7" or
+// "everyone".
+type Subject string
+
+// UserSubject is the subject of one user.
+func UserSubject(u UserName) Subject { return Subject("user:" + string(u)) }
+
+// User returns the user that s names, if s names one.
+func (s Subject) User() (UserName, bool) {
+	u, ok := strings.CutPrefix(string(s), "user:")
+	return UserName(u), ok
+}
+
+// Group returns the group that s names, if s names one.
+func (s Subject) Group() (string, bool) { return strings.CutPrefix(string(s), "group:") }
+
+// Everyone is the subject of all users.
+const Everyone Subject = "everyone"
+
+// ParseSubject checks the three forms.
+func ParseSubject(text string) (Subject, error) {
+	s := Subject(text)
+	if s == Everyone {
+		return s, nil
+	}
+	if u, ok := s.User(); ok {
+		_, err := ParseUserName(string(u))
+		return s, err
+	}
+	if g, ok := s.Group(); ok {
+		_, err := ParseUserName(g) // groups follow the rule of user names
+		return s, err
+	}
+	return "", Errorf(Invalid, "parse audience", "the audience %q must be user:<name>, group:<name> or everyone", clip(text))
+}
+
+// Spec is what an application shall be: the content of application.json.
+type Spec struct {
+	Name      ApplicationName `json:"name"`
+	Package   PackageRef      `json:"package"`
+	Owner     UserName        `json:"owner"`
+	State     WantedState     `json:"state"`
+	Overrides Overrides       `json:"overrides"`
+	Audience  []Subject       `json:"audience"`
+}
+
+// Edit names what a Change replaces; nil fields stay as they are.
+type Edit struct {
+	Package   *PackageRef
+	Overrides Overrides
+	Audience  []Subject
+}
+
+// Stamp is the who, when and how of one change, as its trailers record it.
+type Stamp struct {
+	Verb      Verb
+	User      UserName
+	Auth      string // how the user was verified: "htpasswd", "none"
+	Via       string // the door: "packages", "manager", "api", "push"
+	Time      time.Time
+	RequestID string
+}
+
+// Application is what a reader may know of one application, at one instant.
+type Application struct {
+	Spec        Spec // the desired one while working, then the one in effect
+	Phase       Phase
+	Information string // the last failure, or notes of the last success; may be empty
+	Defaults    Defaults
+	Deployment  int      // number of the last change of content in Spec's history
+	Desired     Revision // tip of refs/heads/main
+	Observed    *Observation
+	Last        Stamp // of the desired commit
+}
+
+// Observation is one outcome, the content of refs/observed/head.
+type Observation struct {
+	Desired     Revision       `json:"desired"`             // the change that this is the outcome of
+	Effective   Revision       `json:"effective,omitempty"` // the last change of content that succeeded; "" when nothing is in effect
+	Phase       Phase          `json:"phase"`
+	Information string         `json:"information,omitempty"`
+	Records     []PluginRecord `json:"records,omitempty"`
+	Time        time.Time      `json:"time"`
+}
+
+// PluginRecord is what one plugin made for one application; it is handed back
+// to the plugin to change or destroy it.
+type PluginRecord struct {
+	Type        ComponentType     `json:"type"`
+	Application ApplicationName   `json:"application"`
+	Desired     Revision          `json:"desired"` // the change on whose behalf it was made or is destroyed
+	Users       []UserName        `json:"users,omitempty"`
+	Components  []ComponentRecord `json:"components"`
+}
+
+// ComponentRecord is the part of a PluginRecord about one component.
+type ComponentRecord struct {
+	Name        ComponentName   `json:"name"`
+	JobName     string          `json:"job_name"`
+	Files       int             `json:"files"`
+	Information string          `json:"information,omitempty"`
+	Data        json.RawMessage `json:"data,omitempty"` // the plugin's own
+}
+
+// Subject kinds of events.
+const (
+	PackageEvent     = "package"
+	ApplicationEvent = "application"
+)
+
+// Event is one transition, in the words of PNDA's callbacks. For uploads and
+// deletions of a package State is CREATED and NOTCREATED.
+type Event struct {
+	Kind        string // PackageEvent or ApplicationEvent
+	ID          string // package id or application name
+	State       Phase
+	Information string
+	Time        time.Time
+	RequestID   string
+}
+
+// requestIDKey carries the request id of the work in hand.
+type requestIDKey struct{}
+
+// WithRequestID returns a context that carries id to the log and to trailers.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// RequestID returns the id that WithRequestID put into ctx, or "".
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}

@@ -1,0 +1,160 @@
+package dm
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Kind says what sort of failure an error is; a caller decides by it what to
+// do next. The list is closed: a new kind needs a reason.
+type Kind string
+
+// The kinds. The table from kind to HTTP status is in apihandlers.
+const (
+	Invalid         Kind = "invalid"         // the request is wrong; repeating it does not help
+	Unauthenticated Kind = "unauthenticated" // no credential, or one that does not hold
+	Forbidden       Kind = "forbidden"       // the actor may not do this
+	NotFound        Kind = "not found"       // the thing does not exist
+	Conflict        Kind = "conflict"        // not legal in the present state
+	TooLarge        Kind = "too large"       // a limit was exceeded
+	Stale           Kind = "stale"           // a compare-and-set lost its race; the caller may retry
+	Unavailable     Kind = "unavailable"     // the record or another part can't be reached; retry later
+	Internal        Kind = "internal"        // anything unforeseen; details stay in the log
+)
+
+// Error is the one error type that crosses packages. Message is written for
+// the client: lower case, no full stop, no path of this machine. Err, when
+// set, is the cause and stays in the log.
+type Error struct {
+	Op       string // what was attempted, "package.Function" or a few words
+	Kind     Kind
+	Message  string
+	Hint     string    // what the person can do, may be empty
+	Phase    Phase     // for NotFound and Conflict: the state the thing is in now, may be empty
+	Findings []Finding // for Invalid: every fault found, may be empty
+	Err      error
+}
+
+// Errorf makes an Error without a cause.
+func Errorf(kind Kind, op, format string, args ...any) *Error {
+	return &Error{Op: op, Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// Because sets the cause, kept for the log only.
+func (e *Error) Because(err error) *Error { e.Err = err; return e }
+
+// WithHint sets the hint.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// In sets the phase that the thing is in now.
+func (e *Error) In(p Phase) *Error { e.Phase = p; return e }
+
+// Wrap adds what was attempted. It keeps the kind, message, hint, phase and
+// findings of an *Error below; any other error becomes Internal (its text goes
+// to the log only). Wrap of nil is nil.
+func Wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return &Error{Op: op, Kind: Internal, Message: "internal error", Err: err}
+	}
+	w := *e
+	w.Op, w.Err = op, err
+	return &w
+}
+
+// Error is the text for the log: operation, message and the chain of causes.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Op != "" {
+		b.WriteString(e.Op + ": ")
+	}
+	b.WriteString(e.Message)
+	var below *Error
+	switch {
+	case errors.As(e.Err, &below) && below.Message == e.Message:
+		// The message was taken over by Wrap; say only where it came from.
+		fmt.Fprintf(&b, " [%s]", below.Op)
+		if below.Err != nil {
+			fmt.Fprintf(&b, ": %v", below.Err)
+		}
+	case e.Err != nil:
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Public is the sentence for the client: message, findings and hint.
+func (e *Error) Public() string {
+	s := e.Message
+	if len(e.Findings) > 0 {
+		s += ": " + JoinFindings(e.Findings)
+	}
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// KindOf returns the kind of the outermost *Error in err's chain, Internal for
+// any other error and "" for nil.
+func KindOf(err error) Kind {
+	var e *Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return e.Kind
+	default:
+		return Internal
+	}
+}
+
+// Public returns the sentence for the client of any error; what is not an
+// *Error is only "internal error".
+func Public(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Public()
+	}
+	return "internal error"
+}
+
+// Finding is one fault of a package or of a change, with its place. Type,
+// Component and Path may be empty when the fault is of the whole.
+type Finding struct {
+	Type      ComponentType `json:"type,omitempty"`
+	Component ComponentName `json:"component,omitempty"`
+	Path      string        `json:"path,omitempty"`
+	Message   string        `json:"message"`
+}
+
+func (f Finding) String() string {
+	place := strings.Trim(string(f.Type)+"/"+string(f.Component)+"/"+f.Path, "/")
+	if place == "" {
+		return f.Message
+	}
+	return place + ": " + f.Message
+}
+
+// JoinFindings writes findings as one sentence, in their order.
+func JoinFindings(list []Finding) string {
+	parts := make([]string, len(list))
+	for i, f := range list {
+		parts[i] = f.String()
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Refuse makes the Invalid error that carries findings.
+func Refuse(op, message string, findings []Finding) *Error {
+	return &Error{Op: op, Kind: Invalid, Message: message, Findings: findings}
+}

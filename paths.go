@@ -1,0 +1,168 @@
+package dm
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Limits of a path inside a package, in bytes and parts.
+const (
+	MaxPathBytes = 1024
+	MaxPathPart  = 255
+	MaxPathDepth = 32
+)
+
+// NormalPath returns path in Unicode normal form C. macOS writes names in form
+// D; the two forms are one name to a person, so they are stored as one.
+func NormalPath(path string) string { return norm.NFC.String(path) }
+
+// CheckPath is the one rule for a path in an archive and in a push: relative,
+// '/'-separated, no trailing '/', in normal form C, without parts that climb,
+// that a file system or a terminal treats specially, or that git reads as its
+// own. The error's message names the path and the rule.
+func CheckPath(path string) error {
+	const op = "check path"
+	switch {
+	case path == "":
+		return Errorf(Invalid, op, "a path is empty")
+	case len(path) > MaxPathBytes:
+		return Errorf(Invalid, op, "the path %q… has %d bytes, at most %d are allowed", clip(path), len(path), MaxPathBytes)
+	case !utf8.ValidString(path):
+		return Errorf(Invalid, op, "the path %q is not valid UTF-8", clip(path))
+	case path[0] == '/':
+		return Errorf(Invalid, op, "the path %q is absolute", clip(path))
+	case strings.Contains(path, `\`):
+		return Errorf(Invalid, op, "the path %q holds a backslash", clip(path))
+	case !norm.NFC.IsNormalString(path):
+		return Errorf(Invalid, op, "the path %q is not in Unicode normal form C", clip(path))
+	}
+	for _, r := range path {
+		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
+			return Errorf(Invalid, op, "the path %q holds the control or format character %U", clip(path), r)
+		}
+	}
+	parts := strings.Split(path, "/")
+	if len(parts) > MaxPathDepth {
+		return Errorf(Invalid, op, "the path %q is %d levels deep, at most %d are allowed", clip(path), len(parts), MaxPathDepth)
+	}
+	for _, part := range parts {
+		if err := checkPart(path, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPart(path, part string) error {
+	const op = "check path"
+	switch {
+	case part == "":
+		return Errorf(Invalid, op, "the path %q has an empty part", clip(path))
+	case part == "." || part == "..":
+		return Errorf(Invalid, op, "the path %q has a part %q", clip(path), part)
+	case len(part) > MaxPathPart:
+		return Errorf(Invalid, op, "the path %q has a part of %d bytes, at most %d are allowed", clip(path), len(part), MaxPathPart)
+	}
+	if special := gitSpecial(part); special != "" {
+		return Errorf(Invalid, op, "the path %q has a part that git reads as %s", clip(path), special)
+	}
+	return nil
+}
+
+// clip keeps messages readable: the first 200 bytes, cut at a rune.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	s = s[:most]
+	for len(s) > 0 && !utf8.ValidString(s) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// shortNames are the 8.3 names that NTFS may give to git's own files; the
+// hashed ones are those of git's path.c (is_ntfs_dotgit and its siblings).
+var shortNames = map[string]string{
+	"git": ".git", "gitmod": ".gitmodules", "gi7eba": ".gitmodules", "gitatt": ".gitattributes", "gi7d29": ".gitattributes",
+}
+
+// gitSpecial names the file of git's own that part is taken for on some file
+// system (case, NTFS streams, trailing dots and spaces, 8.3 names), or "".
+func gitSpecial(part string) string {
+	p := strings.ToLower(part)
+	p, _, _ = strings.Cut(p, ":")
+	p = strings.TrimRight(p, ". ")
+	switch p {
+	case ".git", ".gitmodules", ".gitattributes":
+		return p
+	}
+	if stem, digits, ok := strings.Cut(p, "~"); ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
+		return shortNames[stem]
+	}
+	return ""
+}
+
+// PathSet collects the paths of one tree and refuses those that cannot stand
+// beside one another on every file system: repeated, a file where a directory
+// is, or equal but for letter case. The zero value is empty and ready.
+type PathSet struct {
+	seen map[string]pathEntry // by folded path
+}
+
+type pathEntry struct {
+	spelling string
+	dir      bool
+	explicit bool // named by an entry of its own, not only implied by a file below it
+}
+
+// Add adds a path that CheckPath accepted, and its directories.
+func (s *PathSet) Add(path string, dir bool) error {
+	const op = "check path"
+	if s.seen == nil {
+		s.seen = map[string]pathEntry{}
+	}
+	for i := range path {
+		if path[i] == '/' {
+			if err := s.add(op, path[:i], true, false); err != nil {
+				return err
+			}
+		}
+	}
+	return s.add(op, path, dir, true)
+}
+
+func (s *PathSet) add(op, path string, dir, explicit bool) error {
+	key := foldPath(path)
+	old, ok := s.seen[key]
+	switch {
+	case !ok:
+		s.seen[key] = pathEntry{path, dir, explicit}
+	case old.spelling != path:
+		return Errorf(Invalid, op, "the paths %q and %q differ only in letter case", clip(old.spelling), clip(path))
+	case old.dir != dir:
+		return Errorf(Invalid, op, "the path %q is both a file and a directory", clip(path))
+	case explicit && (old.explicit || !dir):
+		return Errorf(Invalid, op, "the path %q is there twice", clip(path))
+	case explicit:
+		old.explicit = true
+		s.seen[key] = old
+	}
+	return nil
+}
+
+// foldPath maps every letter to the smallest of those that differ only in
+// case, so that it also joins letters whose lower and upper forms do not pair.
+func foldPath(path string) string {
+	return norm.NFC.String(strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, path))
+}

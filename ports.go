@@ -1,0 +1,297 @@
+package dm
+
+import (
+	"context"
+	"io"
+	"io/fs"
+)
+
+// PackageStore is the record's slice for PNDA's package repository.
+// Implemented by gitstore. All methods may be called from many goroutines.
+type PackageStore interface {
+	// Publish reads one archive from body and makes it a version. size is its
+	// length in bytes, or -1 when it is not known. The version is durable when
+	// Publish returns nil; on any error nothing has changed.
+	// Kinds: Invalid (unreadable or unsafe archive), TooLarge, Conflict (the
+	// version holds other bytes and versions are immutable), Forbidden,
+	// Unavailable (the package's repository is damaged).
+	Publish(ctx context.Context, actor Actor, file PackageFile, body io.Reader, size int64) (Published, error)
+	// Withdraw takes the version out of the listing; its bytes and tag stay in
+	// history. Kinds: NotFound, Forbidden, Unavailable.
+	Withdraw(ctx context.Context, actor Actor, file PackageFile) error
+	// OpenArchive opens the uploaded bytes. A file whose id is stored under
+	// the other suffix is NotFound.
+	OpenArchive(ctx context.Context, file PackageFile) (Archive, error)
+	// ListPackages returns all packages by name in byte order, each with its
+	// newest recency versions first; recency 0 means all.
+	ListPackages(recency int) []PackageListing
+}
+
+// DeployedStore is the record's slice for PNDA packages in the deployment
+// manager's sense. ids are taken as text because PNDA answers 200 for any id.
+type DeployedStore interface {
+	// DeployPackage validates the published version and records the outcome
+	// before it returns. A bad package is not an error: its outcome is
+	// NOTDEPLOYED with an explanation. Kinds: Conflict (with the phase),
+	// Forbidden.
+	DeployPackage(ctx context.Context, actor Actor, id string) error
+	// UndeployPackage kinds: NotFound, Conflict (both with the phase), Forbidden.
+	UndeployPackage(ctx context.Context, actor Actor, id string) error
+	// PackageStatus never fails for an unknown id; it fails with Unavailable
+	// when the package's repository is damaged.
+	PackageStatus(ctx context.Context, id string) (PackageStatus, error)
+	// DeployedPackages returns the ids of deployed packages in byte order.
+	DeployedPackages() []string
+	// PackageApplications returns the applications made from id whose phase is
+	// not NOTCREATED, in byte order.
+	PackageApplications(id string) []ApplicationName
+}
+
+// ApplicationStore is the record's slice for applications. Every change is
+// durable when its method returns nil; the dispatcher carries it out later.
+// Order of checks: phase (NotFound or Conflict, with the phase), then the
+// package's phase, then policy (Forbidden), then findings (Invalid).
+type ApplicationStore interface {
+	Create(ctx context.Context, actor Actor, spec Spec) error
+	Change(ctx context.Context, actor Actor, app ApplicationName, edit Edit) error
+	Start(ctx context.Context, actor Actor, app ApplicationName) error
+	Stop(ctx context.Context, actor Actor, app ApplicationName) error
+	// Destroy with clear also accepts an application whose creation failed and
+	// removes the record of that failure.
+	Destroy(ctx context.Context, actor Actor, app ApplicationName, clear bool) error
+	// Application returns ok = false when there is no record. Unavailable when
+	// the application's repository is damaged.
+	Application(ctx context.Context, app ApplicationName) (view Application, ok bool, err error)
+	// Applications returns the names whose settled phase is not NOTCREATED and
+	// that are not being created for the first time, in byte order.
+	Applications() []ApplicationName
+}
+
+// Outbox is the record's slice for the dispatcher: what is desired and not yet
+// observed, and where outcomes go.
+type Outbox interface {
+	// Pending returns the applications whose observed desired commit is not
+	// the tip of main.
+	Pending() []ApplicationName
+	// Work describes the pending change of app; ok = false when there is none.
+	Work(ctx context.Context, app ApplicationName) (work Work, ok bool, err error)
+	// WorkAt describes an earlier change of app, to put it back into effect.
+	WorkAt(ctx context.Context, app ApplicationName, at Revision) (Work, error)
+	// Observe records the outcome of a change durably. Kind Stale: main has
+	// moved past outcome.Desired, look again.
+	Observe(ctx context.Context, app ApplicationName, outcome Observation) error
+	// Users returns everyone who has a workspace.
+	Users() ([]UserName, error)
+}
+
+// Work is one change to be carried out.
+type Work struct {
+	Spec       Spec
+	Change     Stamp
+	Desired    Revision
+	Deployment int          // of the content that Spec asks for
+	Observed   *Observation // the outcome before, nil at the first change
+	Before     Phase        // the settled phase before the change
+	Components []Component  // as planned when the change was accepted; Files' contents are in Open
+	Open       fs.FS        // the tree components/<type>/<name>/… as delivered
+	Notes      []string     // what the planner remarked, for Information
+}
+
+// Workspaces is where the jupyter plugin delivers; implemented by gitstore.
+// Both methods are idempotent and durable on return, and the commits they make
+// are a function of the application and its changes alone.
+type Workspaces interface {
+	// Deliver makes the folder of d.Application in each user's repository what
+	// d.Folders say.
+	Deliver(ctx context.Context, d Delivery) error
+	// Remove removes the folder of the application from each user's
+	// repository; users who do not have it are passed over.
+	Remove(ctx context.Context, app ApplicationName, at Revision, users []UserName) error
+}
+
+// Delivery names what users get: each component's tree at the desired commit
+// at, under a sub-folder, or directly in the application's folder when the
+// sub-folder is "".
+type Delivery struct {
+	Application ApplicationName
+	At          Revision
+	Type        ComponentType
+	Users       []UserName
+	Folders     map[string]ComponentName // sub-folder → component
+}
+
+// Planner turns a spec and a package's files into what is delivered. It is
+// pure: no I/O but reading files. Implemented by plugins.
+type Planner interface {
+	// Validate checks the structure of a package at deploy. top is the name of
+	// the single outer directory, "" when there was none. All findings at once.
+	Validate(ref PackageRef, top string, files fs.FS) (Defaults, []Finding, error)
+	// Plan checks spec against the package and fills every component.
+	Plan(ref PackageRef, spec Spec, files fs.FS) (Plan, []Finding, error)
+}
+
+// Plan is the outcome of planning.
+type Plan struct {
+	Defaults   Defaults
+	Components []Component // by type, then name, in byte order
+	Notes      []string    // for people, such as overrides that were ignored
+}
+
+// Component is one component as it is delivered.
+type Component struct {
+	Type      ComponentType
+	Name      ComponentName
+	Workspace bool   // its files go into users' repositories
+	Files     []File // by path in byte order
+}
+
+// File is one delivered file. Either Source names the package's file whose
+// bytes are delivered unchanged, or Content holds the bytes.
+type File struct {
+	Path       string
+	Source     string
+	Content    []byte
+	Executable bool
+}
+
+// Admission is the one judgement on every change, from REST and from push.
+// Implemented by hooks. It returns the plan for a create or a change, so that
+// nothing is planned twice; nil otherwise.
+type Admission interface {
+	Admit(ctx context.Context, p Proposal) (*Plan, error)
+}
+
+// Proposal is a change that is legal in the present state and waits for
+// judgement of policy and content.
+type Proposal struct {
+	Actor            Actor
+	Verb             Verb
+	Package          PackageRef
+	PackageOwner     UserName
+	Application      ApplicationName
+	ApplicationOwner UserName
+	Spec             Spec  // for Create and Change: as it would be
+	Files            fs.FS // for Create and Change: the package's files
+	Audience         bool  // the change sets the audience
+}
+
+// Directory knows users and groups. Implemented by apihandlers/auth.
+type Directory interface {
+	// Known tells whether the user exists.
+	Known(u UserName) bool
+	// Groups returns the groups of a user, in byte order.
+	Groups(u UserName) []string
+	// Members returns the members of a group, in byte order.
+	Members(group string) []UserName
+	// Everyone returns all users that the directory can name; where it takes
+	// any name on trust that is not all there are.
+	Everyone() []UserName
+}
+
+// Credential is what a request offers to prove who sent it.
+type Credential struct {
+	Scheme string // "basic" or "bearer", lower case
+	User   string // of basic
+	Secret string // password or token; never logged
+}
+
+// Authenticator proves credentials. ok = false means that the credential is
+// not of a sort it knows, and the next one is asked. Kinds: Unauthenticated
+// (known sort, does not hold), Unavailable (cannot tell now).
+type Authenticator interface {
+	Authenticate(ctx context.Context, c Credential) (user UserName, ok bool, err error)
+	Name() string // stands in the DM-Auth trailer
+}
+
+// EventSink takes events. Emit never blocks and never fails; events of one id
+// arrive in order.
+type EventSink interface{ Emit(Event) }
+
+// RepositoryKind is a folder of repositories.
+type RepositoryKind string
+
+// The kinds of repositories.
+const (
+	PackageRepository     RepositoryKind = "packages"
+	ApplicationRepository RepositoryKind = "applications"
+	WorkspaceRepository   RepositoryKind = "users"
+)
+
+// Repository addresses one repository by its logical name.
+type Repository struct {
+	Kind RepositoryKind
+	Name string
+}
+
+// GitTransport starts git for the smart HTTP handler; implemented by gitstore.
+type GitTransport interface {
+	// Has tells whether the repository exists and is sound. A workspace of a
+	// valid user name always exists: who has nothing gets README.ipynb. Kinds:
+	// NotFound, Unavailable (set aside as damaged).
+	Has(r Repository) error
+	// UploadPack runs one stateless round of git upload-pack. It returns when
+	// git has ended, and ends git within two seconds after ctx is cancelled.
+	UploadPack(ctx context.Context, r Repository, round UploadRound) error
+}
+
+// UploadRound is one request and its answer.
+type UploadRound struct {
+	Advertise bool      // info/refs; In is not read
+	Protocol  string    // value of GIT_PROTOCOL, "" for version 0
+	In        io.Reader // request body, already expanded and limited
+	Out       io.Writer
+}
+
+// Plugin carries out what an application wants of one component type. All
+// findings are returned, never the first only.
+type Plugin interface {
+	Type() ComponentType
+	// Validate checks one component's structure at deploy.
+	Validate(c PackageComponent) []Finding
+	// Check checks one component with its overrides at create and change.
+	Check(c CheckedComponent) []Finding
+	// Apply brings the application's components of this type to what r asks
+	// for. It is idempotent and fenced by the caller. Errors of kind
+	// Unavailable and Internal are tried again; others settle the change as
+	// failed. The record is returned also beside an error when something was
+	// made.
+	Apply(ctx context.Context, r ApplyRequest) (PluginRecord, error)
+	// Destroy removes what the record tells of. It is idempotent and succeeds
+	// when nothing is left.
+	Destroy(ctx context.Context, record PluginRecord) error
+}
+
+// PackageComponent is one component of a package.
+type PackageComponent struct {
+	Type       ComponentType // as the package spells it
+	Name       ComponentName
+	Properties Properties
+	Files      fs.FS // the component's directory
+}
+
+// CheckedComponent is a component with what a create gave.
+type CheckedComponent struct {
+	PackageComponent
+	Effective   Properties // properties with overrides applied
+	Environment map[string]string
+}
+
+// ApplyRequest is the part of a Work that concerns one plugin.
+type ApplyRequest struct {
+	Application ApplicationName
+	Owner       UserName
+	Users       []UserName // the audience, resolved, in byte order
+	Desired     Revision
+	Deployment  int
+	State       WantedState
+	Components  []Component
+	Files       fs.FS         // rooted at components/<type>
+	Previous    *PluginRecord // what stands now, nil when nothing does
+}
+
+// Summarizer is the optional ability to tell the state of components for
+// /summary. One object per component of the record, in its order; every object
+// has aggregate_status.
+type Summarizer interface {
+	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
+}

@@ -1,0 +1,152 @@
+package dm
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Limits of a JSON document that comes from outside.
+const (
+	MaxJSONBytes = 1 << 20
+	MaxJSONDepth = 32
+)
+
+// Properties is a JSON object whose values keep the spelling they came with.
+type Properties map[string]json.RawMessage
+
+// Defaults are the properties of every component of a package.
+type Defaults map[ComponentType]map[ComponentName]Properties
+
+// Overrides are properties given at create or change, by type and component.
+// They may name components that the package does not have.
+type Overrides map[ComponentType]map[ComponentName]Properties
+
+// ParseProperties reads one JSON object of at most MaxJSONBytes, at most
+// MaxJSONDepth levels deep, without duplicate keys at any level and with
+// nothing behind it. The error is Invalid and says where the fault is.
+func ParseProperties(data []byte) (Properties, error) {
+	const op = "parse JSON"
+	if len(data) > MaxJSONBytes {
+		return nil, Errorf(TooLarge, op, "the JSON document has %d bytes, at most %d are allowed", len(data), MaxJSONBytes)
+	}
+	if err := checkJSON(data); err != nil {
+		return nil, err
+	}
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); trimmed[0] != '{' {
+		return nil, Errorf(Invalid, op, "the JSON document is not an object")
+	}
+	var p Properties
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, Errorf(Invalid, op, "not JSON: %v", err)
+	}
+	return p, nil
+}
+
+// ParseOverrides reads the component types and components of p, leaving out
+// the keys in except. A value that is not an object is Invalid.
+func ParseOverrides(p Properties, except ...string) (Overrides, error) {
+	o := Overrides{}
+	for _, t := range slices.Sorted(maps.Keys(p)) {
+		if slices.Contains(except, t) {
+			continue
+		}
+		var components map[ComponentName]Properties
+		if err := unmarshalObject(p[t], &components); err != nil {
+			return nil, Errorf(Invalid, "parse overrides", "the component type %q must be an object of components", t)
+		}
+		for name, props := range components {
+			if props == nil {
+				return nil, Errorf(Invalid, "parse overrides", "the component %q of type %q must be an object of properties", name, t)
+			}
+		}
+		o[ComponentType(t)] = components
+	}
+	return o, nil
+}
+
+func unmarshalObject(raw json.RawMessage, into any) error {
+	if len(raw) == 0 || raw[0] != '{' {
+		return errors.New("not an object")
+	}
+	return json.Unmarshal(raw, into)
+}
+
+// checkJSON walks the tokens: Go's decoder silently keeps the last of two
+// equal keys and recurses as deep as the input asks.
+func checkJSON(data []byte) error {
+	const op = "parse JSON"
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var levels []jsonLevel
+	for {
+		token, err := dec.Token()
+		switch {
+		case errors.Is(err, io.EOF) && len(levels) == 0 && dec.InputOffset() > 0 && len(bytes.TrimSpace(data)) > 0:
+			return nil
+		case err != nil:
+			return Errorf(Invalid, op, "not JSON: %s", jsonFault(err, dec.InputOffset()))
+		}
+		if len(levels) > 0 {
+			if key := levels[len(levels)-1].duplicate(token); key != "" {
+				return Errorf(Invalid, op, "the JSON key %q is there twice, before byte %d", clip(key), dec.InputOffset())
+			}
+		} else if dec.InputOffset() > 0 && token != json.Delim('{') && token != json.Delim('[') && dec.More() {
+			return Errorf(Invalid, op, "more than one JSON value, at byte %d", dec.InputOffset())
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			if len(levels) == MaxJSONDepth {
+				return Errorf(Invalid, op, "the JSON document is deeper than %d levels, at byte %d", MaxJSONDepth, dec.InputOffset())
+			}
+			level := jsonLevel{}
+			if token == json.Delim('{') {
+				level.keys = map[string]bool{}
+			}
+			levels = append(levels, level)
+		case json.Delim('}'), json.Delim(']'):
+			levels = levels[:len(levels)-1]
+			if len(levels) == 0 && dec.More() {
+				return Errorf(Invalid, op, "more than one JSON value, at byte %d", dec.InputOffset())
+			}
+		}
+	}
+}
+
+// jsonLevel is one open object or array; keys is nil for an array.
+type jsonLevel struct {
+	keys  map[string]bool
+	value bool // in an object: the next token starts or is a value
+}
+
+// duplicate returns the key when token repeats one of this object. Called once
+// for every token directly inside the level; a nested object or array counts
+// by its opening token alone, its closing one belongs to itself.
+func (l *jsonLevel) duplicate(token json.Token) string {
+	if l.keys == nil || token == json.Delim('}') || token == json.Delim(']') {
+		return ""
+	}
+	if l.value {
+		l.value = false
+		return ""
+	}
+	key, _ := token.(string)
+	if l.keys[key] {
+		return cmp.Or(key, "(empty)")
+	}
+	l.keys[key], l.value = true, true
+	return ""
+}
+
+func jsonFault(err error, offset int64) string {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Sprintf("it ends too early, at byte %d", offset)
+	}
+	return fmt.Sprintf("%s, near byte %d", strings.TrimPrefix(err.Error(), "json: "), offset)
+}
