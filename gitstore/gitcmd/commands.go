@@ -1,0 +1,116 @@
+package gitcmd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Run runs any other git command on the repository dir; in and out may be nil.
+// It returns when git has ended and in and out are no longer used.
+func (g *Git) Run(ctx context.Context, dir string, in io.Reader, out io.Writer, args ...string) error {
+	if len(args) == 0 {
+		return dm.Errorf(dm.Internal, "gitcmd.Run", "no git command was given")
+	}
+	return g.run(ctx, command{dir: dir, in: in, out: out, args: args})
+}
+
+// maxFindings limits how many lines Fsck returns.
+const maxFindings = 1000
+
+// Fsck checks the repository dir and returns one line per problem; none means
+// that it is sound. full reads every object; otherwise only the connections
+// between objects are checked. An error means that the check itself did not
+// come to an end.
+func (g *Git) Fsck(ctx context.Context, dir string, full bool) ([]string, error) {
+	args := []string{"fsck", "--strict", "--no-dangling", "--no-progress"}
+	if !full {
+		args = append(args, "--connectivity-only")
+	}
+	var out bytes.Buffer
+	err := g.run(ctx, command{dir: dir, out: &out, args: args})
+	if err == nil {
+		return nil, nil
+	}
+	var exit *exec.ExitError
+	if ctx.Err() != nil || !errors.As(err, &exit) || !exit.Exited() {
+		return nil, err
+	}
+	var problems []string
+	lines := bufio.NewScanner(io.MultiReader(&out, strings.NewReader("\n"+said(err))))
+	for lines.Scan() && len(problems) < maxFindings {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			problems = append(problems, strings.ReplaceAll(line, dir, "."))
+		}
+	}
+	if len(problems) == 0 {
+		return nil, err
+	}
+	return problems, nil
+}
+
+// RepackSmall brings the loose objects and the small packs of the repository
+// dir together, and leaves packs with a .keep file alone. The caller holds the
+// repository's lock.
+func (g *Git) RepackSmall(ctx context.Context, dir string) error {
+	err := g.run(ctx, command{dir: dir, args: []string{"repack", "-q", "-d", "--geometric=2", "--write-midx"}})
+	if err != nil {
+		return err
+	}
+	return FsyncDir(filepath.Join(dir, "objects", "pack"))
+}
+
+// CatBlob opens one blob of the repository dir. A blob that is missing or
+// damaged is an error of Read, never a short end. The caller closes; that ends
+// git.
+func (g *Git) CatBlob(ctx context.Context, dir, oid string) (io.ReadCloser, error) {
+	if _, err := dm.ParseRevision(oid); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	p := g.prepare(ctx, command{dir: dir, args: []string{"cat-file", "blob", oid}})
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		cancel()
+		return nil, failure(ctx, "cat-file", err, "")
+	}
+	b := &blob{p: p, out: out, cancel: cancel}
+	b.end = sync.OnceValue(func() error { return failure(ctx, "cat-file", p.wait(), p.stderr.String()) })
+	return b, nil
+}
+
+// blob is the output of a running cat-file.
+type blob struct {
+	p      *process
+	out    io.Reader
+	cancel context.CancelFunc
+	end    func() error // waits for git, once
+}
+
+func (b *blob) Read(p []byte) (int, error) {
+	n, err := b.out.Read(p)
+	if err != nil {
+		if failed := b.end(); failed != nil {
+			return n, failed
+		}
+	}
+	return n, err
+}
+
+// Close ends git when it still runs. What it then says is of no interest.
+func (b *blob) Close() error {
+	b.cancel()
+	_ = b.end()
+	return nil
+}

@@ -1,0 +1,269 @@
+package gitcmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// running tells whether a process of the group pid still runs. A zombie does
+// not: nobody may be there to reap an orphan in a container.
+func running(t *testing.T, pid int) bool {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// pid (name) state parent group …
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		if fields[2] == strconv.Itoa(pid) && fields[0] != "Z" {
+			return true
+		}
+	}
+	return false
+}
+
+// gone waits until no process of the group pid is left.
+func gone(t *testing.T, pid int, limit time.Duration) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for running(t, pid) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the process group %d is still there after %v", pid, limit)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestCancelEndsTheGroup(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, script string }{
+		{"obedient", "sleep 60"},
+		{"deaf to SIGTERM, with a child", "trap '' TERM; sleep 60 & sleep 60; sleep 60"},
+		{"child outlives its parent", "(trap '' TERM; sleep 60) & sleep 60"},
+	}
+	g := newGit(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			p := g.prepare(ctx, command{args: []string{"-c", "alias.hang=!echo ready; " + tt.script, "hang"}})
+			out, err := p.cmd.StdoutPipe()
+			if err == nil {
+				err = p.cmd.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(out, make([]byte, 6)); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			cancel()
+			if err := p.wait(); err == nil {
+				t.Error("wait returned nil after a cancellation")
+			}
+			gone(t, p.cmd.Process.Pid, time.Second)
+			if d := time.Since(begin); d > 2*time.Second {
+				t.Errorf("the group was gone after %v, want at most 2s", d)
+			}
+		})
+	}
+}
+
+func TestRunCancelled(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := g.Run(ctx, "", nil, nil, "-c", "alias.hang=!sleep 60", "hang")
+	if dm.KindOf(err) != dm.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestFsck(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, one := newRepository(t, g)
+	if err := g.UpdateRefs(t.Context(), dir, RefUpdate{Ref: "refs/heads/main", New: one}); err != nil {
+		t.Fatal(err)
+	}
+	for _, full := range []bool{false, true} {
+		if got, err := g.Fsck(t.Context(), dir, full); err != nil || len(got) != 0 {
+			t.Errorf("sound repository, full %v: %q, %v", full, got, err)
+		}
+	}
+	blob := output(t, g, dir, "", "rev-parse", one+":f")
+	if err := os.Remove(filepath.Join(dir, "objects", blob[:2], blob[2:])); err != nil {
+		t.Fatal(err)
+	}
+	for _, full := range []bool{false, true} {
+		got, err := g.Fsck(t.Context(), dir, full)
+		if err != nil || !strings.Contains(strings.Join(got, "\n"), "missing blob "+blob) {
+			t.Errorf("missing blob, full %v: %q, %v", full, got, err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "HEAD")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := g.Fsck(t.Context(), dir, true)
+	if err != nil || len(got) != 1 || strings.Contains(got[0], dir) {
+		t.Errorf("no repository: %q, %v; want one line without the path", got, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.Fsck(ctx, dir, true); dm.KindOf(err) != dm.Unavailable {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestCatBlob(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, one := newRepository(t, g)
+	large := strings.Repeat("0123456789abcdef", 1<<16)
+	oid := output(t, g, dir, large, "hash-object", "-w", "--stdin")
+	r, err := g.CatBlob(t.Context(), dir, oid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	if err != nil || string(got) != large {
+		t.Errorf("read %d bytes, %v; want %d", len(got), err, len(large))
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	for name, id := range map[string]string{"missing": strings.Repeat("1", 40), "a commit": one} {
+		r, err := g.CatBlob(t.Context(), dir, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, r); dm.KindOf(err) != dm.Internal {
+			t.Errorf("%s: %d bytes, %v; want an error", name, n, err)
+		}
+		_ = r.Close()
+	}
+	if _, err := g.CatBlob(t.Context(), dir, "--help"); dm.KindOf(err) != dm.Invalid {
+		t.Errorf("an option as object name: %v", err)
+	}
+}
+
+func TestCloseCatBlobEarly(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, _ := newRepository(t, g)
+	oid := output(t, g, dir, strings.Repeat("0123456789abcdef", 1<<16), "hash-object", "-w", "--stdin")
+	r, err := g.CatBlob(t.Context(), dir, oid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	gone(t, r.(*blob).p.cmd.Process.Pid, time.Second)
+}
+
+func TestRepackSmallLeavesKeptPacks(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, one := newRepository(t, g)
+	output(t, g, dir, "", "repack", "-q", "-a", "-d")
+	pack := func(content string) string {
+		oid := output(t, g, dir, content, "hash-object", "-w", "--stdin")
+		return output(t, g, dir, oid, "pack-objects", "-q", filepath.Join(dir, "objects", "pack", "pack"))
+	}
+	kept := filepath.Join(dir, "objects", "pack", "pack-"+pack("kept\n"))
+	if err := os.WriteFile(kept+".keep", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, content := range []string{"a\n", "b\n", "c\n"} {
+		pack(content)
+	}
+	tip := newCommit(t, g, dir, "tip\n")
+	if err := g.UpdateRefs(t.Context(), dir, RefUpdate{Ref: "refs/heads/main", New: tip}, RefUpdate{Ref: "refs/heads/old", New: one}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := g.RepackSmall(t.Context(), dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	packs, err := filepath.Glob(filepath.Join(dir, "objects", "pack", "*.pack"))
+	if err != nil || len(packs) != 2 {
+		t.Errorf("packs are %q, want the kept one and one more", packs)
+	}
+	if _, err := os.Stat(kept + ".pack"); err != nil {
+		t.Errorf("the kept pack: %v", err)
+	}
+	if got := output(t, g, dir, "", "count-objects"); !strings.HasPrefix(got, "0 objects") {
+		t.Errorf("loose objects are left: %s", got)
+	}
+	if got, err := g.Fsck(t.Context(), dir, true); err != nil || len(got) != 0 {
+		t.Errorf("fsck: %q, %v", got, err)
+	}
+}
+
+func TestUploadPackAdvertises(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, one := newRepository(t, g)
+	if err := g.UpdateRefs(t.Context(), dir, RefUpdate{Ref: "refs/heads/main", New: one}); err != nil {
+		t.Fatal(err)
+	}
+	for protocol, want := range map[string]string{"": one + " HEAD\x00", "version=1": "000eversion 1\n", "version=2": "000eversion 2\n"} {
+		var out bytes.Buffer
+		err := g.UploadPack(t.Context(), dir, dm.UploadRound{Advertise: true, Protocol: protocol, Out: &out})
+		if err != nil || !strings.Contains(out.String()[:min(100, out.Len())], want) {
+			t.Errorf("protocol %q: %q, %v; want %q in it", protocol, out.String(), err, want)
+		}
+		if strings.Contains(out.String(), "filter") || strings.Contains(out.String(), "allow-") {
+			t.Errorf("protocol %q advertises what is switched off: %q", protocol, out.String())
+		}
+	}
+	err := g.UploadPack(t.Context(), dir, dm.UploadRound{Advertise: true, Protocol: "version=2:x\ny", Out: io.Discard})
+	if dm.KindOf(err) != dm.Invalid {
+		t.Errorf("an odd protocol: %v", err)
+	}
+}
+
+// TestUploadPackDoesNotWaitForTheClient gives a request that git refuses, from
+// a client that never sends the end of it.
+func TestUploadPackDoesNotWaitForTheClient(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, _ := newRepository(t, g)
+	in, client := io.Pipe()
+	defer client.Close()
+	go func() { _, _ = client.Write([]byte("zzzz")) }()
+	done := make(chan error, 1)
+	go func() {
+		done <- g.UploadPack(t.Context(), dir, dm.UploadRound{In: in, Out: io.Discard})
+	}()
+	select {
+	case err := <-done:
+		if dm.KindOf(err) != dm.Internal {
+			t.Errorf("UploadPack: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("UploadPack waits for the rest of the request")
+	}
+}

@@ -1,0 +1,164 @@
+package gitcmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// updateTimeout ends an update-ref that hangs. It is long: killing git while
+// it commits can leave a stale lock.
+const updateTimeout = 30 * time.Second
+
+// RefUpdate is a compare-and-set of one ref.
+type RefUpdate struct {
+	Ref string // full name, refs/…
+	Old string // the value it must have, 40 hexadecimal digits; "" when it must not exist
+	New string // the value it gets; "" deletes it
+	Any bool   // Old is not looked at
+}
+
+// UpdateRefs moves the refs of the repository dir in one transaction and
+// returns when the move is durable. ctx only stops it from starting: once git
+// runs it is left to finish, because a git that is killed in its commit phase
+// leaves locks and half a transaction. git's transactions are not crash-atomic
+// over several refs, so one change of the record is one ref.
+//
+// Kinds: Stale (a ref has another value than Old), Conflict (a name is a folder
+// of another ref), Unavailable (a ref stayed locked, or ctx had ended),
+// Invalid (not a ref name or object name).
+func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) error {
+	const op = "gitcmd.UpdateRefs"
+	if len(updates) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return dm.Errorf(dm.Unavailable, op, "the request ended before the ref was moved").Because(err)
+	}
+	in, err := transaction(updates)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), updateTimeout)
+	defer cancel()
+	var out bytes.Buffer
+	err = g.run(ctx, command{dir: dir, in: in, out: &out, args: []string{"update-ref", "--no-deref", "--stdin", "-z"}})
+	if err != nil {
+		return refused(op, err)
+	}
+	if !strings.Contains(out.String(), "commit: ok") {
+		return dm.Errorf(dm.Internal, op, "git did not confirm the move of a ref")
+	}
+	return fsyncRefs(dir, updates)
+}
+
+// transaction writes the script for update-ref --stdin -z.
+func transaction(updates []RefUpdate) (*bytes.Buffer, error) {
+	const op = "gitcmd.UpdateRefs"
+	var b bytes.Buffer
+	b.WriteString("start\x00")
+	for _, u := range updates {
+		if !strings.HasPrefix(u.Ref, "refs/") || strings.ContainsAny(u.Ref, "\x00\n") {
+			return nil, dm.Errorf(dm.Invalid, op, "%q is not a full ref name", u.Ref)
+		}
+		for _, id := range []string{u.Old, u.New} {
+			if _, err := dm.ParseRevision(id); id != "" && err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case u.New == "" && u.Old == "" && !u.Any:
+			return nil, dm.Errorf(dm.Invalid, op, "a ref that must not exist cannot be deleted")
+		case u.New == "":
+			fmt.Fprintf(&b, "delete %s\x00%s\x00", u.Ref, expected(u))
+		case u.Old == "" && !u.Any:
+			fmt.Fprintf(&b, "create %s\x00%s\x00", u.Ref, u.New)
+		default:
+			fmt.Fprintf(&b, "update %s\x00%s\x00%s\x00", u.Ref, u.New, expected(u))
+		}
+	}
+	b.WriteString("prepare\x00commit\x00")
+	return &b, nil
+}
+
+// expected is the old value in the script; empty means that any will do.
+func expected(u RefUpdate) string {
+	if u.Any {
+		return ""
+	}
+	return u.Old
+}
+
+// refused finds the kind of a failed transaction in what git said. git gives
+// no other sign, and the environment fixes its language.
+func refused(op string, err error) error {
+	text := said(err)
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+	}
+	switch {
+	case has("but expected", "reference already exists", "unable to resolve reference", "reference is missing"):
+		return dm.Errorf(dm.Stale, op, "the ref was moved by somebody else meanwhile").Because(err)
+	case has("; cannot create", "at the same time"):
+		return dm.Errorf(dm.Conflict, op, "the ref's name is a folder of another ref, or inside one").Because(err)
+	case has(".lock': File exists"):
+		return dm.Errorf(dm.Unavailable, op, "the ref is locked by an unfinished change").Because(err)
+	case has("invalid ref format", "refusing to update ref with bad name"):
+		return dm.Errorf(dm.Invalid, op, "git does not accept the ref's name").Because(err)
+	}
+	return dm.Wrap(op, err)
+}
+
+// fsyncRefs makes the renames of a transaction durable: git fsyncs the ref's
+// content and never the directory. The folders above are there because git may
+// have made them; the repository's root because a deletion rewrites packed-refs.
+func fsyncRefs(dir string, updates []RefUpdate) error {
+	folders := map[string]bool{}
+	for _, u := range updates {
+		for d := path.Dir(u.Ref); d != "."; d = path.Dir(d) {
+			folders[d] = true
+		}
+		if u.New == "" {
+			folders["."] = true
+		}
+	}
+	// Deepest first: the first fsync commits the journal, the rest find
+	// nothing to do.
+	list := slices.Sorted(maps.Keys(folders))
+	slices.Reverse(list)
+	for _, d := range list {
+		err := FsyncDir(filepath.Join(dir, filepath.FromSlash(d)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // git removed the empty folder; the one above records that
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FsyncDir makes the names in a directory durable.
+func FsyncDir(path string) error {
+	const op = "gitcmd.FsyncDir"
+	d, err := os.Open(path)
+	if err != nil {
+		return dm.Wrap(op, err)
+	}
+	if err := d.Sync(); err != nil {
+		_ = d.Close() // the first error is the one that counts
+		return dm.Wrap(op, err)
+	}
+	return dm.Wrap(op, d.Close())
+}
