@@ -1,0 +1,201 @@
+package pack
+
+import (
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Pack tells of a committed pack. The zero Pack is that of an empty Writer.
+type Pack struct {
+	Name    plumbing.Hash // the trailer; the files are called pack-<Name>.*
+	Objects int
+	Size    int64
+}
+
+// IsZero tells whether nothing was written.
+func (p Pack) IsZero() bool { return p.Objects == 0 }
+
+// Path is the file of the pack called name in an objects/pack folder.
+func Path(dir string, name plumbing.Hash) string {
+	return filepath.Join(dir, "pack-"+name.String()+".pack")
+}
+
+// Commit makes the pack part of the repository: on return its files are
+// durable under their final names. With keep a .keep file of that text
+// protects the pack from gc. An empty Writer commits to nothing.
+func (w *Writer) Commit(keep string) (Pack, error) {
+	const op = "pack.Commit"
+	if err := w.Flush(); err != nil {
+		return Pack{}, dm.Wrap(op, err)
+	}
+	w.stop()
+	if len(w.objects) == 0 {
+		w.Abort()
+		return Pack{}, nil
+	}
+	p, err := w.commit(keep)
+	if err != nil {
+		return Pack{}, dm.Wrap(op, w.fail(err))
+	}
+	return p, nil
+}
+
+func (w *Writer) commit(keep string) (Pack, error) {
+	name, err := w.finish()
+	if err != nil {
+		return Pack{}, err
+	}
+	p := Pack{Name: name, Objects: len(w.objects), Size: w.offset}
+	w.step("pack-written")
+	index, err := w.writeIndex(name)
+	if err != nil {
+		return Pack{}, err
+	}
+	defer func() { _ = os.Remove(index) }() // gone under this name once all went well
+	if err := seal(w.file); err != nil {
+		return Pack{}, fmt.Errorf("sync pack: %w", err)
+	}
+	base := strings.TrimSuffix(Path(w.cfg.Dir, name), ".pack")
+	if keep != "" {
+		if err := writeKeep(base+".keep", keep); err != nil {
+			return Pack{}, err
+		}
+	}
+	w.step("pack-synced")
+	return p, w.publish(base, index)
+}
+
+// publish gives the files their final names, the index last: git looks for
+// indexes and expects their packs.
+func (w *Writer) publish(base, index string) error {
+	temporary := w.file.Name()
+	if err := w.file.Close(); err != nil {
+		return fmt.Errorf("close pack: %w", err)
+	}
+	if err := os.Rename(temporary, base+".pack"); err != nil {
+		return err
+	}
+	w.step("pack-renamed")
+	if err := os.Rename(index, base+".idx"); err != nil {
+		return err
+	}
+	w.step("index-renamed")
+	if err := syncDir(w.cfg.Dir); err != nil {
+		return err
+	}
+	w.file, w.done = nil, true
+	return nil
+}
+
+// finish patches the count and appends the trailer, which it returns.
+func (w *Writer) finish() (plumbing.Hash, error) {
+	var name plumbing.Hash
+	if err := w.buffered.Flush(); err != nil {
+		return name, fmt.Errorf("write pack: %w", err)
+	}
+	sum := w.single
+	if sum == nil {
+		header := packHeader(len(w.objects))
+		if _, err := w.file.WriteAt(header[:], 0); err != nil {
+			return name, fmt.Errorf("write pack: %w", err)
+		}
+		sum = sha1.New()
+		all := io.NewSectionReader(w.file, 0, w.offset)
+		if _, err := io.CopyBuffer(sum, struct{ io.Reader }{all}, make([]byte, chunkSize)); err != nil {
+			return name, fmt.Errorf("read pack back: %w", err)
+		}
+	}
+	sum.Sum(name[:0])
+	if _, err := w.file.WriteAt(name[:], w.offset); err != nil {
+		return name, fmt.Errorf("write pack: %w", err)
+	}
+	w.offset += trailerSize
+	return name, nil
+}
+
+// seal makes a finished file read-only and durable.
+func seal(f *os.File) error {
+	if err := f.Chmod(0o444); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// writeKeep writes the .keep file of a pack; one that is there stays.
+func writeKeep(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strings.TrimSuffix(text, "\n") + "\n")
+	if err == nil {
+		err = seal(f)
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("write keep file: %w", err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if closed := d.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
+}
+
+// Clean removes what a crash left in an objects/pack folder: temporary files,
+// and packs and keep files without an index, which git does not see. No Writer
+// may be at work there.
+func Clean(dir string) error {
+	const op = "pack.Clean"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return dm.Wrap(op, err)
+	}
+	indexed := map[string]bool{}
+	for _, e := range entries {
+		if base, ok := strings.CutSuffix(e.Name(), ".idx"); ok && strings.HasPrefix(base, "pack-") {
+			indexed[base] = true
+		}
+	}
+	removed := false
+	for _, e := range entries {
+		base, extension, _ := strings.Cut(e.Name(), ".")
+		orphan := strings.HasPrefix(base, "pack-") && !indexed[base] && (extension == "pack" || extension == "keep")
+		if !orphan && !strings.HasPrefix(base, "tmp_") {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return dm.Wrap(op, err)
+		}
+		removed = true
+	}
+	if removed {
+		return dm.Wrap(op, syncDir(dir))
+	}
+	return nil
+}
