@@ -1,0 +1,13 @@
+// Package plugins owns what a package means: its structure, the properties of
+// its components, the variables, and the files that each component delivers.
+//
+// [Registry] knows the component types; [Planner] implements dm.Planner on it.
+// Both are pure: they read the package's files and nothing else, keep no state
+// between calls, and may be used from many goroutines.
+//
+// The folders below hold one component type each. They import this package for
+// the checks that more than one of them needs, and dm; this package imports
+// none of them, so cmd/deployment-manager registers them by name.
+//
+// Imports: dm and the standard library.
+package plugins

@@ -1,0 +1,31 @@
+package flink
+
+import (
+	"slices"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/plugins"
+)
+
+// Plugin implements dm.Plugin for flink.
+type Plugin struct{ plugins.Engineless }
+
+var _ dm.Plugin = (*Plugin)(nil)
+
+// New makes the plugin.
+func New() *Plugin {
+	return &Plugin{plugins.Engineless{Kind: "flink", Engine: "Flink"}}
+}
+
+// Validate checks the component's structure.
+func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
+	return plugins.MissingFiles(c, "application.properties")
+}
+
+// Check checks the component with its overrides.
+func (*Plugin) Check(c dm.CheckedComponent) []dm.Finding {
+	return slices.Concat(
+		plugins.CheckMain(c),
+		plugins.CheckChoice(c, "flink_job_type", "streaming", "batch"),
+		plugins.CheckRespawn(c))
+}

@@ -1,0 +1,151 @@
+package plugins
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Config is what a Planner needs.
+type Config struct {
+	Registry    *Registry         // required
+	Environment map[string]string // the server's environment section; secrets in it are left out
+}
+
+// Planner implements dm.Planner.
+type Planner struct {
+	registry    *Registry
+	environment map[string]string
+}
+
+var _ dm.Planner = (*Planner)(nil)
+
+// NewPlanner makes a Planner.
+func NewPlanner(cfg Config) (*Planner, error) {
+	if cfg.Registry == nil {
+		return nil, dm.Errorf(dm.Internal, "plugins.NewPlanner", "the planner needs a registry")
+	}
+	return &Planner{cfg.Registry, withoutSecrets(cfg.Environment)}, nil
+}
+
+// Validate checks the structure of a package at deploy, see dm.Planner. The
+// defaults are nil when there are findings.
+func (p *Planner) Validate(ref dm.PackageRef, top string, files fs.FS) (dm.Defaults, []dm.Finding, error) {
+	const op = "plugins.Validate"
+	if top == "" {
+		finding, err := withoutTop(files)
+		if err != nil {
+			return nil, nil, dm.Wrap(op, err)
+		}
+		return nil, []dm.Finding{finding}, nil
+	}
+	components, findings, err := p.survey(files)
+	if err != nil {
+		return nil, nil, dm.Wrap(op, err)
+	}
+	if top != ref.String() {
+		message := fmt.Sprintf("the package directory %q must be named like the package id, %q", top, ref)
+		findings = slices.Insert(findings, 0, dm.Finding{Message: message})
+	}
+	if len(findings) > 0 {
+		return nil, findings, nil
+	}
+	return defaultsOf(components), nil, nil
+}
+
+// withoutTop tells what is wrong with a package that has no single outer
+// directory.
+func withoutTop(files fs.FS) (dm.Finding, error) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return dm.Finding{}, err
+	}
+	if len(entries) == 0 {
+		return dm.Finding{Message: "the archive is empty: no package directory was found"}, nil
+	}
+	message := fmt.Sprintf("a single top-level directory is required, found %d entries", len(entries))
+	if len(entries) == 1 {
+		message = fmt.Sprintf("a single top-level directory is required, found only the file %q", entries[0].Name())
+	}
+	return dm.Finding{Message: message}, nil
+}
+
+// Plan checks spec against the package and fills every component, see
+// dm.Planner. The plan is empty when there are findings. Types of the planned
+// components are canonical, whatever the package calls them.
+func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS) (dm.Plan, []dm.Finding, error) {
+	op := "plugins.Plan " + ref.String()
+	components, findings, err := p.survey(files)
+	if err != nil {
+		return dm.Plan{}, nil, dm.Wrap(op, err)
+	}
+	if len(findings) > 0 {
+		return dm.Plan{}, findings, nil
+	}
+	plan := dm.Plan{Defaults: defaultsOf(components), Notes: ignored(spec.Overrides, components)}
+	fill := newDelivery(p.environment, spec)
+	for _, c := range components {
+		effective := override(c, spec.Overrides)
+		plugin, _ := p.registry.Get(c.Type) // survey found it
+		checked := dm.CheckedComponent{PackageComponent: c, Effective: maps.Clone(effective), Environment: maps.Clone(p.environment)}
+		findings = append(findings, placed(c, plugin.Check(checked))...)
+
+		planned, faults, err := fill.component(c, effective)
+		if err != nil {
+			return dm.Plan{}, nil, dm.Wrap(op, err)
+		}
+		findings = append(findings, placed(c, faults)...)
+		plan.Components = append(plan.Components, planned)
+	}
+	if len(findings) > 0 {
+		return dm.Plan{}, findings, nil
+	}
+	plan.Notes = append(plan.Notes, fill.notes...)
+	return plan, nil, nil
+}
+
+func defaultsOf(components []dm.PackageComponent) dm.Defaults {
+	d := dm.Defaults{}
+	for _, c := range components {
+		if d[c.Type] == nil {
+			d[c.Type] = map[dm.ComponentName]dm.Properties{}
+		}
+		d[c.Type][c.Name] = c.Properties
+	}
+	return d
+}
+
+// override replaces the properties of c key by key. Where the overrides hold
+// the component under two spellings of its type, the package's one wins.
+func override(c dm.PackageComponent, overrides dm.Overrides) dm.Properties {
+	effective := maps.Clone(c.Properties)
+	for _, t := range slices.Sorted(maps.Keys(overrides)) {
+		if t != c.Type && t.Canonical() == c.Type.Canonical() {
+			maps.Copy(effective, overrides[t][c.Name])
+		}
+	}
+	maps.Copy(effective, overrides[c.Type][c.Name])
+	return effective
+}
+
+// ignored notes the overrides that no component of the package takes.
+func ignored(overrides dm.Overrides, components []dm.PackageComponent) []string {
+	var notes []string
+	for _, t := range slices.Sorted(maps.Keys(overrides)) {
+		for _, name := range slices.Sorted(maps.Keys(overrides[t])) {
+			if !slices.ContainsFunc(components, func(c dm.PackageComponent) bool {
+				return c.Name == name && c.Type.Canonical() == t.Canonical()
+			}) {
+				notes = append(notes, fmt.Sprintf("ignored overrides for %s/%s: the package has no such component", t, name))
+			}
+		}
+	}
+	return notes
+}
+
+// byPath orders files by path in byte order.
+func byPath(a, b dm.File) int { return cmp.Compare(a.Path, b.Path) }

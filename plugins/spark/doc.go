@@ -1,0 +1,6 @@
+// Package spark owns the component type sparkStreaming. It checks components;
+// running them needs an engine that this server does not have yet, and Apply
+// says so.
+//
+// Imports: dm, plugins.
+package spark

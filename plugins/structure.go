@@ -1,0 +1,184 @@
+package plugins
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// The files of a component that the planner itself reads.
+const (
+	propertiesFile  = "properties.json"
+	applicationFile = "application.properties"
+	hbaseFile       = "hbase.json"
+	hdfsFile        = "hdfs.json"
+	opentsdbFile    = "opentsdb.json"
+)
+
+// maxProperties is how many bytes all properties.json of a package may have
+// together: they are held in memory as the package's defaults.
+const maxProperties = 8 << 20
+
+// surveyor goes through the structure of one package.
+type surveyor struct {
+	registry   *Registry
+	files      fs.FS
+	left       int // bytes of properties that may still be read
+	components []dm.PackageComponent
+	findings   []dm.Finding
+}
+
+// survey lists the components of a package by type, then name, in byte order,
+// with everything that is wrong with them. Files directly below the package or
+// below a type belong to no component and are passed over, as PNDA does.
+func (p *Planner) survey(files fs.FS) ([]dm.PackageComponent, []dm.Finding, error) {
+	s := surveyor{registry: p.registry, files: files, left: maxProperties}
+	types, err := directories(files, ".")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range types {
+		if err := s.visitType(dm.ComponentType(t)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(s.components) == 0 {
+		s.findings = append(s.findings, dm.Finding{Message: "the package has no component; at least one component is required, as <type>/<name>/<files>"})
+	}
+	// Two spellings of one type are one list.
+	slices.SortStableFunc(s.components, func(a, b dm.PackageComponent) int {
+		return cmp.Or(cmp.Compare(a.Type.Canonical(), b.Type.Canonical()), cmp.Compare(a.Name, b.Name))
+	})
+	return s.components, append(s.findings, repeated(s.components)...), nil
+}
+
+func (s *surveyor) visitType(t dm.ComponentType) error {
+	names, err := directories(s.files, string(t))
+	if err != nil {
+		return err
+	}
+	plugin, known := s.registry.Get(t)
+	before := len(s.components)
+	for _, name := range names {
+		dir, err := fs.Sub(s.files, string(t)+"/"+name)
+		if err != nil {
+			return err
+		}
+		entries, err := fs.ReadDir(dir, ".")
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			continue // an empty directory is not a component
+		}
+		c := dm.PackageComponent{Type: t, Name: dm.ComponentName(name), Files: dir}
+		var fault string
+		if c.Properties, fault, err = s.properties(dir, entries); err != nil {
+			return err
+		}
+		if fault != "" {
+			s.findings = append(s.findings, dm.Finding{Type: t, Component: c.Name, Path: propertiesFile, Message: "parsing failed: " + fault})
+		}
+		if known {
+			s.findings = append(s.findings, placed(c, plugin.Validate(c))...)
+		}
+		s.components = append(s.components, c)
+	}
+	if !known && len(s.components) > before {
+		s.findings = append(s.findings, dm.Finding{Type: t, Message: fmt.Sprintf("unknown component type %q, this server knows %s", t, s.known())})
+	}
+	return nil
+}
+
+// properties reads the component's properties.json; without one they are empty.
+// fault says why it could not be used.
+func (s *surveyor) properties(dir fs.FS, entries []fs.DirEntry) (p dm.Properties, fault string, err error) {
+	p = dm.Properties{}
+	i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == propertiesFile })
+	if i < 0 {
+		return p, "", nil
+	}
+	if entries[i].IsDir() {
+		return p, "it is a directory", nil
+	}
+	data, err := readAtMost(dir, propertiesFile, min(dm.MaxJSONBytes, s.left))
+	switch {
+	case errors.Is(err, errFull):
+		return p, fmt.Sprintf("one may have %d bytes and all of a package %d", dm.MaxJSONBytes, maxProperties), nil
+	case err != nil:
+		return p, "", err
+	}
+	s.left -= len(data)
+	parsed, err := dm.ParseProperties(data)
+	if err != nil {
+		return p, dm.Public(err), nil
+	}
+	return parsed, "", nil
+}
+
+func (s *surveyor) known() string {
+	var names []string
+	for _, t := range s.registry.Types() {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
+}
+
+// repeated finds components that two spellings of one type hold: they would be
+// delivered to one place.
+func repeated(components []dm.PackageComponent) []dm.Finding {
+	var findings []dm.Finding
+	for i := 1; i < len(components); i++ {
+		a, b := components[i-1], components[i]
+		if a.Name == b.Name && a.Type.Canonical() == b.Type.Canonical() {
+			findings = append(findings, dm.Finding{Type: b.Type, Component: b.Name,
+				Message: fmt.Sprintf("the component is there twice, since %s and %s are one type", a.Type, b.Type)})
+		}
+	}
+	return findings
+}
+
+// placed fills in the component where a plugin left it out.
+func placed(c dm.PackageComponent, findings []dm.Finding) []dm.Finding {
+	for i := range findings {
+		findings[i].Type = cmp.Or(findings[i].Type, c.Type)
+		findings[i].Component = cmp.Or(findings[i].Component, c.Name)
+	}
+	return findings
+}
+
+// directories returns the names of the directories in dir, in byte order.
+func directories(files fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// readAtMost reads a whole file of at most limit bytes, else errFull.
+func readAtMost(files fs.FS, path string, limit int) ([]byte, error) {
+	f, err := files.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	if err == nil && len(data) > limit {
+		err = errFull
+	}
+	return data, err
+}
