@@ -1,0 +1,6 @@
+// Package examples holds the sources of the packages that the demo uploads and
+// that people may copy: notebooks with variables, a data file and properties.
+// Two versions of one package show what a change of version looks like.
+//
+// Imports: dm and the standard library.
+package examples
