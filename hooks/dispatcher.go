@@ -1,0 +1,288 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pndaproject/deployment-manager"
+)
+
+// DispatcherConfig is what a Dispatcher needs.
+type DispatcherConfig struct {
+	Outbox     dm.Outbox                                // required
+	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; asked with canonical types
+	Directory  dm.Directory                             // required
+	Workers    int                                      // applications worked on at once; 0 means 16
+	Scan       time.Duration                            // from one look at everything to the next; 0 means 30 s
+	Retry      Retry                                    // of what may pass by itself
+	Timeout    time.Duration                            // of one call of a plugin; 0 means 15 minutes
+	Clock      func() time.Time                         // nil means time.Now
+	Step       func(name string)                        // called at each of Steps(); nil means nothing
+	Log        *slog.Logger                             // nil means silent
+	Registerer prometheus.Registerer                    // nil means not counted
+}
+
+// Retry bounds how often errors of kind Unavailable and Internal are tried
+// again before they settle a change as failed.
+type Retry struct {
+	Base     time.Duration // pause before the second attempt, doubled each time; 0 means 500 ms
+	Attempts int           // in all, the first included; 0 means 5
+}
+
+// pause is the back-off after n failed attempts: between half and the whole of
+// Base doubled n-1 times, at most most. The spread keeps applications that
+// failed together from coming back together.
+func (r Retry) pause(n int, most time.Duration) time.Duration {
+	d := r.Base
+	for ; n > 1 && d < most; n-- {
+		d *= 2
+	}
+	d = min(d, most)
+	return d/2 + rand.N(d/2+1)
+}
+
+// Dispatcher carries out changes. NewDispatcher makes it, Run works.
+type Dispatcher struct {
+	cfg     DispatcherConfig
+	metrics *dispatchMetrics
+
+	mu    sync.Mutex
+	ready *sync.Cond                    // of mu: queue has grown, or Run ends
+	apps  map[dm.ApplicationName]*entry // those queued, in work or waiting for another attempt
+	queue []dm.ApplicationName          // first come, first served
+	runs  bool
+}
+
+// entry is the state of one application in the dispatcher. Its job belongs to
+// the worker while running is set, so that mu need not be held for it.
+type entry struct {
+	queued  bool
+	running bool
+	again   bool      // woken while running
+	due     time.Time // a scan leaves the entry alone until then
+	job     job
+}
+
+// NewDispatcher checks cfg and starts nothing.
+func NewDispatcher(cfg DispatcherConfig) (*Dispatcher, error) {
+	switch {
+	case cfg.Outbox == nil:
+		return nil, errors.New("hooks: a dispatcher needs an outbox")
+	case cfg.Plugins == nil:
+		return nil, errors.New("hooks: a dispatcher needs plugins")
+	case cfg.Directory == nil:
+		return nil, errors.New("hooks: a dispatcher needs a directory")
+	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0:
+		return nil, errors.New("hooks: a dispatcher's numbers must not be negative")
+	}
+	orDefault(&cfg.Workers, 16)
+	orDefault(&cfg.Scan, 30*time.Second)
+	orDefault(&cfg.Retry.Base, 500*time.Millisecond)
+	orDefault(&cfg.Retry.Attempts, 5)
+	orDefault(&cfg.Timeout, 15*time.Minute)
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Step == nil {
+		cfg.Step = func(string) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Dispatcher{cfg: cfg, apps: map[dm.ApplicationName]*entry{}}
+	d.ready = sync.NewCond(&d.mu)
+	var err error
+	d.metrics, err = newDispatchMetrics(cfg.Registerer, d.pending)
+	return d, err
+}
+
+// orDefault gives a field its default.
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Wake tells that app may have something to do. It never blocks, may be called
+// at any time and by anyone, and is never lost: when app is worked on at the
+// moment, it is looked at once more afterwards.
+func (d *Dispatcher) Wake(app dm.ApplicationName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.enqueue(app)
+}
+
+// enqueue needs mu.
+func (d *Dispatcher) enqueue(app dm.ApplicationName) {
+	e := d.apps[app]
+	if e == nil {
+		e = &entry{}
+		d.apps[app] = e
+	}
+	switch {
+	case e.running:
+		e.again = true
+	case !e.queued:
+		e.queued = true
+		d.queue = append(d.queue, app)
+		d.ready.Signal()
+	}
+}
+
+// Run looks at everything, then works on wake-ups and looks again every Scan.
+// When ctx ends it cancels the plugins at work, waits for its workers and
+// returns nil; what was not settled is taken up by the next Run.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	d.mu.Lock()
+	if d.runs {
+		d.mu.Unlock()
+		return errors.New("hooks: the dispatcher runs already")
+	}
+	d.runs = true
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.runs = false
+		d.mu.Unlock()
+	}()
+
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	stop := context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.ready.Broadcast()
+	})
+	defer stop()
+	for range d.cfg.Workers {
+		workers.Go(func() { d.serve(ctx, &workers) })
+	}
+	for {
+		d.scan()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(d.cfg.Scan):
+		}
+	}
+}
+
+// scan queues everything that is desired and not observed, save what is worked
+// on (a change during the work makes its observation stale) and what waits for
+// its next attempt.
+func (d *Dispatcher) scan() {
+	pending := d.cfg.Outbox.Pending()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.cfg.Clock()
+	for _, app := range pending {
+		if e := d.apps[app]; e == nil || !e.running && !e.due.After(now) {
+			d.enqueue(app)
+		}
+	}
+}
+
+// serve is one worker: it works off the queue until ctx ends.
+func (d *Dispatcher) serve(ctx context.Context, owner *sync.WaitGroup) {
+	for {
+		app, e, ok := d.take(ctx)
+		if !ok {
+			return
+		}
+		next := d.pass(ctx, app, &e.job)
+		d.release(ctx, app, e, next, owner)
+	}
+}
+
+// take waits for the next application; ok = false when ctx has ended.
+func (d *Dispatcher) take(ctx context.Context) (app dm.ApplicationName, e *entry, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.queue) == 0 && ctx.Err() == nil {
+		d.ready.Wait()
+	}
+	if ctx.Err() != nil {
+		return "", nil, false
+	}
+	app = d.queue[0]
+	d.queue = d.queue[1:]
+	e = d.apps[app]
+	e.queued, e.running, e.due = false, true, time.Time{}
+	return app, e, true
+}
+
+// next says what follows a pass.
+type next struct {
+	after time.Duration // another attempt after this pause; 0 means at once
+	more  bool          // false: the application is settled for now
+}
+
+func (d *Dispatcher) release(ctx context.Context, app dm.ApplicationName, e *entry, n next, owner *sync.WaitGroup) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again := e.again
+	e.running, e.again = false, false
+	switch {
+	case again || n.more && n.after == 0:
+		d.enqueue(app)
+	case n.more:
+		e.due = d.cfg.Clock().Add(n.after)
+		wait := time.After(n.after)
+		owner.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-wait:
+				d.Wake(app)
+			}
+		})
+	default:
+		delete(d.apps, app)
+	}
+}
+
+// pending counts the applications that are queued, in work or waiting.
+func (d *Dispatcher) pending() float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return float64(len(d.apps))
+}
+
+// dispatchMetrics are the dispatcher's figures.
+type dispatchMetrics struct {
+	outcomes *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newDispatchMetrics(r prometheus.Registerer, pending func() float64) (*dispatchMetrics, error) {
+	m := &dispatchMetrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dm_dispatch_outcomes_total",
+			Help: "Passes over changes of applications, by action and by how they ended.",
+		}, []string{"action", "result"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "dm_dispatch_duration_seconds",
+			Help:    "Time of one pass over a change, by action.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 4, 9),
+		}, []string{"action"}),
+	}
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dm_dispatch_pending",
+		Help: "Applications that are queued, in work or waiting for another attempt.",
+	}, pending)
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.outcomes, m.duration, waiting} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,264 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/pndaproject/deployment-manager"
+)
+
+// The named points of a pass, in their order. A crash at any of them is made
+// good by the next start.
+const (
+	stepTaken         = "dispatch-taken"          // the change is known, nothing is done
+	stepTypeApplied   = "dispatch-type-applied"   // one component type is done, others may not be
+	stepApplied       = "dispatch-applied"        // all is done
+	stepUndone        = "dispatch-undone"         // a failed change is taken back
+	stepBeforeObserve = "dispatch-before-observe" // the outcome is known, not recorded
+	stepObserved      = "dispatch-observed"       // the outcome is recorded
+)
+
+// Steps names the points at which DispatcherConfig.Step is called.
+func Steps() []string {
+	return []string{stepTaken, stepTypeApplied, stepApplied, stepUndone, stepBeforeObserve, stepObserved}
+}
+
+// job is what is remembered of an application between the passes over it.
+// Losing it in a crash costs attempts, not correctness.
+type job struct {
+	desired    dm.Revision
+	attempts   int      // failed ones of what is being tried: carrying out, or taking back
+	failure    error    // why the change was given up; then only taking back is left
+	unrecorded int      // failed observations
+	unread     int      // failed looks at the record
+	standing   standing // what the plugins made; nil means what the observation says
+}
+
+// begin makes j the job of work. A newer change starts counting afresh, but
+// what stands is what the passes before it left.
+func (j *job) begin(work dm.Work) {
+	if j.desired != work.Desired {
+		*j = job{desired: work.Desired, standing: j.standing}
+	}
+	j.unread = 0
+	if j.standing == nil {
+		j.standing = standing{}
+		if work.Observed != nil {
+			for _, r := range work.Observed.Records {
+				j.standing[r.Type] = r
+			}
+		}
+	}
+}
+
+// The results of a pass, as its metric names them.
+const (
+	resultSuccess    = "success"
+	resultFailure    = "failure"
+	resultRetry      = "retry"
+	resultStale      = "stale"
+	resultUnrecorded = "unrecorded"
+)
+
+// pass looks at app once and carries out what is pending.
+func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (n next) {
+	defer func() {
+		if r := recover(); r != nil {
+			d.cfg.Log.Error("dispatch panicked", "app", app, "panic", r, "stack", string(debug.Stack()))
+			j.unread++
+			n = next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
+		}
+	}()
+	work, ok, err := d.cfg.Outbox.Work(ctx, app)
+	switch {
+	case ctx.Err() != nil:
+		return next{}
+	case err != nil:
+		if j.unread++; j.unread == 1 {
+			d.cfg.Log.Warn("pending change cannot be read", "app", app, "error", err)
+		}
+		return next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
+	case !ok:
+		return next{}
+	}
+	j.begin(work)
+	p := &pass{d: d, app: app, work: work, job: j, started: d.cfg.Clock()}
+	return p.run(dm.WithRequestID(ctx, work.Change.RequestID))
+}
+
+// pass is one go at one change.
+type pass struct {
+	d       *Dispatcher
+	app     dm.ApplicationName
+	work    dm.Work
+	job     *job
+	started time.Time
+}
+
+// run carries the change out, or takes it back, and records the outcome.
+func (p *pass) run(ctx context.Context) next {
+	p.d.cfg.Step(stepTaken)
+	if p.job.failure == nil {
+		if err := p.carryOut(ctx); err != nil {
+			if ctx.Err() != nil {
+				return next{}
+			}
+			if n, again := p.tryAgain(err); again {
+				return n
+			}
+			p.job.failure, p.job.attempts = err, 0
+		} else {
+			p.d.cfg.Step(stepApplied)
+		}
+	}
+	var undoing error
+	if p.job.failure != nil {
+		if undoing = p.takeBack(ctx); undoing != nil {
+			if ctx.Err() != nil {
+				return next{}
+			}
+			if n, again := p.tryAgain(undoing); again {
+				return n
+			}
+		}
+		p.d.cfg.Step(stepUndone)
+	}
+	if ctx.Err() != nil {
+		return next{}
+	}
+	return p.observe(ctx, p.outcome(undoing))
+}
+
+// tryAgain counts a failed attempt and tells whether another one is due.
+func (p *pass) tryAgain(err error) (next, bool) {
+	p.job.attempts++
+	if !passing(err) || p.job.attempts >= p.d.cfg.Retry.Attempts {
+		return next{}, false
+	}
+	n := next{more: true, after: p.d.cfg.Retry.pause(p.job.attempts, p.d.cfg.Scan)}
+	p.count(resultRetry)
+	p.d.cfg.Log.Warn("change will be tried again", "app", p.app, "action", p.work.Change.Verb,
+		"request_id", p.work.Change.RequestID, "attempt", p.job.attempts, "after", n.after, "error", err)
+	return n, true
+}
+
+// passing tells the errors that may pass by themselves.
+func passing(err error) bool {
+	k := dm.KindOf(err)
+	return k == dm.Unavailable || k == dm.Internal
+}
+
+// outcome is what is recorded. undoing is why the failed change could not be
+// taken back, if it could not.
+func (p *pass) outcome(undoing error) dm.Observation {
+	o := dm.Observation{
+		Desired: p.work.Desired, Effective: p.effective(),
+		Phase: p.work.Spec.State.Settled(), Records: p.job.standing.records(), Time: p.d.cfg.Clock(),
+	}
+	verb := p.work.Change.Verb
+	if p.job.failure != nil {
+		o.Phase = p.work.Before
+		if verb == dm.Create || verb != dm.Destroy && o.Effective == "" {
+			o.Phase, o.Effective = dm.NotCreated, "" // takeBack has left nothing
+		}
+		o.Information = failureText(p.app, verb, p.job.failure, undoing)
+		return o
+	}
+	switch verb {
+	case dm.Create, dm.Change, dm.Rollback:
+		o.Effective = p.work.Desired
+	case dm.Destroy:
+		o.Effective = ""
+		return o
+	}
+	o.Information = strings.Join(p.work.Notes, "; ")
+	return o
+}
+
+// effective is the change of content that is in effect before this one.
+func (p *pass) effective() dm.Revision {
+	if p.work.Observed == nil {
+		return ""
+	}
+	return p.work.Observed.Effective
+}
+
+// observe records the outcome. It does so without end while the record cannot
+// be written, because an outcome that is not recorded is not known to anyone.
+func (p *pass) observe(ctx context.Context, o dm.Observation) next {
+	cfg := p.d.cfg
+	cfg.Step(stepBeforeObserve)
+	err := cfg.Outbox.Observe(ctx, p.app, o)
+	if err == nil {
+		cfg.Step(stepObserved)
+		p.settled(o)
+		*p.job = job{}
+		return next{}
+	}
+	if ctx.Err() != nil {
+		return next{}
+	}
+	p.job.unrecorded++
+	if dm.KindOf(err) == dm.Stale {
+		p.count(resultStale)
+		if p.job.unrecorded == 1 {
+			return next{more: true}
+		}
+	} else {
+		p.count(resultUnrecorded)
+	}
+	n := next{more: true, after: cfg.Retry.pause(p.job.unrecorded, cfg.Scan)}
+	cfg.Log.Warn("outcome cannot be recorded", "app", p.app, "action", p.work.Change.Verb,
+		"request_id", p.work.Change.RequestID, "after", n.after, "error", err)
+	return n
+}
+
+// settled tells the log and the metrics about an outcome.
+func (p *pass) settled(o dm.Observation) {
+	args := []any{"app", p.app, "action", p.work.Change.Verb, "phase", o.Phase,
+		"request_id", p.work.Change.RequestID, "duration", p.d.cfg.Clock().Sub(p.started)}
+	if p.job.failure != nil {
+		p.count(resultFailure)
+		p.d.cfg.Log.Warn("change failed", append(args, "error", p.job.failure)...)
+		return
+	}
+	p.count(resultSuccess)
+	p.d.cfg.Log.Info("change carried out", args...)
+}
+
+func (p *pass) count(result string) {
+	action := string(p.work.Change.Verb)
+	if _, known := gerunds[p.work.Change.Verb]; !known {
+		action = "other" // labels come from a closed set only
+	}
+	p.d.metrics.outcomes.WithLabelValues(action, result).Inc()
+	p.d.metrics.duration.WithLabelValues(action).Observe(p.d.cfg.Clock().Sub(p.started).Seconds())
+}
+
+// gerunds are the words of PNDA's failure texts.
+var gerunds = map[dm.Verb]string{
+	dm.Create: "creating", dm.Change: "changing", dm.Rollback: "rolling back",
+	dm.Start: "starting", dm.Stop: "stopping", dm.Destroy: "deleting",
+}
+
+// kindWords are the kinds as PNDA's failure texts spell them.
+var kindWords = map[dm.Kind]string{
+	dm.Invalid: "Invalid", dm.Unauthenticated: "Unauthenticated", dm.Forbidden: "Forbidden", dm.NotFound: "NotFound",
+	dm.Conflict: "Conflict", dm.TooLarge: "TooLarge", dm.Stale: "Stale", dm.Unavailable: "Unavailable", dm.Internal: "Internal",
+}
+
+// failureText is PNDA's sentence about a failed change.
+func failureText(app dm.ApplicationName, verb dm.Verb, failure, undoing error) string {
+	gerund, ok := gerunds[verb]
+	if !ok {
+		gerund = "changing"
+	}
+	text := fmt.Sprintf(`Error %s %s %s, details: "%s"`, gerund, app, kindWords[dm.KindOf(failure)], dm.Public(failure))
+	if undoing != nil {
+		text += fmt.Sprintf(`; it could not be taken back, details: "%s"`, dm.Public(undoing))
+	}
+	return text
+}

@@ -1,0 +1,255 @@
+package hooks
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"runtime/debug"
+	"slices"
+
+	"github.com/pndaproject/deployment-manager"
+)
+
+// standing is what the plugins have made for one application, as far as is
+// known, by component type.
+type standing map[dm.ComponentType]dm.PluginRecord
+
+// records returns what stands by type in byte order.
+func (s standing) records() []dm.PluginRecord {
+	var list []dm.PluginRecord
+	for _, t := range slices.Sorted(maps.Keys(s)) {
+		list = append(list, s[t])
+	}
+	return list
+}
+
+// merge joins two records of one type: all users and all components, those of
+// newer where both have one.
+func merge(older, newer dm.PluginRecord) dm.PluginRecord {
+	users := slices.Concat(older.Users, newer.Users)
+	slices.Sort(users)
+	newer.Users = slices.Compact(users)
+	components := slices.Clone(newer.Components)
+	for _, c := range older.Components {
+		if !slices.ContainsFunc(components, func(n dm.ComponentRecord) bool { return n.Name == c.Name }) {
+			components = append(components, c)
+		}
+	}
+	newer.Components = components
+	return newer
+}
+
+// carryOut does what the change asks for.
+func (p *pass) carryOut(ctx context.Context) error {
+	switch p.work.Change.Verb {
+	case dm.Create, dm.Change, dm.Rollback, dm.Start, dm.Stop:
+		return p.bring(ctx, p.work, p.work.Spec.State)
+	case dm.Destroy:
+		return p.destroy(ctx, slices.Collect(maps.Keys(p.job.standing)))
+	}
+	return dm.Errorf(dm.Invalid, "dispatch", "the action %q is not known", p.work.Change.Verb)
+}
+
+// takeBack undoes a change that was given up: after it, what was in effect
+// before stands again. A half destroyed application stays as it is, because a
+// second destroy finishes it.
+func (p *pass) takeBack(ctx context.Context) error {
+	switch verb := p.work.Change.Verb; {
+	case verb == dm.Destroy:
+		return nil
+	case verb == dm.Create || p.effective() == "":
+		return p.destroyCreated(ctx)
+	}
+	earlier, err := p.d.cfg.Outbox.WorkAt(ctx, p.app, p.effective())
+	if err != nil {
+		return err
+	}
+	state := dm.WantCreated
+	if p.work.Before == dm.Started {
+		state = dm.WantStarted
+	}
+	return p.bring(ctx, earlier, state)
+}
+
+// bring makes the application what w says: each type in byte order, then the
+// types that are no longer there are removed.
+func (p *pass) bring(ctx context.Context, w dm.Work, state dm.WantedState) error {
+	users, err := p.audience(w.Spec)
+	if err != nil {
+		return err
+	}
+	types := byType(w.Components)
+	order := slices.Sorted(maps.Keys(types))
+	for _, t := range order { // before anything is made
+		if _, err := p.plugin(t); err != nil {
+			return err
+		}
+	}
+	for _, t := range order {
+		r := dm.ApplyRequest{
+			Application: p.app, Owner: w.Spec.Owner, Users: users,
+			Desired: w.Desired, Deployment: w.Deployment, State: state, Components: types[t],
+		}
+		if err := p.apply(ctx, t, r, w.Open); err != nil {
+			return err
+		}
+		p.d.cfg.Step(stepTypeApplied)
+	}
+	var gone []dm.ComponentType
+	for t := range p.job.standing {
+		if _, wanted := types[t]; !wanted {
+			gone = append(gone, t)
+		}
+	}
+	return p.destroy(ctx, gone)
+}
+
+func byType(components []dm.Component) map[dm.ComponentType][]dm.Component {
+	types := map[dm.ComponentType][]dm.Component{}
+	for _, c := range components {
+		types[c.Type] = append(types[c.Type], c)
+	}
+	return types
+}
+
+// audience resolves whom an application reaches, in byte order. Everyone is who
+// the directory can name and who has a workspace already: a directory that
+// takes names on trust does not know them all.
+func (p *pass) audience(spec dm.Spec) ([]dm.UserName, error) {
+	if len(spec.Audience) == 0 {
+		return []dm.UserName{spec.Owner}, nil
+	}
+	var users []dm.UserName
+	for _, s := range spec.Audience {
+		if u, ok := s.User(); ok {
+			users = append(users, u)
+		} else if g, ok := s.Group(); ok {
+			users = append(users, p.d.cfg.Directory.Members(g)...)
+		} else if s == dm.Everyone {
+			present, err := p.d.cfg.Outbox.Users()
+			if err != nil {
+				return nil, err
+			}
+			users = append(users, present...)
+			users = append(users, p.d.cfg.Directory.Everyone()...)
+		}
+	}
+	slices.Sort(users)
+	return slices.Compact(users), nil
+}
+
+func (p *pass) plugin(t dm.ComponentType) (dm.Plugin, error) {
+	plugin, ok := p.d.cfg.Plugins(t.Canonical())
+	if !ok {
+		return nil, dm.Errorf(dm.Invalid, "dispatch", "no plugin is registered for the component type %q", t)
+	}
+	return plugin, nil
+}
+
+// apply hands one component type to its plugin and keeps the record, also the
+// one that comes beside an error.
+func (p *pass) apply(ctx context.Context, t dm.ComponentType, r dm.ApplyRequest, tree fs.FS) error {
+	plugin, err := p.plugin(t)
+	if err != nil {
+		return err
+	}
+	if r.Files, err = fs.Sub(tree, "components/"+string(t)); err != nil {
+		return dm.Wrap("dispatch", err)
+	}
+	before, stood := p.job.standing[t]
+	if stood {
+		previous := before
+		r.Previous = &previous
+	}
+	var record dm.PluginRecord
+	err = p.call(ctx, t, func(ctx context.Context) (err error) {
+		record, err = plugin.Apply(ctx, r)
+		return err
+	})
+	if err != nil && len(record.Components) == 0 && len(record.Users) == 0 {
+		return err // nothing was made that was not there before
+	}
+	record.Type, record.Application, record.Desired = t, p.app, r.Desired
+	if err != nil && stood {
+		record = merge(before, record)
+	}
+	p.job.standing[t] = record
+	return err
+}
+
+// destroy removes what stands of the given types. It goes on past failures, so
+// that one engine that is down does not keep the others' work alive, and
+// returns the first. What is missing already counts as removed.
+func (p *pass) destroy(ctx context.Context, types []dm.ComponentType) error {
+	slices.Sort(types)
+	var first error
+	for _, t := range types {
+		err := p.destroyRecord(ctx, p.job.standing[t])
+		if err == nil {
+			delete(p.job.standing, t)
+			p.d.cfg.Step(stepTypeApplied)
+		} else if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (p *pass) destroyRecord(ctx context.Context, record dm.PluginRecord) error {
+	plugin, err := p.plugin(record.Type)
+	if err != nil {
+		return err
+	}
+	record.Desired = p.work.Desired
+	err = p.call(ctx, record.Type, func(ctx context.Context) error { return plugin.Destroy(ctx, record) })
+	if dm.KindOf(err) == dm.NotFound {
+		return nil
+	}
+	return err
+}
+
+// destroyCreated leaves nothing of a create. It also removes what no record
+// tells of: a crash after Apply and before the observation leaves such pieces,
+// so each planned type is destroyed as if it had been made whole.
+func (p *pass) destroyCreated(ctx context.Context) error {
+	users, err := p.audience(p.work.Spec)
+	if err != nil {
+		users = nil // what is known to stand names its own users
+	}
+	known := slices.Collect(maps.Keys(p.job.standing))
+	var first error
+	types := byType(p.work.Components)
+	for _, t := range slices.Sorted(maps.Keys(types)) {
+		planned := dm.PluginRecord{Type: t, Application: p.app, Desired: p.work.Desired, Users: users}
+		for _, c := range types[t] {
+			planned.Components = append(planned.Components, dm.ComponentRecord{Name: c.Name, JobName: dm.JobName(p.app, c.Name)})
+		}
+		if made, ok := p.job.standing[t]; ok {
+			p.job.standing[t] = merge(planned, made)
+		} else if err := p.destroyRecord(ctx, planned); passing(err) && first == nil {
+			first = err // any other kind says that there was nothing to remove
+		}
+	}
+	return cmp.Or(p.destroy(ctx, known), first)
+}
+
+// call runs one call of a plugin with a time-out. A panic becomes an error of
+// kind Internal: one plugin's fault must not end the others' work.
+func (p *pass) call(ctx context.Context, t dm.ComponentType, do func(context.Context) error) (err error) {
+	limited, cancel := context.WithTimeout(ctx, p.d.cfg.Timeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			p.d.cfg.Log.Error("plugin panicked", "app", p.app, "type", t, "request_id", p.work.Change.RequestID,
+				"panic", r, "stack", string(debug.Stack()))
+			err = dm.Errorf(dm.Internal, "dispatch", "the plugin for %s failed unexpectedly", t).Because(fmt.Errorf("panic: %v", r))
+		}
+	}()
+	err = do(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return dm.Errorf(dm.Unavailable, "dispatch", "the plugin for %s did not finish within %s", t, p.d.cfg.Timeout).Because(err)
+	}
+	return err
+}
