@@ -1,0 +1,184 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
+)
+
+// Config says how callers are identified.
+type Config struct {
+	Mode           dm.AuthMode // required
+	Directory      *Directory  // required
+	Policy         dm.Policy   // for Git
+	Authenticators []dm.Authenticator
+	// TrustedOrigins are the browser origins that may make changes with a
+	// password that the browser keeps, beside the server's own.
+	TrustedOrigins []string
+	Metrics        prometheus.Registerer // nil means none
+	Log            *slog.Logger          // nil means silent
+}
+
+// Auth identifies callers on all ports.
+type Auth struct {
+	mode      dm.AuthMode
+	directory *Directory
+	policy    dm.Policy
+	chain     []dm.Authenticator
+	crossSite *http.CrossOriginProtection
+	log       *slog.Logger
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Auth, error) {
+	if _, err := dm.ParseAuthMode(string(cfg.Mode)); err != nil {
+		return nil, err
+	}
+	if cfg.Directory == nil {
+		return nil, errors.New("auth: Directory is required")
+	}
+	if cfg.Mode == dm.Strict && len(cfg.Authenticators) == 0 {
+		return nil, dm.Errorf(dm.Invalid, "auth", "the auth mode strict needs a way to sign in").WithHint("name an htpasswd file")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Auth{
+		mode: cfg.Mode, directory: cfg.Directory, policy: cfg.Policy, chain: cfg.Authenticators,
+		crossSite: http.NewCrossOriginProtection(), log: cfg.Log,
+	}
+	for _, origin := range cfg.TrustedOrigins {
+		if err := a.crossSite.AddTrustedOrigin(origin); err != nil {
+			return nil, dm.Errorf(dm.Invalid, "auth", "the origin %q must have the form https://host or http://host:port", origin)
+		}
+	}
+	if err := a.gauge(cfg.Metrics); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Auth) gauge(reg prometheus.Registerer) error {
+	if reg == nil {
+		return nil
+	}
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "dm_insecure_auth", Help: "1 when user names are taken on trust (mode insecure-pnda), else 0.",
+	})
+	if a.mode == dm.InsecurePNDA {
+		g.Set(1)
+	}
+	return reg.Register(g)
+}
+
+// Run repeats a warning every minute while names are taken on trust. It
+// returns nil when ctx ends.
+func (a *Auth) Run(ctx context.Context) error {
+	if a.mode != dm.InsecurePNDA {
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		a.log.Warn("the auth mode is insecure-pnda: user names are taken on trust and anybody can act as anybody")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// CheckBind refuses to take names on trust where other machines can connect,
+// unless the operator said a second time that this is wanted. addrs have the
+// form host:port.
+func CheckBind(mode dm.AuthMode, addrs []string, anywhere bool) error {
+	const op = "auth.CheckBind"
+	if mode != dm.InsecurePNDA || anywhere {
+		return nil
+	}
+	for _, addr := range addrs {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return dm.Errorf(dm.Invalid, op, "the address %q must have the form host:port", addr)
+		}
+		ip, err := netip.ParseAddr(host)
+		if host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+			return dm.Errorf(dm.Invalid, op, "the auth mode insecure-pnda listens on loopback only, not on %q", addr).
+				WithHint("use 127.0.0.1, another auth mode, or --insecure-anywhere")
+		}
+	}
+	return nil
+}
+
+// principal is who a credential proved; user is "" for the anonymous user.
+type principal struct {
+	user   dm.UserName
+	auth   string
+	scheme string // of the credential
+}
+
+// unproven is the auth of names taken on trust and of the anonymous user.
+const unproven = "none"
+
+// prove asks the authenticators in order; the first that knows the sort of
+// credential decides. ok is false when the request offers none.
+func (a *Auth) prove(r *http.Request) (p principal, ok bool, err error) {
+	const op = "auth.prove"
+	c, offered, err := credentialOf(r)
+	if err != nil || !offered {
+		return principal{}, false, err
+	}
+	for _, one := range a.chain {
+		user, knows, err := one.Authenticate(r.Context(), c)
+		if err != nil {
+			return principal{}, false, err
+		}
+		if knows {
+			return principal{user, one.Name(), c.Scheme}, true, nil
+		}
+	}
+	return principal{}, false, dm.Errorf(dm.Unauthenticated, op, "credentials of this sort are not accepted here")
+}
+
+// credentialOf reads the Authorization header. Its text appears in no error.
+func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
+	const op = "auth.credential"
+	list := r.Header.Values("Authorization")
+	switch {
+	case len(list) == 0:
+		return c, false, nil
+	case len(list) > 1:
+		return c, false, dm.Errorf(dm.Invalid, op, "the header Authorization is there %d times", len(list))
+	}
+	if user, password, ok := r.BasicAuth(); ok {
+		return dm.Credential{Scheme: "basic", User: user, Secret: password}, true, nil
+	}
+	scheme, token, _ := strings.Cut(list[0], " ")
+	if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "bearer") {
+		return dm.Credential{Scheme: "bearer", Secret: token}, true, nil
+	}
+	return c, false, dm.Errorf(dm.Unauthenticated, op, "the header Authorization must hold a Basic or a Bearer credential")
+}
+
+// actor completes a name with what the directory knows.
+func (a *Auth) actor(p principal, via string) dm.Actor {
+	return dm.Actor{User: p.user, Groups: a.directory.Groups(p.user), Auth: p.auth, Via: via}
+}
+
+func noSuchUser(u dm.UserName) error {
+	return dm.Errorf(dm.Forbidden, "auth", "no such user: %s", u)
+}
+
+var _ apihandlers.Gate = (*Door)(nil)

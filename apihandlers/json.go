@@ -1,0 +1,92 @@
+package apihandlers
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// WriteJSON answers with status and v. v must be made of values that encode;
+// what does not is answered as an internal error.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		status, data = http.StatusInternalServerError, []byte(`{"status":"UNKNOWN","information":"internal error"}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	// A failed write means that the client is gone: nobody is left to tell.
+	_, _ = w.Write(data)
+}
+
+// Null is s as JSON text, or null when it is empty, as PNDA writes unknown
+// texts.
+func Null(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// ReadObject reads the body of r as one JSON object within dm's limits.
+func ReadObject(w http.ResponseWriter, r *http.Request) (dm.Properties, error) {
+	body, err := OpenBody(w, r, BodyLimits{Size: dm.MaxJSONBytes})
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(body)
+	if fault := body.Fault(); fault != nil {
+		return nil, fault
+	}
+	if err != nil {
+		return nil, dm.Wrap("read body", err)
+	}
+	return dm.ParseProperties(data)
+}
+
+// Query returns the value of a query parameter of the URL; given is false when
+// it is absent. A body is never looked at: curl labels archives as forms.
+// Repeated parameters and queries that do not parse are Invalid.
+func Query(r *http.Request, name string) (value string, given bool, err error) {
+	const op = "parse query"
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", false, dm.Errorf(dm.Invalid, op, "the query of the URL is malformed")
+	}
+	list := values[name]
+	switch len(list) {
+	case 0:
+		return "", false, nil
+	case 1:
+		return list[0], true, nil
+	}
+	return "", false, dm.Errorf(dm.Invalid, op, "the query parameter %s is there %d times, it must be there once", name, len(list))
+}
+
+// Recency reads the query parameter recency: an integer of least or more, or
+// otherwise what it is when absent.
+func Recency(r *http.Request, least, otherwise int) (int, error) {
+	text, given, err := Query(r, "recency")
+	if err != nil || !given {
+		return otherwise, err
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil || int(n) < least {
+		return 0, dm.Errorf(dm.Invalid, "parse query", "the query parameter recency must be an integer of %d or more", least)
+	}
+	return int(n), nil
+}
+
+// NotNull makes an absent list an empty one, which JSON writes as [].
+func NotNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

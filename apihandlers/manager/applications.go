@@ -1,0 +1,198 @@
+package manager
+
+import (
+	"net/http"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
+)
+
+func (a *API) applicationRoutes() []apihandlers.Route {
+	const name = "/applications/{name}"
+	read := []dm.Action{dm.ApplicationRead}
+	get := func(route, path, summary, response string, h func(http.ResponseWriter, *http.Request) error) apihandlers.Route {
+		return apihandlers.Route{
+			Name: route, Method: http.MethodGet, Path: name + path, Access: apihandlers.Reading, Actions: read,
+			Success: http.StatusOK, Summary: summary, Response: response, Handle: h,
+		}
+	}
+	change := func(route, method, path, summary string, h func(http.ResponseWriter, *http.Request) error, actions ...dm.Action) apihandlers.Route {
+		return apihandlers.Route{
+			Name: route, Method: method, Path: name + path, Access: apihandlers.Changing, Actions: actions,
+			Success: http.StatusAccepted, Summary: summary, Handle: h,
+		}
+	}
+	create := change("create-application", http.MethodPut, "",
+		"Creates an application from a deployed package. Beside `package` the body holds overrides by component type and component.",
+		a.create, dm.PackageRead, dm.ApplicationCreate)
+	create.Request = `{"package":"flow-collector-2.14.3","jupyter":{"report":{"topic":"mine"}}}`
+	return []apihandlers.Route{
+		{
+			Name: "list-applications", Method: http.MethodGet, Path: "/applications", Access: apihandlers.Reading,
+			Actions: []dm.Action{dm.ApplicationsRead}, Success: http.StatusOK, Handle: a.listApplications,
+			Summary: "The names of created applications, ascending.", Response: `["noon-run","test-1"]`,
+		},
+		get("application", "", "What is known of an application; an unknown name is NOTCREATED.",
+			`{"name":"noon-run","package_name":"flow-collector-2.14.3","status":"STARTED","information":null,"defaults":{"jupyter":{"report":{"topic":"flows"}}},"overrides":{"jupyter":{"report":{"topic":"mine"}},"package":"flow-collector-2.14.3","user":"ana"},"user":"ana"}`,
+			a.application),
+		create,
+		change("destroy-application", http.MethodDelete, "",
+			"Destroys an application. With `clear=true` also removes the record of a failed creation.", a.destroy, dm.ApplicationDestroy),
+		get("application-status", "/status", "State and information of an application; an unknown name is NOTCREATED.",
+			`{"status":"CREATED","information":null}`, a.applicationState),
+		get("application-detail", "/detail", "The cluster jobs of an application.",
+			`{"name":"noon-run","status":"STARTED","yarn_applications":{}}`, a.detail),
+		get("application-summary", "/summary", "The state of each component.",
+			`{"noon-run":{"aggregate_status":"RUNNING","jupyter-1":{"aggregate_status":"RUNNING","componentType":"Jupyter","name":"noon-run-report-job","information":"3 files delivered to ana"}}}`,
+			a.summary),
+		change("start-application", http.MethodPost, "/start", "Starts a created application.", a.start, dm.ApplicationStart),
+		change("stop-application", http.MethodPost, "/stop", "Stops a started application.", a.stop, dm.ApplicationStop),
+		{
+			Name: "application-other", Method: http.MethodGet, Path: name + "/{word}", Access: apihandlers.Reading, Fallback: true,
+			Success: http.StatusBadRequest, Handle: otherWord("status, detail and summary"),
+		},
+		{
+			Name: "application-other-action", Method: http.MethodPost, Path: name + "/{word}", Access: apihandlers.Changing, Fallback: true,
+			Success: http.StatusBadRequest, Handle: otherWord("start and stop"),
+		},
+	}
+}
+
+func (a *API) listApplications(w http.ResponseWriter, r *http.Request) error {
+	if err := a.reader(r, dm.ApplicationsRead, dm.Resource{}); err != nil {
+		return err
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, apihandlers.NotNull(a.Applications.Applications()))
+	return nil
+}
+
+// readApplication reads and then asks the policy, which may look at the owner.
+// What was read is told only to those it allows. A name that no application can
+// have has no record.
+func (a *API) readApplication(r *http.Request) (view dm.Application, known bool, err error) {
+	name, err := dm.ParseApplicationName(apihandlers.Var(r, "name"))
+	if err == nil {
+		view, known, err = a.Applications.Application(r.Context(), name)
+	} else {
+		err = nil
+	}
+	on := dm.Resource{Name: string(name), Owner: view.Spec.Owner}
+	if denied := a.reader(r, dm.ApplicationRead, on); denied != nil {
+		return view, false, denied
+	}
+	return view, known, err
+}
+
+type applicationView struct {
+	Name        dm.ApplicationName `json:"name"`
+	Package     string             `json:"package_name"`
+	Status      dm.Phase           `json:"status"`
+	Information *string            `json:"information"`
+	Defaults    dm.Defaults        `json:"defaults"`
+	Overrides   map[string]any     `json:"overrides"`
+	User        dm.UserName        `json:"user"`
+}
+
+// application answers an unknown name like its status: 200 and NOTCREATED.
+func (a *API) application(w http.ResponseWriter, r *http.Request) error {
+	view, known, err := a.readApplication(r)
+	if err != nil {
+		return err
+	}
+	if !known {
+		apihandlers.WriteJSON(w, http.StatusOK, state{Status: dm.NotCreated})
+		return nil
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, applicationView{
+		Name: view.Spec.Name, Package: view.Spec.Package.String(), Status: view.Phase,
+		Information: apihandlers.Null(view.Information), Defaults: view.Defaults,
+		Overrides: createBody(view.Spec), User: view.Spec.Owner,
+	})
+	return nil
+}
+
+// createBody is the body of the create request with the user added, which
+// PNDA calls overrides.
+func createBody(spec dm.Spec) map[string]any {
+	body := map[string]any{}
+	for t, components := range spec.Overrides {
+		body[string(t)] = components
+	}
+	body["package"], body["user"] = spec.Package.String(), spec.Owner
+	return body
+}
+
+func (a *API) applicationState(w http.ResponseWriter, r *http.Request) error {
+	view, known, err := a.readApplication(r)
+	if err != nil {
+		return err
+	}
+	s := state{Status: dm.NotCreated}
+	if known {
+		s = state{view.Phase, apihandlers.Null(view.Information)}
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, s)
+	return nil
+}
+
+type detailView struct {
+	Name   dm.ApplicationName `json:"name"`
+	Status dm.Phase           `json:"status"`
+	Jobs   struct{}           `json:"yarn_applications"`
+}
+
+// detail lists cluster jobs. No component type that runs here has any, so the
+// list is empty; NOTCREATED, also after a failed create, is 404.
+func (a *API) detail(w http.ResponseWriter, r *http.Request) error {
+	view, known, err := a.readApplication(r)
+	if err != nil {
+		return err
+	}
+	if !known || view.Phase == dm.NotCreated {
+		return notCreated(apihandlers.Var(r, "name"))
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, detailView{Name: view.Spec.Name, Status: view.Phase})
+	return nil
+}
+
+// noSummary tells that there is no data: PNDA's console goes by the key status.
+type noSummary struct {
+	Status      string `json:"status"`
+	Information string `json:"information,omitempty"`
+}
+
+func (a *API) summary(w http.ResponseWriter, r *http.Request) error {
+	view, known, err := a.readApplication(r)
+	if err != nil {
+		return err
+	}
+	var answer any = noSummary{Status: "Not Created"}
+	if known {
+		answer = a.components(r, view)
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, map[string]any{apihandlers.Var(r, "name"): answer})
+	return nil
+}
+
+// components always has an answer: a back end that cannot be asked is told in
+// it.
+func (a *API) components(r *http.Request, view dm.Application) any {
+	nothing := noSummary{Status: "Not Available"}
+	if a.Summarize == nil || view.Observed == nil || view.Observed.Phase == dm.NotCreated {
+		return nothing
+	}
+	components, err := a.Summarize(r.Context(), view)
+	if err != nil {
+		apihandlers.NoteError(r.Context(), err)
+		nothing.Information = dm.Public(err)
+		return nothing
+	}
+	if len(components) == 0 {
+		return nothing
+	}
+	return components
+}
+
+func notCreated(name string) error {
+	return dm.Errorf(dm.NotFound, "manager", "no application %.200s", name).In(dm.NotCreated)
+}

@@ -1,0 +1,73 @@
+package manager
+
+import (
+	"strconv"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// secretWords mark keys whose values never leave the server.
+var secretWords = [...]string{"password", "private_key", "secret", "token"}
+
+func secretKey(key string) bool {
+	key = strings.ToLower(key)
+	for _, word := range secretWords {
+		if strings.Contains(key, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// Endpoints is the part of an environment that may be served: without secrets,
+// every value a text or an object of texts, because PNDA's console calls text
+// functions on each. Numbers and booleans become their text.
+func Endpoints(environment map[string]any) (map[string]any, error) {
+	served := map[string]any{}
+	for key, value := range environment {
+		if secretKey(key) {
+			continue
+		}
+		object, ok := value.(map[string]any)
+		if !ok {
+			text, err := environmentText(key, value)
+			if err != nil {
+				return nil, err
+			}
+			served[key] = text
+			continue
+		}
+		texts := map[string]string{}
+		for k, v := range object {
+			if secretKey(k) {
+				continue
+			}
+			text, err := environmentText(key+"."+k, v)
+			if err != nil {
+				return nil, err
+			}
+			texts[k] = text
+		}
+		served[key] = texts
+	}
+	return served, nil
+}
+
+func environmentText(key string, value any) (string, error) {
+	switch v := value.(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int:
+		return strconv.Itoa(v), nil
+	case int64:
+		return strconv.FormatInt(v, 10), nil
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	}
+	return "", dm.Errorf(dm.Invalid, "read environment", "the environment's key %s must be a text or an object of texts", key)
+}

@@ -1,0 +1,194 @@
+package apihandlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Config describes one port.
+type Config struct {
+	Server string  // "packages", "manager", "git": label of metrics and log; required
+	Tables []Table // tried in order
+	// Other gets the requests that no route of the tables is for; nil means
+	// 404. It sets its own deadlines and may name its route with SetRoute.
+	Other   http.Handler
+	Errors  ErrorBody // required
+	CORS    *CORS     // nil means none: OPTIONS is 405
+	Ready   func(context.Context) error
+	Scrape  http.Handler // answers /metrics; nil means 404
+	Metrics *Metrics     // required
+	Log     *slog.Logger // nil means silent
+}
+
+// New builds the handler of one port: its routes, /livez, /readyz and
+// /metrics, inside the middleware.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Server == "" || cfg.Errors == nil || cfg.Metrics == nil {
+		return nil, errors.New("apihandlers: Server, Errors and Metrics are required")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	// Neither cleaning nor a trailing slash may answer with a redirect: a PUT
+	// that is redirected loses its body. Matching the encoded path keeps %2F
+	// inside one segment, where the parser of the name refuses it.
+	m := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	p := &port{Config: cfg, mux: m}
+	p.probes()
+	for _, t := range cfg.Tables {
+		for _, route := range t.Routes {
+			if route.Handle == nil || route.Name == "" || t.Gate == nil {
+				return nil, fmt.Errorf("apihandlers: the route %q %s %s lacks a name, a handler or a gate", route.Name, route.Method, route.Path)
+			}
+			// mux forgets a method mismatch unless the path is matched first.
+			added := m.Path(route.Path).Methods(route.Method).Handler(p.serve(t.Gate, route))
+			if !route.Fallback {
+				added.Name(route.Name)
+			}
+		}
+	}
+	m.NotFoundHandler = http.HandlerFunc(p.unknown)
+	m.MethodNotAllowedHandler = http.HandlerFunc(p.otherMethod)
+	return &observer{server: cfg.Server, log: cfg.Log, metrics: cfg.Metrics, errors: cfg.Errors, next: http.HandlerFunc(p.enter)}, nil
+}
+
+// port is what the requests of one port share.
+type port struct {
+	Config
+	mux *mux.Router
+}
+
+func (p *port) enter(w http.ResponseWriter, r *http.Request) {
+	if p.CORS != nil {
+		p.CORS.annotate(w.Header(), r)
+	}
+	p.mux.ServeHTTP(w, r)
+}
+
+// serve makes the http.Handler of one route.
+func (p *port) serve(gate Gate, route Route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		SetRoute(r.Context(), route.Name)
+		boundTime(w, r, route.Streams)
+		// Before everything else: who has no valid credential learns nothing,
+		// not even whether the request is well-formed.
+		caller, err := gate.Authenticate(r, route.Access)
+		if err == nil {
+			err = route.Handle(w, r.WithContext(withCaller(r.Context(), caller)))
+		}
+		if err == nil {
+			return
+		}
+		if rec, ok := w.(*recorder); ok && rec.status != 0 {
+			NoteError(r.Context(), err)
+			panic(http.ErrAbortHandler) // half an answer must not look whole
+		}
+		WriteError(w, r, p.Errors, err)
+	})
+}
+
+// boundTime gives every connection deadlines, so that neither a client that
+// does not read nor one that announces a body and sends none holds it. A
+// request without a body gets no read deadline: the server already watches the
+// connection then, and would take the deadline for the client's going away.
+func boundTime(w http.ResponseWriter, r *http.Request, streams bool) {
+	rc := http.NewResponseController(w)
+	// Errors mean that this is no network connection; then nothing waits.
+	if r.ContentLength != 0 {
+		_ = rc.SetReadDeadline(time.Now().Add(answerTime))
+	}
+	if streams {
+		_ = rc.SetWriteDeadline(time.Time{})
+		return
+	}
+	_ = rc.SetWriteDeadline(time.Now().Add(answerTime))
+}
+
+func (p *port) unknown(w http.ResponseWriter, r *http.Request) {
+	if p.Other != nil {
+		p.Other.ServeHTTP(w, r)
+		return
+	}
+	boundTime(w, r, false)
+	WriteError(w, r, p.Errors, dm.Errorf(dm.NotFound, "route", "no such resource"))
+}
+
+func (p *port) otherMethod(w http.ResponseWriter, r *http.Request) {
+	boundTime(w, r, false)
+	methods := p.methods(r)
+	if r.Method == http.MethodOptions && p.CORS != nil {
+		SetRoute(r.Context(), "options")
+		p.CORS.preflight(w, methods)
+		return
+	}
+	if p.CORS != nil {
+		methods = append(methods, http.MethodOptions)
+	}
+	w.Header().Set("Allow", allow(methods))
+	WriteError(w, r, p.Errors, &httpFault{methodNotAllowed,
+		dm.Errorf(dm.Invalid, "route", "the method is not allowed here, only %s", allow(methods))})
+}
+
+// methods returns what the path of r has routes for; those that only explain a
+// mistake count where there is nothing else.
+func (p *port) methods(r *http.Request) []string {
+	var real, explaining []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete} {
+		probe := *r
+		probe.Method = method
+		var match mux.RouteMatch
+		if !p.mux.Match(&probe, &match) || match.MatchErr != nil {
+			continue
+		}
+		if match.Route.GetName() != "" {
+			real = append(real, method)
+		} else {
+			explaining = append(explaining, method)
+		}
+	}
+	if len(real) > 0 {
+		return real
+	}
+	return explaining
+}
+
+// probes adds what Kubernetes and Prometheus ask, without identity.
+func (p *port) probes() {
+	add := func(path string, h http.HandlerFunc) {
+		name := strings.TrimPrefix(path, "/")
+		p.mux.Path(path).Methods(http.MethodGet, http.MethodHead).Name(name).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			x := exchangeOf(r.Context())
+			x.route, x.quiet = name, true
+			boundTime(w, r, false)
+			h(w, r)
+		})
+	}
+	add("/livez", func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, http.StatusOK, health{"ok"}) })
+	add("/readyz", p.ready)
+	if p.Scrape != nil {
+		add("/metrics", p.Scrape.ServeHTTP)
+	}
+}
+
+type health struct {
+	Status string `json:"status"`
+}
+
+func (p *port) ready(w http.ResponseWriter, r *http.Request) {
+	if p.Ready != nil {
+		if err := p.Ready(r.Context()); err != nil {
+			WriteError(w, r, p.Errors, dm.Errorf(dm.Unavailable, "readyz", "the server is not ready").Because(err))
+			return
+		}
+	}
+	WriteJSON(w, http.StatusOK, health{"ok"})
+}
