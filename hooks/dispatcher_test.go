@@ -28,7 +28,7 @@ func TestEveryActionSucceeds(t *testing.T) {
 			t.Errorf("records of %q, want both types", types)
 		}
 
-		wantOutcome(t, b.do("noon", dm.Start, dm.WantStarted), dm.Started, 1, "")
+		wantOutcome(t, b.do("noon", dm.Start, dm.WantStarted), dm.Started, 2, "")
 		b.wantCalls("apply jupyter started", "apply oozie started")
 
 		got = b.do("noon", dm.Change, dm.WantStarted, "jupyter/report")
@@ -38,7 +38,7 @@ func TestEveryActionSucceeds(t *testing.T) {
 			t.Errorf("records of %q, want what is left", types)
 		}
 
-		wantOutcome(t, b.do("noon", dm.Stop, dm.WantCreated), dm.Created, 3, "")
+		wantOutcome(t, b.do("noon", dm.Stop, dm.WantCreated), dm.Created, 4, "")
 		b.wantCalls("apply jupyter created")
 		wantOutcome(t, b.do("noon", dm.Rollback, dm.WantCreated, "oozie/nightly"), dm.Created, 5, "")
 		b.wantCalls("apply oozie created", "destroy jupyter")
@@ -199,8 +199,10 @@ func TestFailedChangePutsBackWhatWasInEffect(t *testing.T) {
 			t.Parallel()
 			withBench(t, nil, func(b *bench) {
 				b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
+				before := 1
 				if c.from == dm.WantStarted {
 					b.quiet("noon", dm.Start, dm.WantStarted)
+					before = 2
 				}
 				b.oozie.on(func(op string) (bool, error) {
 					if op == "apply" {
@@ -209,10 +211,10 @@ func TestFailedChangePutsBackWhatWasInEffect(t *testing.T) {
 					return false, nil
 				})
 				got := b.do("noon", c.verb, c.to, "jupyter/report", "oozie/nightly")
-				wantOutcome(t, got, c.from.Settled(), 1, fmt.Sprintf(`Error %s noon Invalid, details: "the engine refuses"`, c.text))
+				wantOutcome(t, got, c.from.Settled(), before, fmt.Sprintf(`Error %s noon Invalid, details: "the engine refuses"`, c.text))
 				b.wantCalls(c.calls...)
-				if r, _ := b.jupyter.standing("noon"); r.Desired != got.Effective || r.Deployment != 1 || r.State != c.from {
-					t.Errorf("jupyter stands at %s, deployment %d, %s; want the first one, %s", r.Desired, r.Deployment, r.State, c.from)
+				if r, _ := b.jupyter.standing("noon"); r.Desired != got.Effective || r.State != c.from {
+					t.Errorf("jupyter stands at %s, %s; want what was in effect, %s", r.Desired, r.State, c.from)
 				}
 				if types := recordTypes(got); types != "jupyter" {
 					t.Errorf("records of %q, want jupyter", types)
@@ -240,7 +242,7 @@ func TestFailedStartAndStopKeepTheStateBefore(t *testing.T) {
 
 		b.quiet("noon", dm.Start, dm.WantStarted)
 		refuse(dm.WantCreated)
-		wantOutcome(t, b.do("noon", dm.Stop, dm.WantCreated), dm.Started, 1, `Error stopping noon Invalid, details: "the engine refuses"`)
+		wantOutcome(t, b.do("noon", dm.Stop, dm.WantCreated), dm.Started, 3, `Error stopping noon Invalid, details: "the engine refuses"`)
 		b.wantCalls("apply jupyter created", "apply oozie created", "apply jupyter started", "apply oozie started")
 	})
 }
@@ -252,7 +254,7 @@ func TestDestroyGoesOnPastFailures(t *testing.T) {
 		b.quiet("noon", dm.Start, dm.WantStarted)
 		b.jupyter.on(func(string) (bool, error) { return false, errRefused })
 		got := b.do("noon", dm.Destroy, dm.WantDestroyed)
-		wantOutcome(t, got, dm.Started, 1, `Error deleting noon Invalid, details: "the engine refuses"`)
+		wantOutcome(t, got, dm.Started, 2, `Error deleting noon Invalid, details: "the engine refuses"`)
 		b.wantCalls("destroy jupyter", "destroy oozie")
 		if types := recordTypes(got); types != "jupyter" {
 			t.Errorf("records of %q, want what is left", types)
@@ -317,11 +319,11 @@ func TestPassingErrorsAreTriedAgain(t *testing.T) {
 					}
 					return false, nil
 				})
-				phase, undo := dm.Started, 0
+				phase, effective, undo := dm.Started, 2, 0
 				if c.want != "" {
-					phase, undo = dm.Created, 1
+					phase, effective, undo = dm.Created, 1, 1
 				}
-				wantOutcome(t, b.do("noon", dm.Start, dm.WantStarted), phase, 1, c.want)
+				wantOutcome(t, b.do("noon", dm.Start, dm.WantStarted), phase, effective, c.want)
 				if started != c.calls+undo {
 					t.Errorf("the plugin was called %d times, want %d and %d to take back", started, c.calls, undo)
 				}
@@ -433,7 +435,7 @@ func TestWakeDuringWorkIsNotLost(t *testing.T) {
 		<-entered
 		leave <- struct{}{}
 		synctest.Wait()
-		wantOutcome(t, b.box.last(t, "noon"), dm.Started, 1, "")
+		wantOutcome(t, b.box.last(t, "noon"), dm.Started, 2, "")
 	})
 }
 

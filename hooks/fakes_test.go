@@ -58,7 +58,7 @@ func (o *fakeOutbox) accept(app dm.ApplicationName, verb dm.Verb, state dm.Wante
 		Change:     dm.Stamp{Verb: verb, User: "ana", RequestID: fmt.Sprintf("req-%d", len(a.changes)+1)},
 		Desired:    dm.Revision(fmt.Sprintf("%040x", len(a.changes)+1)),
 		Deployment: len(a.changes) + 1,
-		Open:       fstest.MapFS{"components/jupyter/report/a.ipynb": {Data: []byte("{}")}},
+		Open:       fstest.MapFS{"jupyter/report/a.ipynb": {Data: []byte("{}")}},
 	}
 	if seen := a.observed(); components == nil && seen != nil { // start, stop and destroy keep the content in effect
 		for _, earlier := range a.changes {

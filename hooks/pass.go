@@ -167,18 +167,15 @@ func (p *pass) outcome(undoing error) dm.Observation {
 		o.Information = failureText(p.app, verb, p.job.failure, undoing)
 		return o
 	}
-	switch verb {
-	case dm.Create, dm.Change, dm.Rollback:
-		o.Effective = p.work.Desired
-	case dm.Destroy:
+	if verb == dm.Destroy {
 		o.Effective = ""
 		return o
 	}
-	o.Information = strings.Join(p.work.Notes, "; ")
+	o.Effective, o.Information = p.work.Desired, strings.Join(p.work.Notes, "; ")
 	return o
 }
 
-// effective is the change of content that is in effect before this one.
+// effective is the change that is in effect before this one.
 func (p *pass) effective() dm.Revision {
 	if p.work.Observed == nil {
 		return ""

@@ -155,7 +155,7 @@ func (p *pass) apply(ctx context.Context, t dm.ComponentType, r dm.ApplyRequest,
 	if err != nil {
 		return err
 	}
-	if r.Files, err = fs.Sub(tree, "components/"+string(t)); err != nil {
+	if r.Files, err = fs.Sub(tree, string(t)); err != nil {
 		return dm.Wrap("dispatch", err)
 	}
 	before, stood := p.job.standing[t]
