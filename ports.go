@@ -93,7 +93,7 @@ type Work struct {
 	Observed   *Observation // the outcome before, nil at the first change
 	Before     Phase        // the settled phase before the change
 	Components []Component  // as planned when the change was accepted; Files' contents are in Open
-	Open       fs.FS        // the tree components/<type>/<name>/… as delivered
+	Open       fs.FS        // the tree components/ as delivered; its paths are <type>/<name>/…
 	Notes      []string     // what the planner remarked, for Information
 }
 
