@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -169,16 +170,27 @@ func directories(files fs.FS, dir string) ([]string, error) {
 	return names, nil
 }
 
-// readAtMost reads a whole file of at most limit bytes, else errFull.
+// readAtMost reads a whole file of at most limit bytes, else errFull. The size
+// that the file tells is believed only to read less.
 func readAtMost(files fs.FS, path string, limit int) ([]byte, error) {
 	f, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
-	if err == nil && len(data) > limit {
-		err = errFull
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	return data, err
+	if info.Size() > int64(limit) {
+		return nil, errFull
+	}
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, int64(limit)+1)); err != nil {
+		return nil, err
+	}
+	if data.Len() > limit {
+		return nil, errFull
+	}
+	return data.Bytes(), nil
 }
