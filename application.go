@@ -171,8 +171,9 @@ type Application struct {
 
 // Observation is one outcome, the content of refs/observed/head.
 type Observation struct {
-	Desired     Revision       `json:"desired"`             // the change that this is the outcome of
-	Effective   Revision       `json:"effective,omitempty"` // the last change of content that succeeded; "" when nothing is in effect
+	Desired     Revision       `json:"desired"`              // the change that this is the outcome of
+	Effective   Revision       `json:"effective,omitempty"`  // the last change that succeeded; "" when nothing is in effect
+	Deployment  int            `json:"deployment,omitempty"` // number of the content in effect; the record fills it in
 	Phase       Phase          `json:"phase"`
 	Information string         `json:"information,omitempty"`
 	Records     []PluginRecord `json:"records,omitempty"`

@@ -1,0 +1,208 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Create implements dm.ApplicationStore.
+func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error {
+	const op = "gitstore.Create"
+	if err := s.index.reserve(spec.Name); err != nil {
+		return err
+	}
+	defer s.index.release(spec.Name)
+	return s.change(op, spec.Name, func(e *appEntry) error {
+		if p := e.phase(); p != dm.NotCreated {
+			return wrongPhase(op, spec.Name, p)
+		}
+		src, err := s.deployedSource(spec.Package)
+		if err != nil {
+			return err
+		}
+		spec.Owner, spec.State = actor.User, dm.WantCreated
+		audience := len(spec.Audience) > 0
+		if !audience {
+			spec.Audience = []dm.Subject{dm.UserSubject(actor.User)}
+		}
+		return s.proposeContent(ctx, actor, e, dm.Create, spec, src, audience)
+	})
+}
+
+// Change implements dm.ApplicationStore.
+func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error {
+	const op = "gitstore.Change"
+	return s.change(op, app, func(e *appEntry) error {
+		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
+			return err
+		}
+		now := e.current()
+		spec := now.spec
+		src := source{dir: s.repositoryDir(applicationRepository(app)), tree: now.packageTree}
+		if edit.Package != nil && *edit.Package != spec.Package {
+			var err error
+			if src, err = s.deployedSource(*edit.Package); err != nil {
+				return err
+			}
+			spec.Package = *edit.Package
+		}
+		if edit.Overrides != nil {
+			spec.Overrides = edit.Overrides
+		}
+		if edit.Audience != nil {
+			spec.Audience = edit.Audience
+		}
+		return s.proposeContent(ctx, actor, e, dm.Change, spec, src, edit.Audience != nil)
+	})
+}
+
+// Start implements dm.ApplicationStore.
+func (s *Store) Start(ctx context.Context, actor dm.Actor, app dm.ApplicationName) error {
+	return s.changeState(ctx, actor, app, dm.Start, dm.WantStarted, dm.Created)
+}
+
+// Stop implements dm.ApplicationStore.
+func (s *Store) Stop(ctx context.Context, actor dm.Actor, app dm.ApplicationName) error {
+	return s.changeState(ctx, actor, app, dm.Stop, dm.WantCreated, dm.Started)
+}
+
+// Destroy implements dm.ApplicationStore.
+func (s *Store) Destroy(ctx context.Context, actor dm.Actor, app dm.ApplicationName, clear bool) error {
+	legal := []dm.Phase{dm.Created, dm.Started}
+	if e := s.index.app(app); clear && e != nil && e.recorded() {
+		legal = append(legal, dm.NotCreated)
+	}
+	return s.changeState(ctx, actor, app, dm.Destroy, dm.WantDestroyed, legal...)
+}
+
+// changeState proposes the content in effect in another state.
+func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.ApplicationName, verb dm.Verb, want dm.WantedState, legal ...dm.Phase) error {
+	op := "gitstore." + string(verb)
+	return s.change(op, app, func(e *appEntry) error {
+		if err := idle(op, app, e, legal...); err != nil {
+			return err
+		}
+		content := e.current()
+		proposal := dm.Proposal{Actor: actor, Verb: verb, Application: app, ApplicationOwner: content.spec.Owner, Package: content.spec.Package}
+		if _, err := s.Admission.Admit(ctx, proposal); err != nil {
+			return err
+		}
+		content.spec.State, content.notes = want, nil
+		return s.desire(ctx, e, content, nil, s.stamp(ctx, actor, verb))
+	})
+}
+
+// change runs do under the application's lock with its entry, which is an
+// empty one when there is no repository yet.
+func (s *Store) change(op string, app dm.ApplicationName, do func(*appEntry) error) error {
+	r := applicationRepository(app)
+	if err := s.index.sound(r); err != nil {
+		return err
+	}
+	release := s.locks.hold(r)
+	defer release()
+	e := s.index.app(app)
+	if e == nil {
+		e = &appEntry{}
+	}
+	return failed(op, do(e))
+}
+
+// idle checks that the application is in one of the legal phases.
+func idle(op string, app dm.ApplicationName, e *appEntry, legal ...dm.Phase) error {
+	if p := e.phase(); !slices.Contains(legal, p) {
+		return wrongPhase(op, app, p)
+	}
+	return nil
+}
+
+func wrongPhase(op string, app dm.ApplicationName, p dm.Phase) error {
+	if p == dm.NotCreated {
+		return dm.Errorf(dm.NotFound, op, "the application %s is %s", app, p).In(p)
+	}
+	return dm.Errorf(dm.Conflict, op, "the application %s is %s", app, p).In(p)
+}
+
+// source tells where a package's tree stands.
+type source struct {
+	dir  string // repository
+	tree plumbing.Hash
+}
+
+// deployedSource finds a package that is DEPLOYED and idle.
+func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
+	const op = "gitstore.Create"
+	r := packageRepository(ref.Name)
+	if err := s.index.sound(r); err != nil {
+		return source{}, err
+	}
+	working, o := s.index.packagePhase(ref)
+	switch {
+	case working != "":
+		return source{}, dm.Errorf(dm.Conflict, op, "the package %s is %s", ref, working).In(working)
+	case o.phase != dm.Deployed:
+		return source{}, dm.Errorf(dm.NotFound, op, "the package %s is %s", ref, dm.NotDeployed).In(dm.NotDeployed)
+	}
+	return source{dir: s.repositoryDir(r), tree: o.tree}, nil
+}
+
+// proposeContent asks admission for a create or a change and records it.
+func (s *Store) proposeContent(ctx context.Context, actor dm.Actor, e *appEntry, verb dm.Verb, spec dm.Spec, src source, audience bool) error {
+	plan, err := s.Admission.Admit(ctx, dm.Proposal{
+		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
+		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience,
+	})
+	if err != nil {
+		return err
+	}
+	s.defaults.put(src.tree, plan.Defaults)
+	content := contentEntry{packageTree: src.tree, spec: spec, notes: plan.Notes, deployment: e.deployments + 1}
+	return s.desire(ctx, e, content, &delivered{plan: plan, from: src}, s.stamp(ctx, actor, verb))
+}
+
+// Application implements dm.ApplicationStore.
+func (s *Store) Application(_ context.Context, app dm.ApplicationName) (dm.Application, bool, error) {
+	const op = "gitstore.Application"
+	r := applicationRepository(app)
+	if err := s.index.sound(r); err != nil {
+		return dm.Application{}, false, err
+	}
+	e := s.index.app(app)
+	if e == nil || !e.recorded() {
+		return dm.Application{}, false, nil
+	}
+	now := e.current()
+	view := dm.Application{
+		Spec: now.spec, Phase: e.phase(), Deployment: now.deployment, Desired: dm.Revision(e.main.String()),
+		Observed: e.observed, Last: e.last,
+	}
+	if !e.working() {
+		view.Information = e.observed.Information
+	}
+	var err error
+	view.Defaults, err = s.packageDefaults(s.repositoryDir(r), now.spec.Package, now.packageTree)
+	return view, true, failed(op, err)
+}
+
+// Applications implements dm.ApplicationStore.
+func (s *Store) Applications() []dm.ApplicationName {
+	return s.index.appNames(func(e *appEntry) bool { return e.settled() != dm.NotCreated })
+}
+
+// applicationFile is the content of application.json.
+func applicationFile(spec dm.Spec) ([]byte, error) {
+	if spec.Overrides == nil {
+		spec.Overrides = dm.Overrides{}
+	}
+	b, err := json.MarshalIndent(spec, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode application.json: %w", err)
+	}
+	return append(b, '\n'), nil
+}

@@ -1,0 +1,292 @@
+package gitstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// DeployPackage implements dm.DeployedStore.
+func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) error {
+	const op = "gitstore.DeployPackage"
+	ref, parseErr := dm.ParsePackageRef(id)
+	if parseErr == nil {
+		if err := s.index.sound(packageRepository(ref.Name)); err != nil {
+			return err
+		}
+	}
+	release, err := s.index.claim(id, dm.NotDeployed, dm.Deploying)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Deploy, Package: ref}); err != nil {
+		return err
+	}
+	stamp := s.stamp(ctx, actor, dm.Deploy)
+	s.emit(packageEvent(id, dm.Deploying, "", stamp))
+	if parseErr != nil {
+		// Nothing of that name can ever be stored, so there is no repository
+		// that could hold the outcome either.
+		text := deployFailure("deploying", id, parseErr)
+		s.index.setOddity(id, text)
+		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
+		return nil
+	}
+	o := s.judge(ref, stamp)
+	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
+		return failed(op, err)
+	}
+	s.emit(packageEvent(id, o.phase, o.information, stamp))
+	return nil
+}
+
+func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.Event {
+	return dm.Event{Kind: dm.PackageEvent, ID: id, State: p, Information: information, Time: stamp.Time, RequestID: stamp.RequestID}
+}
+
+// judge validates the published version and says how its deployment ended.
+func (s *Store) judge(ref dm.PackageRef, stamp dm.Stamp) outcomeEntry {
+	v, ok := s.version(ref)
+	if !ok {
+		err := dm.Errorf(dm.NotFound, "deploy", "the repository has no package %s", ref)
+		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: emptyTree}
+	}
+	failure := func(err error) outcomeEntry {
+		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: v.tree}
+	}
+	files := newTreeFS(openObjects(s.repositoryDir(packageRepository(ref.Name))), v.tree)
+	defaults, findings, err := s.Planner.Validate(ref, v.top, files)
+	switch {
+	case err != nil:
+		s.Log.Error("a package could not be read", "package", ref, "err", err)
+		return failure(err)
+	case len(findings) > 0:
+		return failure(dm.Refuse("deploy", "the package has faults", findings))
+	}
+	s.defaults.put(v.tree, defaults)
+	// PNDA writes microseconds and no zone here; clients show it as it is.
+	at := stamp.Time.UTC().Format("2006-01-02T15:04:05.000000")
+	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: fmt.Sprintf("Deployed %s at %s", ref, at), tree: v.tree}
+}
+
+// deployFailure is PNDA's sentence for a failed change of a package.
+func deployFailure(doing, id string, err error) string {
+	return fmt.Sprintf("Error %s %s %s, details: %q", doing, id, kindWord(dm.KindOf(err)), dm.Public(err))
+}
+
+// kindWord spells a kind as one word, as PNDA's texts have it: "NotFound".
+func kindWord(k dm.Kind) string {
+	words := strings.Fields(string(k))
+	for i, w := range words {
+		words[i] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return strings.Join(words, "")
+}
+
+// UndeployPackage implements dm.DeployedStore.
+func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) error {
+	const op = "gitstore.UndeployPackage"
+	ref, parseErr := dm.ParsePackageRef(id)
+	if parseErr == nil {
+		if err := s.index.sound(packageRepository(ref.Name)); err != nil {
+			return err
+		}
+	}
+	release, err := s.index.claim(id, dm.Deployed, dm.Undeploying)
+	if err != nil {
+		return err
+	}
+	defer release()
+	before := s.index.outcome(ref)
+	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.owner}); err != nil {
+		return err
+	}
+	stamp := s.stamp(ctx, actor, dm.Undeploy)
+	s.emit(packageEvent(id, dm.Undeploying, "", stamp))
+	if err := s.writeOutcome(ctx, ref, outcomeEntry{phase: dm.NotDeployed, tree: before.tree}, stamp); err != nil {
+		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, err), stamp))
+		return failed(op, err)
+	}
+	s.emit(packageEvent(id, dm.NotDeployed, "", stamp))
+	return nil
+}
+
+// writeOutcome records how a deploy or an undeploy ended by moving one ref. A
+// package that was never uploaded gets a repository that holds only that.
+func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
+	r := packageRepository(ref.Name)
+	release := s.locks.hold(r)
+	defer release()
+	entry := s.index.pkg(ref.Name)
+	if entry == nil {
+		entry = &packageEntry{}
+	}
+	before := entry.outcomes[ref.Version]
+	c, err := s.begin(r)
+	if err != nil {
+		return err
+	}
+	defer c.discard()
+	w, err := c.pack()
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if o.tree == emptyTree {
+		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
+			return err
+		}
+	}
+	lines := append(stampTrailers(stamp), trailers{
+		{trailerPackage, ref.String()}, {trailerPhase, string(o.phase)}, {trailerInformation, o.information},
+	}...)
+	commit := &object.Commit{
+		Author: personSignature(stamp.User, stamp.Time), Committer: serverSignature(stamp.Time),
+		Message: lines.message(outcomeSubject(ref, o, stamp)), TreeHash: o.tree,
+	}
+	if !before.tip.IsZero() {
+		commit.ParentHashes = []plumbing.Hash{before.tip}
+	}
+	if o.tip, err = addObject(w, commit); err != nil {
+		return err
+	}
+	if _, err := w.Commit(""); err != nil {
+		return err
+	}
+	s.Step("outcome-packed")
+	if err := c.move(ctx, update(deployedRef(ref.Version), before.tip, o.tip)); err != nil {
+		return err
+	}
+	if err := c.land(); err != nil {
+		return err
+	}
+	s.Step("outcome-moved")
+	o.information = oneLine(o.information)
+	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, o))
+	s.tidy(r)
+	return nil
+}
+
+func outcomeSubject(ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) string {
+	switch {
+	case stamp.Verb == dm.Undeploy:
+		return "Undeploy " + ref.String()
+	case o.phase == dm.Deployed:
+		return "Deploy " + ref.String()
+	}
+	return "Fail to deploy " + ref.String()
+}
+
+// PackageStatus implements dm.DeployedStore.
+func (s *Store) PackageStatus(_ context.Context, id string) (dm.PackageStatus, error) {
+	const op = "gitstore.PackageStatus"
+	name, version := dm.SplitPackageID(id)
+	st := dm.PackageStatus{Name: name, Version: version, Phase: dm.NotDeployed}
+	ref, err := dm.ParsePackageRef(id)
+	if err != nil {
+		st.Phase, st.Information = s.index.oddity(id)
+		return st, nil
+	}
+	if err := s.index.sound(packageRepository(ref.Name)); err != nil {
+		return st, err
+	}
+	working, o := s.index.packagePhase(ref)
+	st.Owner = o.owner
+	if working != "" {
+		st.Phase = working
+		return st, nil
+	}
+	st.Phase, st.Information = o.phase, o.information
+	if st.Phase == dm.Deployed {
+		st.Defaults, err = s.packageDefaults(s.repositoryDir(packageRepository(ref.Name)), ref, o.tree)
+	}
+	return st, failed(op, err)
+}
+
+// DeployedPackages implements dm.DeployedStore.
+func (s *Store) DeployedPackages() []string {
+	ids := []string{}
+	s.index.mu.RLock()
+	for name, e := range s.index.packages {
+		for v, o := range e.outcomes {
+			if o.phase == dm.Deployed {
+				ids = append(ids, dm.PackageRef{Name: name, Version: v}.String())
+			}
+		}
+	}
+	s.index.mu.RUnlock()
+	slices.Sort(ids)
+	return ids
+}
+
+// PackageApplications implements dm.DeployedStore.
+func (s *Store) PackageApplications(id string) []dm.ApplicationName {
+	return s.index.appNames(func(e *appEntry) bool {
+		return e.settled() != dm.NotCreated && e.current().spec.Package.String() == id
+	})
+}
+
+// packageDefaults reads the defaults of a package's tree, once for each tree.
+func (s *Store) packageDefaults(dir string, ref dm.PackageRef, tree plumbing.Hash) (dm.Defaults, error) {
+	if d, ok := s.defaults.get(tree); ok {
+		return d, nil
+	}
+	d, _, err := s.Planner.Validate(ref, ref.String(), newTreeFS(openObjects(dir), tree))
+	if err != nil {
+		return nil, err
+	}
+	s.defaults.put(tree, d)
+	return d, nil
+}
+
+// maxDefaults bounds the cache of defaults, in packages.
+const maxDefaults = 4096
+
+// defaultsCache remembers the defaults of packages by the name of their tree.
+type defaultsCache struct {
+	mu     sync.Mutex
+	byTree map[plumbing.Hash]dm.Defaults
+}
+
+func (c *defaultsCache) get(tree plumbing.Hash) (dm.Defaults, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.byTree[tree]
+	return d, ok
+}
+
+func (c *defaultsCache) put(tree plumbing.Hash, d dm.Defaults) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byTree == nil || len(c.byTree) >= maxDefaults {
+		c.byTree = map[plumbing.Hash]dm.Defaults{}
+	}
+	c.byTree[tree] = d
+}
+
+// parseOutcome reads the tip of refs/deployed/<x.y.z>.
+func parseOutcome(c *object.Commit) outcomeEntry {
+	t := parseTrailers(c.Message)
+	o := outcomeEntry{tip: c.Hash, tree: c.TreeHash, phase: dm.Phase(t[trailerPhase]), information: t[trailerInformation]}
+	if o.phase == dm.Deployed {
+		o.owner = dm.UserName(t[trailerUser])
+	}
+	return o
+}
+
+// parseTime reads the moment of a commit from its trailer, or else from git.
+func parseTime(t map[string]string, otherwise time.Time) time.Time {
+	if at := parseStamp(t).Time; !at.IsZero() {
+		return at
+	}
+	return otherwise.UTC()
+}

@@ -1,0 +1,232 @@
+package gitstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// Entries of the tree on an application's main.
+const (
+	specFile       = "application.json"
+	packageTree    = "package"
+	componentsTree = "components"
+)
+
+// delivered is new content for an application: what was planned, and where the
+// package's files come from.
+type delivered struct {
+	plan *dm.Plan
+	from source
+}
+
+// desire records an accepted change: it writes the objects, then moves main.
+// From then on the change is a fact that a crash does not forget. fresh is nil
+// for a change of state, which keeps the content. The caller holds the
+// application's lock.
+func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, fresh *delivered, stamp dm.Stamp) error {
+	app := content.spec.Name
+	c, err := s.begin(applicationRepository(app))
+	if err != nil {
+		return err
+	}
+	defer c.discard()
+	w, err := c.pack()
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	top := newTreeBuilder()
+	if fresh != nil {
+		err = s.writeContent(c, w, top, content, fresh)
+	} else {
+		err = keepContent(c, top, content)
+	}
+	if err != nil {
+		return err
+	}
+	if err := content.seal(w, top, e.main, stamp, fresh != nil); err != nil {
+		return err
+	}
+	if _, err := w.Commit(""); err != nil {
+		return err
+	}
+	s.Step("desired-packed")
+	if err := s.moveDesired(ctx, c, e, content, fresh != nil); err != nil {
+		return err
+	}
+	next := &appEntry{
+		main: content.commit, desired: content, last: stamp, deployments: e.deployments,
+		observedTip: e.observedTip, observed: e.observed, effective: e.effective,
+	}
+	if fresh != nil {
+		next.deployments = content.deployment
+	}
+	s.index.putApp(app, next)
+	s.emit(dm.Event{Kind: dm.ApplicationEvent, ID: string(app), State: next.phase(), Time: stamp.Time, RequestID: stamp.RequestID})
+	s.wake(app)
+	return nil
+}
+
+// writeContent brings the package's objects into the repository, writes what
+// users get into a pack of its own, and the rest of the components into w.
+func (s *Store) writeContent(c *change, w *pack.Writer, top *treeBuilder, content contentEntry, fresh *delivered) error {
+	number := strconv.Itoa(content.deployment)
+	if fresh.from.dir != c.dir {
+		path, err := pack.Find(packDir(fresh.from.dir), fresh.from.tree)
+		if err != nil {
+			return err
+		}
+		if err := pack.Link(path, packDir(c.dir), "package "+content.spec.Package.String()); err != nil {
+			return err
+		}
+	}
+	top.set(packageTree, filemode.Dir, known(fresh.from.tree))
+	users, err := c.pack()
+	if err != nil {
+		return err
+	}
+	defer users.Abort()
+	from := openObjects(fresh.from.dir)
+	for _, component := range fresh.plan.Components {
+		into := w
+		if component.Workspace {
+			into = users
+		}
+		tree, err := writeComponent(into, from, fresh.from.tree, component)
+		if err != nil {
+			return err
+		}
+		top.set(componentsTree+"/"+string(component.Type)+"/"+string(component.Name), filemode.Dir, known(tree))
+	}
+	_, err = users.Commit("content of deployment " + number)
+	return err
+}
+
+// writeComponent writes the trees and blobs of one component into w. Files
+// that are delivered as the package has them are copied into a workspace pack
+// as well, because that pack has to be complete.
+func writeComponent(w *pack.Writer, from objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
+	b := newTreeBuilder()
+	for _, f := range c.Files {
+		mode := filemode.Regular
+		if f.Executable {
+			mode = filemode.Executable
+		}
+		hash, err := writeFile(w, from, packageTree, f, c.Workspace)
+		if err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("%s/%s/%s: %w", c.Type, c.Name, f.Path, err)
+		}
+		b.set(f.Path, mode, known(hash))
+	}
+	if err := w.Flush(); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return b.write(w)
+}
+
+func writeFile(w *pack.Writer, from objects, packageTree plumbing.Hash, f dm.File, copied bool) (plumbing.Hash, error) {
+	if f.Source == "" {
+		return w.Add(plumbing.BlobObject, f.Content)
+	}
+	e, err := from.entry(packageTree, f.Source)
+	if err != nil || !copied {
+		return hashOf(e), err
+	}
+	r, size, err := from.blob(e.Hash)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer r.Close()
+	_, err = w.Blob(size, r)
+	return e.Hash, err
+}
+
+func hashOf(e *object.TreeEntry) plumbing.Hash {
+	if e == nil {
+		return plumbing.ZeroHash
+	}
+	return e.Hash
+}
+
+// keepContent puts the trees of the content in effect at the top.
+func keepContent(c *change, top *treeBuilder, content contentEntry) error {
+	t, err := openObjects(c.dir).tree(content.tree)
+	if err != nil {
+		return err
+	}
+	top.setAll(t)
+	return nil
+}
+
+// seal writes application.json, the trees and the commit.
+func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, parent plumbing.Hash, stamp dm.Stamp, numbered bool) error {
+	file, err := applicationFile(content.spec)
+	if err != nil {
+		return err
+	}
+	blob, err := w.Add(plumbing.BlobObject, file)
+	if err != nil {
+		return err
+	}
+	top.set(specFile, filemode.Regular, known(blob))
+	if content.tree, err = top.write(w); err != nil {
+		return err
+	}
+	lines := append(stampTrailers(stamp), [2]string{trailerPackage, content.spec.Package.String()})
+	if numbered {
+		lines = append(lines, [2]string{trailerDeployment, strconv.Itoa(content.deployment)})
+	}
+	lines = append(lines, [2]string{trailerInformation, strings.Join(content.notes, "; ")})
+	commit := &object.Commit{
+		Author: personSignature(stamp.User, stamp.Time), Committer: serverSignature(stamp.Time),
+		Message: lines.message(changeSubject(content.spec, stamp.Verb)), TreeHash: content.tree,
+	}
+	if !parent.IsZero() {
+		commit.ParentHashes = []plumbing.Hash{parent}
+	}
+	content.commit, err = addObject(w, commit)
+	return err
+}
+
+func changeSubject(spec dm.Spec, verb dm.Verb) string {
+	subject := strings.ToUpper(string(verb[:1])) + string(verb[1:]) + " " + string(spec.Name)
+	switch verb {
+	case dm.Create:
+		subject += " from " + spec.Package.String()
+	case dm.Change, dm.Rollback:
+		subject += " to " + spec.Package.String()
+	}
+	return subject
+}
+
+// moveDesired moves main, and after it the derived number of the deployment. A
+// number that can't be written is only logged: the next start writes it.
+func (s *Store) moveDesired(ctx context.Context, c *change, e *appEntry, content contentEntry, numbered bool) error {
+	number := update(deploymentRef(content.deployment), plumbing.ZeroHash, content.commit)
+	if c.fresh != nil {
+		if err := c.move(ctx, update(mainRef, e.main, content.commit), number); err != nil {
+			return err
+		}
+		return c.land()
+	}
+	if err := c.move(ctx, update(mainRef, e.main, content.commit)); err != nil {
+		return err
+	}
+	s.Step("desired-moved")
+	if numbered {
+		if err := c.move(context.WithoutCancel(ctx), number); err != nil {
+			s.Log.Error("the number of a deployment could not be written", "app", content.spec.Name, "number", content.deployment, "err", err)
+		}
+	}
+	s.Step("desired-numbered")
+	return nil
+}

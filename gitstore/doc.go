@@ -1,0 +1,27 @@
+// Package gitstore is THE RECORD: the repositories on disk, and the methods
+// that change them. Publish, Withdraw, DeployPackage, UndeployPackage, Create,
+// Change, Start, Stop and Destroy each plan, ask admission, build objects and
+// then move one ref; what that ref says is the truth, and everything else is
+// written before it and never moves, or is derived from it and rebuilt.
+//
+// # Promises
+//
+//   - A change whose method returned nil survives a power cut: objects are
+//     fsynced before the ref moves, the ref and its directory before the method
+//     returns.
+//   - A change whose method returned an error changed nothing that a reader can
+//     see.
+//   - One process owns a data folder. Opening it is recovery: what a killed
+//     server left half done is removed or finished, and a damaged repository is
+//     set aside so that it alone answers Unavailable.
+//   - Reads come from an index in memory; no request walks history.
+//   - Every method may be called from many goroutines.
+//
+// # Ownership
+//
+// Only this package and its sub-folders touch repositories. Only gitcmd starts
+// git, only pack writes packs, only archive reads uploads. It imports those
+// sub-folders, the root package, go-git for reading immutable objects by their
+// hash, and the Prometheus client for its counters; it never imports
+// apihandlers, hooks or plugins.
+package gitstore

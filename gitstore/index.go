@@ -1,0 +1,330 @@
+package gitstore
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// index holds the parsed heads of all repositories. Entries are immutable: a
+// writer puts a new one in the place of the old while it holds the
+// repository's lock, so a reader's copy never changes under it.
+type index struct {
+	mu       sync.RWMutex
+	packages map[dm.PackageName]*packageEntry
+	apps     map[dm.ApplicationName]*appEntry
+	damaged  map[dm.Repository]bool
+
+	// Only while this process works:
+	deploying map[string]dm.Phase                    // package id → DEPLOYING or UNDEPLOYING
+	reserved  map[string]dm.ApplicationName          // Fold of an application being created → its name
+	oddities  map[string]string                      // ids that can't name a package → why their deploy failed
+	oddOrder  []string                               // their order, oldest first
+	folded    map[string]map[dm.ApplicationName]bool // Fold → applications that have a repository
+}
+
+func newIndex() *index {
+	return &index{
+		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{}, damaged: map[dm.Repository]bool{},
+		deploying: map[string]dm.Phase{}, reserved: map[string]dm.ApplicationName{}, oddities: map[string]string{},
+		folded: map[string]map[dm.ApplicationName]bool{},
+	}
+}
+
+// packageEntry is one package repository.
+type packageEntry struct {
+	versions []versionEntry // newest first
+	outcomes map[dm.Version]outcomeEntry
+	main     plumbing.Hash // commit of the newest upload; zero when there never was one
+}
+
+// versionEntry is one published version.
+type versionEntry struct {
+	file      dm.PackageFile
+	tag       plumbing.Hash // annotated tag
+	commit    plumbing.Hash
+	tree      plumbing.Hash
+	archive   plumbing.Hash // blob
+	digest    string        // SHA-256 of the archive
+	top       string        // the single outer directory, "" when there was none
+	published time.Time
+}
+
+// outcomeEntry is the tip of refs/deployed/<x.y.z>.
+type outcomeEntry struct {
+	tip         plumbing.Hash
+	tree        plumbing.Hash // the package's tree as it was deployed
+	phase       dm.Phase
+	owner       dm.UserName
+	information string
+}
+
+func (e *packageEntry) version(v dm.Version) (versionEntry, bool) {
+	i, ok := slices.BinarySearchFunc(e.versions, v, func(e versionEntry, v dm.Version) int { return v.Compare(e.file.Ref.Version) })
+	if !ok {
+		return versionEntry{}, false
+	}
+	return e.versions[i], true
+}
+
+// with returns a copy that has the version in its place.
+func (e *packageEntry) with(v versionEntry) *packageEntry {
+	n := e.without(v.file.Ref.Version)
+	i, _ := slices.BinarySearchFunc(n.versions, v.file.Ref.Version, func(e versionEntry, v dm.Version) int { return v.Compare(e.file.Ref.Version) })
+	n.versions = slices.Insert(n.versions, i, v)
+	return n
+}
+
+// without returns a copy that lacks the version.
+func (e *packageEntry) without(v dm.Version) *packageEntry {
+	n := *e
+	n.versions = slices.DeleteFunc(slices.Clone(e.versions), func(e versionEntry) bool { return e.file.Ref.Version == v })
+	return &n
+}
+
+// withOutcome returns a copy that has the outcome.
+func (e *packageEntry) withOutcome(v dm.Version, o outcomeEntry) *packageEntry {
+	n := *e
+	n.outcomes = maps.Clone(e.outcomes)
+	if n.outcomes == nil {
+		n.outcomes = map[dm.Version]outcomeEntry{}
+	}
+	n.outcomes[v] = o
+	return &n
+}
+
+// appEntry is one application repository.
+type appEntry struct {
+	main        plumbing.Hash // tip of refs/heads/main
+	desired     contentEntry  // at main
+	last        dm.Stamp      // of main
+	deployments int           // highest number given
+	observedTip plumbing.Hash
+	observed    *dm.Observation
+	effective   contentEntry // at observed.Effective; zero when nothing is in effect
+}
+
+// contentEntry is what one commit on an application's main holds.
+type contentEntry struct {
+	commit      plumbing.Hash
+	tree        plumbing.Hash
+	packageTree plumbing.Hash // package/
+	spec        dm.Spec
+	deployment  int // number of the content; start and stop keep that of the commit they follow
+	notes       []string
+}
+
+// working tells whether the dispatcher still owes an outcome.
+func (e *appEntry) working() bool {
+	return !e.main.IsZero() && (e.observed == nil || string(e.observed.Desired) != e.main.String())
+}
+
+// settled is the phase before the change that is being worked on, or now.
+func (e *appEntry) settled() dm.Phase {
+	if e.observed == nil {
+		return dm.NotCreated
+	}
+	return e.observed.Phase
+}
+
+func (e *appEntry) phase() dm.Phase {
+	if e.working() {
+		return dm.WorkingPhase(e.last.Verb, e.desired.spec.State)
+	}
+	return e.settled()
+}
+
+// recorded tells whether PNDA would have a record: everything but an
+// application that never was, that was destroyed, or whose failure was cleared.
+func (e *appEntry) recorded() bool {
+	return e.working() || e.observed != nil && (e.observed.Phase != dm.NotCreated || e.observed.Information != "")
+}
+
+// current is the content to show and to build the next change on: the desired
+// one while working or when nothing ever was in effect, else the one in effect.
+func (e *appEntry) current() contentEntry {
+	if e.working() || e.effective.commit.IsZero() {
+		return e.desired
+	}
+	return e.effective
+}
+
+func (x *index) pkg(n dm.PackageName) *packageEntry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.packages[n]
+}
+
+func (x *index) putPackage(n dm.PackageName, e *packageEntry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.packages[n] = e
+}
+
+func (x *index) app(a dm.ApplicationName) *appEntry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.apps[a]
+}
+
+func (x *index) putApp(a dm.ApplicationName, e *appEntry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.apps[a] = e
+	same := x.folded[a.Fold()]
+	if same == nil {
+		same = map[dm.ApplicationName]bool{}
+		x.folded[a.Fold()] = same
+	}
+	same[a] = true
+}
+
+// appNames returns the names for which keep holds, in byte order.
+func (x *index) appNames(keep func(*appEntry) bool) []dm.ApplicationName {
+	x.mu.RLock()
+	names := make([]dm.ApplicationName, 0, len(x.apps))
+	for name, e := range x.apps {
+		if keep(e) {
+			names = append(names, name)
+		}
+	}
+	x.mu.RUnlock()
+	slices.Sort(names)
+	return names
+}
+
+// reserve keeps a folded name for one application while it is created, so that
+// two names that Kubernetes can't tell apart never both exist.
+func (x *index) reserve(a dm.ApplicationName) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	other, taken := x.reserved[a.Fold()]
+	for name := range x.folded[a.Fold()] {
+		if name != a && x.apps[name].recorded() {
+			other, taken = name, true
+		}
+	}
+	if taken && other != a {
+		return dm.Errorf(dm.Invalid, "create", "the application name %q differs from the existing %q only in letter case or '_' against '-'", string(a), string(other))
+	}
+	x.reserved[a.Fold()] = a
+	return nil
+}
+
+func (x *index) release(a dm.ApplicationName) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.reserved, a.Fold())
+}
+
+// sound fails with Unavailable for a repository that was set aside.
+func (x *index) sound(r dm.Repository) error {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.damaged[r] {
+		return dm.Errorf(dm.Unavailable, "read the record", "the repository of %s is damaged and was set aside", strings.TrimSpace(r.Name)).
+			WithHint("an administrator must repair it")
+	}
+	return nil
+}
+
+func (x *index) setDamaged(r dm.Repository) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.damaged[r] = true
+	switch r.Kind {
+	case dm.PackageRepository:
+		delete(x.packages, dm.PackageName(r.Name))
+	case dm.ApplicationRepository:
+		app := dm.ApplicationName(r.Name)
+		delete(x.apps, app)
+		delete(x.folded[app.Fold()], app)
+	}
+}
+
+// maxOddities bounds what is remembered of ids that can't name a package.
+const maxOddities = 1000
+
+// claim begins a deploy or an undeploy of id: its phase must be need, and is
+// working until release.
+func (x *index) claim(id string, need, working dm.Phase) (release func(), err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	now := x.deploying[id]
+	if now == "" {
+		now = dm.NotDeployed
+		if ref, err := dm.ParsePackageRef(id); err == nil {
+			now = x.outcomeLocked(ref).phase
+		}
+	}
+	if now != need {
+		kind := dm.Conflict
+		if now == dm.NotDeployed {
+			kind = dm.NotFound
+		}
+		return nil, dm.Errorf(kind, "claim", "the package %s is %s", id, now).In(now)
+	}
+	x.deploying[id] = working
+	return func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		delete(x.deploying, id)
+	}, nil
+}
+
+func (x *index) outcomeLocked(ref dm.PackageRef) outcomeEntry {
+	o := outcomeEntry{phase: dm.NotDeployed}
+	if e := x.packages[ref.Name]; e != nil {
+		if found, ok := e.outcomes[ref.Version]; ok {
+			o = found
+		}
+	}
+	return o
+}
+
+func (x *index) outcome(ref dm.PackageRef) outcomeEntry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.outcomeLocked(ref)
+}
+
+// packagePhase returns the working phase, "" when idle, and the last outcome.
+func (x *index) packagePhase(ref dm.PackageRef) (working dm.Phase, o outcomeEntry) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.deploying[ref.String()], x.outcomeLocked(ref)
+}
+
+func (x *index) setOddity(id, text string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if _, ok := x.oddities[id]; !ok {
+		x.oddOrder = append(x.oddOrder, id)
+	}
+	x.oddities[id] = text
+	if len(x.oddOrder) > maxOddities {
+		delete(x.oddities, x.oddOrder[0])
+		x.oddOrder = x.oddOrder[1:]
+	}
+}
+
+func (x *index) oddity(id string) (dm.Phase, string) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if working := x.deploying[id]; working != "" {
+		return working, ""
+	}
+	return dm.NotDeployed, x.oddities[id]
+}
+
+func (x *index) countDamaged() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.damaged)
+}

@@ -1,0 +1,139 @@
+package gitstore
+
+import (
+	"encoding/base32"
+	"encoding/hex"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// The data folder. <enc> is encodeName of the logical name.
+//
+//	<data>/format                        version of this layout
+//	<data>/lock                          flock of the owning process and its git children
+//	<data>/hooks/                        core.hooksPath of every repository; empty
+//	<data>/tmp/                          uploads and repositories while they are built; emptied at start
+//	<data>/damaged/<kind>/<enc>.git      repositories set aside; each answers 503 until repaired and moved back
+//	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip
+//	<data>/packages/<enc>.git
+//	    refs/tags/<x.y.z>                THE AUTHORITY for a version
+//	    refs/archives/<blob id>          the uploaded bytes, in a pack of their own
+//	    refs/superseded/<x.y.z>/<n>      earlier tags of a version that was replaced or withdrawn
+//	    refs/deployed/<x.y.z>            one commit per outcome of deploy and undeploy
+//	    refs/heads/main                  newest upload
+//	<data>/applications/<enc>.git
+//	    refs/heads/main                  DESIRED
+//	    refs/deployments/<n>             the n-th change of content
+//	    refs/observed/head               OBSERVED
+//	<data>/users/<enc>.git
+//	    refs/heads/main                  what a plain clone gets
+//	    refs/heads/apps/<app>            what one application delivered to this user
+
+const (
+	formatFile    = "format"
+	formatVersion = "1"
+	lockFile      = "lock"
+	hooksDir      = "hooks"
+	tmpDir        = "tmp"
+	damagedDir    = "damaged"
+	blankRepo     = "blank.git"
+
+	mainRef     = "refs/heads/main"
+	observedRef = "refs/observed/head"
+
+	tagPrefix        = "refs/tags/"
+	archivePrefix    = "refs/archives/"
+	supersededPrefix = "refs/superseded/"
+	deployedPrefix   = "refs/deployed/"
+	deploymentPrefix = "refs/deployments/"
+	appBranchPrefix  = "refs/heads/apps/"
+)
+
+func tagRef(v dm.Version) string         { return tagPrefix + v.String() }
+func archiveRef(blob string) string      { return archivePrefix + blob }
+func deployedRef(v dm.Version) string    { return deployedPrefix + v.String() }
+func deploymentRef(n int) string         { return deploymentPrefix + strconv.Itoa(n) }
+func appRef(a dm.ApplicationName) string { return appBranchPrefix + string(a) }
+
+func supersededRef(v dm.Version, n int) string {
+	return supersededPrefix + v.String() + "/" + strconv.Itoa(n)
+}
+
+// repositoryDir is the directory of a repository of the record.
+func (s *Store) repositoryDir(r dm.Repository) string {
+	return filepath.Join(s.dir, string(r.Kind), encodeName(r.Name)+".git")
+}
+
+func packageRepository(n dm.PackageName) dm.Repository {
+	return dm.Repository{Kind: dm.PackageRepository, Name: string(n)}
+}
+
+func applicationRepository(a dm.ApplicationName) dm.Repository {
+	return dm.Repository{Kind: dm.ApplicationRepository, Name: string(a)}
+}
+
+func workspaceRepository(u dm.UserName) dm.Repository {
+	return dm.Repository{Kind: dm.WorkspaceRepository, Name: string(u)}
+}
+
+// maxPlainName leaves room for ".git" and for what is built beside it.
+const maxPlainName = 200
+
+var wholeName = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// encodeName maps a logical name to a directory name, one to one, so that names
+// that differ only in letter case or in ways a file system folds get different
+// directories. Lower-case ASCII letters, digits, '-', '_' and inner dots stand
+// for themselves, any other byte is '=' and two hexadecimal digits; a name that
+// gets too long that way is "==" and its base32 as a whole.
+func encodeName(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		plain := 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' ||
+			(c == '-' || c == '.') && i > 0 && i < len(name)-1
+		if plain {
+			b.WriteByte(c)
+		} else {
+			b.WriteString("=" + hex.EncodeToString([]byte{c}))
+		}
+	}
+	if b.Len() <= maxPlainName {
+		return b.String()
+	}
+	return "==" + strings.ToLower(wholeName.EncodeToString([]byte(name)))
+}
+
+// decodeName is the inverse of encodeName; ok is false for a directory that
+// encodeName does not make.
+func decodeName(dir string) (name string, ok bool) {
+	if whole, found := strings.CutPrefix(dir, "=="); found {
+		b, err := wholeName.DecodeString(strings.ToUpper(whole))
+		return string(b), err == nil && encodeName(string(b)) == dir
+	}
+	var b strings.Builder
+	for i := 0; i < len(dir); i++ {
+		if dir[i] != '=' {
+			b.WriteByte(dir[i])
+			continue
+		}
+		if i+2 >= len(dir) {
+			return "", false
+		}
+		c, err := hex.DecodeString(dir[i+1 : i+3])
+		if err != nil {
+			return "", false
+		}
+		b.Write(c)
+		i += 2
+	}
+	return b.String(), encodeName(b.String()) == dir
+}
+
+// damagedDirOf is where repositories of one kind are set aside.
+func (s *Store) damagedDirOf(kind dm.RepositoryKind) string {
+	return filepath.Join(s.dir, damagedDir, string(kind))
+}

@@ -1,0 +1,190 @@
+package gitstore
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// objects reads immutable objects of one repository by their names. go-git
+// does not share a storage between goroutines safely, so each operation opens
+// its own; opening reads nothing until the first object is asked for.
+type objects struct{ st *filesystem.Storage }
+
+// largeObject is the size in bytes from which go-git streams a blob instead of
+// holding it in memory.
+const largeObject = 1 << 20
+
+func openObjects(dir string) objects {
+	return objects{filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte),
+		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})}
+}
+
+func (o objects) commit(h plumbing.Hash) (*object.Commit, error) {
+	c, err := object.GetCommit(o.st, h)
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", h, err)
+	}
+	return c, nil
+}
+
+func (o objects) tag(h plumbing.Hash) (*object.Tag, error) {
+	t, err := object.GetTag(o.st, h)
+	if err != nil {
+		return nil, fmt.Errorf("tag %s: %w", h, err)
+	}
+	return t, nil
+}
+
+func (o objects) tree(h plumbing.Hash) (*object.Tree, error) {
+	if h == emptyTree {
+		return &object.Tree{Hash: h}, nil
+	}
+	t, err := object.GetTree(o.st, h)
+	if err != nil {
+		return nil, fmt.Errorf("tree %s: %w", h, err)
+	}
+	return t, nil
+}
+
+// entry finds a path below a tree.
+func (o objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, error) {
+	t, err := o.tree(tree)
+	if err != nil {
+		return nil, err
+	}
+	e, err := t.FindEntry(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s in tree %s: %w", path, tree, err)
+	}
+	return e, nil
+}
+
+// blob opens a blob and tells its size in bytes.
+func (o objects) blob(h plumbing.Hash) (io.ReadCloser, int64, error) {
+	b, err := object.GetBlob(o.st, h)
+	if err != nil {
+		return nil, 0, fmt.Errorf("blob %s: %w", h, err)
+	}
+	r, err := b.Reader()
+	if err != nil {
+		return nil, 0, fmt.Errorf("blob %s: %w", h, err)
+	}
+	return r, b.Size, nil
+}
+
+// file reads one small file below a tree.
+func (o objects) file(tree plumbing.Hash, path string) ([]byte, error) {
+	e, err := o.entry(tree, path)
+	if err != nil {
+		return nil, err
+	}
+	r, _, err := o.blob(e.Hash)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// emptyTree is git's name for a tree without entries.
+var emptyTree = plumbing.NewHash("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+
+// treeBuilder collects files and whole trees by path and writes the trees
+// above them.
+type treeBuilder struct {
+	mode     filemode.FileMode
+	hash     func() plumbing.Hash // of a leaf; may become known only after the writer's Flush
+	children map[string]*treeBuilder
+}
+
+func newTreeBuilder() *treeBuilder { return &treeBuilder{children: map[string]*treeBuilder{}} }
+
+// known is the hash function of an object that exists already.
+func known(h plumbing.Hash) func() plumbing.Hash { return func() plumbing.Hash { return h } }
+
+// set puts a file or, with mode Dir, an existing tree at path.
+func (b *treeBuilder) set(path string, mode filemode.FileMode, hash func() plumbing.Hash) {
+	dir, rest, nested := strings.Cut(path, "/")
+	if !nested {
+		b.children[path] = &treeBuilder{mode: mode, hash: hash}
+		return
+	}
+	child := b.children[dir]
+	if child == nil || child.children == nil {
+		child = newTreeBuilder()
+		b.children[dir] = child
+	}
+	child.set(rest, mode, hash)
+}
+
+// setAll puts the entries of an existing tree at the top.
+func (b *treeBuilder) setAll(t *object.Tree) {
+	for _, e := range t.Entries {
+		b.set(e.Name, e.Mode, known(e.Hash))
+	}
+}
+
+// write adds the trees to w, innermost first, and returns the top one.
+func (b *treeBuilder) write(w *pack.Writer) (plumbing.Hash, error) {
+	if b.children == nil {
+		return b.hash(), nil
+	}
+	type line struct {
+		key  string // git sorts a directory as if its name ended in '/'
+		text []byte
+	}
+	lines := make([]line, 0, len(b.children))
+	for _, name := range slices.Sorted(maps.Keys(b.children)) {
+		child := b.children[name]
+		hash, err := child.write(w)
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		mode, key := child.mode, name
+		if child.children != nil {
+			mode = filemode.Dir
+		}
+		if mode == filemode.Dir {
+			key += "/"
+		}
+		text := fmt.Appendf(nil, "%o %s\x00", uint32(mode), name)
+		lines = append(lines, line{key, append(text, hash[:]...)})
+	}
+	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.key, b.key) })
+	var body bytes.Buffer
+	for _, l := range lines {
+		body.Write(l.text)
+	}
+	return w.Add(plumbing.TreeObject, body.Bytes())
+}
+
+// addObject encodes a commit or a tag into w.
+func addObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
+	m := &plumbing.MemoryObject{}
+	if err := o.Encode(m); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	r, err := m.Reader()
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer r.Close()
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return w.Add(o.Type(), content)
+}

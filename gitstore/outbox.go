@@ -1,0 +1,238 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Pending implements dm.Outbox.
+func (s *Store) Pending() []dm.ApplicationName {
+	return s.index.appNames((*appEntry).working)
+}
+
+// Work implements dm.Outbox.
+func (s *Store) Work(_ context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
+	const op = "gitstore.Work"
+	if err := s.index.sound(applicationRepository(app)); err != nil {
+		return dm.Work{}, false, err
+	}
+	e := s.index.app(app)
+	if e == nil || !e.working() {
+		return dm.Work{}, false, nil
+	}
+	w, err := s.work(app, e, e.desired, e.last)
+	return w, true, failed(op, err)
+}
+
+// WorkAt implements dm.Outbox.
+func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
+	const op = "gitstore.WorkAt"
+	r := applicationRepository(app)
+	if err := s.index.sound(r); err != nil {
+		return dm.Work{}, err
+	}
+	e := s.index.app(app)
+	if e == nil {
+		return dm.Work{}, dm.Errorf(dm.NotFound, op, "there is no application %s", app)
+	}
+	content, last, err := readContent(openObjects(s.repositoryDir(r)), plumbing.NewHash(string(at)))
+	if err != nil {
+		return dm.Work{}, failed(op, err)
+	}
+	if content.deployment == 0 && e.observed != nil {
+		content.deployment = e.observed.Deployment
+	}
+	w, err := s.work(app, e, content, last)
+	return w, failed(op, err)
+}
+
+// work describes the change that made content.
+func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, last dm.Stamp) (dm.Work, error) {
+	repo := openObjects(s.repositoryDir(applicationRepository(app)))
+	w := dm.Work{
+		Spec: content.spec, Change: last, Desired: dm.Revision(content.commit.String()), Deployment: content.deployment,
+		Observed: e.observed, Before: e.settled(), Notes: content.notes,
+	}
+	tree, err := repo.entry(content.tree, componentsTree)
+	if err != nil {
+		return w, err
+	}
+	w.Open = newTreeFS(repo, tree.Hash)
+	w.Components, err = listComponents(repo, tree.Hash)
+	return w, err
+}
+
+// listComponents reads components/<type>/<name>/… by byte order.
+func listComponents(repo objects, tree plumbing.Hash) ([]dm.Component, error) {
+	top, err := repo.tree(tree)
+	if err != nil {
+		return nil, err
+	}
+	walk := object.NewTreeWalker(top, true, nil)
+	defer walk.Close()
+	var list []dm.Component
+	for {
+		path, entry, err := walk.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			slices.SortStableFunc(list, func(a, b dm.Component) int {
+				return strings.Compare(string(a.Type)+"/"+string(a.Name), string(b.Type)+"/"+string(b.Name))
+			})
+			return list, nil
+		case err != nil:
+			return nil, err
+		}
+		parts := strings.SplitN(path, "/", 3)
+		if entry.Mode == filemode.Dir || len(parts) < 3 {
+			continue
+		}
+		t, name := dm.ComponentType(parts[0]), dm.ComponentName(parts[1])
+		if len(list) == 0 || list[len(list)-1].Type != t || list[len(list)-1].Name != name {
+			list = append(list, dm.Component{Type: t, Name: name})
+		}
+		last := &list[len(list)-1]
+		last.Files = append(last.Files, dm.File{Path: parts[2], Executable: entry.Mode == filemode.Executable})
+	}
+}
+
+// observedFile is the whole outcome, for the server; the commit's trailers say
+// the same to people.
+const observedFile = "observed.json"
+
+// Observe implements dm.Outbox.
+func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.Observation) error {
+	const op = "gitstore.Observe"
+	r := applicationRepository(app)
+	release := s.locks.hold(r)
+	defer release()
+	if err := s.index.sound(r); err != nil {
+		return err
+	}
+	e := s.index.app(app)
+	if e == nil || e.main.String() != string(outcome.Desired) {
+		return dm.Errorf(dm.Stale, op, "the application %s has been changed meanwhile", app)
+	}
+	if outcome.Time.IsZero() {
+		outcome.Time = s.now()
+	}
+	next := *e
+	switch outcome.Effective {
+	case "":
+		next.effective, outcome.Deployment = contentEntry{}, 0
+	case outcome.Desired:
+		next.effective, outcome.Deployment = e.desired, e.desired.deployment
+	default:
+		outcome.Deployment = e.effective.deployment
+	}
+	tip, err := s.writeObserved(ctx, s.repositoryDir(r), e, outcome)
+	if err != nil {
+		return failed(op, err)
+	}
+	next.observedTip, next.observed = tip, &outcome
+	s.index.putApp(app, &next)
+	s.emit(dm.Event{
+		Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,
+		Time: outcome.Time, RequestID: e.last.RequestID,
+	})
+	s.tidy(r)
+	return nil
+}
+
+func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
+	w, err := s.packWriter(dir)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	defer w.Abort()
+	body, err := json.MarshalIndent(outcome, "", "  ")
+	if err != nil {
+		return plumbing.ZeroHash, fmt.Errorf("encode %s: %w", observedFile, err)
+	}
+	blob, err := w.Add(plumbing.BlobObject, append(body, '\n'))
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	top := newTreeBuilder()
+	top.set(observedFile, filemode.Regular, known(blob))
+	tree, err := top.write(w)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	stamp := e.last
+	stamp.Time = outcome.Time
+	lines := append(stampTrailers(stamp), trailers{
+		{trailerPackage, e.desired.spec.Package.String()},
+		{trailerDesired, string(outcome.Desired)}, {trailerPhase, string(outcome.Phase)}, {trailerInformation, outcome.Information},
+	}...)
+	commit := &object.Commit{
+		Author: serverSignature(outcome.Time), Committer: serverSignature(outcome.Time), TreeHash: tree,
+		Message: lines.message(fmt.Sprintf("Observe %s %s", e.desired.spec.Name, outcome.Phase)),
+	}
+	if !e.observedTip.IsZero() {
+		commit.ParentHashes = []plumbing.Hash{e.observedTip}
+	}
+	tip, err := addObject(w, commit)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	if _, err := w.Commit(""); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	s.Step("observed-packed")
+	if err := s.git.UpdateRefs(ctx, dir, update(observedRef, e.observedTip, tip)); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	s.Step("observed-moved")
+	return tip, nil
+}
+
+// Users implements dm.Outbox.
+func (s *Store) Users() ([]dm.UserName, error) {
+	names, err := s.repositories(dm.WorkspaceRepository)
+	if err != nil {
+		return nil, failed("gitstore.Users", err)
+	}
+	users := make([]dm.UserName, len(names))
+	for i, n := range names {
+		users[i] = dm.UserName(n)
+	}
+	return users, nil
+}
+
+// repositories lists the logical names of one kind in byte order. Directories
+// with other names are not of the record and are left alone.
+func (s *Store) repositories(kind dm.RepositoryKind) ([]string, error) {
+	return repositoryNames(filepath.Join(s.dir, string(kind)))
+}
+
+func repositoryNames(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		enc, ok := strings.CutSuffix(e.Name(), ".git")
+		if !ok || !e.IsDir() {
+			continue
+		}
+		if name, ok := decodeName(enc); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}

@@ -1,0 +1,228 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+func (s *Store) blankDir() string { return filepath.Join(s.dir, blankRepo) }
+
+// openBlank reads the workspace of a user who has nothing, and makes or
+// refreshes it when the server's README is another.
+func (s *Store) openBlank(ctx context.Context) error {
+	dir := s.blankDir()
+	if !exists(dir) {
+		return s.makeBlank(ctx)
+	}
+	if err := clean(dir); err != nil {
+		return err
+	}
+	state, err := readWorkspace(dir)
+	if err != nil {
+		return fmt.Errorf("the blank workspace: %w", err)
+	}
+	s.blank = *state
+	if len(state.entries) == 1 && state.entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
+		return nil
+	}
+	return s.writeBlank(ctx, &change{s: s, target: dir, dir: dir})
+}
+
+const readmeFile = "README.ipynb"
+
+func (s *Store) makeBlank(ctx context.Context) error {
+	a, err := s.newAside()
+	if err != nil {
+		return err
+	}
+	c := &change{s: s, target: s.blankDir(), dir: a.dir, fresh: a}
+	defer c.discard()
+	return s.writeBlank(ctx, c)
+}
+
+// writeBlank commits the README. A workspace that was made before keeps the
+// one that it has.
+func (s *Store) writeBlank(ctx context.Context, c *change) error {
+	w, err := c.pack()
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	blob, err := w.Add(plumbing.BlobObject, s.Readme)
+	if err != nil {
+		return err
+	}
+	top := newTreeBuilder()
+	top.set(readmeFile, filemode.Regular, known(blob))
+	tree, err := top.write(w)
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	commit := &object.Commit{Author: serverSignature(now), Committer: serverSignature(now), Message: "Explain this repository\n", TreeHash: tree}
+	if !s.blank.main.IsZero() {
+		commit.ParentHashes = []plumbing.Hash{s.blank.main}
+	}
+	tip, err := addObject(w, commit)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Commit("blank workspace"); err != nil {
+		return err
+	}
+	if err := c.move(ctx, update(mainRef, s.blank.main, tip)); err != nil {
+		return err
+	}
+	s.blank = workspaceState{main: tip, entries: []object.TreeEntry{{Name: readmeFile, Mode: filemode.Regular, Hash: blob}}}
+	return c.land()
+}
+
+// rebuildWorkspaces delivers anew to users whose workspace was set aside or is
+// missing, from the outcomes that applications recorded, in the order of their
+// time.
+func (s *Store) rebuildWorkspaces(ctx context.Context) error {
+	lost := s.lostWorkspaces()
+	if len(lost) == 0 {
+		return nil
+	}
+	deliveries, err := s.deliveries(lost)
+	if err != nil {
+		return err
+	}
+	s.index.mu.Lock()
+	for u := range lost {
+		delete(s.index.damaged, workspaceRepository(u))
+	}
+	s.index.mu.Unlock()
+	var errs []error
+	for _, d := range deliveries {
+		errs = append(errs, d.again(ctx, s))
+	}
+	s.Log.Warn("workspaces were rebuilt from the applications' records", "users", len(lost))
+	return errors.Join(errs...)
+}
+
+func (s *Store) lostWorkspaces() map[dm.UserName]bool {
+	lost := map[dm.UserName]bool{}
+	for r := range s.index.damaged {
+		if r.Kind == dm.WorkspaceRepository {
+			lost[dm.UserName(r.Name)] = true
+		}
+	}
+	for _, e := range s.index.apps {
+		if e.observed == nil {
+			continue
+		}
+		for _, r := range e.observed.Records {
+			for _, u := range r.Users {
+				if !exists(s.repositoryDir(workspaceRepository(u))) {
+					lost[u] = true
+				}
+			}
+		}
+	}
+	return lost
+}
+
+// redelivery is one recorded outcome for one lost workspace.
+type redelivery struct {
+	app  dm.ApplicationName
+	o    *dm.Observation
+	user dm.UserName
+	gone bool // the outcome took the application away from the user
+}
+
+// again repeats what the outcome's plugin asked of the workspace.
+func (d redelivery) again(ctx context.Context, s *Store) error {
+	users := []dm.UserName{d.user}
+	if d.gone {
+		return s.Remove(ctx, d.app, d.o.Desired, users)
+	}
+	for _, r := range d.o.Records {
+		if len(r.Users) == 0 {
+			continue
+		}
+		folders := map[string]dm.ComponentName{}
+		for _, c := range r.Components {
+			sub := string(c.Name)
+			if len(r.Components) == 1 {
+				sub = ""
+			}
+			folders[sub] = c.Name
+		}
+		err := s.Deliver(ctx, dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Users: users, Folders: folders})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliveries walks the outcomes of every application, oldest first.
+func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
+	var list []redelivery
+	for _, app := range s.index.appNames(func(e *appEntry) bool { return e.observed != nil }) {
+		history, err := s.outcomes(app)
+		if err != nil {
+			return nil, err
+		}
+		had := map[dm.UserName]bool{}
+		for _, o := range history {
+			if o.Effective != "" && o.Effective != o.Desired {
+				continue // a failure changed nothing
+			}
+			has := map[dm.UserName]bool{}
+			for _, r := range o.Records {
+				for _, u := range r.Users {
+					has[u] = lost[u]
+				}
+			}
+			for u := range lost {
+				if has[u] || had[u] {
+					list = append(list, redelivery{app: app, o: o, user: u, gone: !has[u]})
+				}
+			}
+			had = has
+		}
+	}
+	slices.SortStableFunc(list, func(a, b redelivery) int {
+		if c := a.o.Time.Compare(b.o.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.user), string(b.user))
+	})
+	return list, nil
+}
+
+// outcomes reads the history of refs/observed/head, oldest first.
+func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
+	repo := openObjects(s.repositoryDir(applicationRepository(app)))
+	var list []*dm.Observation
+	for h := s.index.app(app).observedTip; !h.IsZero(); {
+		o, err := readObservation(repo, h)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, o)
+		c, err := repo.commit(h)
+		if err != nil {
+			return nil, err
+		}
+		h = plumbing.ZeroHash
+		if len(c.ParentHashes) > 0 {
+			h = c.ParentHashes[0]
+		}
+	}
+	slices.Reverse(list)
+	return list, nil
+}

@@ -1,0 +1,173 @@
+package gitstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// upload is an archive that has arrived whole and proved safe: its bytes and
+// its files stand in two packs of a repository built aside.
+type upload struct {
+	aside   *aside
+	archive *pack.Writer
+	blob    *pack.Entry // the archive
+	content *pack.Writer
+	files   []uploadedFile
+	top     string
+	digest  string
+}
+
+type uploadedFile struct {
+	path  string
+	mode  filemode.FileMode
+	entry *pack.Entry
+}
+
+// receive reads an archive once: while its bytes go into one pack, its files
+// go into another. Memory does not grow with the archive.
+func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (_ *upload, err error) {
+	const op = "gitstore.Publish"
+	if size > s.Limits.Wire {
+		return nil, tooLong(s.Limits.Wire)
+	}
+	a, err := s.newAside()
+	if err != nil {
+		return nil, failed(op, err)
+	}
+	up := &upload{aside: a}
+	defer func() {
+		if err != nil {
+			up.discard()
+		}
+	}()
+	if size < 0 {
+		// git's name for a blob begins with its length, so bytes of unknown
+		// number are counted first.
+		spooled, n, err := s.spool(a, body)
+		if err != nil {
+			return nil, err
+		}
+		defer spooled.Close()
+		body, size = spooled, n
+	}
+	if up.archive, err = s.packWriter(a.dir); err != nil {
+		return nil, failed(op, err)
+	}
+	if up.content, err = s.packWriter(a.dir); err != nil {
+		return nil, failed(op, err)
+	}
+	if err = up.read(ctx, body, size, s.Limits); err != nil {
+		return nil, failed(op, err)
+	}
+	return up, nil
+}
+
+func tooLong(limit int64) error {
+	return dm.Errorf(dm.TooLarge, "gitstore.Publish", "the archive is larger than %d bytes", limit)
+}
+
+// spool writes a body of unknown length to a file and returns it at its start.
+func (s *Store) spool(a *aside, body io.Reader) (*os.File, int64, error) {
+	const op = "gitstore.Publish"
+	f, err := os.Create(filepath.Join(a.dir, "spool"))
+	if err != nil {
+		return nil, 0, failed(op, err)
+	}
+	n, err := io.Copy(f, io.LimitReader(body, s.Limits.Wire+1))
+	if err == nil && n > s.Limits.Wire {
+		err = tooLong(s.Limits.Wire)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		err = os.Remove(f.Name()) // the open descriptor keeps the bytes
+	}
+	if err != nil {
+		return nil, 0, failed(op, errors.Join(err, f.Close()))
+	}
+	return f, n, nil
+}
+
+// read drives both packs from one pass over body.
+func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits archive.Limits) error {
+	pr, pw := io.Pipe()
+	stored := make(chan error, 1)
+	go func() {
+		blob, err := u.archive.Stored(size, pr)
+		u.blob = blob
+		pr.CloseWithError(err) // a failed disk stops the reader below
+		stored <- err
+	}()
+	digest := sha256.New()
+	result, err := archive.Read(ctx, io.TeeReader(body, io.MultiWriter(digest, pw)), limits, u)
+	pw.CloseWithError(err)
+	if storedErr := <-stored; err == nil {
+		err = storedErr
+	}
+	if err == nil {
+		err = errors.Join(u.archive.Flush(), u.content.Flush())
+	}
+	if err != nil {
+		return err
+	}
+	u.top = result.Top
+	u.digest = hex.EncodeToString(digest.Sum(nil))
+	return nil
+}
+
+// File implements archive.Sink.
+func (u *upload) File(path string, executable bool, size int64, r io.Reader) error {
+	entry, err := u.content.Blob(size, r)
+	if err != nil {
+		return err
+	}
+	mode := filemode.Regular
+	if executable {
+		mode = filemode.Executable
+	}
+	u.files = append(u.files, uploadedFile{path, mode, entry})
+	return nil
+}
+
+// tree builds the package's tree: the files without the single outer directory.
+func (u *upload) tree() (*treeBuilder, error) {
+	b := newTreeBuilder()
+	for _, f := range u.files {
+		path := f.path
+		if u.top != "" {
+			inner, ok := strings.CutPrefix(path, u.top+"/")
+			if !ok {
+				return nil, fmt.Errorf("the file %q is outside the top directory %q", path, u.top)
+			}
+			path = inner
+		}
+		b.set(path, f.mode, known(f.entry.Hash))
+	}
+	return b, nil
+}
+
+// discard removes what did not become part of the record.
+func (u *upload) discard() {
+	for _, w := range []*pack.Writer{u.archive, u.content} {
+		if w != nil {
+			w.Abort()
+		}
+	}
+	if err := u.aside.discard(); err != nil {
+		u.aside.s.Log.Warn("a temporary repository could not be removed", "err", err)
+	}
+}

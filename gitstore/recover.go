@@ -1,0 +1,409 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+var repositoryKinds = [...]dm.RepositoryKind{dm.PackageRepository, dm.ApplicationRepository, dm.WorkspaceRepository}
+
+// emptyTmp removes what a killed server was building.
+func (s *Store) emptyTmp() error {
+	tmp := filepath.Join(s.dir, tmpDir)
+	return errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o750))
+}
+
+// recover reads every repository into the index. One that can't be read is set
+// aside, so that it alone is out of service.
+func (s *Store) recover(ctx context.Context) error {
+	const op = "gitstore.Open"
+	if err := s.openBlank(ctx); err != nil {
+		return failed(op, err)
+	}
+	for _, kind := range repositoryKinds {
+		if err := s.markDamaged(kind); err != nil {
+			return failed(op, err)
+		}
+		names, err := s.repositories(kind)
+		if err != nil {
+			return failed(op, err)
+		}
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
+				return failed(op, err)
+			}
+			r := dm.Repository{Kind: kind, Name: name}
+			if err := s.recoverRepository(ctx, r); err != nil {
+				s.Log.Error("a repository can't be read and is set aside", "kind", kind, "name", name, "err", err)
+				if err := s.setAside(r); err != nil {
+					return failed(op, err)
+				}
+			}
+		}
+	}
+	return failed(op, s.rebuildWorkspaces(ctx))
+}
+
+// markDamaged keeps repositories that were set aside earlier out of service
+// until someone has moved them back.
+func (s *Store) markDamaged(kind dm.RepositoryKind) error {
+	names, err := repositoryNames(s.damagedDirOf(kind))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		r := dm.Repository{Kind: kind, Name: name}
+		if exists(s.repositoryDir(r)) {
+			continue // repaired or rebuilt; what was damaged stays for the curious
+		}
+		s.index.setDamaged(r)
+	}
+	return nil
+}
+
+// setAside moves a damaged repository out of the record. Its name answers
+// Unavailable until it is repaired; a workspace is rebuilt instead.
+func (s *Store) setAside(r dm.Repository) error {
+	to := filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git")
+	for n := 1; exists(to); n++ {
+		to = filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git."+strconv.Itoa(n))
+	}
+	from := s.repositoryDir(r)
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	s.index.setDamaged(r)
+	s.users.m.Delete(dm.UserName(r.Name))
+	return errors.Join(gitcmd.FsyncDir(filepath.Dir(to)), gitcmd.FsyncDir(filepath.Dir(from)))
+}
+
+// recoverRepository cleans one repository and reads its heads.
+func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
+	dir := s.repositoryDir(r)
+	if err := clean(dir); err != nil {
+		return err
+	}
+	heads, err := readRefs(dir)
+	if err != nil {
+		return err
+	}
+	switch r.Kind {
+	case dm.PackageRepository:
+		return s.recoverPackage(ctx, dm.PackageName(r.Name), dir, heads)
+	case dm.ApplicationRepository:
+		return s.recoverApplication(ctx, dm.ApplicationName(r.Name), dir, heads)
+	}
+	return checkWorkspace(dir, heads)
+}
+
+// clean removes locks and temporary files that a killed server left, and
+// refuses a repository whose shape is not ours: alternates would leak objects
+// of other users.
+func clean(dir string) error {
+	if exists(filepath.Join(dir, "objects", "info", "alternates")) {
+		return errors.New("objects/info/alternates is there")
+	}
+	config, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		return err
+	}
+	if string(config) != repositoryConfig {
+		return errors.New("config is not the server's")
+	}
+	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {
+			err = os.Remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, pattern := range []string{"*.lock", "objects/tmp_*", "objects/??/tmp_obj_*", "objects/info/*.lock", "objects/pack/*.lock"} {
+		stale, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range stale {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return pack.Clean(packDir(dir))
+}
+
+// recoverPackage reads the tags and outcomes of one package.
+func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir string, heads refs) error {
+	if _, err := dm.ParsePackageName(string(name)); err != nil {
+		return err
+	}
+	repo := openObjects(dir)
+	entry := &packageEntry{main: heads[mainRef]}
+	var newest versionEntry
+	for ref, h := range heads {
+		switch text, v, err := versionOf(ref); {
+		case text == "":
+			continue
+		case err != nil:
+			return err
+		case text == tagPrefix:
+			tag, err := readVersion(repo, dm.PackageRef{Name: name, Version: v}, h)
+			if err != nil {
+				return err
+			}
+			entry = entry.with(tag)
+			if newest.published.Before(tag.published) {
+				newest = tag
+			}
+		default:
+			c, err := repo.commit(h)
+			if err != nil {
+				return err
+			}
+			if _, err := repo.tree(c.TreeHash); err != nil {
+				return err
+			}
+			entry = entry.withOutcome(v, parseOutcome(c))
+		}
+	}
+	if err := s.mendMain(ctx, repo, dir, entry, newest); err != nil {
+		return err
+	}
+	s.index.putPackage(name, entry)
+	return nil
+}
+
+// versionOf reads refs/tags/<v> and refs/deployed/<v>; prefix is "" for others.
+func versionOf(ref string) (prefix string, v dm.Version, err error) {
+	for _, p := range [...]string{tagPrefix, deployedPrefix} {
+		if text, ok := strings.CutPrefix(ref, p); ok {
+			v, err = dm.ParseVersion(text)
+			return p, v, err
+		}
+	}
+	return "", v, nil
+}
+
+// readVersion reads a version from its tag.
+func readVersion(repo objects, ref dm.PackageRef, h plumbing.Hash) (versionEntry, error) {
+	tag, err := repo.tag(h)
+	if err != nil {
+		return versionEntry{}, err
+	}
+	commit, err := repo.commit(tag.Target)
+	if err != nil {
+		return versionEntry{}, err
+	}
+	if _, err := repo.tree(commit.TreeHash); err != nil {
+		return versionEntry{}, err
+	}
+	t := parseTrailers(tag.Message)
+	file, err := dm.ParsePackageFile(t[trailerArchiveName])
+	if err != nil || file.Ref != ref {
+		return versionEntry{}, fmt.Errorf("tag %s does not name an archive of %s", h, ref)
+	}
+	archive, err := parseHash(t[trailerArchive], trailerArchive)
+	if err != nil {
+		return versionEntry{}, err
+	}
+	return versionEntry{
+		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
+		digest: t[trailerSha256], top: t[trailerTop], published: parseTime(t, tag.Tagger.When),
+	}, nil
+}
+
+// mendMain moves main to the newest upload when a crash came between the tag
+// and main, or when main is missing.
+func (s *Store) mendMain(ctx context.Context, repo objects, dir string, entry *packageEntry, newest versionEntry) error {
+	if newest.commit.IsZero() || entry.main == newest.commit {
+		return nil
+	}
+	if !entry.main.IsZero() {
+		c, err := repo.commit(entry.main)
+		if err != nil {
+			return err
+		}
+		if at := parseTime(parseTrailers(c.Message), c.Author.When); !at.Before(newest.published) {
+			return nil // the newest upload was withdrawn since
+		}
+	}
+	if err := s.git.UpdateRefs(ctx, dir, update(mainRef, entry.main, newest.commit)); err != nil {
+		return err
+	}
+	entry.main = newest.commit
+	return nil
+}
+
+// recoverApplication reads desired and observed of one application and writes
+// the numbers of deployments that are missing.
+func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, dir string, heads refs) error {
+	if _, err := dm.ParseApplicationName(string(app)); err != nil {
+		return err
+	}
+	repo := openObjects(dir)
+	e := &appEntry{main: heads[mainRef], observedTip: heads[observedRef]}
+	var err error
+	if e.desired, e.last, err = readContent(repo, e.main); err != nil {
+		return err
+	}
+	if e.desired.spec.Name != app {
+		return fmt.Errorf("%s names the application %q", specFile, e.desired.spec.Name)
+	}
+	if !e.observedTip.IsZero() {
+		if e.observed, err = readObservation(repo, e.observedTip); err != nil {
+			return err
+		}
+	}
+	if e.observed != nil && e.observed.Effective != "" {
+		if e.effective, _, err = readContent(repo, plumbing.NewHash(string(e.observed.Effective))); err != nil {
+			return err
+		}
+		e.effective.deployment = e.observed.Deployment
+	}
+	if e.desired.deployment == 0 && e.observed != nil {
+		e.desired.deployment = e.observed.Deployment
+	}
+	if e.deployments, err = s.mendNumbers(ctx, repo, dir, e.main, heads); err != nil {
+		return err
+	}
+	s.index.putApp(app, e)
+	return nil
+}
+
+// readContent reads one commit of an application's main.
+func readContent(repo objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
+	c, err := repo.commit(h)
+	if err != nil {
+		return contentEntry{}, dm.Stamp{}, err
+	}
+	file, err := repo.file(c.TreeHash, specFile)
+	if err != nil {
+		return contentEntry{}, dm.Stamp{}, err
+	}
+	t := parseTrailers(c.Message)
+	content := contentEntry{commit: h, tree: c.TreeHash}
+	if err := json.Unmarshal(file, &content.spec); err != nil {
+		return content, dm.Stamp{}, fmt.Errorf("%s at %s: %w", specFile, h, err)
+	}
+	e, err := repo.entry(c.TreeHash, packageTree)
+	if err != nil {
+		return content, dm.Stamp{}, err
+	}
+	content.packageTree = e.Hash
+	if notes := t[trailerInformation]; notes != "" {
+		content.notes = []string{notes}
+	}
+	stamp := parseStamp(t)
+	content.deployment = contentNumber(stamp.Verb, t)
+	return content, stamp, nil
+}
+
+// contentNumber is the deployment's number on a commit that changed content,
+// else 0.
+func contentNumber(verb dm.Verb, t map[string]string) int {
+	switch verb {
+	case dm.Create, dm.Change, dm.Rollback:
+		n, _ := strconv.Atoi(t[trailerDeployment])
+		return n
+	}
+	return 0
+}
+
+func readObservation(repo objects, tip plumbing.Hash) (*dm.Observation, error) {
+	c, err := repo.commit(tip)
+	if err != nil {
+		return nil, err
+	}
+	file, err := repo.file(c.TreeHash, observedFile)
+	if err != nil {
+		return nil, err
+	}
+	var o dm.Observation
+	if err := json.Unmarshal(file, &o); err != nil {
+		return nil, fmt.Errorf("%s at %s: %w", observedFile, tip, err)
+	}
+	return &o, nil
+}
+
+// mendNumbers compares refs/deployments with the trailers on main and writes
+// what is missing; it walks back only as far as numbers are missing.
+func (s *Store) mendNumbers(ctx context.Context, repo objects, dir string, main plumbing.Hash, heads refs) (highest int, err error) {
+	have := 0
+	for ref := range heads {
+		if strings.HasPrefix(ref, deploymentPrefix) {
+			have++
+		}
+	}
+	var missing []gitcmd.RefUpdate
+	for h := main; !h.IsZero(); {
+		c, err := repo.commit(h)
+		if err != nil {
+			return 0, err
+		}
+		t := parseTrailers(c.Message)
+		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
+			highest = max(highest, n)
+			if heads[deploymentRef(n)].IsZero() {
+				missing = append(missing, update(deploymentRef(n), plumbing.ZeroHash, h))
+			}
+			if have+len(missing) >= highest {
+				break
+			}
+		}
+		h = plumbing.ZeroHash
+		if len(c.ParentHashes) > 0 {
+			h = c.ParentHashes[0]
+		}
+	}
+	return highest, s.git.UpdateRefs(ctx, dir, missing...)
+}
+
+// checkWorkspace proves that every ref of a workspace leads to a tree.
+func checkWorkspace(dir string, heads refs) error {
+	if heads[mainRef].IsZero() {
+		return errors.New("main is missing")
+	}
+	repo := openObjects(dir)
+	for ref, h := range heads {
+		c, err := repo.commit(h)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		t, err := repo.tree(c.TreeHash)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		if err := checkFolders(repo, t); err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+// checkFolders opens the tree of every application's folder.
+func checkFolders(repo objects, t *object.Tree) error {
+	for _, e := range t.Entries {
+		if e.Mode == filemode.Dir {
+			if _, err := repo.tree(e.Hash); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+)
+
+// Config says what a Store needs.
+type Config struct {
+	Dir       string                   // the data folder; made when missing; required
+	Git       string                   // path of the git program, "" means the one in PATH
+	Planner   dm.Planner               // required
+	Admission dm.Admission             // required
+	Readme    []byte                   // README.ipynb of a workspace; required
+	Replace   bool                     // packages.versions: replace; otherwise versions are immutable
+	Limits    archive.Limits           // zero means archive.DefaultLimits()
+	Events    dm.EventSink             // nil means none
+	Wake      func(dm.ApplicationName) // called after a desired ref moved; nil means none
+	Clock     func() time.Time         // nil means time.Now
+	Log       *slog.Logger             // nil means silent
+	Registry  prometheus.Registerer    // nil means none
+	Step      func(name string)        // called at the named steps of the write protocol, see Steps; nil means none
+}
+
+// Store is the record of one data folder.
+type Store struct {
+	Config
+	dir   string
+	git   *gitcmd.Git
+	lock  *os.File
+	index *index
+	locks keyLocks
+	users workspaceCache
+
+	defaults defaultsCache
+	blank    workspaceState // tip and tree of the blank workspace
+
+	background sync.WaitGroup // maintenance started by a change
+	stopping   context.CancelFunc
+	alive      context.Context
+}
+
+var (
+	_ dm.PackageStore     = (*Store)(nil)
+	_ dm.DeployedStore    = (*Store)(nil)
+	_ dm.ApplicationStore = (*Store)(nil)
+	_ dm.Outbox           = (*Store)(nil)
+	_ dm.Workspaces       = (*Store)(nil)
+	_ dm.GitTransport     = (*Store)(nil)
+)
+
+// Open takes the data folder for this process and recovers it: stale locks and
+// temporary files of a killed server are removed, every repository is read,
+// derived refs are rebuilt, and repositories that cannot be read are set aside.
+// Kinds: Conflict (another process owns the folder), Invalid (the folder, its
+// format or git is not fit), Unavailable (the disk fails).
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	const op = "gitstore.Open"
+	switch {
+	case cfg.Dir == "":
+		return nil, dm.Errorf(dm.Invalid, op, "no data folder is given")
+	case cfg.Planner == nil || cfg.Admission == nil || len(cfg.Readme) == 0:
+		return nil, dm.Errorf(dm.Internal, op, "the record needs a planner, an admission and a README")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Limits == (archive.Limits{}) {
+		cfg.Limits = archive.DefaultLimits()
+	}
+	if cfg.Step == nil {
+		cfg.Step = func(string) {}
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, dm.Wrap(op, err)
+	}
+	s := &Store{Config: cfg, dir: dir, index: newIndex()}
+	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.take(); err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// take makes the data folder and locks it.
+func (s *Store) take() error {
+	const op = "gitstore.Open"
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", reason(err)).Because(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", reason(err)).Because(err)
+	}
+	// Children of git inherit the descriptor, so an orphan of a killed server
+	// keeps the next one waiting here instead of racing it.
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return dm.Errorf(dm.Conflict, op, "the data folder is in use by another process").
+			WithHint("stop the other server, or choose another folder with --data").Because(err)
+	}
+	s.lock = lock
+	return nil
+}
+
+// reason is the last part of a file system error: it names no path.
+func reason(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+// start brings the locked folder to order and fills the index.
+func (s *Store) start(ctx context.Context) error {
+	const op = "gitstore.Open"
+	if err := s.checkFormat(); err != nil {
+		return err
+	}
+	for _, sub := range []string{hooksDir, string(dm.PackageRepository), string(dm.ApplicationRepository), string(dm.WorkspaceRepository)} {
+		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o750); err != nil {
+			return dm.Wrap(op, err)
+		}
+	}
+	for _, kind := range repositoryKinds {
+		if err := os.MkdirAll(s.damagedDirOf(kind), 0o750); err != nil {
+			return dm.Wrap(op, err)
+		}
+	}
+	if err := s.emptyTmp(); err != nil {
+		return dm.Wrap(op, err)
+	}
+	git, err := gitcmd.New(ctx, gitcmd.Config{Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Lock: s.lock, Log: s.Log})
+	if err != nil {
+		return err
+	}
+	s.git = git
+	if err := s.registerMetrics(); err != nil {
+		return dm.Wrap(op, err)
+	}
+	return s.recover(ctx)
+}
+
+// checkFormat refuses a folder that a newer server wrote and marks a new one.
+func (s *Store) checkFormat() error {
+	const op = "gitstore.Open"
+	path := filepath.Join(s.dir, formatFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err := os.ReadDir(s.dir)
+		if err != nil {
+			return dm.Wrap(op, err)
+		}
+		for _, e := range entries {
+			if e.Name() != lockFile && !strings.HasPrefix(e.Name(), formatFile) {
+				return dm.Errorf(dm.Invalid, op, "the data folder is not empty and has no file %q", formatFile).
+					WithHint("give an empty folder with --data")
+			}
+		}
+		return dm.Wrap(op, writeFileDurably(path, []byte(formatVersion+"\n")))
+	}
+	if err != nil {
+		return dm.Wrap(op, err)
+	}
+	if got := strings.TrimSpace(string(b)); got != formatVersion {
+		return dm.Errorf(dm.Invalid, op, "the data folder has format %q, this server reads format %q", got, formatVersion)
+	}
+	return nil
+}
+
+// Close waits for maintenance and gives the data folder free. The caller has
+// ended all other calls.
+func (s *Store) Close() error {
+	s.stopping()
+	s.background.Wait()
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+// Ready tells whether the record can be written: the data folder is there and
+// takes files.
+func (s *Store) Ready(context.Context) error {
+	f, err := os.CreateTemp(filepath.Join(s.dir, tmpDir), "ready-*")
+	if err != nil {
+		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the data folder can't be written").Because(err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// now is the time of a change, as its trailer and its commit record it.
+func (s *Store) now() time.Time { return s.Clock().UTC() }
+
+// stamp makes the record of who changes what, when and how.
+func (s *Store) stamp(ctx context.Context, actor dm.Actor, verb dm.Verb) dm.Stamp {
+	return dm.Stamp{Verb: verb, User: actor.User, Auth: actor.Auth, Via: actor.Via, Time: s.now(), RequestID: dm.RequestID(ctx)}
+}
+
+func (s *Store) emit(e dm.Event) {
+	if s.Events != nil {
+		s.Events.Emit(e)
+	}
+}
+
+func (s *Store) wake(app dm.ApplicationName) {
+	if s.Wake != nil {
+		s.Wake(app)
+	}
+}
+
+// failed turns an unforeseen error of the disk or of git into Unavailable, so
+// that clients are told to come back, and keeps errors that say more.
+func failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *dm.Error
+	if errors.As(err, &e) && e.Kind != dm.Internal {
+		return dm.Wrap(op, err)
+	}
+	return dm.Errorf(dm.Unavailable, op, "the record can't be read or written now").Because(err)
+}
+
+// keyLocks is one lock per repository.
+type keyLocks struct{ m sync.Map }
+
+// hold locks a repository and returns its unlock.
+func (k *keyLocks) hold(r dm.Repository) (release func()) {
+	l, _ := k.m.LoadOrStore(r, &sync.Mutex{})
+	mu := l.(*sync.Mutex)
+	mu.Lock()
+	return mu.Unlock
+}
+
+// writeFileDurably writes a small file so that it is there whole or not at all
+// after a power cut.
+func writeFileDurably(path string, content []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return gitcmd.FsyncDir(filepath.Dir(path))
+}

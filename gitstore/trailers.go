@@ -1,0 +1,114 @@
+package gitstore
+
+import (
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// The trailers that commits and tags of the record carry, in the order in
+// which they are written.
+const (
+	trailerAction      = "DM-Action"
+	trailerUser        = "DM-User"
+	trailerAuth        = "DM-Auth"
+	trailerVia         = "DM-Via"
+	trailerTime        = "DM-Time" // RFC 3339 with nanoseconds; git's own times have seconds
+	trailerRequest     = "DM-Request-Id"
+	trailerPackage     = "DM-Package"
+	trailerDeployment  = "DM-Deployment"
+	trailerDesired     = "DM-Desired"
+	trailerPhase       = "DM-Phase"
+	trailerInformation = "DM-Information"
+	trailerArchive     = "DM-Archive"
+	trailerArchiveName = "DM-Archive-Name"
+	trailerSha256      = "DM-Archive-Sha256"
+	trailerTop         = "DM-Top-Directory"
+)
+
+// trailers is one block of them. Pairs with an empty value are left out.
+type trailers [][2]string
+
+func stampTrailers(s dm.Stamp) trailers {
+	return trailers{
+		{trailerAction, string(s.Verb)},
+		{trailerUser, string(s.User)},
+		{trailerAuth, s.Auth},
+		{trailerVia, s.Via},
+		{trailerTime, s.Time.UTC().Format(time.RFC3339Nano)},
+		{trailerRequest, s.RequestID},
+	}
+}
+
+// message is the subject followed by the trailers.
+func (t trailers) message(subject string) string {
+	var b strings.Builder
+	b.WriteString(oneLine(subject) + "\n\n")
+	for _, pair := range t {
+		if value := oneLine(pair[1]); value != "" {
+			b.WriteString(pair[0] + ": " + value + "\n")
+		}
+	}
+	return b.String()
+}
+
+// oneLine keeps a value from forging another trailer or a terminal sequence:
+// every control and format character becomes a space.
+func oneLine(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD")))
+}
+
+// parseTrailers reads the last paragraph of a message that this server wrote.
+func parseTrailers(message string) map[string]string {
+	message = strings.TrimRight(message, "\n")
+	if i := strings.LastIndex(message, "\n\n"); i >= 0 {
+		message = message[i+2:]
+	}
+	t := map[string]string{}
+	for line := range strings.SplitSeq(message, "\n") {
+		if key, value, ok := strings.Cut(line, ": "); ok && strings.HasPrefix(key, "DM-") {
+			t[key] = value
+		}
+	}
+	return t
+}
+
+// parseStamp is the inverse of stampTrailers.
+func parseStamp(t map[string]string) dm.Stamp {
+	at, _ := time.Parse(time.RFC3339Nano, t[trailerTime]) // zero when damaged; the commit's own time stays
+	return dm.Stamp{
+		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[trailerUser]), Auth: t[trailerAuth],
+		Via: t[trailerVia], Time: at, RequestID: t[trailerRequest],
+	}
+}
+
+// serverName is the committer of everything; the author is the person.
+const serverName = "deployment-manager"
+
+func serverSignature(at time.Time) object.Signature {
+	return object.Signature{Name: serverName, Email: serverName + "@pnda", When: at.UTC().Truncate(time.Second)}
+}
+
+// personSignature is the author line for a verified user. git's syntax has no
+// room for '<', '>' and line ends; the DM-User trailer has the exact name.
+func personSignature(user dm.UserName, at time.Time) object.Signature {
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("<>\n\x00", r) {
+			return '_'
+		}
+		return r
+	}, string(user))
+	if strings.Trim(name, " .,:;\"'") == "" {
+		name = "anonymous" // git drops names made of these only
+	}
+	return object.Signature{Name: name, Email: name + "@pnda", When: at.UTC().Truncate(time.Second)}
+}

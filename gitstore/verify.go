@@ -1,0 +1,274 @@
+package gitstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/archive"
+)
+
+// Verify proves the whole record: git fsck of every repository, every ref
+// against the index, every package's tree against its archive, and every
+// workspace against the applications that were delivered to it. It calls
+// problem for each fault and returns an error only when it can't go on.
+func (s *Store) Verify(ctx context.Context, problem func(string)) error {
+	const op = "gitstore.Verify"
+	for _, kind := range repositoryKinds {
+		damaged, err := repositoryNames(s.damagedDirOf(kind))
+		if err != nil {
+			return failed(op, err)
+		}
+		for _, name := range damaged {
+			if s.index.sound(dm.Repository{Kind: kind, Name: name}) != nil {
+				problem(fmt.Sprintf("%s/%s: set aside as damaged", kind, name))
+			}
+		}
+		names, err := s.repositories(kind)
+		if err != nil {
+			return failed(op, err)
+		}
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
+				return failed(op, err)
+			}
+			r := dm.Repository{Kind: kind, Name: name}
+			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem}
+			v.run(ctx)
+		}
+	}
+	return nil
+}
+
+// verifier examines one repository.
+type verifier struct {
+	s      *Store
+	r      dm.Repository
+	dir    string
+	repo   objects
+	heads  refs
+	report func(string)
+}
+
+func (v *verifier) problem(format string, args ...any) {
+	v.report(fmt.Sprintf("%s/%s: ", v.r.Kind, v.r.Name) + oneLine(fmt.Sprintf(format, args...)))
+}
+
+func (v *verifier) run(ctx context.Context) {
+	release := v.s.locks.hold(v.r)
+	defer release()
+	lines, err := v.s.git.Fsck(ctx, v.dir, true)
+	if err != nil {
+		v.problem("fsck could not run: %v", err)
+	}
+	for _, line := range lines {
+		v.problem("fsck: %s", line)
+	}
+	if v.heads, err = readRefs(v.dir); err != nil {
+		v.problem("%v", err)
+		return
+	}
+	switch v.r.Kind {
+	case dm.PackageRepository:
+		v.packageRefs(ctx)
+	case dm.ApplicationRepository:
+		v.applicationRefs()
+	case dm.WorkspaceRepository:
+		v.workspaceRefs()
+	}
+}
+
+// packageRefs compares the index and the archives with the tags.
+func (v *verifier) packageRefs(ctx context.Context) {
+	entry := v.s.index.pkg(dm.PackageName(v.r.Name))
+	if entry == nil {
+		v.problem("it is not in the index")
+		return
+	}
+	for _, version := range entry.versions {
+		ref := tagRef(version.file.Ref.Version)
+		if v.heads[ref] != version.tag {
+			v.problem("%s is %s, the index has %s", ref, v.heads[ref], version.tag)
+		}
+		if v.heads[archiveRef(version.archive.String())] != version.archive {
+			v.problem("the ref of the archive of %s is missing", version.file)
+		}
+		if err := v.archiveOf(ctx, version); err != nil {
+			v.problem("%s: %v", version.file, err)
+		}
+	}
+	for version, o := range entry.outcomes {
+		if ref := deployedRef(version); v.heads[ref] != o.tip {
+			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.tip)
+		}
+	}
+	for ref := range v.heads {
+		prefix, version, _ := versionOf(ref)
+		_, tagged := entry.version(version)
+		_, decided := entry.outcomes[version]
+		if prefix == tagPrefix && !tagged || prefix == deployedPrefix && !decided {
+			v.problem("%s is not in the index", ref)
+		}
+	}
+}
+
+// archiveOf reads the archive anew and compares its digest and each of its
+// files with the version's tree.
+func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
+	blob, _, err := v.s.openBlob(ctx, v.dir, version.archive)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	digest := sha256.New()
+	sink := &treeSink{files: map[string]fileLine{}}
+	result, err := archive.Read(ctx, io.TeeReader(blob, digest), v.s.Limits, sink)
+	if err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(digest.Sum(nil)); got != version.digest {
+		return fmt.Errorf("the archive has SHA-256 %s, its tag says %s", got, version.digest)
+	}
+	if result.Top != version.top {
+		return fmt.Errorf("the archive's top directory is %q, its tag says %q", result.Top, version.top)
+	}
+	tree, err := v.repo.tree(version.tree)
+	if err != nil {
+		return err
+	}
+	stored, err := treeFiles(tree)
+	if err != nil {
+		return err
+	}
+	packed := map[string]fileLine{}
+	for path, f := range sink.files {
+		if version.top != "" {
+			path = strings.TrimPrefix(path, version.top+"/")
+		}
+		packed[path] = f
+	}
+	if !maps.Equal(packed, stored) {
+		return errors.New("the files of the archive are not those of the commit")
+	}
+	return nil
+}
+
+// fileLine is what a tree says of a file.
+type fileLine struct {
+	mode filemode.FileMode
+	hash plumbing.Hash
+}
+
+// treeSink names the files of an archive as git would.
+type treeSink struct{ files map[string]fileLine }
+
+// File implements archive.Sink.
+func (t *treeSink) File(path string, executable bool, size int64, r io.Reader) error {
+	h := plumbing.NewHasher(plumbing.BlobObject, size)
+	if _, err := io.Copy(h, r); err != nil {
+		return err
+	}
+	f := fileLine{filemode.Regular, h.Sum()}
+	if executable {
+		f.mode = filemode.Executable
+	}
+	t.files[path] = f
+	return nil
+}
+
+func treeFiles(t *object.Tree) (map[string]fileLine, error) {
+	files := map[string]fileLine{}
+	walk := object.NewTreeWalker(t, true, nil)
+	defer walk.Close()
+	for {
+		path, e, err := walk.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return files, nil
+		case err != nil:
+			return nil, err
+		case e.Mode != filemode.Dir:
+			files[path] = fileLine{e.Mode, e.Hash}
+		}
+	}
+}
+
+// applicationRefs compares the index with the refs, and the numbers of
+// deployments with the trailers on main.
+func (v *verifier) applicationRefs() {
+	e := v.s.index.app(dm.ApplicationName(v.r.Name))
+	if e == nil {
+		v.problem("it is not in the index")
+		return
+	}
+	if v.heads[mainRef] != e.main || v.heads[observedRef] != e.observedTip {
+		v.problem("main or observed is not what the index has")
+	}
+	want := refs{}
+	for h := v.heads[mainRef]; !h.IsZero(); {
+		c, err := v.repo.commit(h)
+		if err != nil {
+			v.problem("%v", err)
+			return
+		}
+		t := parseTrailers(c.Message)
+		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
+			want[deploymentRef(n)] = h
+		}
+		h = plumbing.ZeroHash
+		if len(c.ParentHashes) > 0 {
+			h = c.ParentHashes[0]
+		}
+	}
+	for ref, h := range v.heads {
+		if strings.HasPrefix(ref, deploymentPrefix) && want[ref] != h {
+			v.problem("%s is not a deployment on main", ref)
+		}
+	}
+	for ref := range want {
+		if v.heads[ref].IsZero() {
+			v.problem("%s is missing", ref)
+		}
+	}
+}
+
+// workspaceRefs compares each folder on main with what the application's
+// records say was delivered to this user.
+func (v *verifier) workspaceRefs() {
+	user := dm.UserName(v.r.Name)
+	state, err := readWorkspace(v.dir)
+	if err != nil {
+		v.problem("%v", err)
+		return
+	}
+	for _, app := range v.s.index.appNames(func(e *appEntry) bool { return !e.working() }) {
+		given := false
+		if o := v.s.index.app(app).observed; o != nil {
+			given = slices.ContainsFunc(o.Records, func(r dm.PluginRecord) bool { return slices.Contains(r.Users, user) })
+		}
+		if has := !state.folder(app).IsZero(); has != given {
+			v.problem("main has the folder %s: %t; delivered by its application's record: %t", app, has, given)
+			continue
+		}
+		b, err := readBranch(v.dir, app)
+		if err != nil {
+			v.problem("%v", err)
+		} else if b.tree != state.folder(app) {
+			v.problem("the folder %s on main is not that of %s", app, appRef(app))
+		}
+	}
+	if readme := slices.IndexFunc(state.entries, func(e object.TreeEntry) bool { return e.Name == readmeFile }); readme < 0 {
+		v.problem("%s is missing", readmeFile)
+	}
+}

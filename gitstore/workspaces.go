@@ -1,0 +1,362 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// workspaceState is what one workspace repository holds. It is immutable.
+type workspaceState struct {
+	main     plumbing.Hash // zero when the user has no repository yet
+	entries  []object.TreeEntry
+	branches map[dm.ApplicationName]branchState // those that were looked at
+}
+
+// branchState is the tip of refs/heads/apps/<app>; zero when there is none.
+type branchState struct {
+	tip  plumbing.Hash
+	tree plumbing.Hash // of the application's folder; zero when it was removed
+}
+
+// folder is the tree that main has for an application.
+func (w *workspaceState) folder(app dm.ApplicationName) plumbing.Hash {
+	for _, e := range w.entries {
+		if e.Name == string(app) {
+			return e.Hash
+		}
+	}
+	return plumbing.ZeroHash
+}
+
+// workspaceCache remembers the state of workspaces, so that delivering to a
+// user costs the same however much the user has. Guarded by the repository's
+// lock as far as one user is concerned.
+type workspaceCache struct{ m sync.Map }
+
+// handout is what users get of one change of one application. Everything in it
+// is a function of the application's commit, so the same history gives the same
+// commits for every user and on every rebuild.
+type handout struct {
+	app   dm.ApplicationName
+	at    plumbing.Hash // the change on the application's main
+	stamp dm.Stamp
+	lines trailers
+	title string
+	packs []string                 // packs that hold the objects of parts
+	parts map[string]plumbing.Hash // sub-folder → tree; none removes the application's folder
+}
+
+// Deliver implements dm.Workspaces.
+func (s *Store) Deliver(ctx context.Context, d dm.Delivery) error {
+	const op = "gitstore.Deliver"
+	h, err := s.handout(d.Application, d.At)
+	if err != nil {
+		return failed(op, err)
+	}
+	h.parts = map[string]plumbing.Hash{}
+	dir := s.repositoryDir(applicationRepository(d.Application))
+	repo := openObjects(dir)
+	root, err := repo.commit(h.at)
+	if err != nil {
+		return failed(op, err)
+	}
+	for sub, component := range d.Folders {
+		e, err := repo.entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
+		if err != nil {
+			return failed(op, err)
+		}
+		h.parts[sub] = e.Hash
+		path, err := pack.Find(packDir(dir), e.Hash)
+		if err != nil {
+			return failed(op, err)
+		}
+		if !slices.Contains(h.packs, path) {
+			h.packs = append(h.packs, path)
+		}
+	}
+	h.title = fmt.Sprintf("Deliver %s from %s", d.Application, parseTrailers(root.Message)[trailerPackage])
+	return s.toUsers(ctx, op, h, d.Users)
+}
+
+// Remove implements dm.Workspaces.
+func (s *Store) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
+	const op = "gitstore.Remove"
+	h, err := s.handout(app, at)
+	if err != nil {
+		return failed(op, err)
+	}
+	h.title = "Remove " + string(app)
+	return s.toUsers(ctx, op, h, users)
+}
+
+// handout reads the change on whose behalf users get something.
+func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error) {
+	c, err := openObjects(s.repositoryDir(applicationRepository(app))).commit(plumbing.NewHash(string(at)))
+	if err != nil {
+		return nil, err
+	}
+	t := parseTrailers(c.Message)
+	h := &handout{app: app, at: c.Hash, stamp: parseStamp(t)}
+	h.lines = append(stampTrailers(h.stamp), trailers{
+		{trailerPackage, t[trailerPackage]}, {trailerDeployment, t[trailerDeployment]}, {trailerDesired, string(at)},
+	}...)
+	return h, nil
+}
+
+// toUsers gives every user the handout; one user's failure does not keep it
+// from the others.
+func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
+	var errs []error
+	for _, u := range users {
+		if err := ctx.Err(); err != nil {
+			errs = append(errs, dm.Errorf(dm.Unavailable, op, "the delivery was interrupted").Because(err))
+			break
+		}
+		if err := s.toUser(ctx, h, u); err != nil {
+			errs = append(errs, fmt.Errorf("workspace of %s: %w", u, err))
+		}
+	}
+	return failed(op, errors.Join(errs...))
+}
+
+// toUser brings the application's branch and then main of one workspace to
+// what the handout says. Each of the two is passed over when it is there.
+func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
+	r := workspaceRepository(u)
+	release := s.locks.hold(r)
+	defer release()
+	if err := s.index.sound(r); err != nil {
+		return err
+	}
+	state, err := s.workspace(u, h.app)
+	if err != nil {
+		return err
+	}
+	if len(h.parts) == 0 && state.main.IsZero() {
+		return nil // nothing to take from a user who has nothing
+	}
+	c, err := s.begin(r)
+	if err != nil {
+		return err
+	}
+	defer c.discard()
+	w, err := c.pack()
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if c.fresh != nil {
+		if err := s.fromBlank(c, state); err != nil {
+			return err
+		}
+	}
+	next, err := h.build(w, state)
+	if err != nil {
+		return err
+	}
+	if next.same(state, h.app) {
+		return nil
+	}
+	for _, path := range h.packs {
+		if err := pack.Link(path, packDir(c.dir), "content of "+string(h.app)); err != nil {
+			return err
+		}
+	}
+	if _, err := w.Commit(""); err != nil {
+		return err
+	}
+	s.Step("workspace-packed")
+	if err := s.moveWorkspace(ctx, c, state, next, h.app); err != nil {
+		s.users.m.Delete(u) // one of the two refs may have moved
+		return err
+	}
+	s.users.m.Store(u, next)
+	s.tidy(r)
+	return nil
+}
+
+// same tells whether nothing has to move.
+func (w *workspaceState) same(old *workspaceState, app dm.ApplicationName) bool {
+	return w.main == old.main && w.branches[app] == old.branches[app]
+}
+
+// build writes what is missing into w and returns the state that it leads to.
+func (h *handout) build(w *pack.Writer, old *workspaceState) (*workspaceState, error) {
+	tree, err := h.folder(w)
+	if err != nil {
+		return nil, err
+	}
+	next := *old
+	next.branches = maps.Clone(old.branches)
+	if b := old.branches[h.app]; b.tree != tree {
+		tip, err := h.commit(w, b.tip, []object.TreeEntry{{Name: string(h.app), Mode: filemode.Dir, Hash: tree}})
+		if err != nil {
+			return nil, err
+		}
+		next.branches[h.app] = branchState{tip, tree}
+	}
+	if old.folder(h.app) != tree {
+		next.entries = slices.DeleteFunc(slices.Clone(old.entries), func(e object.TreeEntry) bool { return e.Name == string(h.app) })
+		next.entries = append(next.entries, object.TreeEntry{Name: string(h.app), Mode: filemode.Dir, Hash: tree})
+		if next.main, err = h.commit(w, old.main, next.entries); err != nil {
+			return nil, err
+		}
+		next.entries = slices.DeleteFunc(next.entries, func(e object.TreeEntry) bool { return e.Hash.IsZero() })
+	}
+	return &next, nil
+}
+
+// folder is the tree of the application's folder: the component's own tree, or
+// one that has a sub-folder for each component.
+func (h *handout) folder(w *pack.Writer) (plumbing.Hash, error) {
+	if whole, ok := h.parts[""]; ok || len(h.parts) == 0 {
+		return whole, nil
+	}
+	b := newTreeBuilder()
+	for sub, tree := range h.parts {
+		b.set(sub, filemode.Dir, known(tree))
+	}
+	return b.write(w)
+}
+
+// commit writes a tree of entries, leaving out those without an object, and a
+// commit on it.
+func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.TreeEntry) (plumbing.Hash, error) {
+	top := newTreeBuilder()
+	for _, e := range entries {
+		if !e.Hash.IsZero() {
+			top.set(e.Name, e.Mode, known(e.Hash))
+		}
+	}
+	tree, err := top.write(w)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	c := &object.Commit{
+		Author: personSignature(h.stamp.User, h.stamp.Time), Committer: serverSignature(h.stamp.Time),
+		Message: h.lines.message(h.title), TreeHash: tree,
+	}
+	if !parent.IsZero() {
+		c.ParentHashes = []plumbing.Hash{parent}
+	}
+	return addObject(w, c)
+}
+
+// moveWorkspace moves the branch, then main. A crash between them is mended
+// when the change is dispatched again.
+func (s *Store) moveWorkspace(ctx context.Context, c *change, old, next *workspaceState, app dm.ApplicationName) error {
+	branch := update(appRef(app), old.branches[app].tip, next.branches[app].tip)
+	if c.fresh != nil {
+		if err := c.move(ctx, branch, update(mainRef, plumbing.ZeroHash, next.main)); err != nil {
+			return err
+		}
+		return c.land()
+	}
+	if branch.Old != branch.New {
+		if err := c.move(ctx, branch); err != nil {
+			return err
+		}
+	}
+	s.Step("workspace-branch")
+	if next.main != old.main {
+		if err := c.move(ctx, update(mainRef, old.main, next.main)); err != nil {
+			return err
+		}
+	}
+	s.Step("workspace-main")
+	return nil
+}
+
+// workspace returns the state of a user's repository, with the branch of app.
+// The caller holds the repository's lock.
+func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceState, error) {
+	dir := s.repositoryDir(workspaceRepository(u))
+	if !exists(dir) {
+		return &workspaceState{branches: map[dm.ApplicationName]branchState{}}, nil
+	}
+	cached, ok := s.users.m.Load(u)
+	state, _ := cached.(*workspaceState)
+	if !ok {
+		var err error
+		if state, err = readWorkspace(dir); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := state.branches[app]; ok {
+		return state, nil
+	}
+	b, err := readBranch(dir, app)
+	if err != nil {
+		return nil, err
+	}
+	next := *state
+	next.branches = maps.Clone(state.branches)
+	next.branches[app] = b
+	return &next, nil
+}
+
+func readWorkspace(dir string) (*workspaceState, error) {
+	main, err := readRef(dir, mainRef)
+	if err != nil {
+		return nil, err
+	}
+	repo := openObjects(dir)
+	c, err := repo.commit(main)
+	if err != nil {
+		return nil, err
+	}
+	t, err := repo.tree(c.TreeHash)
+	if err != nil {
+		return nil, err
+	}
+	return &workspaceState{main: main, entries: t.Entries, branches: map[dm.ApplicationName]branchState{}}, nil
+}
+
+func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
+	tip, err := readRef(dir, appRef(app))
+	if err != nil || tip.IsZero() {
+		return branchState{}, err
+	}
+	repo := openObjects(dir)
+	c, err := repo.commit(tip)
+	if err != nil {
+		return branchState{}, err
+	}
+	b := branchState{tip: tip}
+	e, err := repo.entry(c.TreeHash, string(app))
+	switch {
+	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
+		return b, nil
+	case err != nil:
+		return b, err
+	}
+	b.tree = e.Hash
+	return b, nil
+}
+
+// fromBlank starts a new workspace at the blank one's tip, so that a clone
+// made before the first delivery fast-forwards to it.
+func (s *Store) fromBlank(c *change, state *workspaceState) error {
+	packs, err := packFiles(s.blankDir())
+	if err != nil {
+		return err
+	}
+	for _, path := range packs {
+		if err := pack.Link(path, packDir(c.dir), "blank workspace"); err != nil {
+			return err
+		}
+	}
+	state.main, state.entries = s.blank.main, s.blank.entries
+	return nil
+}
