@@ -13,11 +13,14 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// Limits of filling. What is filled is held in memory until the plan is
-// recorded, and a short reference may stand for a long value many times.
+// limits of filling, in bytes. What is filled is held in memory until the plan
+// is recorded, and a short reference may stand for a long value many times.
+type limits struct {
+	file int // one filled file, before and after
+	plan int // all filled files of one plan
+}
+
 const (
-	maxFilled     = 64 << 20  // bytes of one filled file, before and after
-	maxAllFilled  = 128 << 20 // bytes of all filled files of one plan
 	fillChunk     = 256 << 10 // larger files are looked through in pieces
 	notebookEnd   = ".ipynb"
 	log4jFile     = "log4j.properties"
@@ -60,12 +63,13 @@ type delivery struct {
 	environment map[string]string
 	spec        dm.Spec
 	buf         []byte
-	left        int // bytes that may still be filled
+	limits      limits
+	left        int // of limits.plan
 	notes       []string
 }
 
-func newDelivery(environment map[string]string, spec dm.Spec) *delivery {
-	return &delivery{environment: environment, spec: spec, buf: make([]byte, fillChunk), left: maxAllFilled}
+func (p *Planner) newDelivery(spec dm.Spec) *delivery {
+	return &delivery{environment: p.environment, spec: spec, buf: make([]byte, fillChunk), limits: p.limits, left: p.limits.plan}
 }
 
 // texts are the values of one component in the forms that files need.
@@ -107,7 +111,7 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 		switch {
 		case errors.Is(err, errFull):
 			findings = append(findings, dm.Finding{Path: file, Message: fmt.Sprintf(
-				"the file refers to variables and is too large to fill: at most %d MiB in one file and %d MiB in all can be filled", maxFilled>>20, maxAllFilled>>20)})
+				"the file refers to variables and is too large to fill: at most %d MiB in one file and %d MiB in all can be filled", d.limits.file>>20, d.limits.plan>>20)})
 			return nil
 		case err != nil:
 			return err
@@ -180,7 +184,7 @@ func (d *delivery) fillApplication(f *dm.File, files fs.FS, t texts) error {
 }
 
 // limit is how large the next filled file may be.
-func (d *delivery) limit() int { return max(0, min(maxFilled, d.left)) }
+func (d *delivery) limit() int { return max(0, min(d.limits.file, d.left)) }
 
 // read returns the whole of a file that is small or refers to a variable, and
 // nil for any other. The small ones are only lent until the next call.

@@ -20,6 +20,7 @@ type Config struct {
 type Planner struct {
 	registry    *Registry
 	environment map[string]string
+	limits      limits
 }
 
 var _ dm.Planner = (*Planner)(nil)
@@ -29,7 +30,7 @@ func NewPlanner(cfg Config) (*Planner, error) {
 	if cfg.Registry == nil {
 		return nil, dm.Errorf(dm.Internal, "plugins.NewPlanner", "the planner needs a registry")
 	}
-	return &Planner{cfg.Registry, withoutSecrets(cfg.Environment)}, nil
+	return &Planner{cfg.Registry, withoutSecrets(cfg.Environment), limits{file: 64 << 20, plan: 128 << 20}}, nil
 }
 
 // Validate checks the structure of a package at deploy, see dm.Planner. The
@@ -87,7 +88,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS) (dm.Plan, [
 		return dm.Plan{}, findings, nil
 	}
 	plan := dm.Plan{Defaults: defaultsOf(components), Notes: ignored(spec.Overrides, components)}
-	fill := newDelivery(p.environment, spec)
+	fill := p.newDelivery(spec)
 	for _, c := range components {
 		effective := override(c, spec.Overrides)
 		plugin, _ := p.registry.Get(c.Type) // survey found it
