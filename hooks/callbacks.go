@@ -15,7 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pndaproject/deployment-manager"
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // CallbacksConfig is what Callbacks need. A kind whose address is empty is not

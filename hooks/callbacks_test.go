@@ -17,7 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pndaproject/deployment-manager"
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // inbox is a real receiver that keeps the bodies it was sent.

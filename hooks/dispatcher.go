@@ -10,7 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pndaproject/deployment-manager"
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // DispatcherConfig is what a Dispatcher needs.
@@ -155,12 +155,6 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	stop := context.AfterFunc(ctx, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.ready.Broadcast()
-	})
-	defer stop()
 	for range d.cfg.Workers {
 		workers.Go(func() { d.serve(ctx, &workers) })
 	}
@@ -168,6 +162,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		d.scan()
 		select {
 		case <-ctx.Done():
+			d.mu.Lock()
+			d.ready.Broadcast() // the workers that wait see that ctx has ended
+			d.mu.Unlock()
 			return nil
 		case <-time.After(d.cfg.Scan):
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pndaproject/deployment-manager"
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // The named points of a pass, in their order. A crash at any of them is made

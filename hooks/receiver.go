@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/pndaproject/deployment-manager"
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // receiver is the bounded queue in front of one address. Events of one id

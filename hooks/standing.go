@@ -9,7 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/pndaproject/deployment-manager"
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // standing is what the plugins have made for one application, as far as is
