@@ -1,0 +1,138 @@
+package githttp
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// answer passes on what git writes. The status is sent with git's first byte
+// and not before: until then a failure can still be told.
+type answer struct {
+	w         http.ResponseWriter
+	rc        *http.ResponseController
+	idle      time.Duration
+	operation operation
+	protocol  string
+
+	mu      sync.Mutex // held during a Write
+	started bool
+	err     error // of the connection
+
+	state  sync.Mutex // never held while waiting
+	closed bool       // nobody may write any more
+}
+
+// Write gives the client a new term for each piece.
+func (a *answer) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.extend() {
+		return 0, errOver
+	}
+	a.begin()
+	n, err := a.w.Write(p)
+	if err != nil {
+		a.err = err
+	}
+	return n, err
+}
+
+// errOver is the error of a Write after close.
+var errOver = errors.New("the answer is over")
+
+// extend moves the deadline on, unless close was called.
+func (a *answer) extend() bool {
+	a.state.Lock()
+	defer a.state.Unlock()
+	if !a.closed {
+		_ = a.rc.SetWriteDeadline(time.Now().Add(a.idle))
+	}
+	return !a.closed
+}
+
+// close refuses all later Writes and breaks off one that is blocked, which
+// happens when git was ended and the client does not read. It returns when
+// nobody uses the ResponseWriter any more.
+func (a *answer) close() {
+	if !a.mu.TryLock() {
+		a.state.Lock()
+		a.closed = true
+		_ = a.rc.SetWriteDeadline(past)
+		a.state.Unlock()
+		a.mu.Lock()
+	}
+	defer a.mu.Unlock()
+	a.state.Lock()
+	defer a.state.Unlock()
+	a.closed = true
+}
+
+// begin sends status and headers, once; the caller holds mu or is alone. Below version 2 the advertisement
+// begins with the name of the service; version 2 has dropped it.
+func (a *answer) begin() {
+	if a.started {
+		return
+	}
+	a.started = true
+	h := a.w.Header()
+	noCache(h)
+	if a.operation != advertise {
+		h.Set("Content-Type", "application/x-git-upload-pack-result")
+		a.w.WriteHeader(http.StatusOK)
+		return
+	}
+	h.Set("Content-Type", "application/x-git-upload-pack-advertisement")
+	a.w.WriteHeader(http.StatusOK)
+	if a.protocol != "version=2" {
+		_, a.err = io.WriteString(a.w, "001e# service=git-upload-pack\n0000")
+	}
+}
+
+// metrics are the figures of the handler. Their labels come from closed sets.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	processes prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dm_git_requests_total",
+			Help: "Requests to the git port, by kind of repository, service and status; broken off ones count as aborted.",
+		}, []string{"kind", "service", "code"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "dm_git_request_duration_seconds",
+			Help:    "Time from a git request's headers to the end of its answer.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
+		}, []string{"kind", "service"}),
+		processes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dm_git_processes",
+			Help: "git processes that serve fetches now.",
+		}),
+	}
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	for _, c := range []prometheus.Collector{m.requests, m.durations, m.processes} {
+		if err := r.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observe counts q; requests to paths that are none of ours have no kind.
+func (m *metrics) observe(q *request) {
+	kind, service := string(q.target.repository.Kind), string(q.operation)
+	if service == "" {
+		kind, service = "none", "none"
+	}
+	m.requests.WithLabelValues(kind, service, q.code).Inc()
+	m.durations.WithLabelValues(kind, service).Observe(time.Since(q.begin).Seconds())
+}

@@ -1,0 +1,32 @@
+// Package githttp serves clones and fetches over git's smart HTTP protocol,
+// versions 0, 1 and 2.
+//
+// It owns the way of a request from its raw path to a dm.Repository, the limits
+// of its body, its time and the number of git processes, and the shape of the
+// answer. Who may read what is Config.Authorize's business; git is started only
+// through dm.GitTransport.
+//
+// It promises that no path reaches a repository but the forms of Routes, whose
+// one encoded segment is decoded once; that no git process starts before the
+// head of the request is there and a slot is free; that an idle, slow or
+// vanished client holds neither a process nor memory for longer than the
+// limits say; and that an answer that broke off never looks complete.
+//
+// The handler judges the path as it was sent. Mount it where nothing cleans,
+// decodes or redirects paths before it. Wrappers of the ResponseWriter must
+// have Unwrap, because deadlines are set through http.ResponseController.
+//
+// # Why not gitkit
+//
+// gitkit v0.4.0 offers the same service and is not on this path. Measured: it
+// copies the whole request to git before it reads git's answer, so that one
+// request with some 3,000 haves hangs for ever, also after the client left; it
+// has no time-out and no limit of body or processes (20 half-open requests are
+// 20 processes, 1.4 MB of gzip expand to 500 MB); it joins the decoded path to
+// its root, so that behind a ServeMux /%2e%2e/ leads out of it; it accepts
+// cross-site requests for want of a look at Content-Type; it ignores
+// Git-Protocol, so that every fetch gets every ref; and it answers 200 before
+// git ran. The tests of this package replay each of these.
+//
+// It may import dm, golang.org/x/sync and Prometheus' client.
+package githttp

@@ -1,0 +1,117 @@
+package githttp
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Limits bound what clients can hold. A zero field takes its default.
+type Limits struct {
+	Processes int           // git processes at a time; 4 per processor, at least 16
+	PerClient int           // of them for one client; half of Processes
+	Wait      time.Duration // for a free slot; 20 s, because git's client does not try again
+	Idle      time.Duration // between two bytes in either direction; 30 s
+	Duration  time.Duration // of a whole request; 1 h
+	Wire      int64         // bytes of a request body as sent; 16 MiB
+	Expanded  int64         // bytes of a request body without its compression; 64 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.Processes, max(16, 4*runtime.GOMAXPROCS(0)))
+	setDefault(&l.PerClient, max(1, l.Processes/2))
+	setDefault(&l.Wait, 20*time.Second)
+	setDefault(&l.Idle, 30*time.Second)
+	setDefault(&l.Duration, time.Hour)
+	setDefault(&l.Wire, 16<<20)
+	setDefault(&l.Expanded, 64<<20)
+	return l
+}
+
+func setDefault[T int | int64 | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// slots hands out the right to start a git process.
+type slots struct {
+	wait      time.Duration
+	perClient int64
+	all       *semaphore.Weighted
+
+	mu      sync.Mutex
+	clients map[string]*clientSlots // those that hold or wait for a slot
+}
+
+type clientSlots struct {
+	free  *semaphore.Weighted
+	users int
+}
+
+func newSlots(l Limits) *slots {
+	return &slots{
+		wait: l.Wait, perClient: int64(l.PerClient),
+		all: semaphore.NewWeighted(int64(l.Processes)), clients: map[string]*clientSlots{},
+	}
+}
+
+// take waits for a slot and returns the function that gives it back. Its error
+// is Unavailable. The client's own limit comes first, so that who waits for
+// that does not stand in the way of others.
+func (s *slots) take(ctx context.Context, client string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.wait)
+	defer cancel()
+	own := s.enter(client)
+	if err := own.free.Acquire(ctx, 1); err != nil {
+		s.leave(client)
+		return nil, dm.Errorf(dm.Unavailable, "githttp.take", "too many requests of this client are being served").Because(err)
+	}
+	if err := s.all.Acquire(ctx, 1); err != nil {
+		own.free.Release(1)
+		s.leave(client)
+		return nil, dm.Errorf(dm.Unavailable, "githttp.take", "too many requests are being served").Because(err)
+	}
+	return func() {
+		s.all.Release(1)
+		own.free.Release(1)
+		s.leave(client)
+	}, nil
+}
+
+func (s *slots) enter(client string) *clientSlots {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[client]
+	if c == nil {
+		c = &clientSlots{free: semaphore.NewWeighted(s.perClient)}
+		s.clients[client] = c
+	}
+	c.users++
+	return c
+}
+
+func (s *slots) leave(client string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[client]
+	if c.users--; c.users == 0 {
+		delete(s.clients, client)
+	}
+}
+
+// peer is the client of a request when the configuration names no other.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}

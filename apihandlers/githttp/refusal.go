@@ -1,0 +1,79 @@
+package githttp
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// refusal is an answer other than git's. git's client shows the status only;
+// the sentence is for people with curl.
+type refusal struct {
+	status   int
+	sentence string
+}
+
+// missing is the answer for what does not exist and for what the actor may not
+// know to exist; the two must not differ.
+var missing = refusal{http.StatusNotFound, "there is no such repository"}
+
+// refuse translates an error of Authorize, of the transport's Has and of the
+// body.
+func refuse(err error, kind dm.RepositoryKind) *refusal {
+	status := http.StatusInternalServerError
+	switch dm.KindOf(err) {
+	case dm.Unauthenticated:
+		status = http.StatusUnauthorized
+	case dm.Forbidden:
+		if kind == dm.WorkspaceRepository {
+			return &missing
+		}
+		status = http.StatusForbidden
+	case dm.NotFound:
+		return &missing
+	case dm.Invalid:
+		status = http.StatusBadRequest
+	case dm.TooLarge:
+		status = http.StatusRequestEntityTooLarge
+	case dm.Conflict, dm.Stale:
+		status = http.StatusConflict
+	case dm.Unavailable:
+		status = http.StatusServiceUnavailable
+	}
+	var r *refused
+	if errors.As(err, &r) {
+		status = r.status
+	}
+	return &refusal{status, dm.Public(err)}
+}
+
+// refused gives the error of a body a status that no kind has.
+type refused struct{ status int }
+
+func (*refused) Error() string { return "refused" }
+
+// write sends the refusal.
+func (f *refusal) write(w http.ResponseWriter) {
+	h := w.Header()
+	noCache(h)
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	switch f.status {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Basic realm="deployment-manager", charset="UTF-8"`)
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(f.status)
+	_, _ = io.WriteString(w, f.sentence+"\n") // a client that is gone is no fault of ours
+}
+
+// noCache sets the headers that git's own server sets, and forbids browsers to
+// guess another type.
+func noCache(h http.Header) {
+	h.Set("Expires", "Fri, 01 Jan 1980 00:00:00 GMT")
+	h.Set("Pragma", "no-cache")
+	h.Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
