@@ -43,7 +43,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.Actor.User == "" && !openToAnonymous(p.Verb) {
+	if p.Actor.User == "" { // the doors refuse it too; a change without an author must not slip past one
 		return nil, dm.Errorf(dm.Invalid, op, "a user name is required")
 	}
 	for _, n := range needed {
@@ -101,10 +101,6 @@ func permissions(p dm.Proposal) ([]permission, error) {
 	}
 	return nil, dm.Errorf(dm.Forbidden, "hooks.Admit", "no rule covers the action %q", p.Verb)
 }
-
-// openToAnonymous tells the verbs that PNDA's package repository takes from a
-// caller without a name; the policy still has its say.
-func openToAnonymous(v dm.Verb) bool { return v == dm.Publish || v == dm.Withdraw }
 
 // authorizeAudience asks for audience:deliver when the application, as it would
 // be, reaches anyone but the actor and its owner. It is asked for a change of

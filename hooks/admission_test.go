@@ -83,8 +83,9 @@ func TestAdmitAsksThePolicy(t *testing.T) {
 		want dm.Kind
 	}{
 		{"anyone publishes", proposal("zoe", dm.Publish), ""},
-		{"anonymous publishes, as PNDA has it", proposal("", dm.Publish), ""},
-		{"anonymous withdraws, as PNDA has it", proposal("", dm.Withdraw), ""},
+		{"anyone withdraws", proposal("zoe", dm.Withdraw), ""},
+		{"anonymous publishes", proposal("", dm.Publish), dm.Invalid},
+		{"anonymous withdraws", proposal("", dm.Withdraw), dm.Invalid},
 		{"anyone deploys", proposal("zoe", dm.Deploy), ""},
 		{"anonymous deploys", proposal("", dm.Deploy), dm.Invalid},
 		{"package owner undeploys", proposal("olga", dm.Undeploy), ""},
