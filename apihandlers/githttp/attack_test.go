@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -166,6 +167,8 @@ func TestContentType(t *testing.T) {
 
 func TestUnadvertisedVersion(t *testing.T) {
 	t.Parallel()
+	s := newServer(t, nil)
+	s.add(t, dm.PackageRepository, "p", "x")
 	for header, want := range map[string]string{
 		"version=0":             "",
 		"version=1":             "version=1",
@@ -180,8 +183,7 @@ func TestUnadvertisedVersion(t *testing.T) {
 		"version=2\tGIT_DIR=/x": "",
 		"$(id)":                 "",
 	} {
-		s := newServer(t, nil)
-		s.add(t, dm.PackageRepository, "p", "x")
+		s.protocols = nil
 		resp, _ := s.do(t, "GET", "/packages/p.git/info/refs?service=git-upload-pack", http.Header{"Git-Protocol": {header}}, nil)
 		if resp.StatusCode != 200 || len(s.protocols) != 1 || s.protocols[0] != want {
 			t.Errorf("%q: %s, git was told %q; want %q", header, resp.Status, s.protocols, want)
@@ -307,7 +309,10 @@ func TestGzipBomb(t *testing.T) {
 	wants := pkt("want %s multi_ack\n", commit) + strings.Repeat(pkt("want %s\n", commit), 1000)
 	compress := func(text string, times int) io.Reader {
 		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
+		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for range times {
 			_, _ = io.WriteString(z, text)
 		}
@@ -322,9 +327,9 @@ func TestGzipBomb(t *testing.T) {
 		body   io.Reader
 		status []int
 	}{
-		{"lines that git accepts", packed, compress(wants, 1000), []int{413}},
+		{"lines that git accepts", packed, compress(wants, 100), []int{413}},
 		// git refuses these at once, so either may be first.
-		{"zeros", packed, compress(string(make([]byte, 1<<20)), 40), []int{413, 500}},
+		{"zeros", packed, compress(string(make([]byte, 1<<20)), 16), []int{413, 500}},
 		{"too long as sent", plain, strings.NewReader(strings.Repeat(wants, 20)), []int{413}},
 		{"too long as sent, in chunks", plain, io.MultiReader(strings.NewReader(strings.Repeat(wants, 20))), []int{413}},
 		{"cut off", packed, io.LimitReader(compress(wants, 1), 40), []int{400}},
@@ -351,18 +356,23 @@ func TestGzipBomb(t *testing.T) {
 	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 })
 }
 
+// noise is text that no compression makes smaller.
+func noise(size int) string {
+	b := make([]byte, 0, size)
+	for x := uint64(1); len(b) < size; {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b = binary.LittleEndian.AppendUint64(b, x)
+	}
+	return string(b)
+}
+
 // TestClientGone leaves in each phase of a request.
 func TestClientGone(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
-	noise := make([]byte, 0, 16<<20)
-	for x := uint64(1); len(noise) < cap(noise); {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		noise = append(noise, byte(x), byte(x>>8), byte(x>>16), byte(x>>24))
-	}
-	commit := s.add(t, dm.PackageRepository, "p", string(noise))
+	commit := s.add(t, dm.PackageRepository, "p", noise(16<<20))
 	whole := pkt("want %s side-band-64k ofs-delta\n", commit) + "0000" + pkt("done\n")
 	head := "POST /packages/p.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Type: " + uploadType + "\r\nContent-Length: "
 	for name, text := range map[string]string{
@@ -388,14 +398,7 @@ func TestClientGone(t *testing.T) {
 func TestDeafClient(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits.Idle = 500 * time.Millisecond })
-	noise := make([]byte, 0, 16<<20)
-	for x := uint64(7); len(noise) < cap(noise); {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		noise = append(noise, byte(x), byte(x>>8), byte(x>>16), byte(x>>24))
-	}
-	commit := s.add(t, dm.PackageRepository, "p", string(noise))
+	commit := s.add(t, dm.PackageRepository, "p", noise(16<<20))
 	body := pkt("want %s side-band-64k\n", commit) + "0000" + pkt("done\n")
 	s.raw(t, fmt.Sprintf("POST /packages/p.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
 		uploadType, len(body), body))
