@@ -99,22 +99,24 @@ type component struct {
 
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	text := apihandlers.Var(r, "name")
+	var app dm.Application
+	known := false
+	// A name that no application can have has no record. The record is read
+	// before the policy is asked, which may look at the owner; what was read is
+	// told only to those it allows.
 	name, err := dm.ParseApplicationName(text)
-	if err != nil {
-		return notCreated(text)
+	if err == nil {
+		app, known, err = a.Applications.Application(r.Context(), name)
+	} else {
+		err = nil
 	}
-	// The record first, because the policy may look at the owner; what was read
-	// is told only to those it allows.
-	app, known, err := a.Applications.Application(r.Context(), name)
-	actor, unidentified := apihandlers.Actor(r)
-	if unidentified != nil {
-		return unidentified
-	}
-	on := dm.Resource{Name: text, Owner: app.Spec.Owner}
-	if denied := a.Policy.Authorize(actor, dm.ApplicationRead, on); denied != nil {
-		return denied
+	actor, refused := apihandlers.Actor(r)
+	if refused == nil {
+		refused = a.Policy.Authorize(actor, dm.ApplicationRead, dm.Resource{Name: text, Owner: app.Spec.Owner})
 	}
 	switch {
+	case refused != nil:
+		return refused
 	case err != nil:
 		return err
 	case !known:

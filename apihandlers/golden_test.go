@@ -1,0 +1,253 @@
+package apihandlers_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
+	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+)
+
+// environment has a key of each sort.
+var environment = map[string]any{
+	"hadoop_distro": "none", "webhdfs_port": 9870, "queue_policy": true, "empty": nil,
+	"hadoop_manager_password": "planted-secret", "cluster_private_key": "/planted/key", "API_Token": "planted-token",
+	"cm_status_links": map[string]any{"hdfs": "http://h/1", "client_secret": "planted-secret"},
+}
+
+// goldenCases are requests by "server/route"; every row of the tables has some.
+// The answers are in testdata/golden.
+var goldenCases = map[string][]request{
+	"packages/list-repository": {
+		{path: "/packages?user.name=ana"}, {path: "/packages?user.name=&recency=1"}, {path: "/packages?user.name=ana&recency=0"},
+		{path: "/packages?user.name=ana&recency=two"}, {path: "/packages?user.name=ana&recency=-1"}, {path: "/packages"},
+		{path: "/packages?user.name=zoe"}, {path: "/packages/?user.name=ana"}, {path: "/other"}, {path: "/packages?user.name=ana", method: "POST"},
+		{path: "/packages?user.name=ana", method: "OPTIONS"},
+	},
+	"packages/download-package": {
+		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana"},
+		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana", header: http.Header{"Range": {"bytes=6-8"}}},
+		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana", header: http.Header{"If-None-Match": {`"15d3b5efc8669e28c83515736b098f2a7f63c3df4cc649fb34f7f295eabadcc8"`}}},
+		{path: "/packages/flow-collector-2.14.3.tgz?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=ana"},
+		{path: "/packages/none?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=zoe"}, {path: "/packages/none-1.0.0.tar.gz"},
+	},
+	"packages/probe-package": {
+		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=ana"},
+	},
+	"packages/upload-package": {
+		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "bytes"},
+		{path: "/packages/new-1.0.0.tgz?user.name=ana", body: "user.name=bob", header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}},
+		{path: "/packages/new-1.0.0.zip?user.name=ana"}, {path: "/packages/new-1.0.tar.gz?user.name=ana"}, {path: "/packages/new-01.0.0.tar.gz?user.name=ana"},
+		{path: "/packages/-1.0.0.tar.gz?user.name=ana"}, {path: "/packages/new-1.0.0.tar.gz"}, {path: "/packages/new-1.0.0.tar.gz?user.name="},
+		{path: "/packages/new-1.0.0.tar.gz?user.name=zoe"}, {path: "/packages/taken-9.0.0.tar.gz?user.name=ana", body: "other"},
+		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "bad bytes"}, {path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: strings.Repeat("x", 200)},
+		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "x", header: http.Header{"Content-Encoding": {"gzip"}}},
+	},
+	"packages/delete-package": {
+		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=ana"},
+		{path: "/packages/none?user.name=ana"}, {path: "/packages/flow-collector-2.14.3.tar.gz?user.name=zoe"}, {path: "/packages/none-1.0.0.tar.gz"},
+	},
+	"manager/list-repository": {
+		{path: "/repository/packages"}, {path: "/repository/packages?recency=0"}, {path: "/repository/packages?recency=999"},
+		{path: "/repository/packages?recency=x"}, {path: "/repository/packages?user.name=zoe"},
+	},
+	"manager/environment-endpoints": {{path: "/environment/endpoints"}},
+	"manager/selftest":              {{path: "/selftest/all?user.name=root"}, {path: "/selftest/all?user.name=ana"}, {path: "/selftest/all"}},
+	"manager/list-packages":         {{path: "/packages"}, {path: "/packages/"}, {path: "/packages", method: "PUT"}, {path: "/packages", method: "OPTIONS"}},
+	"manager/package": {
+		{path: "/packages/flow-collector-2.14.3"}, {path: "/packages/word-maps-0.1.0"}, {path: "/packages/absent-1.0.0"},
+		{path: "/packages/unknown"}, {path: "/packages/broken-1.0.0"}, {path: "/packages/unknown?user.name=zoe"},
+	},
+	"manager/deploy-package": {
+		{path: "/packages/absent-1.0.0?user.name=ana"}, {path: "/packages/flow-collector-2.14.3?user.name=ana"},
+		{path: "/packages/absent-1.0.0"}, {path: "/packages/absent-1.0.0?user.name="}, {path: "/packages/absent-1.0.0?user.name=zoe"},
+		{path: "/packages/broken-1.0.0?user.name=ana"},
+	},
+	"manager/undeploy-package": {
+		{path: "/packages/flow-collector-2.14.3?user.name=ana"}, {path: "/packages/flow-collector-2.14.3?user.name=root"},
+		{path: "/packages/flow-collector-2.14.3?user.name=bob"}, {path: "/packages/absent-1.0.0?user.name=bob"}, {path: "/packages/word-maps-0.1.0?user.name=ana"},
+	},
+	"manager/package-status":       {{path: "/packages/flow-collector-2.14.3/status"}, {path: "/packages/unknown/status"}},
+	"manager/package-applications": {{path: "/packages/flow-collector-2.14.3/applications"}, {path: "/packages/unknown/applications"}},
+	"manager/package-other":        {{path: "/packages/flow-collector-2.14.3/detail"}},
+	"manager/list-applications":    {{path: "/applications"}},
+	"manager/application": {
+		{path: "/applications/noon-run"}, {path: "/applications/failed"}, {path: "/applications/busy"}, {path: "/applications/unknown"},
+		{path: "/applications/broken"}, {path: "/applications/noon-run", method: "OPTIONS"}, {path: "/applications/noon-run", method: "POST"},
+	},
+	"manager/create-application": {
+		{path: "/applications/new?user.name=ana", body: `{"package":"flow-collector-2.14.3","jupyter":{"report":{"topic":"mine"}}}`},
+		{path: "/applications/new?user.name=ana", body: `package`}, {path: "/applications/new?user.name=ana", body: `["flow-collector-2.14.3"]`},
+		{path: "/applications/new?user.name=ana", body: `{}`}, {path: "/applications/new?user.name=ana", body: `{"package":7}`},
+		{path: "/applications/new", body: `{"package":"flow-collector-2.14.3","user":"ana"}`},
+		{path: "/applications/new", body: `{"package":"flow-collector-2.14.3"}`},
+		{path: "/applications/new?user.name=ana", body: `{"package":"flow-collector-2.14.3","jupyter":[]}`},
+		{path: "/applications/new?user.name=ana", body: `{"package":"flow-collector-2.14.3","jupyter":{"report":7}}`},
+		{path: "/applications/-rf?user.name=ana", body: `{"package":"flow-collector-2.14.3"}`},
+		{path: "/applications/noon-run?user.name=ana", body: `{"package":"nonsense"}`}, {path: "/applications/new?user.name=ana", body: `{"package":"nonsense"}`},
+		{path: "/applications/new?user.name=ana", body: `{"package":"absent-1.0.0"}`},
+		{path: "/applications/noon-run?user.name=ana", body: `{"package":"flow-collector-2.14.3"}`},
+	},
+	"manager/destroy-application": {
+		{path: "/applications/noon-run?user.name=ana"}, {path: "/applications/noon-run?user.name=bob"}, {path: "/applications/failed?user.name=ana"},
+		{path: "/applications/failed?user.name=ana&clear=true"}, {path: "/applications/failed?user.name=ana&clear=maybe"},
+		{path: "/applications/busy?user.name=ana"}, {path: "/applications/-rf?user.name=ana"}, {path: "/applications/noon-run"},
+	},
+	"manager/application-status": {{path: "/applications/test-1/status"}, {path: "/applications/failed/status"}, {path: "/applications/unknown/status"}},
+	"manager/application-detail": {
+		{path: "/applications/noon-run/detail"}, {path: "/applications/busy/detail"}, {path: "/applications/failed/detail"}, {path: "/applications/unknown/detail"},
+	},
+	"manager/application-summary": {
+		{path: "/applications/noon-run/summary"}, {path: "/applications/test-1/summary"}, {path: "/applications/busy/summary"},
+		{path: "/applications/failed/summary"}, {path: "/applications/unknown/summary"},
+	},
+	"manager/start-application": {
+		{path: "/applications/test-1/start?user.name=ana"}, {path: "/applications/noon-run/start?user.name=bob"}, {path: "/applications/unknown/start?user.name=ana"},
+		{path: "/applications/test-1/start?user.name=bob"}, {path: "/applications/test-1/start"}, {path: "/applications/test-1/start", method: "OPTIONS"},
+	},
+	"manager/stop-application":         {{path: "/applications/noon-run/stop?user.name=ana"}, {path: "/applications/test-1/stop?user.name=ana"}},
+	"manager/application-other":        {{path: "/applications/noon-run/start"}, {path: "/applications/noon-run/status/more"}},
+	"manager/application-other-action": {{path: "/applications/noon-run/status?user.name=ana"}},
+	"manager/v1-application": {
+		{path: "/api/v1/applications/noon-run"}, {path: "/api/v1/applications/busy"}, {path: "/api/v1/applications/unknown"}, {path: "/api/v1/applications/-rf"},
+	},
+	"manager/v1-change-application": {
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"package":"flow-collector-2.15.0"}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"overrides":{},"audience":["user:bob","user:ana","user:ana"]}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{}`}, {path: "/api/v1/applications/noon-run?user.name=ana", body: `{"packge":"x"}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"package":null}`}, {path: "/api/v1/applications/noon-run?user.name=ana", body: `{"overrides":[]}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"audience":[]}`}, {path: "/api/v1/applications/noon-run?user.name=ana", body: `{"audience":["ana"]}`},
+		{path: "/api/v1/applications/noon-run?user.name=bob", body: `{"package":"flow-collector-2.15.0"}`},
+		{path: "/api/v1/applications/busy?user.name=ana", body: `{"package":"flow-collector-2.15.0"}`},
+		{path: "/api/v1/applications/noon-run", body: `{"package":"flow-collector-2.15.0"}`},
+	},
+}
+
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, options{env: environment, maxBody: 100})
+	for key, route := range allRoutes(t) {
+		t.Run(key, func(t *testing.T) {
+			cases := goldenCases[key]
+			if len(cases) == 0 {
+				t.Fatalf("the route has no golden case")
+			}
+			server, _, _ := strings.Cut(key, "/")
+			var got strings.Builder
+			for _, q := range cases {
+				if q.method == "" {
+					q.method = route.Method
+				}
+				got.WriteString(transcript(t, h, server, q))
+			}
+			golden(t, filepath.Join("testdata", "golden", strings.ReplaceAll(key, "/", "-")+".txt"), got.String())
+		})
+	}
+}
+
+// TestGoldenSuccess holds every row's Success against its first golden case.
+func TestGoldenSuccess(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, options{env: environment, maxBody: 100})
+	for key, route := range allRoutes(t) {
+		if len(goldenCases[key]) == 0 {
+			t.Errorf("%s: no golden case", key)
+			continue
+		}
+		server, _, _ := strings.Cut(key, "/")
+		q := goldenCases[key][0]
+		q.method = route.Method
+		if got := h.do(t, server, q).Code; got != route.Success {
+			t.Errorf("%s: got %d, the table says %d", key, got, route.Success)
+		}
+	}
+}
+
+func allRoutes(t *testing.T) map[string]apihandlers.Route {
+	t.Helper()
+	record := &fakeRecord{policy: dm.DefaultPolicy(dm.InsecurePNDA)}
+	all := map[string]apihandlers.Route{}
+	for server, tables := range tablesOf(t, record, nil, options{}) {
+		for _, table := range tables {
+			for _, r := range table.Routes {
+				key := server + "/" + r.Name
+				if _, twice := all[key]; twice {
+					t.Fatalf("the route name %s is there twice", key)
+				}
+				all[key] = r
+			}
+		}
+	}
+	return all
+}
+
+// transcript writes one request and its answer as people read them.
+func transcript(t *testing.T, h *harness, server string, q request) string {
+	t.Helper()
+	w := h.do(t, server, q)
+	var b strings.Builder
+	body := q.body
+	if len(body) > 100 {
+		body = body[:20] + "…"
+	}
+	fmt.Fprintf(&b, "> %s %s\n", q.method, q.path)
+	for _, name := range slices.Sorted(maps.Keys(q.header)) {
+		fmt.Fprintf(&b, "> %s: %s\n", name, q.header.Get(name))
+	}
+	if body != "" {
+		fmt.Fprintf(&b, "> %s\n", body)
+	}
+	fmt.Fprintf(&b, "< %d\n", w.Code)
+	for _, name := range slices.Sorted(maps.Keys(w.Header())) {
+		fmt.Fprintf(&b, "< %s: %s\n", name, w.Header().Get(name))
+	}
+	if w.Body.Len() > 0 {
+		fmt.Fprintf(&b, "< %s\n", w.Body)
+	}
+	return b.String() + "\n"
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if got != string(want) {
+		t.Errorf("%s differs; run with -update when the change is wanted\n--- got\n%s--- want\n%s", path, got, want)
+	}
+}
+
+const pageIntro = "What the server answers on each of its ports. The first two are PNDA's APIs, with PNDA's codes and bodies.\n\n" +
+	"Identity: in `strict` and `public-read` send a Basic or Bearer credential; `user.name` may be left out or must repeat the same name. " +
+	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
+	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
+
+// TestAPIPage keeps docs/api.md true.
+func TestAPIPage(t *testing.T) {
+	t.Parallel()
+	tables := tablesOf(t, &fakeRecord{}, nil, options{})
+	var git []apihandlers.Route
+	for _, r := range githttp.Routes() {
+		git = append(git, apihandlers.Route{Name: r.Name, Method: r.Method, Path: r.Path, Summary: r.What})
+	}
+	page := apihandlers.Page(pageIntro, []apihandlers.Section{
+		{Title: "Package repository, port 8888", Routes: tables["packages"][0].Routes,
+			Text: "`user.name` is required by presence of every request without a credential. Errors are `{\"status\": \"NOTFOUND\", \"information\": \"…\"}`; the status is one of BADREQUEST, UNAUTHORIZED, FORBIDDEN, NOTFOUND, NOTALLOWED, TIMEOUT, CONFLICT, TOOLARGE, UNSUPPORTED, ERROR and UNAVAILABLE."},
+		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
+			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. Pages of other origins may call as the configuration says; `OPTIONS` answers 204."},
+		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},
+		{Title: "Git, port 8099", Routes: git, Text: "Use it with `git clone`."},
+	})
+	golden(t, filepath.Join("..", "docs", "api.md"), page)
+}
