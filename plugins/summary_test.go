@@ -1,0 +1,77 @@
+package plugins
+
+import (
+	"context"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// fakeSummarizer tells the states it is given; no engine is at hand that could
+// be brought into all of them.
+type fakeSummarizer struct {
+	Engineless
+	states []string
+}
+
+func (f fakeSummarizer) Validate(dm.PackageComponent) []dm.Finding { return nil }
+
+func (f fakeSummarizer) Check(dm.CheckedComponent) []dm.Finding { return nil }
+
+func (f fakeSummarizer) Summarize(context.Context, dm.PluginRecord, dm.Phase) ([]map[string]any, error) {
+	var all []map[string]any
+	for _, state := range f.states {
+		all = append(all, map[string]any{aggregateKey: state})
+	}
+	return all, nil
+}
+
+func TestSummaryShowsTheHighestRank(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		states []string
+		want   string
+	}{
+		{"no component", nil, "CREATED"},
+		{"one", []string{"RUNNING"}, "RUNNING"},
+		{"failed beats running", []string{"FAILED", "RUNNING"}, "FAILED"},
+		{"completed beats failed", []string{"FAILED", "SUCCEEDED"}, "COMPLETED"},
+		{"suspended is called stopped", []string{"CREATED", "SUSPENDED"}, "STOPPED"},
+		{"unknown beats all", []string{"COMPLETED_WITH_FAILURES", "PAUSED"}, "NOT_FOUND"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, err := New(fakeSummarizer{Engineless{Kind: "flink", Engine: "Flink"}, tt.states})
+			if err != nil {
+				t.Fatal(err)
+			}
+			app := dm.Application{Phase: dm.Started, Observed: &dm.Observation{Records: []dm.PluginRecord{{Type: "flink"}}}}
+			got, err := r.Summary(t.Context(), app)
+			if err != nil || got[aggregateKey] != tt.want {
+				t.Errorf("want %s, got %v, %v", tt.want, got[aggregateKey], err)
+			}
+			if len(got) != len(tt.states)+1 {
+				t.Errorf("want %d components, got %v", len(tt.states), got)
+			}
+		})
+	}
+}
+
+func TestSummaryWithoutSummarizerSaysSo(t *testing.T) {
+	t.Parallel()
+	r, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := dm.PluginRecord{Type: "oozie", Components: []dm.ComponentRecord{{Name: "nightly", JobName: "a-nightly-job"}}}
+	got, err := r.Summary(t.Context(), dm.Application{Observed: &dm.Observation{Records: []dm.PluginRecord{record}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	component, _ := got["oozie-1"].(map[string]any)
+	if component["name"] != "a-nightly-job" || component[aggregateKey] != notFound || got[aggregateKey] != notFound {
+		t.Errorf("want a-nightly-job and the application %s, got %v", notFound, got)
+	}
+}
