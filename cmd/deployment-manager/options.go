@@ -1,0 +1,116 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// config is everything that a person can set. Its fields are filled by load.
+type config struct {
+	Data                          string
+	ListenPackages, ListenManager string
+	ListenGit, PublicGit          string
+	Auth                          dm.AuthMode
+	InsecureAnywhere              bool
+	Htpasswd                      string
+	Users                         []string
+	Groups                        map[string][]string
+	Versions                      string
+	LimitWire, LimitUnpacked      int64
+	LimitFile                     int64
+	LimitEntries                  int
+	Environment                   map[string]any // texts, or objects of texts
+	PackageCallback, AppCallback  string
+	Origins                       []string
+	DeployerThreads               int
+	OozieSparkVersion             string
+	GitPath                       string
+	LogLevel                      slog.Level
+	LogFormat                     string
+}
+
+// option declares one setting. The flag and the variable follow from the key:
+// "limits.wire" is --limits-wire and DM_LIMITS_WIRE.
+type option struct {
+	key     string
+	section string // heading on the configuration page; "" continues the one above
+	preset  string // the default, as one would type it
+	help    string // one sentence without a full stop; `word` names the value
+	field   func(*config) pflag.Value
+}
+
+func (o option) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(o.key) }
+
+func (o option) variable() string {
+	return "DM_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(o.key))
+}
+
+const (
+	versionsImmutable = "immutable"
+	versionsReplace   = "replace"
+	formatText        = "text"
+	formatJSON        = "json"
+)
+
+// options is the one declaration of every setting; flags, variables, the YAML
+// file and docs/configuration.md are made from it.
+func options() []option {
+	return []option{
+		{key: "data", section: "Where", preset: "./data", help: "`FOLDER` that holds the record; made when missing, used by one server at a time",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.Data, check: notEmpty} }},
+		{key: "listen.packages", preset: "127.0.0.1:8888", help: "`HOST:PORT` of the package repository",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenPackages, check: hostPort} }},
+		{key: "listen.manager", preset: "127.0.0.1:5000", help: "`HOST:PORT` of the deployment manager",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenManager, check: hostPort} }},
+		{key: "listen.git", preset: "127.0.0.1:8099", help: "`HOST:PORT` of git over HTTP",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenGit, check: hostPort} }},
+		{key: "git", help: "git program, as a `PATH`; empty means the first git in PATH",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.GitPath} }},
+
+		{key: "auth", section: "Who", preset: string(dm.Strict), help: "how callers are known: `MODE` is strict, public-read or insecure-pnda",
+			field: func(c *config) pflag.Value { return &modeValue{&c.Auth} }},
+		{key: "insecure_anywhere", preset: "false", help: "let insecure-pnda listen on addresses that other machines can reach",
+			field: func(c *config) pflag.Value { return &boolValue{&c.InsecureAnywhere} }},
+		{key: "htpasswd", help: "`FILE` of users and bcrypt passwords (htpasswd -B), for strict and public-read",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.Htpasswd} }},
+		{key: "users", help: "`NAMES` of everyone who may come; empty means no list: those who can sign in, and in insecure-pnda every well-formed name",
+			field: func(c *config) pflag.Value { return &listValue{&c.Users} }},
+		{key: "groups", preset: "{}", help: "`GROUPS` and their members, for example {admin: [ana], publisher: [ben]}",
+			field: func(c *config) pflag.Value { return &groupsValue{&c.Groups} }},
+
+		{key: "packages.versions", section: "Packages", preset: versionsImmutable, help: "what uploading other bytes under a published version does: `RULE` immutable refuses, replace supersedes as PNDA did",
+			field: func(c *config) pflag.Value {
+				return &choiceValue{&c.Versions, []string{versionsImmutable, versionsReplace}}
+			}},
+		{key: "limits.wire", preset: "1GiB", help: "largest upload, as a `SIZE`",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitWire} }},
+		{key: "limits.unpacked", preset: "4GiB", help: "largest package when unpacked, as a `SIZE`",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitUnpacked} }},
+		{key: "limits.file", preset: "1GiB", help: "largest single file in a package, as a `SIZE`",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitFile} }},
+		{key: "limits.entries", preset: "20000", help: "most files and folders in a package, a `NUMBER`",
+			field: func(c *config) pflag.Value { return &countValue{&c.LimitEntries} }},
+
+		{key: "environment", section: "Applications", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; keys that name a password, secret, token or private key are left out of both",
+			field: func(c *config) pflag.Value { return &environmentValue{&c.Environment} }},
+		{key: "oozie_spark_version", preset: "2", help: "Spark `VERSION` that oozie components may ask for, 1 or 2",
+			field: func(c *config) pflag.Value { return &choiceValue{&c.OozieSparkVersion, []string{"1", "2"}} }},
+		{key: "deployer_thread_limit", preset: "100", help: "most applications that change at once, a `NUMBER`",
+			field: func(c *config) pflag.Value { return &countValue{&c.DeployerThreads} }},
+
+		{key: "package_callback", section: "Other programs", help: "`URL` that is told of every change of a package; empty means none",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.PackageCallback, check: optionalURL} }},
+		{key: "application_callback", help: "`URL` that is told of every change of an application; empty means none",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.AppCallback, check: optionalURL} }},
+		{key: "cors.origins", help: "`ORIGINS` whose pages may call the deployment manager; empty means all, without credentials",
+			field: func(c *config) pflag.Value { return &listValue{&c.Origins} }},
+		{key: "log.level", preset: "info", help: "least important `LEVEL` that is logged: debug, info, warn or error",
+			field: func(c *config) pflag.Value { return &levelValue{&c.LogLevel} }},
+		{key: "log.format", preset: formatText, help: "`FORMAT` of the log on standard error: text or json",
+			field: func(c *config) pflag.Value { return &choiceValue{&c.LogFormat, []string{formatText, formatJSON}} }},
+	}
+}

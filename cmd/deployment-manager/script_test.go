@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the test binary answer to the command's own name, so that the
+// scripts run the real program, with the race detector when the tests have it.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"deployment-manager": func() {
+			os.Exit(run(process{
+				args: os.Args[1:], environ: os.Environ(),
+				stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+				step: stepFromFolder(os.Getenv(stepsVariable)),
+			}))
+		},
+	})
+}
+
+// stepsVariable names the folder whose files say what happens at named steps:
+// a file <step> holds the server there until it is removed, and a file
+// <step>.die kills it once.
+const stepsVariable = "DM_TEST_STEPS"
+
+func stepFromFolder(folder string) func(string) {
+	if folder == "" {
+		return nil
+	}
+	return func(name string) {
+		file := filepath.Join(folder, strings.ReplaceAll(name, "/", "-"))
+		if os.Remove(file+".die") == nil {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+		for first := true; ; first = false {
+			if _, err := os.Stat(file); err != nil {
+				return
+			}
+			if first {
+				_ = os.WriteFile(file+".reached", nil, 0o600)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			steps := filepath.Join(env.WorkDir, "steps")
+			for _, pair := range [][2]string{
+				{"HOME", env.WorkDir},
+				{"GIT_CONFIG_NOSYSTEM", "1"},
+				{"GIT_CONFIG_GLOBAL", os.DevNull},
+				{"GIT_TERMINAL_PROMPT", "0"},
+				{"TZ", "UTC"},
+				{stepsVariable, steps},
+				{"DATA", filepath.Join(env.WorkDir, "data")},
+			} {
+				env.Setenv(pair[0], pair[1])
+			}
+			return os.Mkdir(steps, 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": cmdServe, "stop": cmdStop, "kill9": cmdKill, "term": cmdTerm, "waitexit": cmdWaitExit,
+			"http": cmdHTTP, "waitfor": cmdWaitFor, "waitclosed": cmdWaitClosed, "code": cmdCode,
+			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
+			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,
+			"pack": cmdPack, "example": cmdExample, "htpasswd": cmdHtpasswd, "damage": cmdDamage,
+		},
+	})
+}
+
+// cmdHold: hold STEP... makes the server wait when it reaches a step.
+func cmdHold(ts *testscript.TestScript, neg bool, args []string) {
+	eachStep(ts, neg, args, func(file string) error { return os.WriteFile(file, nil, 0o600) })
+}
+
+// cmdHeld: held STEP... waits until the server waits there.
+func cmdHeld(ts *testscript.TestScript, neg bool, args []string) {
+	eachStep(ts, neg, args, func(file string) error {
+		return poll(func() (bool, string) {
+			_, err := os.Stat(file + ".reached")
+			return err == nil, "the server does not reach the step " + filepath.Base(file)
+		})
+	})
+}
+
+// cmdRelease: release STEP... lets the server go on.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	eachStep(ts, neg, args, func(file string) error {
+		_ = os.Remove(file + ".reached") // it may never have been reached
+		return os.Remove(file)
+	})
+}
+
+// cmdDie: die STEP... kills the server when it next reaches a step.
+func cmdDie(ts *testscript.TestScript, neg bool, args []string) {
+	eachStep(ts, neg, args, func(file string) error { return os.WriteFile(file+".die", nil, 0o600) })
+}
+
+func eachStep(ts *testscript.TestScript, neg bool, args []string, do func(file string) error) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: hold|held|release|die STEP...")
+	}
+	for _, step := range args {
+		ts.Check(do(filepath.Join(ts.Getenv(stepsVariable), strings.ReplaceAll(step, "/", "-"))))
+	}
+}
+
+// poll asks until done or 20 seconds have passed.
+func poll(ask func() (done bool, want string)) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		done, want := ask()
+		if done {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("gave up: %s", want)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func serveCommand(p process) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server until it is told to stop",
+		Long: `Runs the server on three ports: the package repository, the deployment manager
+and git over HTTP. It logs "ready" when all three answer.
+
+SIGTERM and SIGINT stop it: no new request is taken, running ones have ten
+seconds to end. A second signal ends it at once; nothing acknowledged is lost.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := load(c.Flags(), p.environ)
+			if err != nil {
+				return err
+			}
+			if err := cfg.checkSafety(); err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop) // gives the second signal its plain meaning back
+			return serve(ctx, cfg, serving{knobs: serveKnobs, log: newLog(cfg, p.stderr), step: p.step, ready: func(doors) {}})
+		},
+	}
+	declareFlags(cmd.Flags())
+	return cmd
+}
+
+// serving is what differs between serve and demo.
+type serving struct {
+	knobs knobs
+	log   *slog.Logger
+	step  func(string)
+	ready func(doors) // called once, when requests are answered; must not block
+}
+
+// serve runs the server until ctx ends.
+func serve(ctx context.Context, cfg config, s serving) (err error) {
+	d, err := openDoors(cfg, s.knobs)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	server, err := build(ctx, cfg, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.store.Close()) }()
+	stages := [][]part{server.workers, {
+		door("packages", d.packages, server.packages, s.log),
+		door("manager", d.manager, server.manager, s.log),
+		door("git", d.git, server.git, s.log),
+	}}
+	return runStages(ctx, stages, func() {
+		server.readiness.yes.Store(true)
+		s.log.Info("ready", "packages", d.packages.Addr().String(), "manager", d.manager.Addr().String(), "git", d.git.Addr().String())
+		s.ready(d)
+	}, func() {
+		server.readiness.yes.Store(false)
+		s.log.Info("stopping")
+	})
+}
+
+func newLog(cfg config, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == formatJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
+	"github.com/pndaproject/deployment-manager/apihandlers/auth"
+	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+	"github.com/pndaproject/deployment-manager/apihandlers/manager"
+	"github.com/pndaproject/deployment-manager/apihandlers/packages"
+	v1 "github.com/pndaproject/deployment-manager/apihandlers/v1"
+	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/plugins"
+	"github.com/pndaproject/deployment-manager/plugins/flink"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter"
+	"github.com/pndaproject/deployment-manager/plugins/oozie"
+	"github.com/pndaproject/deployment-manager/plugins/spark"
+)
+
+// server is what build makes: one handler for each port, and what works
+// behind them.
+type server struct {
+	packages, manager, git http.Handler
+	workers                []part
+	readiness              *readiness
+	store                  *gitstore.Store
+}
+
+// build is the map of the server: it builds every part, in order, and plugs
+// each into those that need it. It starts nothing.
+func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
+	registry := prometheus.NewRegistry()
+	if err := errors.Join(
+		registry.Register(collectors.NewGoCollector()),
+		registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+	); err != nil {
+		return nil, dm.Wrap("build metrics", err)
+	}
+	people, err := buildPeople(cfg, registry, s.log)
+	if err != nil {
+		return nil, err
+	}
+	events, err := hooks.NewCallbacks(hooks.CallbacksConfig{
+		PackageURL: cfg.PackageCallback, ApplicationURL: cfg.AppCallback, Log: s.log, Registerer: registry,
+	})
+	if err != nil {
+		return nil, dm.Wrap("build callbacks", err)
+	}
+	record, err := openRecord(ctx, cfg, s, people, events, registry)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, record.store.Close())
+		}
+	}()
+	dispatcher, err := hooks.NewDispatcher(hooks.DispatcherConfig{
+		Outbox: record.store, Plugins: record.plugins.Get, Directory: people.directory,
+		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
+	})
+	if err != nil {
+		return nil, dm.Wrap("build the dispatcher", err)
+	}
+	record.dispatcher.Store(dispatcher)
+
+	srv := &server{store: record.store, readiness: &readiness{record: record.store.Ready}}
+	srv.workers = []part{
+		{"callbacks", events.Run},
+		{"dispatcher", dispatcher.Run},
+		{"sign-in", people.auth.Run},
+	}
+	if err := srv.buildPorts(cfg, people, record, registry, s.log); err != nil {
+		return nil, err
+	}
+	return srv, nil
+}
+
+// people is who may come and what they may do.
+type people struct {
+	directory *auth.Directory
+	policy    dm.Policy
+	auth      *auth.Auth
+}
+
+func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (people, error) {
+	p := people{policy: dm.DefaultPolicy(cfg.Auth)}
+	directory := auth.DirectoryConfig{
+		Users: userNames(cfg.Users), Groups: map[string][]dm.UserName{}, TrustAny: cfg.Auth == dm.InsecurePNDA,
+	}
+	for group, members := range cfg.Groups {
+		directory.Groups[group] = userNames(members)
+	}
+	var signIn []dm.Authenticator
+	if cfg.Auth != dm.InsecurePNDA {
+		htpasswd, err := auth.OpenHtpasswd(auth.HtpasswdConfig{Path: cfg.Htpasswd, Log: log})
+		if err != nil {
+			return p, err
+		}
+		signIn = append(signIn, htpasswd)
+		directory.SignIn = htpasswd.Users
+	}
+	var err error
+	if p.directory, err = auth.NewDirectory(directory); err != nil {
+		return p, err
+	}
+	p.auth, err = auth.New(auth.Config{
+		Mode: cfg.Auth, Directory: p.directory, Policy: p.policy, Authenticators: signIn,
+		TrustedOrigins: cfg.Origins, Metrics: registry, Log: log,
+	})
+	return p, err
+}
+
+func userNames(texts []string) []dm.UserName {
+	names := make([]dm.UserName, len(texts))
+	for i, text := range texts {
+		names[i] = dm.UserName(text)
+	}
+	return names
+}
+
+// record is the store with what plans and judges for it.
+type record struct {
+	store      *gitstore.Store
+	plugins    *plugins.Registry
+	dispatcher atomic.Pointer[hooks.Dispatcher] // what the store wakes, once there is one
+}
+
+// workspacesLater closes the one circle of the house: the store needs the
+// planner, the planner the plugins, and the jupyter plugin the store. It is
+// filled before anything is delivered.
+type workspacesLater struct{ dm.Workspaces }
+
+func openRecord(ctx context.Context, cfg config, s serving, who people, events dm.EventSink, registry *prometheus.Registry) (*record, error) {
+	r := &record{}
+	workspaces := &workspacesLater{}
+	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
+	if err != nil {
+		return nil, err
+	}
+	if r.plugins, err = plugins.New(notebooks, spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
+		return nil, err
+	}
+	planner, err := plugins.NewPlanner(plugins.Config{Registry: r.plugins, Environment: flatTexts(cfg.Environment)})
+	if err != nil {
+		return nil, err
+	}
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: who.policy, Planner: planner, Directory: who.directory})
+	if err != nil {
+		return nil, dm.Wrap("build the admission", err)
+	}
+	r.store, err = gitstore.Open(ctx, gitstore.Config{
+		Dir: cfg.Data, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
+		Replace: cfg.Versions == versionsReplace,
+		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
+		Events:  events, Log: s.log, Registry: registry, Step: s.step,
+		Wake: func(app dm.ApplicationName) {
+			if d := r.dispatcher.Load(); d != nil {
+				d.Wake(app) // before that, the dispatcher's first look finds it
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	workspaces.Workspaces = r.store
+	return r, nil
+}
+
+// flatTexts is the environment as templates see it; a map of texts is its
+// JSON there.
+func flatTexts(environment map[string]any) map[string]string {
+	flat := make(map[string]string, len(environment))
+	for key, value := range environment {
+		if text, ok := value.(string); ok {
+			flat[key] = text
+		} else {
+			flat[key] = jsonText(value)
+		}
+	}
+	return flat
+}
+
+// readiness answers /readyz: no until everything runs and from the moment it
+// stops, else what the record says.
+type readiness struct {
+	yes    atomic.Bool
+	record func(context.Context) error
+}
+
+func (r *readiness) check(ctx context.Context) error {
+	if !r.yes.Load() {
+		return errors.New("the server starts or stops")
+	}
+	return r.record(ctx)
+}
+
+// buildPorts makes the handler of each port.
+func (s *server) buildPorts(cfg config, who people, record *record, registry *prometheus.Registry, log *slog.Logger) error {
+	metrics, err := apihandlers.NewMetrics(registry)
+	if err != nil {
+		return dm.Wrap("build metrics", err)
+	}
+	archives, err := packages.New(packages.Config{Store: record.store, Policy: who.policy, MaxBody: cfg.LimitWire})
+	if err != nil {
+		return dm.Wrap("build the package repository", err)
+	}
+	check := &selftest{packages: record.store, deployed: record.store, applications: record.store, git: record.store}
+	pnda, err := manager.New(manager.Config{
+		Repository: record.store, Packages: record.store, Applications: record.store, Policy: who.policy,
+		Environment: cfg.Environment, Summarize: record.plugins.Summary, Selftest: check.report,
+	})
+	if err != nil {
+		return dm.Wrap("build the deployment manager", err)
+	}
+	native, err := v1.New(v1.Config{Applications: record.store, Policy: who.policy})
+	if err != nil {
+		return dm.Wrap("build the native API", err)
+	}
+	clones, err := githttp.New(githttp.Config{Transport: record.store, Authorize: who.auth.Git, Log: log, Registry: registry})
+	if err != nil {
+		return dm.Wrap("build git over HTTP", err)
+	}
+	repositoryDoor := &auth.Door{Auth: who.auth, Via: "packages", NameByPresence: true}
+	managerDoor := &auth.Door{Auth: who.auth, Via: "manager"}
+	nativeDoor := &auth.Door{Auth: who.auth, Via: "api"}
+	for _, port := range []struct {
+		to     *http.Handler
+		config apihandlers.Config
+	}{
+		{&s.packages, apihandlers.Config{Server: "packages", Errors: apihandlers.RepositoryBody, Tables: []apihandlers.Table{
+			{Gate: repositoryDoor, Routes: archives.Routes()},
+		}}},
+		{&s.manager, apihandlers.Config{Server: "manager", Errors: apihandlers.ManagerBody, CORS: &apihandlers.CORS{Origins: cfg.Origins}, Tables: []apihandlers.Table{
+			{Gate: nativeDoor, Routes: native.Routes()},
+			{Gate: managerDoor, Routes: pnda.Routes()},
+		}}},
+		{&s.git, apihandlers.Config{Server: "git", Errors: apihandlers.RepositoryBody, Other: clones}},
+	} {
+		port.config.Ready, port.config.Scrape = s.readiness.check, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+		port.config.Metrics, port.config.Log = metrics, log
+		if *port.to, err = apihandlers.New(port.config); err != nil {
+			return dm.Wrap("build the port "+port.config.Server, err)
+		}
+	}
+	return nil
+}
