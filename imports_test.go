@@ -1,0 +1,139 @@
+package dm_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pndaproject/deployment-manager"
+
+// goPackage is what these tests read of go list.
+type goPackage struct {
+	Dir, ImportPath                    string
+	GoFiles, TestGoFiles, XTestGoFiles []string
+	Imports, TestImports, XTestImports []string
+	IgnoredGoFiles, CgoFiles           []string
+}
+
+func (p goPackage) folder() string {
+	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+}
+
+// room is the part of the house that a folder of the module belongs to.
+func room(folder string) string {
+	name, _, _ := strings.Cut(folder, "/")
+	return name
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	list := exec.Command("go", "list", "-json=Dir,ImportPath,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports,IgnoredGoFiles,CgoFiles", "./...")
+	var stderr bytes.Buffer
+	list.Stderr = &stderr
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var packages []goPackage
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// mayImport is the picture of docs/architecture.md: cmd may use every room, a
+// room may use itself and the words, and the words use nobody.
+func mayImport(from, to string) bool {
+	switch {
+	case to == "":
+		return true
+	case room(from) == "cmd":
+		return room(to) != "cmd"
+	case from == "":
+		return false
+	}
+	return room(from) == room(to)
+}
+
+func TestImportsPointDown(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			to, ours := strings.CutPrefix(path, module)
+			to = strings.TrimPrefix(to, "/")
+			if ours && !mayImport(p.folder(), to) {
+				t.Errorf("%q imports %q: want only the words (the root package) and its own room; a port in ports.go is the way", p.folder(), to)
+			}
+		}
+	}
+}
+
+func TestWordsImportOnlyStandardLibrary(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"golang.org/x/text/unicode/norm"} // Unicode's normal form C, see doc.go
+	for _, p := range listPackages(t) {
+		if p.folder() != "" {
+			continue
+		}
+		for _, path := range p.Imports {
+			first, _, _ := strings.Cut(path, "/")
+			if strings.Contains(first, ".") && !slices.Contains(allowed, path) {
+				t.Errorf("the root package imports %s, want only the standard library and %v", path, allowed)
+			}
+			if slices.Contains([]string{"os", "os/exec", "net", "net/http", "syscall"}, path) {
+				t.Errorf("the root package imports %s, want no input or output in it", path)
+			}
+		}
+	}
+}
+
+func TestOnlyGitcmdStartsPrograms(t *testing.T) {
+	t.Parallel()
+	starters := map[string]string{
+		"gitstore/gitcmd":        "owns the git program",
+		"cmd/deployment-manager": "the demo runs git as a person would",
+	}
+	for _, p := range listPackages(t) {
+		if _, ok := starters[p.folder()]; !ok && slices.Contains(p.Imports, "os/exec") {
+			t.Errorf("%q imports os/exec, want only %v", p.folder(), starters)
+		}
+	}
+}
+
+func TestShapeOfTheHouse(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		if !slices.Contains(p.GoFiles, "doc.go") {
+			t.Errorf("%q has no doc.go that says what it owns, promises and may import", p.folder())
+		}
+		for part := range strings.SplitSeq(p.folder(), "/") {
+			if slices.Contains([]string{"internal", "pkg", "util", "utils", "common", "helpers"}, part) {
+				t.Errorf("the folder %q is named for nothing; name it for what it gives", p.folder())
+			}
+		}
+		for _, file := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles, p.IgnoredGoFiles, p.CgoFiles) {
+			data, err := os.ReadFile(filepath.Join(p.Dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lines := bytes.Count(data, []byte("\n")); lines > 500 {
+				t.Errorf("%s has %d lines, want at most 500", filepath.Join(p.folder(), file), lines)
+			}
+		}
+	}
+}
