@@ -1,0 +1,59 @@
+# What a person needs of this project: Go, git, make and a C compiler (for the
+# race detector). Everything else is fetched by the go command on first use.
+
+BIN := bin/deployment-manager
+PORT_PACKAGES ?= 8888
+PORT_MANAGER ?= 5000
+PORT_GIT ?= 8099
+export PORT_PACKAGES PORT_MANAGER PORT_GIT
+
+# A clone that belongs to another user keeps git from naming the commit.
+VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
+
+.PHONY: help build demo run test check format vet static tree clean $(BIN)
+
+help: ## List these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+build: $(BIN) ## Put the program at bin/deployment-manager
+
+$(BIN):
+	@test -x $(BIN) || echo 'building; the first time this downloads modules and takes a minute'
+	@go build -buildvcs=$(VCS) -o $(BIN) ./cmd/deployment-manager
+
+demo: build ## Play the walk-through on a server of its own, then remove it
+	@./$(BIN) demo
+
+run: build ## Keep a server running on ./data that believes every caller on this machine
+	@./$(BIN) serve --data data --auth insecure-pnda --listen-packages 127.0.0.1:$(PORT_PACKAGES) \
+		--listen-manager 127.0.0.1:$(PORT_MANAGER) --listen-git 127.0.0.1:$(PORT_GIT)
+
+test: ## Run all tests with the race detector
+	@echo 'testing; the first time this downloads modules and compiles them with the race detector'
+	@go test -race -timeout 5m ./...
+
+check: ## Everything that must hold before a change is pushed
+	@before=$$($(MAKE) -s tree); \
+	$(MAKE) -s format vet static test && \
+	echo 'check: nothing was written' && \
+	if [ "$$before" != "$$($(MAKE) -s tree)" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
+	@echo 'check: all well'
+
+format:
+	@echo 'check: format'
+	@files=$$(git ls-files -co --exclude-standard -- '*.go' | xargs gofmt -l) && \
+	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on: $$files" >&2; exit 1; fi
+
+vet:
+	@echo 'check: go vet'
+	@go vet ./...
+
+static:
+	@echo 'check: staticcheck'
+	@go tool staticcheck ./...
+
+tree:
+	@git status --porcelain; git diff | cksum
+
+clean: ## Remove what the targets made, but not ./data
+	@rm -rf bin
