@@ -1,0 +1,265 @@
+package gitstore_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/archive/archivetest"
+	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/plugins"
+	"github.com/pndaproject/deployment-manager/plugins/flink"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter"
+	"github.com/pndaproject/deployment-manager/plugins/oozie"
+	"github.com/pndaproject/deployment-manager/plugins/spark"
+)
+
+// house is a store with the real planner, plugins, admission and dispatcher
+// around it, as the server wires them.
+type house struct {
+	*gitstore.Store
+	t      testing.TB
+	dir    string
+	events *eventLog
+	stop   func()
+}
+
+// eventLog keeps every event in order.
+type eventLog struct {
+	mu   sync.Mutex
+	list []dm.Event
+}
+
+func (l *eventLog) Emit(e dm.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, e)
+}
+
+// states returns the states that id went through, in order.
+func (l *eventLog) states(id string) []dm.Phase {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []dm.Phase
+	for _, e := range l.list {
+		if e.ID == id {
+			list = append(list, e.State)
+		}
+	}
+	return list
+}
+
+// later is filled with the store once there is one.
+type later struct{ dm.Workspaces }
+
+// everyName is a directory that knows everybody and two groups.
+type everyName struct{}
+
+func (everyName) Known(dm.UserName) bool { return true }
+func (everyName) Groups(u dm.UserName) []string {
+	return map[dm.UserName][]string{"root": {dm.AdminGroup}, "teacher": {dm.PublisherGroup}}[u]
+}
+func (everyName) Members(group string) []dm.UserName {
+	return map[string][]dm.UserName{"class": {"ana", "bob"}}[group]
+}
+func (everyName) Everyone() []dm.UserName { return nil }
+
+type option func(*gitstore.Config)
+
+func replacing(c *gitstore.Config) { c.Replace = true }
+
+// open opens a house over dir; the test closes it, or the clean-up does.
+func open(t testing.TB, dir string, options ...option) *house {
+	t.Helper()
+	h := &house{t: t, dir: dir, events: &eventLog{}}
+	workspaces := &later{}
+	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
+	check(t, err)
+	registry, err := plugins.New(notebooks, spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
+	check(t, err)
+	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry, Environment: map[string]string{"kafka_brokers": "kafka:9092"}})
+	check(t, err)
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.DefaultPolicy(dm.InsecurePNDA), Planner: planner, Directory: everyName{}})
+	check(t, err)
+	var dispatcher *hooks.Dispatcher
+	cfg := gitstore.Config{
+		Dir: dir, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Events: h.events,
+		Wake: func(a dm.ApplicationName) { dispatcher.Wake(a) },
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	h.Store, err = gitstore.Open(t.Context(), cfg)
+	check(t, err)
+	workspaces.Workspaces = h.Store
+	dispatcher, err = hooks.NewDispatcher(hooks.DispatcherConfig{Outbox: h.Store, Plugins: registry.Get, Directory: everyName{}})
+	check(t, err)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- dispatcher.Run(ctx) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("dispatcher: %v", err)
+		}
+		if err := h.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	t.Cleanup(h.stop)
+	return h
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantKind fails unless err has the kind and the text.
+func wantKind(t testing.TB, err error, kind dm.Kind, text string) {
+	t.Helper()
+	if dm.KindOf(err) != kind || !strings.Contains(dm.Public(err), text) {
+		t.Fatalf("got %q error %q (%v), want %q with %q", dm.KindOf(err), dm.Public(err), err, kind, text)
+	}
+}
+
+var ctx = context.Background()
+
+// as is a user who came through the test's door.
+func as(user dm.UserName) dm.Actor {
+	return dm.Actor{User: user, Groups: everyName{}.Groups(user), Auth: "test", Via: "test"}
+}
+
+func file(t testing.TB, name string) dm.PackageFile {
+	t.Helper()
+	f, err := dm.ParsePackageFile(name)
+	check(t, err)
+	return f
+}
+
+// notebook is a package with one jupyter component whose notebook names topic.
+func notebook(id, text string) []byte {
+	return archivetest.Tgz(map[string]string{
+		id + "/jupyter/report/report.ipynb":    `{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":["` + text + ` ${component_topic} for ${application_user}"]}],"metadata":{},"nbformat":4,"nbformat_minor":5}`,
+		id + "/jupyter/report/data/rows.csv":   "a,b\r\n1,$5\r\n",
+		id + "/jupyter/report/properties.json": `{"topic": "flows", "limit": 3}`,
+	})
+}
+
+func (h *house) publish(user dm.UserName, name string, content []byte) dm.Published {
+	h.t.Helper()
+	p, err := h.Publish(ctx, as(user), file(h.t, name), bytes.NewReader(content), int64(len(content)))
+	check(h.t, err)
+	return p
+}
+
+// deployed publishes and deploys a notebook package.
+func (h *house) deployed(user dm.UserName, id, text string) dm.PackageRef {
+	h.t.Helper()
+	h.publish(user, id+".tar.gz", notebook(id, text))
+	check(h.t, h.DeployPackage(ctx, as(user), id))
+	st, err := h.PackageStatus(ctx, id)
+	check(h.t, err)
+	if st.Phase != dm.Deployed {
+		h.t.Fatalf("%s is %s: %s", id, st.Phase, st.Information)
+	}
+	ref, err := dm.ParsePackageRef(id)
+	check(h.t, err)
+	return ref
+}
+
+// settle waits until the application has no change under way.
+func (h *house) settle(app dm.ApplicationName) dm.Application {
+	h.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		view, ok, err := h.Application(ctx, app)
+		check(h.t, err)
+		if !ok || !view.Phase.Working() {
+			return view
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%s is still %s", app, view.Phase)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// created creates an application and waits for it.
+func (h *house) created(user dm.UserName, app dm.ApplicationName, ref dm.PackageRef) dm.Application {
+	h.t.Helper()
+	check(h.t, h.Create(ctx, as(user), dm.Spec{Name: app, Package: ref}))
+	view := h.settle(app)
+	if view.Phase != dm.Created {
+		h.t.Fatalf("%s is %s: %s", app, view.Phase, view.Information)
+	}
+	return view
+}
+
+// git runs the real git client on a repository of the record.
+func (h *house) git(repository string, args ...string) string {
+	h.t.Helper()
+	return git(h.t, filepath.Join(h.dir, repository), args...)
+}
+
+func git(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "-C", dir}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "LC_ALL=C"}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s%s", strings.Join(args, " "), err, out, errs.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// sound fails for every fault that Verify finds.
+func (h *house) sound() {
+	h.t.Helper()
+	var faults []string
+	check(h.t, h.Verify(ctx, func(p string) { faults = append(faults, p) }))
+	if len(faults) > 0 {
+		h.t.Errorf("verify found:\n%s", strings.Join(faults, "\n"))
+	}
+}
+
+// snapshot lists every ref, pack and temporary file of the data folder.
+func (h *house) snapshot() string {
+	h.t.Helper()
+	var lines []string
+	check(h.t, filepath.WalkDir(h.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(h.dir, path)
+		if !d.IsDir() && strings.Contains(rel, "/refs/") {
+			b, err := os.ReadFile(path)
+			rel += " " + string(b)
+			if err != nil {
+				return err
+			}
+		}
+		lines = append(lines, rel)
+		return nil
+	}))
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func refsOf(t testing.TB, dir string) string {
+	t.Helper()
+	return git(t, dir, "for-each-ref", "--format=%(refname)")
+}

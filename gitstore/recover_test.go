@@ -1,0 +1,192 @@
+package gitstore_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/plugins"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter"
+)
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	check(t, os.MkdirAll(filepath.Dir(path), 0o750))
+	check(t, os.WriteFile(path, []byte(content), 0o640))
+}
+
+// TestStaleFilesAreRemoved leaves what a killed server leaves.
+func TestStaleFilesAreRemoved(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
+	h.stop()
+	before := h.snapshot()
+	for _, path := range []string{
+		"applications/app.git/refs/heads/main.lock", "applications/app.git/refs/observed/head.lock",
+		"packages/flow.git/packed-refs.lock", "packages/flow.git/HEAD.lock", "users/ana.git/refs/heads/apps/app.lock",
+		"users/ana.git/objects/pack/tmp_pack_x", "users/ana.git/objects/tmp_objdir-incoming-x/y",
+		"users/ana.git/objects/pack/pack-1111111111111111111111111111111111111111.pack",
+		"tmp/new-1.git/HEAD", "tmp/spool",
+	} {
+		write(t, filepath.Join(h.dir, path), "junk")
+	}
+	h = open(t, h.dir)
+	if after := h.snapshot(); after != before {
+		t.Errorf("the start left\n%s\nwant\n%s", after, before)
+	}
+	h.sound()
+}
+
+func TestDamagedRepositoryIsSetAside(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	flow := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "app", flow)
+	h.created("bob", "other", flow)
+	h.deployed("ana", "word-1.0.0", "two")
+	tag := h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0")
+	h.stop()
+	write(t, filepath.Join(h.dir, "packages/word.git/refs/tags/1.0.0"), "")
+	write(t, filepath.Join(h.dir, "applications/app.git/refs/heads/main"), strings.Repeat("1", 40)+"\n")
+
+	h = open(t, h.dir)
+	_, err := h.PackageStatus(ctx, "word-1.0.0")
+	wantKind(t, err, dm.Unavailable, "damaged")
+	_, err = h.OpenArchive(ctx, file(t, "word-1.0.0.tar.gz"))
+	wantKind(t, err, dm.Unavailable, "damaged")
+	_, _, err = h.Application(ctx, "app")
+	wantKind(t, err, dm.Unavailable, "damaged")
+	wantKind(t, h.Create(ctx, as("ana"), dm.Spec{Name: "app", Package: flow}), dm.Unavailable, "damaged")
+	wantKind(t, h.Has(dm.Repository{Kind: dm.ApplicationRepository, Name: "app"}), dm.Unavailable, "damaged")
+	if _, ok, err := h.Application(ctx, "other"); !ok || err != nil {
+		t.Errorf("another application suffers: %v %v", ok, err)
+	}
+	var faults []string
+	check(t, h.Verify(ctx, func(p string) { faults = append(faults, p) }))
+	if got := strings.Join(faults, "\n"); !strings.Contains(got, "packages/word: set aside") || !strings.Contains(got, "applications/app: set aside") {
+		t.Errorf("verify says %s", got)
+	}
+	h.stop()
+
+	// Repaired and moved back, it is as it was.
+	aside := filepath.Join(h.dir, "damaged/packages/word.git")
+	write(t, filepath.Join(aside, "refs/tags/1.0.0"), tag+"\n")
+	check(t, os.Rename(aside, filepath.Join(h.dir, "packages/word.git")))
+	h = open(t, h.dir)
+	if st, err := h.PackageStatus(ctx, "word-1.0.0"); err != nil || st.Phase != dm.Deployed {
+		t.Errorf("after the repair: %+v %v", st, err)
+	}
+}
+
+// TestWorkspaceIsRebuilt loses workspaces, which are derived.
+func TestWorkspaceIsRebuilt(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "app", v)
+	h.created("ana", "gone", v)
+	check(t, h.Destroy(ctx, as("ana"), "gone", false))
+	h.settle("gone")
+	v2 := h.deployed("ana", "flow-1.1.0", "two")
+	check(t, h.Change(ctx, as("ana"), "app", dm.Edit{Package: &v2}))
+	h.settle("app")
+	h.created("bob", "bobs", v)
+	want := h.git("users/ana.git", "rev-parse", "main", "apps/app", "apps/gone")
+	h.stop()
+
+	write(t, filepath.Join(h.dir, "users/ana.git/refs/heads/main"), "nonsense")
+	check(t, os.RemoveAll(filepath.Join(h.dir, "users/bob.git")))
+	h = open(t, h.dir)
+	if got := h.git("users/ana.git", "rev-parse", "main", "apps/app", "apps/gone"); got != want {
+		t.Errorf("rebuilt as\n%s\nwant\n%s", got, want)
+	}
+	if got := h.git("users/bob.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\nbobs" {
+		t.Errorf("bob has %q", got)
+	}
+	h.sound()
+}
+
+// TestDerivedRefsAreRebuilt loses the refs that follow from others.
+func TestDerivedRefsAreRebuilt(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.deployed("ana", "flow-1.1.0", "two")
+	h.created("ana", "app", v)
+	for range 3 {
+		check(t, h.Change(ctx, as("ana"), "app", dm.Edit{Package: &v}))
+		h.settle("app")
+	}
+	want := refsOf(t, filepath.Join(h.dir, "applications/app.git")) + refsOf(t, filepath.Join(h.dir, "packages/flow.git"))
+	main := h.git("packages/flow.git", "rev-parse", "main")
+	h.stop()
+	git(t, filepath.Join(h.dir, "applications/app.git"), "update-ref", "-d", "refs/deployments/2")
+	git(t, filepath.Join(h.dir, "applications/app.git"), "update-ref", "-d", "refs/deployments/4")
+	git(t, filepath.Join(h.dir, "applications/app.git"), "pack-refs", "--all")
+	git(t, filepath.Join(h.dir, "packages/flow.git"), "update-ref", "-d", "refs/heads/main")
+	h = open(t, h.dir)
+	if got := refsOf(t, filepath.Join(h.dir, "applications/app.git")) + refsOf(t, filepath.Join(h.dir, "packages/flow.git")); got != want {
+		t.Errorf("refs\n%s\nwant\n%s", got, want)
+	}
+	if got := h.git("packages/flow.git", "rev-parse", "main"); got != main {
+		t.Errorf("main is %s, want %s", got, main)
+	}
+	check(t, h.Change(ctx, as("ana"), "app", dm.Edit{Package: &v}))
+	if view := h.settle("app"); view.Deployment != 5 {
+		t.Errorf("the next number is %d, want 5", view.Deployment)
+	}
+	h.sound()
+}
+
+// openError opens a folder that must be refused.
+func openError(t *testing.T, dir string) error {
+	t.Helper()
+	registry, err := plugins.New()
+	check(t, err)
+	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry})
+	check(t, err)
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.DefaultPolicy(dm.Strict), Planner: planner, Directory: everyName{}})
+	check(t, err)
+	s, err := gitstore.Open(ctx, gitstore.Config{Dir: dir, Planner: planner, Admission: admission, Readme: jupyter.Readme()})
+	if err == nil {
+		err = errors.Join(errors.New("the folder was opened"), s.Close())
+	}
+	return err
+}
+
+func TestOneOwner(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	wantKind(t, openError(t, h.dir), dm.Conflict, "in use by another process")
+}
+
+func TestForeignFolders(t *testing.T) {
+	t.Parallel()
+	newer := t.TempDir()
+	write(t, filepath.Join(newer, "format"), "99\n")
+	wantKind(t, openError(t, newer), dm.Invalid, `format "99"`)
+	foreign := t.TempDir()
+	write(t, filepath.Join(foreign, "holiday.jpg"), "x")
+	wantKind(t, openError(t, foreign), dm.Invalid, "not empty")
+	plain := filepath.Join(t.TempDir(), "file")
+	write(t, plain, "x")
+	wantKind(t, openError(t, plain), dm.Invalid, "can't be made")
+}
+
+// TestAlternatesAreRefused: objects shared by reference leak between users.
+func TestAlternatesAreRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.deployed("ana", "flow-1.0.0", "one")
+	h.stop()
+	write(t, filepath.Join(h.dir, "packages/flow.git/objects/info/alternates"), "/elsewhere\n")
+	h = open(t, h.dir)
+	_, err := h.PackageStatus(ctx, "flow-1.0.0")
+	wantKind(t, err, dm.Unavailable, "damaged")
+}
