@@ -15,7 +15,8 @@ import (
 )
 
 // Run runs any other git command on the repository dir; in and out may be nil.
-// It returns when git has ended and in and out are no longer used.
+// It returns when git has ended and in and out are no longer used; after a
+// cancellation it does not wait for a Read or Write of theirs that is blocked.
 func (g *Git) Run(ctx context.Context, dir string, in io.Reader, out io.Writer, args ...string) error {
 	if len(args) == 0 {
 		return dm.Errorf(dm.Internal, "gitcmd.Run", "no git command was given")

@@ -267,3 +267,55 @@ func TestUploadPackDoesNotWaitForTheClient(t *testing.T) {
 		t.Fatal("UploadPack waits for the rest of the request")
 	}
 }
+
+// gate is a client that takes nothing until it is opened.
+type gate struct {
+	open chan struct{}
+	got  bytes.Buffer
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	<-g.open
+	return g.got.Write(p)
+}
+
+// TestSlowReaderGetsAll opens the gate long after git ended. git's output fits
+// the pipe, so that git itself does not wait.
+func TestSlowReaderGetsAll(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	out := &gate{open: make(chan struct{})}
+	time.AfterFunc(waitDelay+300*time.Millisecond, func() { close(out.open) })
+	if err := g.Run(t.Context(), "", nil, out, "version"); err != nil || !strings.Contains(out.got.String(), g.Version()) {
+		t.Errorf("got %q, %v", out.got.String(), err)
+	}
+}
+
+// TestDeafReaderIsLeft cancels while the output is stuck.
+func TestDeafReaderIsLeft(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	out := &gate{open: make(chan struct{})}
+	defer close(out.open)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if err := g.Run(ctx, "", nil, out, "version"); dm.KindOf(err) != dm.Unavailable {
+		t.Errorf("Run: %v", err)
+	}
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("Run returned after %v", d)
+	}
+}
+
+// TestFailingReaderEndsGit stops reading an endless output.
+func TestFailingReaderEndsGit(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	r, w := io.Pipe()
+	_ = r.CloseWithError(errors.New("gone"))
+	err := g.Run(t.Context(), "", nil, w, "-c", "alias.endless=!yes", "endless")
+	if dm.KindOf(err) != dm.Internal {
+		t.Errorf("Run: %v", err)
+	}
+}

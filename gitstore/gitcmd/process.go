@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -17,8 +18,8 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// A cancelled command gets SIGTERM at once, SIGKILL after termGrace, and its
-// pipes are closed after waitDelay: within two seconds it is gone.
+// A cancelled command gets SIGTERM at once and SIGKILL after termGrace; nobody
+// waits for its pipes longer than waitDelay: within two seconds it is gone.
 const (
 	termGrace = time.Second
 	waitDelay = 1500 * time.Millisecond
@@ -29,11 +30,12 @@ const maxStderr = 8 << 10
 
 // command is one call of git.
 type command struct {
-	dir  string   // repository for --git-dir; "" for commands that have none or take it as argument
-	env  []string // beside the closed environment
-	in   io.Reader
-	out  io.Writer
-	args []string
+	dir     string   // repository for --git-dir; "" for commands that have none or take it as argument
+	env     []string // beside the closed environment
+	options []string // beside the fixed ones
+	in      io.Reader
+	out     io.Writer
+	args    []string
 }
 
 // process is a started command. Signals go to its whole group, because git
@@ -42,6 +44,7 @@ type process struct {
 	cmd    *exec.Cmd
 	ctx    context.Context // of the command, kept beside cmd, which hides its own
 	stderr tail
+	copied chan error // tells that all output was passed on; nil without output
 
 	mu     sync.Mutex
 	reaped bool // the pid may belong to somebody else from now on
@@ -49,15 +52,15 @@ type process struct {
 
 // prepare builds the process without starting it.
 func (g *Git) prepare(ctx context.Context, c command) *process {
-	args := append([]string{}, g.options...)
+	args := slices.Concat(g.options, c.options)
 	if c.dir != "" {
 		args = append(args, "--git-dir="+c.dir)
 	}
 	cmd := exec.CommandContext(ctx, g.path, append(args, c.args...)...)
 	p := &process{cmd: cmd, ctx: ctx}
 	cmd.Dir = "/"
-	cmd.Env = append(append([]string{}, g.env...), c.env...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.in, c.out, &p.stderr
+	cmd.Env = slices.Concat(g.env, c.env)
+	cmd.Stdin, cmd.Stderr = c.in, &p.stderr
 	if g.lock != nil {
 		cmd.ExtraFiles = []*os.File{g.lock}
 	}
@@ -69,6 +72,49 @@ func (g *Git) prepare(ctx context.Context, c command) *process {
 		return nil
 	}
 	return p
+}
+
+// start starts git and passes its output on to out. That is not left to
+// exec.Cmd: it gives a reader that is slower than git only WaitDelay for what
+// is still in the pipe when git ends, and then cuts it off.
+func (p *process) start(out io.Writer) error {
+	if out == nil {
+		return p.cmd.Start()
+	}
+	pipe, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	p.copied = make(chan error, 1)
+	go func() {
+		_, err := io.Copy(out, pipe)
+		_ = pipe.Close() // when out failed, git shall notice
+		p.copied <- err
+	}()
+	return nil
+}
+
+// drain waits until git's output is passed on, or until a cancellation makes
+// that pointless.
+func (p *process) drain() error {
+	if p.copied == nil {
+		return nil
+	}
+	select {
+	case err := <-p.copied:
+		return err
+	case <-p.ctx.Done():
+	}
+	p.signal(syscall.SIGKILL)
+	select {
+	case err := <-p.copied:
+		return err
+	case <-time.After(waitDelay):
+		return p.ctx.Err()
+	}
 }
 
 // signal sends sig to the group as long as its leader is not reaped.
@@ -90,17 +136,21 @@ func (p *process) wait() error {
 	if p.ctx.Err() != nil {
 		p.signal(syscall.SIGKILL)
 	}
+	copied := p.drain()
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
-	return p.cmd.Wait()
+	if err := p.cmd.Wait(); err != nil {
+		return err
+	}
+	return copied
 }
 
 // run starts c and waits for it.
 func (g *Git) run(ctx context.Context, c command) error {
 	p := g.prepare(ctx, c)
 	begin := time.Now()
-	if err := p.cmd.Start(); err != nil {
+	if err := p.start(c.out); err != nil {
 		return failure(ctx, c.args[0], err, "")
 	}
 	err := p.wait()
