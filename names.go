@@ -94,15 +94,15 @@ func ParseVersion(s string) (Version, error) {
 	const op = "parse version"
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 {
-		return Version{}, Errorf(Invalid, op, "the version %q must be three numbers separated by dots, for example 1.0.0", s)
+		return Version{}, Errorf(Invalid, op, "the version %q must be three numbers separated by dots, for example 1.0.0", clip(s))
 	}
 	var n [3]uint32
 	for i, p := range parts {
 		if p == "" || len(p) > 9 || strings.Trim(p, "0123456789") != "" {
-			return Version{}, Errorf(Invalid, op, "the version %q must be three numbers of 1 to 9 digits, for example 1.0.0", s)
+			return Version{}, Errorf(Invalid, op, "the version %q must be three numbers of 1 to 9 digits, for example 1.0.0", clip(s))
 		}
 		if len(p) > 1 && p[0] == '0' {
-			return Version{}, Errorf(Invalid, op, "the version %q must not have leading zeros", s)
+			return Version{}, Errorf(Invalid, op, "the version %q must not have leading zeros", clip(s))
 		}
 		v, err := strconv.ParseUint(p, 10, 32)
 		if err != nil {
@@ -156,7 +156,7 @@ func SplitPackageID(id string) (name, version string) {
 func ParsePackageRef(id string) (PackageRef, error) {
 	const op = "parse package id"
 	if !strings.Contains(id, "-") {
-		return PackageRef{}, Errorf(Invalid, op, "the package id %q must have the form <name>-<x.y.z>", id)
+		return PackageRef{}, Errorf(Invalid, op, "the package id %q must have the form <name>-<x.y.z>", clip(id))
 	}
 	n, v := SplitPackageID(id)
 	version, err := ParseVersion(v)
@@ -179,7 +179,7 @@ func ParsePackageFile(file string) (PackageFile, error) {
 			return PackageFile{ref, suffix}, err
 		}
 	}
-	return PackageFile{}, Errorf(Invalid, op, "the file name %q must end in .tar.gz or .tgz", file)
+	return PackageFile{}, Errorf(Invalid, op, "the file name %q must end in .tar.gz or .tgz", clip(file))
 }
 
 // String is the file name.
@@ -249,7 +249,7 @@ func JobName(app ApplicationName, component ComponentName) string {
 // ParseRevision accepts 40 lower-case hexadecimal digits.
 func ParseRevision(s string) (Revision, error) {
 	if len(s) != 40 || strings.Trim(s, "0123456789abcdef") != "" {
-		return "", Errorf(Invalid, "parse revision", "%q is not a full object name of 40 hexadecimal digits", s)
+		return "", Errorf(Invalid, "parse revision", "%q is not a full object name of 40 hexadecimal digits", clip(s))
 	}
 	return Revision(s), nil
 }

@@ -85,10 +85,27 @@ func clip(s string) string {
 	return s
 }
 
-// shortNames are the 8.3 names that NTFS may give to git's own files; the
-// hashed ones are those of git's path.c (is_ntfs_dotgit and its siblings).
-var shortNames = map[string]string{
-	"git": ".git", "gitmod": ".gitmodules", "gi7eba": ".gitmodules", "gitatt": ".gitattributes", "gi7d29": ".gitattributes",
+// shortName names the file of git's own to which NTFS may give the 8.3 name
+// stem~digits, or "". When plain short names are taken NTFS makes one of a
+// hash, and cuts it so that the whole has eight characters.
+func shortName(stem, digits string) string {
+	switch stem {
+	case "git":
+		return ".git"
+	case "gitmod":
+		return ".gitmodules"
+	case "gitatt":
+		return ".gitattributes"
+	}
+	if stem != "" && len(stem)+len("~")+len(digits) == 8 {
+		switch {
+		case strings.HasPrefix("gi7eba", stem):
+			return ".gitmodules"
+		case strings.HasPrefix("gi7d29", stem):
+			return ".gitattributes"
+		}
+	}
+	return ""
 }
 
 // gitSpecial names the file of git's own that part is taken for on some file
@@ -102,7 +119,7 @@ func gitSpecial(part string) string {
 		return p
 	}
 	if stem, digits, ok := strings.Cut(p, "~"); ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
-		return shortNames[stem]
+		return shortName(stem, digits)
 	}
 	return ""
 }
@@ -120,24 +137,31 @@ type pathEntry struct {
 	explicit bool // named by an entry of its own, not only implied by a file below it
 }
 
+// Len is the number of paths and of their directories.
+func (s *PathSet) Len() int { return len(s.seen) }
+
 // Add adds a path that CheckPath accepted, and its directories.
 func (s *PathSet) Add(path string, dir bool) error {
-	const op = "check path"
 	if s.seen == nil {
 		s.seen = map[string]pathEntry{}
 	}
-	for i := range path {
-		if path[i] == '/' {
-			if err := s.add(op, path[:i], true, false); err != nil {
-				return err
-			}
+	// Folding keeps every '/', so the folded path is cut where the path is.
+	// All keys share its memory: paths may be deep, and there are many.
+	folded := foldPath(path)
+	for at, end := 0, 0; ; at, end = at+1, end+1 {
+		i, j := strings.IndexByte(path[at:], '/'), strings.IndexByte(folded[end:], '/')
+		if i < 0 || j < 0 {
+			return s.add(folded, path, dir, true)
+		}
+		at, end = at+i, end+j
+		if err := s.add(folded[:end], path[:at], true, false); err != nil {
+			return err
 		}
 	}
-	return s.add(op, path, dir, true)
 }
 
-func (s *PathSet) add(op, path string, dir, explicit bool) error {
-	key := foldPath(path)
+func (s *PathSet) add(key, path string, dir, explicit bool) error {
+	const op = "check path"
 	old, ok := s.seen[key]
 	switch {
 	case !ok:

@@ -1,0 +1,83 @@
+package dm_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+func TestWrapKeepsWhatTheClientMayKnow(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("open /var/lib/secret: denied")
+	below := dm.Errorf(dm.Conflict, "store.Start", "the application is %s", "STARTED").In(dm.Started).WithHint("stop it first").Because(cause)
+	below.Findings = []dm.Finding{{Type: "jupyter", Component: "c", Path: "a", Message: "missing"}}
+	err := dm.Wrap("api.Start", fmt.Errorf("around: %w", below))
+	var e *dm.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %T", err)
+	}
+	if e.Op != "api.Start" || e.Kind != dm.Conflict || e.Phase != dm.Started || len(e.Findings) != 1 {
+		t.Errorf("got %+v", e)
+	}
+	if got, want := dm.Public(err), "the application is STARTED: jupyter/c/a: missing; stop it first"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !errors.Is(err, cause) {
+		t.Error("the cause is lost")
+	}
+	if text := err.Error(); strings.Count(text, "the application is STARTED") != 1 || !strings.Contains(text, "denied") || !strings.Contains(text, "store.Start") {
+		t.Errorf("the log's text is %q", text)
+	}
+}
+
+func TestForeignErrorsStayInside(t *testing.T) {
+	t.Parallel()
+	err := dm.Wrap("op", fmt.Errorf("read /secret/path: %w", io.ErrUnexpectedEOF))
+	if dm.KindOf(err) != dm.Internal || strings.Contains(dm.Public(err), "secret") || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v, public %q", err, dm.Public(err))
+	}
+	if got := dm.Public(io.EOF); got != "internal error" {
+		t.Errorf("got %q", got)
+	}
+	if !strings.Contains(err.Error(), "/secret/path") {
+		t.Errorf("the log's text %q has no cause", err)
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	t.Parallel()
+	if dm.Wrap("op", nil) != nil {
+		t.Error("Wrap(nil) is not nil")
+	}
+	for _, c := range []struct {
+		err  error
+		want dm.Kind
+	}{
+		{nil, ""}, {io.EOF, dm.Internal}, {dm.Errorf(dm.Stale, "op", "x"), dm.Stale},
+		{fmt.Errorf("a: %w", dm.Errorf(dm.NotFound, "op", "x")), dm.NotFound},
+		{dm.Errorf(dm.Invalid, "op", "x").Because(dm.Errorf(dm.Internal, "op", "y")), dm.Invalid},
+	} {
+		if got := dm.KindOf(c.err); got != c.want {
+			t.Errorf("KindOf(%v) = %q, want %q", c.err, got, c.want)
+		}
+	}
+}
+
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	list := []dm.Finding{
+		{Message: "whole"},
+		{Type: "oozie", Message: "of a type"},
+		{Path: "a/b", Message: "of a path"},
+		{Type: "oozie", Component: "c", Message: "of a component"},
+	}
+	err := dm.Refuse("op", "refused", list)
+	want := "refused: whole; oozie: of a type; a/b: of a path; oozie/c: of a component"
+	if got := err.Public(); got != want || err.Kind != dm.Invalid {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

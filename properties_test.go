@@ -1,0 +1,134 @@
+package dm_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+func TestParseProperties(t *testing.T) {
+	t.Parallel()
+	nested := func(n int) string {
+		return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + "}"
+	}
+	cases := []struct{ name, text, refused string }{
+		{"empty object", "{}", ""},
+		{"with space around", " \t\r\n{ \"a\" : 1 } \n", ""},
+		{"values", `{"a": "x", "b": 1e400, "c": [1, {"a": 2}], "d": null, "e": true, "f": {"a": {"a": 1}}}`, ""},
+		{"same key on other levels", `{"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]}`, ""},
+		{"key after a nested value", `{"a": {"b": 1}, "b": 2, "c": [1], "d": 3}`, ""},
+		{"key that equals a value", `{"a": "a", "b": "a"}`, ""},
+		{"empty key", `{"": 1}`, ""},
+		{"31 levels inside", nested(31), ""},
+
+		{"nothing", "", "too early"},
+		{"only space", " \n", "too early"},
+		{"not JSON", "nope", "not JSON"},
+		{"cut", `{"a": 1`, "too early"},
+		{"cut in a text", `{"a": "x`, "too early"},
+		{"comma at the end", `{"a": 1,}`, "not JSON"},
+		{"comment", "{} // x", "more than one"},
+		{"byte order mark", "\ufeff{}", "not JSON"},
+		{"single quotes", `{'a': 1}`, "not JSON"},
+		{"NaN", `{"a": NaN}`, "not JSON"},
+		{"array", "[]", "not an object"},
+		{"text", `"x"`, "not an object"},
+		{"number", "7", "not an object"},
+		{"null", "null", "not an object"},
+		{"two objects", "{}{}", "more than one"},
+		{"two numbers", "1 2", "more than one"},
+		{"bracket behind", "{}]", "not JSON"},
+		{"brace behind", "{}}", "not JSON"},
+		{"duplicate key", `{"a": 1, "a": 2}`, `"a" is there twice`},
+		{"duplicate key behind a nested value", `{"a": {"x": [1]}, "b": 1, "a": 2}`, `"a" is there twice`},
+		{"duplicate key inside", `{"a": [{"b": 1, "b": 2}]}`, `"b" is there twice`},
+		{"duplicate key in another spelling", `{"a": 1, "\u0061": 2}`, `"a" is there twice`},
+		{"duplicate empty key", `{"": 1, "": 2}`, "twice"},
+		{"32 levels inside", nested(32), "deeper than 32"},
+		{"200,000 levels", strings.Repeat("[", 200_000), "deeper than 32"},
+		{"200,000 objects", strings.Repeat(`{"a":`, 200_000), "deeper than 32"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := dm.ParseProperties([]byte(c.text))
+			refused(t, err, c.refused)
+		})
+	}
+	large := `{"a": "` + strings.Repeat("x", dm.MaxJSONBytes) + `"}`
+	if _, err := dm.ParseProperties([]byte(large)); dm.KindOf(err) != dm.TooLarge {
+		t.Errorf("large document: got %v", err)
+	}
+}
+
+func TestPropertiesKeepTheirSpelling(t *testing.T) {
+	t.Parallel()
+	p, err := dm.ParseProperties([]byte(`{"n": 1.50, "big": 12345678901234567890, "s": "\u00e9"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"n": "1.50", "big": "12345678901234567890", "s": `"\u00e9"`} {
+		if got := string(p[key]); got != want {
+			t.Errorf("%s is %s, want %s", key, got, want)
+		}
+	}
+}
+
+func TestParseOverrides(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ name, text, want, refused string }{
+		{"nothing", `{}`, "map[]", ""},
+		{"left out", `{"user": "x", "package": "y"}`, "map[]", ""},
+		{"one", `{"user": "x", "jupyter": {"c": {"a": 1}}}`, "map[jupyter:map[c:map[a:[49]]]]", ""},
+		{"empty component", `{"jupyter": {"c": {}}}`, "map[jupyter:map[c:map[]]]", ""},
+		{"type is text", `{"jupyter": "x"}`, "", "component type"},
+		{"type is null", `{"jupyter": null}`, "", "component type"},
+		{"type is an array", `{"jupyter": [{}]}`, "", "component type"},
+		{"component is text", `{"jupyter": {"c": "x"}}`, "", "component type"},
+		{"component is null", `{"jupyter": {"c": null}}`, "", `component "c"`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p, err := dm.ParseProperties([]byte(c.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := dm.ParseOverrides(p, "user", "package")
+			refused(t, err, c.refused)
+			if err == nil && fmt.Sprint(got) != c.want {
+				t.Errorf("got %v, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func FuzzParseProperties(f *testing.F) {
+	for _, text := range []string{`{}`, `{"a": [1, {"b": null}]}`, `{"a": 1, "a": 2}`, `[[[[`, `{"a":{}}{}`, "\ufeff{}", `{"\ud800": 1}`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := dm.ParseProperties(data)
+		if err != nil {
+			if k := dm.KindOf(err); k != dm.Invalid && k != dm.TooLarge {
+				t.Errorf("kind %s", k)
+			}
+			return
+		}
+		if !json.Valid(data) {
+			t.Errorf("accepted, but the standard library says that %q is not JSON", data)
+		}
+		again, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := dm.ParseProperties(again)
+		if err != nil || len(q) != len(p) {
+			t.Errorf("%q does not read back: %v", again, err)
+		}
+		_, _ = dm.ParseOverrides(p)
+	})
+}
