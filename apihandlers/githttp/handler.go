@@ -210,7 +210,7 @@ func (h *Handler) failed(q *request, a *answer, b *body, err error) *refusal {
 	switch {
 	case early != nil:
 		err = early // git only missed the rest
-	case q.Context().Err() == nil && a.err == nil:
+	case dm.KindOf(err) != dm.Invalid && q.Context().Err() == nil && a.err == nil:
 		h.log.Warn("git did not answer", "kind", q.target.repository.Kind, "operation", q.operation,
 			"request_id", dm.RequestID(q.Context()), "error", err)
 	}

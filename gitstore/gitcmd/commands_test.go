@@ -245,6 +245,38 @@ func TestUploadPackAdvertises(t *testing.T) {
 	}
 }
 
+func TestUploadPackOfBadRequests(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, _ := newRepository(t, g)
+	unknown := strings.Repeat("1", 40)
+	tests := []struct{ name, protocol, in string }{
+		{"nothing", "", ""},
+		{"no length", "", "zzzz"},
+		{"cut off", "", "0032want " + unknown[:10]},
+		{"not a want", "", "0008junk"},
+		{"unknown want", "", "0032want " + unknown + "\n0000"},
+		{"unknown want", "version=2", "0011command=fetch00010032want " + unknown + "\n0009done\n0000"},
+		{"unknown command", "version=2", "0010command=junk0000"},
+		{"unknown capability", "version=2", "0008junk0000"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name+tt.protocol, func(t *testing.T) {
+			err := g.UploadPack(t.Context(), dir, dm.UploadRound{Protocol: tt.protocol, In: strings.NewReader(tt.in), Out: io.Discard})
+			if dm.KindOf(err) != dm.Invalid {
+				t.Errorf("kind %q, want %q: %v", dm.KindOf(err), dm.Invalid, err)
+			}
+		})
+	}
+	if err := os.Remove(filepath.Join(dir, "HEAD")); err != nil {
+		t.Fatal(err)
+	}
+	err := g.UploadPack(t.Context(), dir, dm.UploadRound{Advertise: true, Out: io.Discard})
+	if dm.KindOf(err) != dm.Internal {
+		t.Errorf("a damaged repository: kind %q, want %q: %v", dm.KindOf(err), dm.Internal, err)
+	}
+}
+
 // TestUploadPackDoesNotWaitForTheClient gives a request that git refuses, from
 // a client that never sends the end of it.
 func TestUploadPackDoesNotWaitForTheClient(t *testing.T) {
@@ -260,7 +292,7 @@ func TestUploadPackDoesNotWaitForTheClient(t *testing.T) {
 	}()
 	select {
 	case err := <-done:
-		if dm.KindOf(err) != dm.Internal {
+		if dm.KindOf(err) != dm.Invalid {
 			t.Errorf("UploadPack: %v", err)
 		}
 	case <-time.After(5 * time.Second):

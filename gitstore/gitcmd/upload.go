@@ -3,6 +3,7 @@ package gitcmd
 import (
 	"context"
 	"io"
+	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -11,7 +12,8 @@ import (
 // Input and output flow at the same time: git writes while it reads, and a
 // request with many haves blocks for ever when the one waits for the other.
 //
-// It returns when git has ended, and does not wait for a Read of round.In that
+// It returns when git has ended (Invalid: the request made no sense to git, or
+// asked for what the repository does not show), and does not wait for a Read of round.In that
 // is still blocked then; who gave In ends that Read. When Out fails git ends
 // with it.
 func (g *Git) UploadPack(ctx context.Context, dir string, round dm.UploadRound) error {
@@ -32,7 +34,7 @@ func (g *Git) UploadPack(ctx context.Context, dir string, round dm.UploadRound) 
 		return dm.Errorf(dm.Invalid, op, "the git protocol %q is not known", round.Protocol)
 	}
 	if round.Advertise || round.In == nil {
-		return dm.Wrap(op, g.run(ctx, c))
+		return unanswered(op, g.run(ctx, c))
 	}
 	p := g.prepare(ctx, c)
 	stdin, err := p.cmd.StdinPipe()
@@ -47,5 +49,17 @@ func (g *Git) UploadPack(ctx context.Context, dir string, round dm.UploadRound) 
 		_, _ = io.Copy(stdin, round.In)
 		_ = stdin.Close()
 	}()
-	return dm.Wrap(op, failure(ctx, "upload-pack", p.wait(), p.stderr.String()))
+	return unanswered(op, failure(ctx, "upload-pack", p.wait(), p.stderr.String()))
+}
+
+// unanswered tells requests that git could not follow from faults of the
+// repository or of the server; git itself ends in the same way for both.
+func unanswered(op string, err error) error {
+	text := said(err)
+	for _, fault := range []string{"protocol error", "hung up unexpectedly", "not our ref", "unknown capability", "invalid command"} {
+		if strings.Contains(text, fault) {
+			return dm.Errorf(dm.Invalid, op, "git could not follow the request").Because(err)
+		}
+	}
+	return dm.Wrap(op, err)
 }
