@@ -25,7 +25,7 @@ func (s *Store) openBlob(ctx context.Context, dir string, h plumbing.Hash) (io.R
 	if !errors.Is(err, pack.ErrNotStored) {
 		return nil, 0, err
 	}
-	size, err := openObjects(dir).st.EncodedObjectSize(h)
+	size, err := openObjects(dir).size(h)
 	if err != nil {
 		return nil, 0, err
 	}

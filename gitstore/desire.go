@@ -114,7 +114,7 @@ func (s *Store) writeContent(c *change, w *pack.Writer, top *treeBuilder, conten
 // writeComponent writes the trees and blobs of one component into w. Files
 // that are delivered as the package has them are copied into a workspace pack
 // as well, because that pack has to be complete.
-func writeComponent(w *pack.Writer, from objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
+func writeComponent(w *pack.Writer, from *objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
 	b := newTreeBuilder()
 	for _, f := range c.Files {
 		mode := filemode.Regular
@@ -133,7 +133,7 @@ func writeComponent(w *pack.Writer, from objects, packageTree plumbing.Hash, c d
 	return b.write(w)
 }
 
-func writeFile(w *pack.Writer, from objects, packageTree plumbing.Hash, f dm.File, copied bool) (plumbing.Hash, error) {
+func writeFile(w *pack.Writer, from *objects, packageTree plumbing.Hash, f dm.File, copied bool) (plumbing.Hash, error) {
 	if f.Source == "" {
 		return w.Add(plumbing.BlobObject, f.Content)
 	}

@@ -2,6 +2,7 @@ package gitstore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,72 +22,93 @@ import (
 // objects reads immutable objects of one repository by their names. go-git
 // does not share a storage between goroutines safely, so each operation opens
 // its own; opening reads nothing until the first object is asked for.
-type objects struct{ st *filesystem.Storage }
+type objects struct {
+	dir string
+	st  *filesystem.Storage
+}
 
 // largeObject is the size in bytes from which go-git streams a blob instead of
 // holding it in memory.
 const largeObject = 1 << 20
 
-func openObjects(dir string) objects {
-	return objects{filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte),
-		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})}
+func openObjects(dir string) *objects {
+	o := &objects{dir: dir}
+	o.reopen()
+	return o
 }
 
-func (o objects) commit(h plumbing.Hash) (*object.Commit, error) {
-	c, err := object.GetCommit(o.st, h)
-	if err != nil {
-		return nil, fmt.Errorf("commit %s: %w", h, err)
+func (o *objects) reopen() {
+	o.st = filesystem.NewStorageWithOptions(osfs.New(o.dir), cache.NewObjectLRU(4*cache.MiByte),
+		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})
+}
+
+// read runs do, and once more on a fresh look at the packs when it failed:
+// maintenance may have replaced a pack since the storage listed them.
+func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
+	err := do()
+	if err != nil && !errors.Is(err, object.ErrEntryNotFound) && !errors.Is(err, object.ErrDirectoryNotFound) {
+		o.reopen()
+		err = do()
 	}
-	return c, nil
-}
-
-func (o objects) tag(h plumbing.Hash) (*object.Tag, error) {
-	t, err := object.GetTag(o.st, h)
 	if err != nil {
-		return nil, fmt.Errorf("tag %s: %w", h, err)
+		return fmt.Errorf("%s %s: %w", what, h, err)
 	}
-	return t, nil
+	return nil
 }
 
-func (o objects) tree(h plumbing.Hash) (*object.Tree, error) {
+func (o *objects) commit(h plumbing.Hash) (c *object.Commit, err error) {
+	err = o.read("commit", h, func() error { c, err = object.GetCommit(o.st, h); return err })
+	return c, err
+}
+
+func (o *objects) tag(h plumbing.Hash) (t *object.Tag, err error) {
+	err = o.read("tag", h, func() error { t, err = object.GetTag(o.st, h); return err })
+	return t, err
+}
+
+func (o *objects) tree(h plumbing.Hash) (t *object.Tree, err error) {
 	if h == emptyTree {
 		return &object.Tree{Hash: h}, nil
 	}
-	t, err := object.GetTree(o.st, h)
-	if err != nil {
-		return nil, fmt.Errorf("tree %s: %w", h, err)
-	}
-	return t, nil
+	err = o.read("tree", h, func() error { t, err = object.GetTree(o.st, h); return err })
+	return t, err
 }
 
 // entry finds a path below a tree.
-func (o objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, error) {
-	t, err := o.tree(tree)
-	if err != nil {
-		return nil, err
-	}
-	e, err := t.FindEntry(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s in tree %s: %w", path, tree, err)
-	}
-	return e, nil
+func (o *objects) entry(tree plumbing.Hash, path string) (e *object.TreeEntry, err error) {
+	err = o.read(path+" in tree", tree, func() error {
+		t, err := o.tree(tree)
+		if err != nil {
+			return err
+		}
+		e, err = t.FindEntry(path)
+		return err
+	})
+	return e, err
+}
+
+// size tells the size of a blob in bytes without reading it.
+func (o *objects) size(h plumbing.Hash) (n int64, err error) {
+	err = o.read("blob", h, func() error { n, err = o.st.EncodedObjectSize(h); return err })
+	return n, err
 }
 
 // blob opens a blob and tells its size in bytes.
-func (o objects) blob(h plumbing.Hash) (io.ReadCloser, int64, error) {
-	b, err := object.GetBlob(o.st, h)
-	if err != nil {
-		return nil, 0, fmt.Errorf("blob %s: %w", h, err)
-	}
-	r, err := b.Reader()
-	if err != nil {
-		return nil, 0, fmt.Errorf("blob %s: %w", h, err)
-	}
-	return r, b.Size, nil
+func (o *objects) blob(h plumbing.Hash) (r io.ReadCloser, size int64, err error) {
+	err = o.read("blob", h, func() error {
+		b, err := object.GetBlob(o.st, h)
+		if err != nil {
+			return err
+		}
+		size = b.Size
+		r, err = b.Reader()
+		return err
+	})
+	return r, size, err
 }
 
 // file reads one small file below a tree.
-func (o objects) file(tree plumbing.Hash, path string) ([]byte, error) {
+func (o *objects) file(tree plumbing.Hash, path string) ([]byte, error) {
 	e, err := o.entry(tree, path)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, 
 }
 
 // listComponents reads components/<type>/<name>/… by byte order.
-func listComponents(repo objects, tree plumbing.Hash) ([]dm.Component, error) {
+func listComponents(repo *objects, tree plumbing.Hash) ([]dm.Component, error) {
 	top, err := repo.tree(tree)
 	if err != nil {
 		return nil, err

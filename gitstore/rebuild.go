@@ -113,6 +113,8 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 }
 
 func (s *Store) lostWorkspaces() map[dm.UserName]bool {
+	s.index.mu.RLock()
+	defer s.index.mu.RUnlock()
 	lost := map[dm.UserName]bool{}
 	for r := range s.index.damaged {
 		if r.Kind == dm.WorkspaceRepository {

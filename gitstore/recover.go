@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -154,7 +155,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		return err
 	}
 	repo := openObjects(dir)
-	entry := &packageEntry{main: heads[mainRef]}
+	entry := &packageEntry{main: heads[mainRef], outcomes: map[dm.Version]outcomeEntry{}}
 	var newest versionEntry
 	for ref, h := range heads {
 		switch text, v, err := versionOf(ref); {
@@ -167,7 +168,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 			if err != nil {
 				return err
 			}
-			entry = entry.with(tag)
+			entry.versions = append(entry.versions, tag)
 			if newest.published.Before(tag.published) {
 				newest = tag
 			}
@@ -179,9 +180,10 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 			if _, err := repo.tree(c.TreeHash); err != nil {
 				return err
 			}
-			entry = entry.withOutcome(v, parseOutcome(c))
+			entry.outcomes[v] = parseOutcome(c)
 		}
 	}
+	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
 	if err := s.mendMain(ctx, repo, dir, entry, newest); err != nil {
 		return err
 	}
@@ -201,7 +203,7 @@ func versionOf(ref string) (prefix string, v dm.Version, err error) {
 }
 
 // readVersion reads a version from its tag.
-func readVersion(repo objects, ref dm.PackageRef, h plumbing.Hash) (versionEntry, error) {
+func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (versionEntry, error) {
 	tag, err := repo.tag(h)
 	if err != nil {
 		return versionEntry{}, err
@@ -230,7 +232,7 @@ func readVersion(repo objects, ref dm.PackageRef, h plumbing.Hash) (versionEntry
 
 // mendMain moves main to the newest upload when a crash came between the tag
 // and main, or when main is missing.
-func (s *Store) mendMain(ctx context.Context, repo objects, dir string, entry *packageEntry, newest versionEntry) error {
+func (s *Store) mendMain(ctx context.Context, repo *objects, dir string, entry *packageEntry, newest versionEntry) error {
 	if newest.commit.IsZero() || entry.main == newest.commit {
 		return nil
 	}
@@ -287,7 +289,7 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 }
 
 // readContent reads one commit of an application's main.
-func readContent(repo objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
+func readContent(repo *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
 	c, err := repo.commit(h)
 	if err != nil {
 		return contentEntry{}, dm.Stamp{}, err
@@ -325,7 +327,7 @@ func contentNumber(verb dm.Verb, t map[string]string) int {
 	return 0
 }
 
-func readObservation(repo objects, tip plumbing.Hash) (*dm.Observation, error) {
+func readObservation(repo *objects, tip plumbing.Hash) (*dm.Observation, error) {
 	c, err := repo.commit(tip)
 	if err != nil {
 		return nil, err
@@ -343,7 +345,7 @@ func readObservation(repo objects, tip plumbing.Hash) (*dm.Observation, error) {
 
 // mendNumbers compares refs/deployments with the trailers on main and writes
 // what is missing; it walks back only as far as numbers are missing.
-func (s *Store) mendNumbers(ctx context.Context, repo objects, dir string, main plumbing.Hash, heads refs) (highest int, err error) {
+func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main plumbing.Hash, heads refs) (highest int, err error) {
 	have := 0
 	for ref := range heads {
 		if strings.HasPrefix(ref, deploymentPrefix) {
@@ -397,7 +399,7 @@ func checkWorkspace(dir string, heads refs) error {
 }
 
 // checkFolders opens the tree of every application's folder.
-func checkFolders(repo objects, t *object.Tree) error {
+func checkFolders(repo *objects, t *object.Tree) error {
 	for _, e := range t.Entries {
 		if e.Mode == filemode.Dir {
 			if _, err := repo.tree(e.Hash); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -189,4 +190,58 @@ func TestAlternatesAreRefused(t *testing.T) {
 	h = open(t, h.dir)
 	_, err := h.PackageStatus(ctx, "flow-1.0.0")
 	wantKind(t, err, dm.Unavailable, "damaged")
+}
+
+// TestPatrol flips one byte of a pack, which no ref's commit or tree is in
+// need of at the start.
+func TestPatrol(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.deployed("ana", "word-1.0.0", "two")
+	h.created("ana", "app", v)
+	want := h.git("users/ana.git", "rev-parse", "main")
+	check(t, h.Patrol(ctx))
+	h.sound()
+
+	flip(t, h.dir+"/packages/word.git", h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
+	blob := h.git("users/ana.git", "rev-parse", "main:README.ipynb")
+	flip(t, h.dir+"/users/ana.git", blob)
+	check(t, h.Patrol(ctx))
+	_, err := h.PackageStatus(ctx, "word-1.0.0")
+	wantKind(t, err, dm.Unavailable, "damaged")
+	if st, err := h.PackageStatus(ctx, "flow-1.0.0"); err != nil || st.Phase != dm.Deployed {
+		t.Errorf("another package suffers: %+v %v", st, err)
+	}
+	if got := h.git("users/ana.git", "rev-parse", "main"); got != want {
+		t.Errorf("the rebuilt workspace has %s, want %s", got, want)
+	}
+}
+
+// flip changes the last byte of an object's data where it stands in its pack,
+// in a copy of the pack, so that repositories that share the pack keep theirs.
+func flip(t *testing.T, dir, object string) {
+	t.Helper()
+	packs, err := filepath.Glob(dir + "/objects/pack/*.idx")
+	check(t, err)
+	for _, idx := range packs {
+		for line := range strings.Lines(git(t, dir, "verify-pack", "-v", idx)) {
+			f := strings.Fields(line)
+			if len(f) < 5 || f[0] != object {
+				continue
+			}
+			size, err := strconv.Atoi(f[3])
+			check(t, err)
+			offset, err := strconv.Atoi(f[4])
+			check(t, err)
+			path := strings.TrimSuffix(idx, ".idx") + ".pack"
+			b, err := os.ReadFile(path)
+			check(t, err)
+			b[offset+size-1] ^= 0xff
+			check(t, os.Remove(path))
+			check(t, os.WriteFile(path, b, 0o444))
+			return
+		}
+	}
+	t.Fatalf("no pack of %s has %s", dir, object)
 }

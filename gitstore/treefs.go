@@ -19,11 +19,11 @@ import (
 // methods take turns, because go-git's storage does not like company.
 type treeFS struct {
 	mu   sync.Mutex
-	repo objects
+	repo *objects
 	root plumbing.Hash
 }
 
-func newTreeFS(repo objects, root plumbing.Hash) *treeFS { return &treeFS{repo: repo, root: root} }
+func newTreeFS(repo *objects, root plumbing.Hash) *treeFS { return &treeFS{repo: repo, root: root} }
 
 var (
 	_ fs.ReadDirFS = (*treeFS)(nil)
@@ -105,7 +105,7 @@ func (t *treeFS) sized(info treeInfo) (fs.FileInfo, error) {
 	if info.IsDir() {
 		return info, nil
 	}
-	size, err := t.repo.st.EncodedObjectSize(info.hash)
+	size, err := t.repo.size(info.hash)
 	if err != nil {
 		return nil, err
 	}

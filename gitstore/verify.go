@@ -56,7 +56,7 @@ type verifier struct {
 	s      *Store
 	r      dm.Repository
 	dir    string
-	repo   objects
+	repo   *objects
 	heads  refs
 	report func(string)
 }

@@ -1,0 +1,105 @@
+package gitstore
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// bare makes a repository of three packs with a small tree, and returns it
+// with the tree's name.
+func bare(t *testing.T) (string, plumbing.Hash) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "r.git")
+	if err := os.MkdirAll(packDir(dir), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	w, err := pack.Create(pack.Config{Dir: packDir(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	b := newTreeBuilder()
+	for path, mode := range map[string]filemode.FileMode{
+		"a.txt": filemode.Regular, "a/b/run.sh": filemode.Executable, "a/c": filemode.Regular, "a-b": filemode.Regular, "z": filemode.Regular,
+	} {
+		h, err := w.Add(plumbing.BlobObject, []byte("content of "+path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.set(path, mode, known(h))
+	}
+	tree, err := b.write(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(""); err != nil {
+		t.Fatal(err)
+	}
+	return dir, tree
+}
+
+func TestTreeFS(t *testing.T) {
+	t.Parallel()
+	dir, tree := bare(t)
+	files := newTreeFS(openObjects(dir), tree)
+	if err := fstest.TestFS(files, "a.txt", "a/b/run.sh", "a/c", "a-b", "z"); err != nil {
+		t.Error(err)
+	}
+	if got, err := fs.ReadFile(files, "a/b/run.sh"); err != nil || string(got) != "content of a/b/run.sh" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	info, err := fs.Stat(files, "a/b/run.sh")
+	if err != nil || info.Mode() != 0o755 || info.Size() != 21 {
+		t.Errorf("stat %v, %v", info, err)
+	}
+}
+
+// TestReadAfterRepack reads through a storage that has listed packs which
+// maintenance then replaced.
+func TestReadAfterRepack(t *testing.T) {
+	t.Parallel()
+	dir, tree := bare(t)
+	for path, content := range map[string]string{"HEAD": "ref: refs/heads/main\n", "config": repositoryConfig, "refs/heads/x": ""} {
+		full := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if content == "" {
+			continue
+		}
+		if err := os.WriteFile(full, []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repo := openObjects(dir)
+	if _, err := repo.tree(tree); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "-c", "user.name=t", "-c", "user.email=t@t", "-C", dir}, args...)...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	commit := exec.Command("git", "-c", "safe.directory=*", "-c", "user.name=t", "-c", "user.email=t@t", "-C", dir, "commit-tree", "-m", "x", tree.String())
+	out, err := commit.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run("update-ref", "refs/heads/main", string(out[:40]))
+	run("repack", "-a", "-d", "-q")
+	if got, err := repo.file(tree, "a/c"); err != nil || string(got) != "content of a/c" {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
