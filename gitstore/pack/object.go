@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zlib"
 	"github.com/pjbgf/sha1cd"
 	dm "github.com/pndaproject/deployment-manager"
@@ -155,6 +156,17 @@ func (d *deflater) appendDeflated(b, content []byte) []byte {
 		return appendStored(out[:len(b)], content)
 	}
 	return out
+}
+
+// appendSmall is appendDeflated without a deflater: what a Writer needs that
+// only gets a few trees and commits.
+func appendSmall(b, content []byte) []byte {
+	out := appender(append(b, 0x78, 0x01))
+	err := flate.StatelessDeflate(&out, content, true, nil)
+	if err != nil || int64(len(out)-len(b)+zlibTrailer) > storedSize(int64(len(content))) {
+		return appendStored(out[:len(b)], content)
+	}
+	return binary.BigEndian.AppendUint32(out, adler32.Checksum(content))
 }
 
 type appender []byte

@@ -195,12 +195,18 @@ func (o *open) stored(size int64, r io.Reader) error {
 func (w *Writer) stream(entry *Entry, r io.Reader) error {
 	return w.streaming(entry, func(o *open) error {
 		w.single = nil
+		if w.large == nil {
+			var err error
+			if w.large, err = newDeflater(); err != nil {
+				return err
+			}
+		}
 		first := make([]byte, chunkSize)
 		if n, err := io.ReadFull(r, first); err != nil {
 			return shortRead(err, int64(n), entry.Size)
 		}
 		write := o.stored
-		if w.own.shrinks(first) {
+		if w.large.shrinks(first) {
 			write = o.deflated
 		}
 		return pipeline(entry.Size, first, r, write)
@@ -278,7 +284,7 @@ func (c *chunks) drain() {
 
 // deflated writes size bytes of r as a compressed zlib stream.
 func (o *open) deflated(size int64, r io.Reader) error {
-	z := o.w.own.z
+	z := o.w.large.z
 	z.Reset(o)
 	buffer := make([]byte, 64<<10)
 	for done := int64(0); done < size; {

@@ -50,8 +50,8 @@ type Writer struct {
 	workers sync.WaitGroup
 	pending sync.WaitGroup
 
-	own    *deflater // of the calling goroutine
-	output []byte
+	large  *deflater // of streamed blobs
+	output []byte    // of Add
 
 	mu       sync.Mutex
 	buffered *bufio.Writer
@@ -83,16 +83,12 @@ func Create(cfg Config) (*Writer, error) {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
 	cfg.Workers = min(cfg.Workers, maxWorkers)
-	own, err := newDeflater()
-	if err != nil {
-		return nil, dm.Wrap(op, err)
-	}
 	file, err := os.CreateTemp(cfg.Dir, "tmp_pack_*")
 	if err != nil {
 		return nil, dm.Wrap(op, err)
 	}
 	w := &Writer{
-		cfg: cfg, file: file, own: own,
+		cfg: cfg, file: file,
 		buffered: bufio.NewWriterSize(file, 64<<10),
 		seen:     map[plumbing.Hash]struct{}{},
 	}
@@ -180,7 +176,7 @@ func (w *Writer) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, erro
 	if !w.claim(name) {
 		return name, nil
 	}
-	w.output = w.own.appendDeflated(appendEntryHeader(w.output[:0], t, int64(len(content))), content)
+	w.output = appendSmall(appendEntryHeader(w.output[:0], t, int64(len(content))), content)
 	err = w.put(name, w.output)
 	if cap(w.output) > 2*smallBlob {
 		w.output = nil

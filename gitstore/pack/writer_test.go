@@ -109,6 +109,16 @@ func TestWriterMakesWhatGitReads(t *testing.T) {
 		add(noise(size), w.Blob)
 		add(text(size), w.Blob)
 		add(append([]byte("stored"), noise(size)...), w.Stored)
+		if size < 1<<20 {
+			add(append([]byte("added"), text(size)...), func(int64, io.Reader) (*pack.Entry, error) {
+				content := append([]byte("added"), text(size)...)
+				h, err := w.Add(plumbing.BlobObject, content)
+				return &pack.Entry{Hash: h, Size: int64(len(content))}, err
+			})
+		}
+	}
+	if h, err := w.Add(plumbing.TreeObject, nil); err != nil || !w.Has(h) {
+		t.Errorf("an empty object: %v", err)
 	}
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
@@ -146,10 +156,13 @@ func TestWriterMakesWhatGitReads(t *testing.T) {
 	path := pack.Path(r.pack, p.Name)
 	r.git(t, nil, "index-pack", "--strict", "-o", filepath.Join(t.TempDir(), "x.idx"), path)
 	r.git(t, nil, "verify-pack", "-v", path)
+	var ask, want bytes.Buffer
 	for i, e := range entries {
-		if got := r.git(t, nil, "cat-file", "blob", e.Hash.String()); got != string(contents[i]) {
-			t.Errorf("blob %d of %d bytes reads back as %d bytes that differ", i, len(contents[i]), len(got))
-		}
+		fmt.Fprintln(&ask, e.Hash)
+		fmt.Fprintf(&want, "%s blob %d\n%s\n", e.Hash, len(contents[i]), contents[i])
+	}
+	if got := r.git(t, ask.Bytes(), "cat-file", "--batch"); got != want.String() {
+		t.Errorf("the blobs read back as %d bytes that differ from %d", len(got), want.Len())
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o444 || info.Size() != p.Size {
 		t.Errorf("pack file: %v, %v, want mode 0444 and size %d", info, err, p.Size)
