@@ -420,3 +420,53 @@ func TestBodyDeadlineEndsWithBody(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDamagedDownload: half an archive does not look whole, and the log tells
+// why.
+func TestDamagedDownload(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, options{})
+	s := serve(t, h.packages)
+	answer, err := s.Client().Get(s.URL + "/packages/damaged-1.0.0.tgz?user.name=ana")
+	must(t, err)
+	defer answer.Body.Close()
+	if n, err := io.Copy(io.Discard, answer.Body); err == nil {
+		t.Errorf("got %d bytes that look whole", n)
+	}
+	waitForLine(t, h.log, "planted read error")
+}
+
+// TestDownloadHeaders over a real connection: length, tag and no copy of the
+// body for HEAD and 304.
+func TestDownloadHeaders(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, options{})
+	s := serve(t, h.packages)
+	const path = "/packages/flow-collector-2.14.3.tar.gz?user.name=ana"
+	ask := func(method, tag string) (int, int64, string, string) {
+		q, err := http.NewRequest(method, s.URL+path, nil)
+		must(t, err)
+		if tag != "" {
+			q.Header.Set("If-None-Match", tag)
+		}
+		answer, err := s.Client().Do(q)
+		must(t, err)
+		defer answer.Body.Close()
+		data, err := io.ReadAll(answer.Body)
+		must(t, err)
+		return answer.StatusCode, answer.ContentLength, answer.Header.Get("ETag"), string(data)
+	}
+	code, length, tag, body := ask("GET", "")
+	if code != 200 || length != int64(len(archiveBytes)) || body != archiveBytes || strings.HasPrefix(tag, "W/") {
+		t.Errorf("GET: got %d, %d bytes, tag %s: %q", code, length, tag, body)
+	}
+	if code, length, headTag, body := ask("HEAD", ""); code != 200 || length != int64(len(archiveBytes)) || headTag != tag || body != "" {
+		t.Errorf("HEAD: got %d, %d bytes, tag %s: %q", code, length, headTag, body)
+	}
+	if code, _, _, body := ask("GET", tag); code != 304 || body != "" {
+		t.Errorf("If-None-Match: got %d %q, want 304", code, body)
+	}
+	if code, _, _, _ := ask("GET", `"other"`); code != 200 {
+		t.Errorf("If-None-Match with another tag: got %d, want 200", code)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -106,9 +107,24 @@ type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
+// damaged is an archive whose second half cannot be read.
+type damaged struct{ *bytes.Reader }
+
+func (d damaged) Read(p []byte) (int, error) {
+	if d.Len() <= 1<<19 {
+		return 0, errors.New("planted read error")
+	}
+	return d.Reader.Read(p[:min(len(p), d.Len()-1<<19)])
+}
+
+func (damaged) Close() error { return nil }
+
 func (f *fakeRecord) OpenArchive(_ context.Context, file dm.PackageFile) (dm.Archive, error) {
 	if f.fail != nil {
 		return dm.Archive{}, f.fail
+	}
+	if file.String() == "damaged-1.0.0.tgz" {
+		return dm.Archive{File: file, Size: 1 << 20, Digest: "d", ReadSeekCloser: damaged{bytes.NewReader(make([]byte, 1<<20))}}, nil
 	}
 	if file.String() != "flow-collector-2.14.3.tar.gz" {
 		return dm.Archive{}, dm.Errorf(dm.NotFound, "open archive", "no package file %s", file)

@@ -19,7 +19,8 @@ type Config struct {
 	Server string  // "packages", "manager", "git": label of metrics and log; required
 	Tables []Table // tried in order
 	// Other gets the requests that no route of the tables is for; nil means
-	// 404. It sets its own deadlines and may name its route with SetRoute.
+	// 404. It sets its own deadlines. Its route is named Server unless it says
+	// another with SetRoute.
 	Other   http.Handler
 	Errors  ErrorBody // required
 	CORS    *CORS     // nil means none: OPTIONS is 405
@@ -115,6 +116,7 @@ func boundTime(w http.ResponseWriter, r *http.Request, streams bool) {
 
 func (p *port) unknown(w http.ResponseWriter, r *http.Request) {
 	if p.Other != nil {
+		SetRoute(r.Context(), p.Server)
 		p.Other.ServeHTTP(w, r)
 		return
 	}

@@ -2,6 +2,7 @@ package packages
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -121,10 +122,27 @@ func (a *API) download(w http.ResponseWriter, r *http.Request) error {
 	patience := grace + time.Duration(archive.Size/minRate)*time.Second
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 	// No modification time: versions that may be replaced can change twice in
-	// a second, which only the ETag tells. The bare reader lets the server use
-	// the kernel's copying where the archive is a file.
-	http.ServeContent(w, r, "", time.Time{}, archive.ReadSeekCloser)
+	// a second, which only the ETag tells.
+	content := &heard{ReadSeeker: archive.ReadSeekCloser}
+	http.ServeContent(w, r, "", time.Time{}, content)
+	if content.err != nil && r.Context().Err() == nil {
+		return dm.Wrap("packages.download", content.err)
+	}
 	return nil
+}
+
+// heard remembers why reading failed, which http.ServeContent does not tell.
+type heard struct {
+	io.ReadSeeker
+	err error
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.ReadSeeker.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.err = err
+	}
+	return n, err
 }
 
 // upload keeps PNDA's order: the file name, then the presence of user.name,
