@@ -150,7 +150,7 @@ func TestWriterMakesWhatGitReads(t *testing.T) {
 		t.Errorf("pack tells of %d objects, want %d", p.Objects, count)
 	}
 	r.git(t, nil, "update-ref", "refs/tags/v1", tagHash.String())
-	if out := r.git(t, nil, "fsck", "--strict", "--full"); out != "" {
+	if out := r.git(t, nil, "fsck", "--strict", "--full", "--no-dangling"); out != "" {
 		t.Errorf("git fsck says %q", out)
 	}
 	path := pack.Path(r.pack, p.Name)
