@@ -18,7 +18,7 @@ import (
 // change. A crash test kills the server at every one of them.
 func Steps() []string {
 	return []string{
-		"publish-archive-packed", "publish-content-packed", "publish-archive-ref", "publish-superseded", "publish-tagged", "publish-main",
+		"publish-archive-packed", "publish-content-packed", "publish-superseded", "publish-tagged", "publish-main",
 		"withdraw-superseded", "withdraw-untagged",
 		"outcome-packed", "outcome-moved",
 		"desired-packed", "desired-moved", "desired-numbered",

@@ -23,6 +23,7 @@ import (
 // Config says what a Store needs.
 type Config struct {
 	Dir       string                   // the data folder; made when missing; required
+	LockWait  time.Duration            // how long Open waits for another process to leave Dir; 0 means not at all
 	Git       string                   // path of the git program, "" means the one in PATH
 	Planner   dm.Planner               // required
 	Admission dm.Admission             // required
@@ -95,7 +96,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{Config: cfg, dir: dir, index: newIndex()}
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.take(); err != nil {
+	if err := s.take(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
@@ -105,7 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // take makes the data folder and locks it.
-func (s *Store) take() error {
+func (s *Store) take(ctx context.Context) error {
 	const op = "gitstore.Open"
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", reason(err)).Because(err)
@@ -114,15 +115,42 @@ func (s *Store) take() error {
 	if err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", reason(err)).Because(err)
 	}
-	// Children of git inherit the descriptor, so an orphan of a killed server
-	// keeps the next one waiting here instead of racing it.
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		return dm.Errorf(dm.Conflict, op, "the data folder is in use by another process").
-			WithHint("stop the other server, or choose another folder with --data").Because(err)
+	if err := s.waitForLock(ctx, lock); err != nil {
+		return errors.Join(err, lock.Close())
 	}
 	s.lock = lock
 	return nil
+}
+
+// lockPause is the time from one try for the folder's lock to the next.
+const lockPause = 10 * time.Millisecond
+
+// waitForLock takes the lock, or gives up after LockWait. Children of git
+// inherit the descriptor, so an orphan of a killed server keeps the next one
+// waiting here, for as long as the orphan takes to end, instead of racing it.
+func (s *Store) waitForLock(ctx context.Context, lock *os.File) error {
+	const op = "gitstore.Open"
+	begin := time.Now()
+	for waiting := false; ; waiting = true {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			if waiting {
+				s.Log.Info("the data folder is free now", "waited", time.Since(begin))
+			}
+			return nil
+		case time.Since(begin) >= s.LockWait:
+			return dm.Errorf(dm.Conflict, op, "the data folder is in use by another process").
+				WithHint("stop the other server, or choose another folder with --data").Because(err)
+		case !waiting:
+			s.Log.Info("the data folder is in use by another process, waiting for it", "at_most", s.LockWait)
+		}
+		select {
+		case <-ctx.Done():
+			return dm.Errorf(dm.Unavailable, op, "the start was ended while another process used the data folder").Because(ctx.Err())
+		case <-time.After(lockPause):
+		}
+	}
 }
 
 // reason is the last part of a file system error: it names no path.
