@@ -135,7 +135,8 @@ func clean(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, pattern := range []string{"*.lock", "objects/tmp_*", "objects/??/tmp_obj_*", "objects/info/*.lock", "objects/pack/*.lock"} {
+	// git makes packed-refs.new with O_EXCL: one that stays fails every deletion of a ref.
+	for _, pattern := range []string{"*.lock", "packed-refs.new", "objects/tmp_*", "objects/??/tmp_obj_*", "objects/info/*.lock", "objects/pack/*.lock"} {
 		stale, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return err

@@ -167,8 +167,8 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// Clean removes what a crash left in an objects/pack folder: temporary files,
-// and packs and keep files without an index, which git does not see. No Writer
+// Clean removes what a crash left in an objects/pack folder: temporary files
+// of this package and of git (its repack calls them .tmp-<pid>-pack-…), and packs and keep files without an index, which git does not see. No Writer
 // may be at work there.
 func Clean(dir string) error {
 	const op = "pack.Clean"
@@ -186,7 +186,8 @@ func Clean(dir string) error {
 	for _, e := range entries {
 		base, extension, _ := strings.Cut(e.Name(), ".")
 		orphan := strings.HasPrefix(base, "pack-") && !indexed[base] && (extension == "pack" || extension == "keep")
-		if !orphan && !strings.HasPrefix(base, "tmp_") {
+		temporary := strings.HasPrefix(e.Name(), "tmp_") || strings.HasPrefix(e.Name(), ".tmp-")
+		if !orphan && !temporary {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
