@@ -16,13 +16,14 @@ import (
 // folder is dstDir, durably: by hard links, or by copies where the file system
 // cannot link. The .keep file with the text keep comes first, because gc
 // replaces a pack without one and so ends the sharing; the index comes last.
-// A pack that is there already is left alone.
+// A pack that is there already is left alone, but made durable: the call that
+// put it there may not have come so far.
 func Link(srcPack, dstDir, keep string) error {
 	const op = "pack.Link"
 	from := strings.TrimSuffix(srcPack, ".pack")
 	to := filepath.Join(dstDir, filepath.Base(from))
 	if _, err := os.Lstat(to + ".idx"); err == nil {
-		return nil
+		return dm.Wrap(op, syncDir(dstDir))
 	}
 	if keep != "" {
 		if err := writeKeep(to+".keep", keep); err != nil {

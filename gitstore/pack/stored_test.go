@@ -48,7 +48,7 @@ func open(t testing.TB, path string, blob plumbing.Hash) *pack.StoredBlob {
 
 func TestStoredBlobIsReadAnywhere(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
+	r := newFolder(t)
 	for _, size := range []int{0, 1, 2, 65534, 65535, 65536, 131069, 131070, 131071, 524279, 524280, 524281, 3<<20 + 77} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +146,7 @@ func TestTrailerOfStoredPacks(t *testing.T) {
 
 func TestOtherFormsAreTold(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
+	r := newFolder(t)
 	path, _ := commitStored(t, r, noise(100), 100)
 	w := r.create(t)
 	blob, err := w.Add(plumbing.BlobObject, text(100_000))
@@ -173,7 +173,7 @@ func TestOtherFormsAreTold(t *testing.T) {
 
 func TestCutPackIsNotTheEnd(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
+	r := newFolder(t)
 	path, blob := commitStored(t, r, noise(300_000), 300_000)
 	s := open(t, path, blob)
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -192,7 +192,7 @@ func TestCutPackIsNotTheEnd(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
+	r := newFolder(t)
 	where := map[plumbing.Hash]string{}
 	for i := range 3 {
 		w := r.create(t)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +32,12 @@ func newRepository(t testing.TB) repository {
 	r := repository{dir, filepath.Join(dir, "objects", "pack")}
 	r.git(t, nil, "init", "-q", "--bare", dir)
 	return r
+}
+
+// newFolder is a repository as far as a Writer sees it, for tests without git.
+func newFolder(t testing.TB) repository {
+	dir := t.TempDir()
+	return repository{dir, dir}
 }
 
 // git runs the git program, isolated from the machine's configuration.
@@ -266,7 +273,7 @@ func TestWrongSizesAreRefusedAndNothingStays(t *testing.T) {
 		for _, method := range []string{"Blob", "Stored"} {
 			t.Run(method+" "+c.name, func(t *testing.T) {
 				t.Parallel()
-				r := newRepository(t)
+				r := newFolder(t)
 				w := r.create(t)
 				write := w.Blob
 				if method == "Stored" {
@@ -291,29 +298,49 @@ func TestWrongSizesAreRefusedAndNothingStays(t *testing.T) {
 	}
 }
 
-func TestAbortLeavesNothing(t *testing.T) {
-	t.Parallel()
-	r := newRepository(t)
-	w := r.create(t)
-	for i := range 50 {
-		content := text(i * 1000)
-		if _, err := w.Blob(int64(len(content)), bytes.NewReader(content)); err != nil {
-			t.Fatal(err)
+func TestAbortLeavesNothing(t *testing.T) { // not parallel: it looks at all goroutines
+	r := newFolder(t)
+	for _, end := range []string{"abort", "commit", "failure"} {
+		w := r.create(t)
+		for i := range 50 {
+			content := text(i * 1000)
+			if _, err := w.Blob(int64(len(content)), bytes.NewReader(content)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch end {
+		case "commit":
+			if _, err := w.Commit(""); err != nil {
+				t.Fatal(err)
+			}
+		case "failure":
+			if _, err := w.Blob(3<<20, io.MultiReader(bytes.NewReader(text(2<<20)), iotest.ErrReader(io.ErrClosedPipe))); err == nil {
+				t.Error("no error")
+			}
+			w.Abort()
+		case "abort":
+			w.Abort()
+			w.Abort()
+			if _, err := w.Add(plumbing.BlobObject, nil); err == nil {
+				t.Error("Add after Abort succeeds")
+			}
+			if got := r.files(t); len(got) != 0 {
+				t.Errorf("left behind: %v", got)
+			}
+		}
+		stacks := make([]byte, 1<<20)
+		if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("pack.(*Writer).work")) {
+			t.Errorf("after %s a worker is still there", end)
 		}
 	}
-	w.Abort()
-	w.Abort()
-	if got := r.files(t); len(got) != 0 {
+	if got := r.files(t); len(got) != 2 {
 		t.Errorf("left behind: %v", got)
-	}
-	if _, err := w.Add(plumbing.BlobObject, nil); err == nil {
-		t.Error("Add after Abort succeeds")
 	}
 }
 
 func TestCommitOfNothing(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
+	r := newFolder(t)
 	p, err := r.create(t).Commit("keep")
 	if err != nil || !p.IsZero() {
 		t.Errorf("got %v, %v, want no pack and no error", p, err)
@@ -325,7 +352,7 @@ func TestCommitOfNothing(t *testing.T) {
 
 func TestAbortAfterCommitKeepsThePack(t *testing.T) {
 	t.Parallel()
-	r := newRepository(t)
+	r := newFolder(t)
 	w := r.create(t)
 	if _, err := w.Add(plumbing.BlobObject, []byte("a")); err != nil {
 		t.Fatal(err)
@@ -350,7 +377,7 @@ func TestCommitStepsAndClean(t *testing.T) {
 	steps := []string{"pack-written", "pack-synced", "pack-renamed", "index-renamed"}
 	var seen []string
 	for _, at := range steps {
-		r := newRepository(t)
+		r := newFolder(t)
 		func() {
 			defer func() {
 				if v := recover(); v != nil && v != any(errStep) {
