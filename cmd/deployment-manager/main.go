@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ func main() {
 	os.Exit(run(process{
 		args: os.Args[1:], environ: os.Environ(),
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		lockWait: 10 * time.Second,
 	}))
 }
 
@@ -24,7 +26,8 @@ type process struct {
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	step           func(string) // called at named steps of durable writes; nil in production, tests stop there
+	lockWait       time.Duration // how long serve waits for another process to leave the data folder
+	step           func(string)  // called at named steps of durable writes; nil in production, tests stop there
 }
 
 // run carries out one command line and returns the exit code.

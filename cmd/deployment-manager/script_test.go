@@ -20,7 +20,8 @@ func TestMain(m *testing.M) {
 			os.Exit(run(process{
 				args: os.Args[1:], environ: os.Environ(),
 				stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-				step: stepFromFolder(os.Getenv(stepsVariable)),
+				lockWait: crashLockWait(),
+				step:     bothSteps(stepFromFolder(os.Getenv(stepsVariable)), stepKills(os.Getenv(crashVariable))),
 			}))
 		},
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -19,7 +20,11 @@ func serveCommand(p process) *cobra.Command {
 and git over HTTP. It logs "ready" when all three answer.
 
 SIGTERM and SIGINT stop it: no new request is taken, running ones have ten
-seconds to end. A second signal ends it at once; nothing acknowledged is lost.`,
+seconds to end. A second signal ends it at once; nothing acknowledged is lost.
+
+After a crash just start it again: a start puts the record in order. It waits
+up to ten seconds while the data folder is in use, because a git process of the
+server that crashed may still be at work there.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(c.Flags(), p.environ)
@@ -32,7 +37,7 @@ seconds to end. A second signal ends it at once; nothing acknowledged is lost.`,
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // gives the second signal its plain meaning back
-			return serve(ctx, cfg, serving{knobs: serveKnobs, log: newLog(cfg, p.stderr), step: p.step, ready: func(doors) {}})
+			return serve(ctx, cfg, serving{knobs: serveKnobs, log: newLog(cfg, p.stderr), lockWait: p.lockWait, step: p.step, ready: func(doors) {}})
 		},
 	}
 	declareFlags(cmd.Flags())
@@ -41,10 +46,11 @@ seconds to end. A second signal ends it at once; nothing acknowledged is lost.`,
 
 // serving is what differs between serve and demo.
 type serving struct {
-	knobs knobs
-	log   *slog.Logger
-	step  func(string)
-	ready func(doors) // called once, when requests are answered; must not block
+	knobs    knobs
+	log      *slog.Logger
+	lockWait time.Duration
+	step     func(string)
+	ready    func(doors) // called once, when requests are answered; must not block
 }
 
 // serve runs the server until ctx ends.

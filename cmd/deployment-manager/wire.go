@@ -161,7 +161,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		return nil, dm.Wrap("build the admission", err)
 	}
 	r.store, err = gitstore.Open(ctx, gitstore.Config{
-		Dir: cfg.Data, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
+		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
 		Replace: cfg.Versions == versionsReplace,
 		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
 		Events:  events, Log: s.log, Registry: registry, Step: s.step,
