@@ -110,8 +110,8 @@ func entryHeader(b []byte) (t plumbing.ObjectType, size int64, used int, err err
 		if i == 0 {
 			t, size, shift = plumbing.ObjectType(c>>4&7), int64(c&0x0f), 4
 		} else {
-			if shift > 56 {
-				break
+			if shift > 60 || shift == 60 && c&0x7f > 7 {
+				break // more than 63 bits
 			}
 			size |= int64(c&0x7f) << shift
 			shift += 7
