@@ -3,7 +3,6 @@ package apihandlers_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -397,8 +396,10 @@ func TestBodyDeadlineEndsWithBody(t *testing.T) {
 	got := make(chan error, 1)
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := apihandlers.OpenBody(w, r, apihandlers.BodyLimits{Size: 100, Stall: stall})
-		if err == nil {
-			_, err = io.ReadAll(body)
+		for range 2 { // those who read archives ask once more at the end
+			if err == nil {
+				_, err = io.ReadAll(body)
+			}
 		}
 		if err == nil {
 			select {
@@ -409,15 +410,17 @@ func TestBodyDeadlineEndsWithBody(t *testing.T) {
 		}
 		got <- err
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	q, err := http.NewRequestWithContext(ctx, http.MethodPut, s.URL, strings.NewReader("abc"))
-	must(t, err)
-	answer, err := s.Client().Do(q)
-	must(t, err)
-	answer.Body.Close()
-	if err := <-got; err != nil {
-		t.Error(err)
+	for name, text := range map[string]string{
+		"empty":   "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+		"length":  "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+		"chunked": "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+	} {
+		if code, _ := raw(t, s, text); code != http.StatusOK {
+			t.Errorf("%s: got %d, want 200", name, code)
+		}
+		if err := <-got; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

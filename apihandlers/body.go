@@ -33,7 +33,7 @@ type Body struct {
 	stall    time.Duration
 	left     time.Duration // of the present stall time
 	got      int           // bytes within it
-	fault    error
+	end      error         // io.EOF or the fault, once reached
 }
 
 // OpenBody checks what can be known before a byte is read, so that a client
@@ -64,8 +64,8 @@ func tooLarge(limit int64) error {
 // Read counts only the time spent waiting for the client against the deadline,
 // not the time that the reader of the body takes for its own work.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.fault != nil {
-		return 0, b.fault
+	if b.end != nil {
+		return 0, b.end
 	}
 	start := time.Now()
 	// Where the connection takes no deadline (a test's recorder) none is needed.
@@ -82,16 +82,21 @@ func (b *Body) Read(p []byte) (int, error) {
 		// From here on the server watches the connection for the client's
 		// going away; a deadline would look like that.
 		_ = b.deadline(time.Time{})
+		b.end = io.EOF
 	case err != nil:
-		b.fault = bodyFault(err)
-		return n, b.fault
+		b.end = bodyFault(err)
 	}
-	return n, err
+	return n, b.end
 }
 
 // Fault returns what went wrong with the client's sending, if anything did. A
 // handler answers with it in place of what the body's reader made of it.
-func (b *Body) Fault() error { return b.fault }
+func (b *Body) Fault() error {
+	if errors.Is(b.end, io.EOF) {
+		return nil
+	}
+	return b.end
+}
 
 func bodyFault(err error) error {
 	const op = "read body"

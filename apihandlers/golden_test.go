@@ -1,6 +1,7 @@
 package apihandlers_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 
 // environment has a key of each sort.
 var environment = map[string]any{
-	"hadoop_distro": "none", "webhdfs_port": 9870, "queue_policy": true, "empty": nil,
+	"hadoop_distro": "none", "namespace": "platform_app", "webhdfs_port": 9870, "queue_policy": true, "empty": nil,
 	"hadoop_manager_password": "planted-secret", "cluster_private_key": "/planted/key", "API_Token": "planted-token",
 	"cm_status_links": map[string]any{"hdfs": "http://h/1", "client_secret": "planted-secret"},
 }
@@ -168,6 +169,51 @@ func TestGoldenSuccess(t *testing.T) {
 			t.Errorf("%s: got %d, the table says %d", key, got, route.Success)
 		}
 	}
+}
+
+// TestExamples: the page's examples are what the routes take and give.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, options{env: environment})
+	for key, route := range allRoutes(t) {
+		for _, text := range []string{route.Request, route.Response} {
+			if text != "" && text != "(bytes)" && !json.Valid([]byte(text)) {
+				t.Errorf("%s: the example is not JSON: %s", key, text)
+			}
+		}
+		if route.Response == "" || route.Response == "(bytes)" {
+			continue
+		}
+		server, _, _ := strings.Cut(key, "/")
+		q := goldenCases[key][0]
+		q.method = route.Method
+		want, got := keysOf(t, route.Response), keysOf(t, h.do(t, server, q).Body.String())
+		for k := range want {
+			if !got[k] {
+				t.Errorf("%s: the example has the key %s, the answer %v", key, k, slices.Sorted(maps.Keys(got)))
+			}
+		}
+	}
+}
+
+// keysOf returns the keys of an object, and of the objects in a list.
+func keysOf(t *testing.T, text string) map[string]bool {
+	t.Helper()
+	var v any
+	must(t, json.Unmarshal([]byte(text), &v))
+	list, isList := v.([]any)
+	if !isList {
+		list = []any{v}
+	}
+	keys := map[string]bool{}
+	for _, one := range list {
+		if object, ok := one.(map[string]any); ok {
+			for k := range object {
+				keys[k] = true
+			}
+		}
+	}
+	return keys
 }
 
 func allRoutes(t *testing.T) map[string]apihandlers.Route {

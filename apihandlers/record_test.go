@@ -82,8 +82,8 @@ func (f *fakeRecord) Publish(_ context.Context, actor dm.Actor, file dm.PackageF
 		return dm.Published{}, dm.Errorf(dm.Conflict, "publish", "%s is there with other bytes", file.Ref).WithHint("publish a new version")
 	}
 	data, err := io.ReadAll(body)
-	if err != nil {
-		return dm.Published{}, dm.Wrap("publish", err)
+	if err != nil { // as a reader of archives sees it
+		return dm.Published{}, dm.Errorf(dm.Invalid, "publish", "the archive is cut off").Because(err)
 	}
 	if bytes.HasPrefix(data, []byte("bad")) {
 		return dm.Published{}, dm.Refuse("publish", "the archive is refused", []dm.Finding{{Path: "a/../b", Message: "climbs"}})
