@@ -5,7 +5,7 @@ import "slices"
 // AuthMode is how the server learns who calls.
 type AuthMode string
 
-// The modes, see docs/identity.md.
+// The modes; README.md tells when to use which.
 const (
 	Strict       AuthMode = "strict"        // a credential is required
 	PublicRead   AuthMode = "public-read"   // reads that PNDA gave to everyone and clones of workspaces are open

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -53,16 +51,6 @@ func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (_ *upl
 			up.discard()
 		}
 	}()
-	if size < 0 {
-		// git's name for a blob begins with its length, so bytes of unknown
-		// number are counted first.
-		spooled, n, err := s.spool(a, body)
-		if err != nil {
-			return nil, err
-		}
-		defer spooled.Close()
-		body, size = spooled, n
-	}
 	if up.archive, err = s.packWriter(a.dir); err != nil {
 		return nil, failed(op, err)
 	}
@@ -77,29 +65,6 @@ func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (_ *upl
 
 func tooLong(limit int64) error {
 	return dm.Errorf(dm.TooLarge, "gitstore.Publish", "the archive is larger than %d bytes", limit)
-}
-
-// spool writes a body of unknown length to a file and returns it at its start.
-func (s *Store) spool(a *aside, body io.Reader) (*os.File, int64, error) {
-	const op = "gitstore.Publish"
-	f, err := os.Create(filepath.Join(a.dir, "spool"))
-	if err != nil {
-		return nil, 0, failed(op, err)
-	}
-	n, err := io.Copy(f, io.LimitReader(body, s.Limits.Wire+1))
-	if err == nil && n > s.Limits.Wire {
-		err = tooLong(s.Limits.Wire)
-	}
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		err = os.Remove(f.Name()) // the open descriptor keeps the bytes
-	}
-	if err != nil {
-		return nil, 0, failed(op, errors.Join(err, f.Close()))
-	}
-	return f, n, nil
 }
 
 // read drives both packs from one pass over body.
