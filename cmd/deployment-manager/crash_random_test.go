@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fewKills is what every run of the tests has time for; DM_TEST_KILLS asks for
+// another number.
+const fewKills = 20
+
+func crashKills(t *testing.T) int {
+	text := os.Getenv("DM_TEST_KILLS")
+	if text == "" {
+		return fewKills
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("DM_TEST_KILLS is %q, want a number", text)
+	}
+	return n
+}
+
+func crashSeed(t *testing.T) uint64 {
+	seed := rand.Uint64()
+	if text := os.Getenv("DM_TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("DM_TEST_SEED=%d", seed)
+	return seed
+}
+
+// TestRandomKills kills the server at random moments under clients that make
+// changes of every sort at once, alone or with all its git processes, and also
+// while it recovers. After each kill the record must be what the clients were
+// told, without anybody's help.
+func TestRandomKills(t *testing.T) {
+	t.Parallel()
+	kills, seed := crashKills(t), crashSeed(t)
+	random := rand.New(rand.NewPCG(seed, 0))
+	w := newCrashWorld(t)
+	clients := make([]*crashClient, 6)
+	for i := range clients {
+		user := []string{"ana", "ben", "cyd"}[i%3]
+		clients[i] = &crashClient{w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user}
+	}
+	last := map[string]int{} // the last step before each kill
+	recovering := 0
+	for kill := 1; kill <= kills; kill++ {
+		if random.IntN(8) == 0 {
+			recovering++
+			w.killStarting(time.Duration(random.IntN(150))*time.Millisecond, random.IntN(2) == 0)
+		}
+		w.start()
+		w.check()
+		if kill%20 == 0 {
+			w.stop()
+			w.verify()
+			w.start()
+		}
+		longest := 150
+		if kill%5 == 0 {
+			longest = 800 // some changes need more time than others
+		}
+		w.load(clients, time.Duration(20+random.IntN(longest))*time.Millisecond, random.IntN(2) == 0)
+		w.died()
+		steps, err := os.ReadFile(filepath.Join(w.folder, reachedFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := strings.Fields(string(steps)); len(all) > 0 {
+			last[all[len(all)-1]]++
+		}
+	}
+	w.start()
+	w.finish()
+	done, died := 0, 0
+	for _, c := range clients {
+		done, died = done+c.done, died+c.died
+	}
+	if done < kills {
+		t.Errorf("only %d changes were acknowledged", done)
+	}
+	t.Logf("%d kills under load and %d of a start; %d changes acknowledged, %d broken off; slowest start %v; last steps %v",
+		kills, recovering, done, died, w.slowest.Round(time.Millisecond), last)
+}
+
+// killStarting starts the server and kills it before or after it is ready.
+func (w *crashWorld) killStarting(after time.Duration, children bool) {
+	w.t.Helper()
+	s := startCrashServer(w.t, w.folder, w.options...)
+	<-time.After(after)
+	s.kill(children)
+	s.awaitExit(w.t, "it was killed")
+}
+
+// load lets the clients work and kills the server under them.
+func (w *crashWorld) load(clients []*crashClient, d time.Duration, children bool) {
+	w.t.Helper()
+	var working sync.WaitGroup
+	for _, c := range clients {
+		working.Go(c.work)
+	}
+	<-time.After(d)
+	w.server.kill(children)
+	working.Wait()
+	if w.t.Failed() {
+		w.t.FailNow()
+	}
+}
+
+// crashClient makes changes, one after the other, of things that no other
+// client changes. Workspaces it shares with all.
+type crashClient struct {
+	w      *crashWorld
+	random *rand.Rand
+	number int
+	user   string
+	done   int // acknowledged and carried out
+	died   int // broken off
+}
+
+// work goes on until the server is gone.
+func (c *crashClient) work() {
+	for {
+		name, do := c.choose()
+		err := do()
+		var gone errGone
+		switch {
+		case err == nil:
+			c.done++
+		case errors.As(err, &gone):
+			c.died++
+			return
+		default:
+			c.w.t.Errorf("%s of client %d: %v", name, c.number, err)
+			return
+		}
+	}
+}
+
+func (c *crashClient) pick(list ...string) string { return list[c.random.IntN(len(list))] }
+
+// choose picks one of the changes that are legal now.
+func (c *crashClient) choose() (name string, do func() error) {
+	id := fmt.Sprintf("p%d-%s", c.number, c.pick("1.0.0", "1.1.0", "2.0.0"))
+	if c.random.IntN(3) == 0 {
+		return c.choosePackage(id)
+	}
+	app := fmt.Sprintf("a%d-%s", c.number, c.pick("x", "y"))
+	topic := c.pick("north", "south", "east")
+	deployed := c.w.deployment(id).now() != ""
+	switch phase := c.w.app(app).now().Phase; {
+	case phase == "NOTCREATED" && deployed:
+		return "create", func() error { return c.w.create(c.user, app, id, topic) }
+	case phase == "NOTCREATED":
+		return c.choosePackage(id)
+	}
+	switch c.random.IntN(6) {
+	case 0:
+		return "destroy", func() error { return c.w.destroy(c.user, app) }
+	case 1, 2:
+		verb := map[string]string{"CREATED": "start", "STARTED": "stop"}[c.w.app(app).now().Phase]
+		return verb, func() error { return c.w.run(c.user, app, verb) }
+	}
+	if !deployed {
+		return c.choosePackage(id)
+	}
+	return "change", func() error { return c.w.change(c.user, app, id, topic, c.audience()) }
+}
+
+// audience is one to four users, and always sorted as the server has it.
+func (c *crashClient) audience() string {
+	users := []string{"ana", "ben", "cyd", "eva", "fay"}
+	c.random.Shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
+	users = users[:1+c.random.IntN(4)]
+	slices.Sort(users)
+	return strings.Join(users, " ")
+}
+
+func (c *crashClient) choosePackage(id string) (name string, do func() error) {
+	published, deployed := c.w.file(id).now(), c.w.deployment(id).now()
+	rarely := c.random.IntN(4) == 0
+	switch {
+	case published == "":
+		mark := fmt.Sprintf("%s upload %d", id, c.random.IntN(1000))
+		if c.random.IntN(6) == 0 {
+			mark += broken
+		}
+		return "publish", func() error { return c.w.publish(c.user, id, mark) }
+	case deployed == "":
+		return "deploy", func() error { return c.w.deploy(c.user, id) }
+	case rarely:
+		return "undeploy", func() error { return c.w.undeploy(c.user, id) }
+	case c.random.IntN(2) == 0:
+		return "withdraw", func() error { return c.w.withdraw(c.user, id) }
+	}
+	return "publish again", func() error { return c.w.publish(c.user, id, published) }
+}
