@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,8 +21,10 @@ import (
 
 // runningServer is the one server that a script has at a time.
 type runningServer struct {
-	cmd    *exec.Cmd
-	exited chan error
+	cmd       *exec.Cmd
+	exited    chan struct{} // closed when it has; then result is set
+	result    error
+	addresses map[string]string // host:port by door
 }
 
 // servers finds a script's server by the script's folder, because testscript
@@ -36,34 +39,59 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if _, running := servers.Load(key); neg || running {
 		ts.Fatalf("usage: serve [OPTION...], one at a time")
 	}
-	args = append([]string{"serve", "--data", ts.Getenv("DATA"), "--log-format", "json", "--log-level", "debug",
-		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0"}, args...)
-	program, err := exec.LookPath("deployment-manager")
+	ts.Defer(func() { _ = end(key, syscall.SIGKILL) }) // fine when it has ended
+	s, err := launch(ts.MkAbs("."), ts.Getenv("DATA"), environment(ts), args)
 	ts.Check(err)
-	s := &runningServer{cmd: exec.Command(program, args...), exited: make(chan error, 1)}
-	s.cmd.Dir = ts.MkAbs(".")
-	s.cmd.Env = environment(ts)
-	stderr, err := s.cmd.StderrPipe()
-	ts.Check(err)
-	log, err := os.OpenFile(filepath.Join(key, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	ts.Check(err)
-	ts.Check(s.cmd.Start())
 	servers.Store(key, s)
-	ts.Defer(func() { end(key, syscall.SIGKILL) })
+	for _, name := range doorNames {
+		variable, host := strings.ToUpper(name), s.addresses[name]
+		ts.Setenv(variable, "http://"+host)
+		ts.Setenv(variable+"_HOST", host)
+		_, port, _ := strings.Cut(host, ":")
+		ts.Setenv(variable+"_PORT", port)
+	}
+}
+
+var doorNames = [...]string{"packages", "manager", "git"}
+
+// launch starts a server and waits until it is ready. Its log is added to
+// server.log in folder.
+func launch(folder, data string, environ, args []string) (*runningServer, error) {
+	program, err := exec.LookPath("deployment-manager")
+	if err != nil {
+		return nil, err
+	}
+	args = append([]string{"serve", "--data", data, "--log-format", "json", "--log-level", "debug",
+		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0"}, args...)
+	s := &runningServer{cmd: exec.Command(program, args...), exited: make(chan struct{})}
+	s.cmd.Dir, s.cmd.Env = folder, environ
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	logFile := filepath.Join(folder, "server.log")
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
 	ready := make(chan map[string]string, 1)
 	go s.follow(stderr, log, ready)
+	why := "the server is not ready after 30 s"
 	select {
 	case addresses, ok := <-ready:
-		if !ok {
-			ts.Fatalf("the server ended before it was ready:\n%s", ts.ReadFile(filepath.Join(key, "server.log")))
+		if ok {
+			s.addresses = addresses
+			return s, nil
 		}
-		for variable, name := range map[string]string{"PACKAGES": "packages", "MANAGER": "manager", "GIT": "git"} {
-			ts.Setenv(variable, "http://"+addresses[name])
-			ts.Setenv(variable+"_HOST", addresses[name])
-		}
+		why = "the server ended before it was ready"
 	case <-time.After(30 * time.Second):
-		ts.Fatalf("the server is not ready after 30 s:\n%s", ts.ReadFile(filepath.Join(key, "server.log")))
 	}
+	_ = s.cmd.Process.Kill() // it may have ended
+	text, err := os.ReadFile(logFile)
+	return nil, errors.Join(fmt.Errorf("%s:\n%s", why, text), err)
 }
 
 // environment is what the program gets to see of the script's.
@@ -110,13 +138,14 @@ func (s *runningServer) follow(stderr io.Reader, log io.WriteCloser, ready chan<
 			continue
 		}
 		addresses := map[string]string{}
-		for _, name := range []string{"packages", "manager", "git"} {
+		for _, name := range doorNames {
 			addresses[name], _ = entry[name].(string)
 		}
 		ready <- addresses
 	}
 	close(ready)
-	s.exited <- s.cmd.Wait()
+	s.result = s.cmd.Wait()
+	close(s.exited)
 }
 
 // end sends the signal and waits for the process; killing none is no error.
@@ -125,13 +154,16 @@ func end(key string, signal syscall.Signal) error {
 	if !ok {
 		return errors.New("no server is running")
 	}
-	s := found.(*runningServer)
+	return found.(*runningServer).end(signal)
+}
+
+func (s *runningServer) end(signal syscall.Signal) error {
 	if err := s.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
-	case err := <-s.exited:
-		return err
+	case <-s.exited:
+		return s.result
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
 		return fmt.Errorf("the server does not end within 20 s of %v", signal)
@@ -178,9 +210,9 @@ func cmdWaitExit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := found.(*runningServer)
 	select {
-	case err := <-s.exited:
+	case <-s.exited:
 		if len(args) == 1 {
-			ts.Check(err)
+			ts.Check(s.result)
 		}
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
