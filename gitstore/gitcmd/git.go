@@ -112,6 +112,8 @@ func options(hooks string) []string {
 		"core.fsyncMethod=fsync",
 		"core.logAllRefUpdates=false",
 		"core.bigFileThreshold=10m", // keeps unpacking large blobs out of memory
+		"core.packedGitWindowSize=8m",
+		"core.packedGitLimit=32m", // git checks what a ref names: a whole archive would be mapped
 		"core.filesRefLockTimeout=2000",
 		"core.packedRefsTimeout=2000",
 		"init.defaultBranch=main",
