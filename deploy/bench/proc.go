@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -75,6 +76,16 @@ func cpu(pid int) (sum time.Duration) {
 		sum += stat.cpu
 	}
 	return sum
+}
+
+// childrenCPU is the processor time of all processes that bench itself waited
+// for.
+func childrenCPU() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &usage); err != nil {
+		return 0 // it fails for a wrong first argument only
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // kilobytes reads a size such as VmHWM of /proc/<pid>/status.
