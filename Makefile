@@ -35,7 +35,6 @@ test: ## Run all tests with the race detector
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree); \
 	$(MAKE) -s format vet static test && \
-	echo 'check: nothing was written' && \
 	if [ "$$before" != "$$($(MAKE) -s tree)" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'
 
