@@ -61,6 +61,10 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 	}
 	defer d.close()
 	server, err := build(ctx, cfg, s)
+	if ctx.Err() != nil && err != nil {
+		s.log.Info("stopped before it was ready", "err", err)
+		return nil // as it was told
+	}
 	if err != nil {
 		return err
 	}
