@@ -45,7 +45,7 @@ func CheckMain(c dm.CheckedComponent) []dm.Finding {
 	default:
 		fault = "missing main_jar with main_class, or main_py"
 	}
-	return []dm.Finding{{Path: propertiesFile, Message: "properties.json: " + fault}}
+	return []dm.Finding{{Path: propertiesFile, Message: fault}}
 }
 
 // CheckChoice finds a property that is set to something else than the words
