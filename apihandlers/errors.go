@@ -34,6 +34,7 @@ var (
 	methodNotAllowed     = Answer{http.StatusMethodNotAllowed, "NOTALLOWED"}
 	requestTimeout       = Answer{http.StatusRequestTimeout, "TIMEOUT"}
 	unsupportedMediaType = Answer{http.StatusUnsupportedMediaType, "UNSUPPORTED"}
+	rangeNotSatisfiable  = Answer{http.StatusRequestedRangeNotSatisfiable, "BADRANGE"}
 )
 
 // httpFault is an error whose answer is not the one of its kind.
@@ -48,6 +49,11 @@ func (f *httpFault) Unwrap() error { return f.err }
 // Unsupported is the 415 for a body in a form that is not taken.
 func Unsupported(op, format string, args ...any) error {
 	return &httpFault{unsupportedMediaType, dm.Errorf(dm.Invalid, op, format, args...)}
+}
+
+// OutOfRange is the 416 for a range that the content does not have.
+func OutOfRange(op, format string, args ...any) error {
+	return &httpFault{rangeNotSatisfiable, dm.Errorf(dm.Invalid, op, format, args...)}
 }
 
 // Failure is what a client is told of an error; never its causes.

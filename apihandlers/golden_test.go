@@ -21,6 +21,7 @@ var environment = map[string]any{
 	"hadoop_distro": "none", "namespace": "platform_app", "webhdfs_port": 9870, "queue_policy": true, "empty": nil,
 	"hadoop_manager_password": "planted-secret", "cluster_private_key": "/planted/key", "API_Token": "planted-token",
 	"cm_status_links": map[string]any{"hdfs": "http://h/1", "client_secret": "planted-secret"},
+	"hub_links":       map[string]string{"lab": "http://h/2", "client_secret": "planted-secret"},
 }
 
 // goldenCases are requests by "server/route"; every row of the tables has some.
@@ -29,12 +30,14 @@ var goldenCases = map[string][]request{
 	"packages/list-repository": {
 		{path: "/packages?user.name=ana"}, {path: "/packages?user.name=&recency=1"}, {path: "/packages?user.name=ana&recency=0"},
 		{path: "/packages?user.name=ana&recency=two"}, {path: "/packages?user.name=ana&recency=-1"}, {path: "/packages"},
+		{path: "/packages?user.name=ana&recency=99999999999999999999"},
 		{path: "/packages?user.name=zoe"}, {path: "/packages/?user.name=ana"}, {path: "/other"}, {path: "/packages?user.name=ana", method: "POST"},
 		{path: "/packages?user.name=ana", method: "OPTIONS"},
 	},
 	"packages/download-package": {
 		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana"},
 		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana", header: http.Header{"Range": {"bytes=6-8"}}},
+		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana", header: http.Header{"Range": {"bytes=99999-"}}},
 		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana", header: http.Header{"If-None-Match": {`"15d3b5efc8669e28c83515736b098f2a7f63c3df4cc649fb34f7f295eabadcc8"`}}},
 		{path: "/packages/flow-collector-2.14.3.tgz?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=ana"},
 		{path: "/packages/none?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=zoe"}, {path: "/packages/none-1.0.0.tar.gz"},
@@ -46,7 +49,7 @@ var goldenCases = map[string][]request{
 		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "bytes"},
 		{path: "/packages/new-1.0.0.tgz?user.name=ana", body: "user.name=bob", header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}},
 		{path: "/packages/new-1.0.0.zip?user.name=ana"}, {path: "/packages/new-1.0.tar.gz?user.name=ana"}, {path: "/packages/new-01.0.0.tar.gz?user.name=ana"},
-		{path: "/packages/-1.0.0.tar.gz?user.name=ana"}, {path: "/packages/new-1.0.0.tar.gz"}, {path: "/packages/new-1.0.0.tar.gz?user.name="},
+		{path: "/packages/-1.0.0.tar.gz?user.name=ana"}, {path: "/packages/1.0.0.tar.gz?user.name=ana"}, {path: "/packages/new-1.0.0.tar.gz"}, {path: "/packages/new-1.0.0.tar.gz?user.name="},
 		{path: "/packages/new-1.0.0.tar.gz?user.name=zoe"}, {path: "/packages/taken-9.0.0.tar.gz?user.name=ana", body: "other"},
 		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "bad bytes"}, {path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: strings.Repeat("x", 200)},
 		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "x", header: http.Header{"Content-Encoding": {"gzip"}}},

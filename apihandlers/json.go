@@ -1,7 +1,9 @@
 package apihandlers
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -13,7 +15,7 @@ import (
 // WriteJSON answers with status and v. v must be made of values that encode;
 // what does not is answered as an internal error.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
-	data, err := json.Marshal(v)
+	data, err := encode(v)
 	if err != nil {
 		status, data = http.StatusInternalServerError, []byte(`{"status":"UNKNOWN","information":"internal error"}`)
 	}
@@ -23,6 +25,17 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	// A failed write means that the client is gone: nobody is left to tell.
 	_, _ = w.Write(data)
+}
+
+// encode leaves <, > and & as they are, because people read the sentences in a
+// terminal. No browser takes them for markup: the type says JSON and nosniff
+// holds it to that.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Null is s as JSON text, or null when it is empty, as PNDA writes unknown
@@ -77,6 +90,9 @@ func Recency(r *http.Request, least, otherwise int) (int, error) {
 		return otherwise, err
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
+	if errors.Is(err, strconv.ErrRange) {
+		err = nil // n is the largest number then, which means all as well
+	}
 	if err != nil || int(n) < least {
 		return 0, dm.Errorf(dm.Invalid, "parse query", "the query parameter recency must be an integer of %d or more", least)
 	}

@@ -29,7 +29,7 @@ func Endpoints(environment map[string]any) (map[string]any, error) {
 		if secretKey(key) {
 			continue
 		}
-		object, ok := value.(map[string]any)
+		object, ok := environmentObject(value)
 		if !ok {
 			text, err := environmentText(key, value)
 			if err != nil {
@@ -52,6 +52,20 @@ func Endpoints(environment map[string]any) (map[string]any, error) {
 		served[key] = texts
 	}
 	return served, nil
+}
+
+// environmentObject takes objects as a program makes them and as a decoder does.
+func environmentObject(value any) (map[string]any, bool) {
+	texts, ok := value.(map[string]string)
+	if !ok {
+		object, ok := value.(map[string]any)
+		return object, ok
+	}
+	object := make(map[string]any, len(texts))
+	for k, text := range texts {
+		object[k] = text
+	}
+	return object, true
 }
 
 func environmentText(key string, value any) (string, error) {

@@ -124,12 +124,41 @@ func (a *API) download(w http.ResponseWriter, r *http.Request) error {
 	// No modification time: versions that may be replaced can change twice in
 	// a second, which only the ETag tells.
 	content := &heard{ReadSeeker: archive.ReadSeekCloser}
-	http.ServeContent(w, r, "", time.Time{}, content)
+	answer := &ranged{ResponseWriter: w}
+	http.ServeContent(answer, r, "", time.Time{}, content)
+	if answer.refused {
+		return apihandlers.OutOfRange("packages.download", "the range is not within the %d bytes of %s", archive.Size, file)
+	}
 	if content.err != nil && r.Context().Err() == nil {
 		return dm.Wrap("packages.download", content.err)
 	}
 	return nil
 }
+
+// ranged holds back http.ServeContent's own 416, a line of text, so that it is
+// told as every other error is.
+type ranged struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (a *ranged) WriteHeader(status int) {
+	if a.refused = status == http.StatusRequestedRangeNotSatisfiable; !a.refused {
+		a.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (a *ranged) Write(p []byte) (int, error) {
+	if a.refused {
+		return len(p), nil
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// ReadFrom keeps the way by which the kernel can copy a file.
+func (a *ranged) ReadFrom(src io.Reader) (int64, error) { return io.Copy(a.ResponseWriter, src) }
+
+func (a *ranged) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // heard remembers why reading failed, which http.ServeContent does not tell.
 type heard struct {
