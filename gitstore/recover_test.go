@@ -33,6 +33,8 @@ func TestStaleFilesAreRemoved(t *testing.T) {
 		"packages/flow.git/packed-refs.lock", "packages/flow.git/packed-refs.new", "packages/flow.git/HEAD.lock", "users/ana.git/refs/heads/apps/app.lock",
 		"users/ana.git/objects/pack/tmp_pack_x", "users/ana.git/objects/pack/.tmp-77-pack-11.pack", "users/ana.git/objects/tmp_objdir-incoming-x/y",
 		"users/ana.git/objects/pack/pack-1111111111111111111111111111111111111111.pack",
+		"users/ana.git/objects/pack/pack-2222222222222222222222222222222222222222.idx",
+		"users/ana.git/objects/pack/pack-2222222222222222222222222222222222222222.keep",
 		"tmp/new-1.git/HEAD", "tmp/spool",
 	} {
 		write(t, filepath.Join(h.dir, path), "junk")

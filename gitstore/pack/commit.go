@@ -168,26 +168,26 @@ func syncDir(dir string) error {
 }
 
 // Clean removes what a crash left in an objects/pack folder: temporary files
-// of this package and of git (its repack calls them .tmp-<pid>-pack-…), and packs and keep files without an index, which git does not see. No Writer
-// may be at work there.
+// of this package and of git (its repack calls them .tmp-<pid>-pack-…), and
+// packs that are not whole. A Writer renames the index last, and git's repack
+// removes the pack of what it replaced before the index, which would then name
+// objects that are not there. No Writer may be at work there.
 func Clean(dir string) error {
 	const op = "pack.Clean"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return dm.Wrap(op, err)
 	}
-	indexed := map[string]bool{}
+	there := map[string]bool{}
 	for _, e := range entries {
-		if base, ok := strings.CutSuffix(e.Name(), ".idx"); ok && strings.HasPrefix(base, "pack-") {
-			indexed[base] = true
-		}
+		there[e.Name()] = true
 	}
 	removed := false
 	for _, e := range entries {
-		base, extension, _ := strings.Cut(e.Name(), ".")
-		orphan := strings.HasPrefix(base, "pack-") && !indexed[base] && (extension == "pack" || extension == "keep")
+		base, _, _ := strings.Cut(e.Name(), ".")
+		half := strings.HasPrefix(base, "pack-") && !(there[base+".pack"] && there[base+".idx"])
 		temporary := strings.HasPrefix(e.Name(), "tmp_") || strings.HasPrefix(e.Name(), ".tmp-")
-		if !orphan && !temporary {
+		if !half && !temporary {
 			continue
 		}
 		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
