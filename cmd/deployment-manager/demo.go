@@ -101,6 +101,9 @@ func demo(ctx context.Context, p process, keep bool) (err error) {
 	}()
 	select {
 	case err := <-ended:
+		if err == nil {
+			err = dm.Errorf(dm.Unavailable, op, "the walk-through was interrupted")
+		}
 		return err
 	case d := <-ready:
 		err = newWalk(p, folder, d).play(ctx)
