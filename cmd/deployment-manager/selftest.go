@@ -62,13 +62,26 @@ func (s *selftest) run(ctx context.Context) (pass bool, detail []selftestStep) {
 		detail = append(detail, step)
 		return err == nil
 	}
+	var before tips
+	look := func(ctx context.Context) (err error) {
+		before, err = s.offered(ctx)
+		return err
+	}
+	moved := func(ctx context.Context) error {
+		earlier := before
+		if err := look(ctx); err != nil {
+			return err
+		}
+		return before.movedFrom(earlier)
+	}
 	pass = do("clean up an earlier run", s.clean) &&
 		do("upload", s.upload) &&
 		do("deploy", s.deploy) &&
+		do("workspace before", look) &&
 		do("create", s.create) &&
-		do("workspace", func(ctx context.Context) error { return s.offered(ctx, true) }) &&
+		do("delivered to the workspace", moved) &&
 		do("destroy", s.destroy) &&
-		do("workspace is empty again", func(ctx context.Context) error { return s.offered(ctx, false) })
+		do("removed from the workspace", moved)
 	return do("clean up", s.clean) && pass, detail
 }
 
@@ -135,19 +148,41 @@ func (s *selftest) settle(ctx context.Context, want dm.Phase) error {
 	}
 }
 
-// offered asks git, as a clone does first, whether the user's workspace has
-// the application's branch.
-func (s *selftest) offered(ctx context.Context, want bool) error {
-	const op = "selftest"
-	var refs bytes.Buffer
-	workspace := dm.Repository{Kind: dm.WorkspaceRepository, Name: string(selftestActor.User)}
-	if err := s.git.UploadPack(ctx, workspace, dm.UploadRound{Advertise: true, In: strings.NewReader(""), Out: &refs}); err != nil {
-		return err
-	}
-	if got := strings.Contains(refs.String(), "refs/heads/apps/"+string(selftestApp)); got != want {
-		return dm.Errorf(dm.Internal, op, "the workspace has the application: want %t, got %t", want, got)
+// tips are the commits of the workspace's branches that the selftest moves.
+type tips struct{ main, application string }
+
+// movedFrom tells whether both branches got a new commit. The application's
+// branch outlives the application, so that it is there says nothing.
+func (t tips) movedFrom(earlier tips) error {
+	if t.application == "" || t.application == earlier.application || t.main == earlier.main {
+		return dm.Errorf(dm.Internal, "selftest", "the workspace did not change")
 	}
 	return nil
+}
+
+// offered asks git, as a clone does first, what the user's workspace has.
+func (s *selftest) offered(ctx context.Context) (tips, error) {
+	var refs bytes.Buffer
+	workspace := dm.Repository{Kind: dm.WorkspaceRepository, Name: string(selftestActor.User)}
+	err := s.git.UploadPack(ctx, workspace, dm.UploadRound{Advertise: true, In: strings.NewReader(""), Out: &refs})
+	if err != nil {
+		return tips{}, err
+	}
+	return tips{
+		main:        tipOf(refs.String(), "refs/heads/main"),
+		application: tipOf(refs.String(), "refs/heads/apps/"+string(selftestApp)),
+	}, nil
+}
+
+// tipOf finds a ref in git's answer, whose lines are a length, the commit, a
+// space and the name.
+func tipOf(answer, ref string) string {
+	const digits = 40
+	before, _, found := strings.Cut(answer, " "+ref+"\n")
+	if !found || len(before) < digits {
+		return ""
+	}
+	return before[len(before)-digits:]
 }
 
 // clean removes what this run or one that was killed left behind. It must work

@@ -152,7 +152,12 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 	if r.plugins, err = plugins.New(notebooks, spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
 		return nil, err
 	}
-	planner, err := plugins.NewPlanner(plugins.Config{Registry: r.plugins, Environment: flatTexts(cfg.Environment)})
+	// What may not be shown may not be filled into files either.
+	environment, err := manager.Endpoints(cfg.Environment)
+	if err != nil {
+		return nil, err
+	}
+	planner, err := plugins.NewPlanner(plugins.Config{Registry: r.plugins, Environment: flatTexts(environment)})
 	if err != nil {
 		return nil, err
 	}
