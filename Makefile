@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build demo run test check format vet static tree clean $(BIN)
+.PHONY: help build demo run test bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -31,6 +31,11 @@ run: build ## Keep a server running on ./data that believes every caller on this
 test: ## Run all tests with the race detector
 	@echo 'testing; the first time this downloads modules and compiles them with the race detector'
 	@go test -race -timeout 5m ./...
+	@cd deploy/bench && go test -race -timeout 3m ./...
+
+bench: build ## Measure the server beside plain git and files; at most 8 minutes
+	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
+	@bin/bench -server $(BIN)
 
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree); \
@@ -46,10 +51,12 @@ format:
 vet:
 	@echo 'check: go vet'
 	@go vet ./...
+	@cd deploy/bench && go vet ./...
 
 static:
 	@echo 'check: staticcheck'
 	@go tool staticcheck ./...
+	@tool=$$(go tool -n staticcheck) && cd deploy/bench && "$$tool" ./...
 
 tree:
 	@git status --porcelain; git diff | cksum

@@ -120,13 +120,6 @@ func median(list []time.Duration) time.Duration {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-func total(list []time.Duration) (sum time.Duration) {
-	for _, d := range list {
-		sum += d
-	}
-	return sum
-}
-
 // show writes a time with three digits that count.
 func show(d time.Duration) string {
 	if d >= time.Second {
