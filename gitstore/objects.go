@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,8 +22,9 @@ import (
 // does not share a storage between goroutines safely, so each operation opens
 // its own; opening reads nothing until the first object is asked for.
 type objects struct {
-	dir string
-	st  *filesystem.Storage
+	dir   string
+	st    *filesystem.Storage
+	trees map[plumbing.Hash]*object.Tree // those that were asked for
 }
 
 // largeObject is the size in bytes from which go-git streams a blob instead of
@@ -38,6 +38,7 @@ func openObjects(dir string) *objects {
 }
 
 func (o *objects) reopen() {
+	o.trees = map[plumbing.Hash]*object.Tree{}
 	o.st = filesystem.NewStorageWithOptions(osfs.New(o.dir), cache.NewObjectLRU(4*cache.MiByte),
 		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})
 }
@@ -46,7 +47,7 @@ func (o *objects) reopen() {
 // maintenance may have replaced a pack since the storage listed them.
 func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
 	err := do()
-	if err != nil && !errors.Is(err, object.ErrEntryNotFound) && !errors.Is(err, object.ErrDirectoryNotFound) {
+	if err != nil {
 		o.reopen()
 		err = do()
 	}
@@ -66,25 +67,42 @@ func (o *objects) tag(h plumbing.Hash) (t *object.Tag, err error) {
 	return t, err
 }
 
+// tree reads a tree once: a component of many files asks for its package's tree
+// with each of them.
 func (o *objects) tree(h plumbing.Hash) (t *object.Tree, err error) {
 	if h == emptyTree {
 		return &object.Tree{Hash: h}, nil
 	}
+	if t, ok := o.trees[h]; ok {
+		return t, nil
+	}
 	err = o.read("tree", h, func() error { t, err = object.GetTree(o.st, h); return err })
+	if err == nil {
+		o.trees[h] = t
+	}
 	return t, err
 }
 
 // entry finds a path below a tree.
-func (o *objects) entry(tree plumbing.Hash, path string) (e *object.TreeEntry, err error) {
-	err = o.read(path+" in tree", tree, func() error {
+func (o *objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, error) {
+	for rest := path; ; {
 		t, err := o.tree(tree)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		e, err = t.FindEntry(path)
-		return err
-	})
-	return e, err
+		name, below, nested := strings.Cut(rest, "/")
+		e, err := t.FindEntry(name)
+		if err == nil && nested && e.Mode != filemode.Dir {
+			err = object.ErrDirectoryNotFound
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%s in tree %s: %w", path, tree, err)
+		case !nested:
+			return e, nil
+		}
+		tree, rest = e.Hash, below
+	}
 }
 
 // size tells the size of a blob in bytes without reading it.

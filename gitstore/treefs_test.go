@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -60,6 +61,45 @@ func TestTreeFS(t *testing.T) {
 	info, err := fs.Stat(files, "a/b/run.sh")
 	if err != nil || info.Mode() != 0o755 || info.Size() != 21 {
 		t.Errorf("stat %v, %v", info, err)
+	}
+}
+
+// TestEntryReadsATreeOnce looks a file up among a thousand. A create does so for
+// every file of a package, so each look-up must not read the tree again. It is
+// not parallel, because it counts allocations.
+func TestEntryReadsATreeOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "r.git")
+	if err := os.MkdirAll(packDir(dir), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	w, err := pack.Create(pack.Config{Dir: packDir(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	blob, err := w.Add(plumbing.BlobObject, []byte("same"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newTreeBuilder()
+	for i := range 1000 {
+		b.set(fmt.Sprintf("data/%04d", i), filemode.Regular, known(blob))
+	}
+	tree, err := b.write(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(""); err != nil {
+		t.Fatal(err)
+	}
+	repo := openObjects(dir)
+	allocations := testing.AllocsPerRun(10, func() {
+		if e, err := repo.entry(tree, "data/0777"); err != nil || e.Hash != blob {
+			t.Errorf("entry = %v, %v", e, err)
+		}
+	})
+	if allocations > 100 {
+		t.Errorf("a look-up makes %v allocations, want at most 100", allocations)
 	}
 }
 
