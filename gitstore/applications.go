@@ -102,11 +102,11 @@ func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.Applicat
 // empty one when there is no repository yet.
 func (s *Store) change(op string, app dm.ApplicationName, do func(*appEntry) error) error {
 	r := applicationRepository(app)
+	release := s.locks.hold(r)
+	defer release()
 	if err := s.index.sound(r); err != nil {
 		return err
 	}
-	release := s.locks.hold(r)
-	defer release()
 	e := s.index.app(app)
 	if e == nil {
 		e = &appEntry{}

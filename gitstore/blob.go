@@ -8,13 +8,14 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // openBlob opens an archive's bytes for reading at any place. A blob that a
 // repack brought into another form is read through git instead.
 func (s *Store) openBlob(ctx context.Context, dir string, h plumbing.Hash) (io.ReadSeekCloser, int64, error) {
-	path, err := pack.Find(packDir(dir), h)
+	path, err := findPack(dir, h)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -31,6 +32,17 @@ func (s *Store) openBlob(ctx context.Context, dir string, h plumbing.Hash) (io.R
 	}
 	b := &gitBlob{size: size, open: func() (io.ReadCloser, error) { return s.git.CatBlob(ctx, dir, h.String()) }}
 	return b, size, nil
+}
+
+// findPack finds the pack of an object that a ref leads to. When there is none
+// the repository is damaged, which must not be taken for "not found": plugins
+// and clients would believe that there was nothing.
+func findPack(dir string, h plumbing.Hash) (string, error) {
+	path, err := pack.Find(packDir(dir), h)
+	if err != nil {
+		return "", dm.Errorf(dm.Unavailable, "gitstore.findPack", "the record lacks an object").Because(err)
+	}
+	return path, nil
 }
 
 // gitBlob gives the stream of git cat-file a Seek: reading on goes on in the

@@ -43,6 +43,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 	}
 	o := s.judge(ref, stamp)
 	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
+		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, failed(op, err)), stamp))
 		return failed(op, err)
 	}
 	s.emit(packageEvent(id, o.phase, o.information, stamp))
@@ -113,7 +114,7 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
 	s.emit(packageEvent(id, dm.Undeploying, "", stamp))
 	if err := s.writeOutcome(ctx, ref, outcomeEntry{phase: dm.NotDeployed, tree: before.tree}, stamp); err != nil {
-		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, err), stamp))
+		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, failed(op, err)), stamp))
 		return failed(op, err)
 	}
 	s.emit(packageEvent(id, dm.NotDeployed, "", stamp))
@@ -126,6 +127,9 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 	r := packageRepository(ref.Name)
 	release := s.locks.hold(r)
 	defer release()
+	if err := s.index.sound(r); err != nil {
+		return err // set aside since the phase was looked at
+	}
 	entry := s.index.pkg(ref.Name)
 	if entry == nil {
 		entry = &packageEntry{}

@@ -81,7 +81,7 @@ func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, f
 func (s *Store) writeContent(c *change, w *pack.Writer, top *treeBuilder, content contentEntry, fresh *delivered) error {
 	number := strconv.Itoa(content.deployment)
 	if fresh.from.dir != c.dir {
-		path, err := pack.Find(packDir(fresh.from.dir), fresh.from.tree)
+		path, err := findPack(fresh.from.dir, fresh.from.tree)
 		if err != nil {
 			return err
 		}

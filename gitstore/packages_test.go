@@ -191,6 +191,19 @@ func TestDeployOutcomes(t *testing.T) {
 	h.sound()
 }
 
+// TestDeployThatCannotBeRecorded: who was told DEPLOYING is told how it ended.
+func TestDeployThatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.publish("ana", "flow-1.0.0.tgz", notebook("flow-1.0.0", "one"))
+	write(t, h.dir+"/packages/flow.git/refs/deployed", "in the way")
+	wantKind(t, h.DeployPackage(ctx, as("ana"), "flow-1.0.0"), dm.Unavailable, "can't be read or written")
+	want := []dm.Phase{dm.Created, dm.Deploying, dm.NotDeployed}
+	if got := h.events.states("flow-1.0.0"); !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
 // TestArchiveCorpus uploads every hostile and benign archive to the record and
 // looks for what stayed.
 func TestArchiveCorpus(t *testing.T) {

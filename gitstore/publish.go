@@ -42,6 +42,9 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	defer up.discard()
 	release := s.locks.hold(r)
 	defer release()
+	if err := s.index.sound(r); err != nil {
+		return dm.Published{}, err // set aside while the body came
+	}
 	p, err := s.accept(ctx, actor, file, up)
 	return p, failed(op, err)
 }
@@ -259,11 +262,11 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 		return err
 	}
 	r := packageRepository(file.Ref.Name)
+	release := s.locks.hold(r)
+	defer release()
 	if err := s.index.sound(r); err != nil {
 		return err
 	}
-	release := s.locks.hold(r)
-	defer release()
 	v, ok := s.version(file.Ref)
 	if !ok || v.file != file {
 		return noFile(op, file)

@@ -1,11 +1,14 @@
 package gitstore_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -218,6 +221,51 @@ func TestPatrol(t *testing.T) {
 	if got := h.git("users/ana.git", "rev-parse", "main"); got != want {
 		t.Errorf("the rebuilt workspace has %s, want %s", got, want)
 	}
+}
+
+// onRead calls do before the first byte is read.
+type onRead struct {
+	io.Reader
+	do func()
+}
+
+func (o *onRead) Read(p []byte) (int, error) {
+	o.do()
+	return o.Reader.Read(p)
+}
+
+// TestPublishIntoDamaged has the patrol set a package aside while an upload
+// arrives. The upload must not begin the package anew: the next start would take
+// that for the repaired one, and the versions before would be gone.
+func TestPublishIntoDamaged(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.publish("ana", "word-1.0.0.tgz", notebook("word-1.0.0", "one"))
+	content := notebook("word-2.0.0", "two")
+	body := &onRead{bytes.NewReader(content), sync.OnceFunc(func() {
+		flip(t, h.dir+"/packages/word.git", h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
+		check(t, h.Patrol(ctx))
+	})}
+	_, err := h.Publish(ctx, as("ana"), file(t, "word-2.0.0.tgz"), body, int64(len(content)))
+	wantKind(t, err, dm.Unavailable, "set aside")
+	if _, err := os.Lstat(h.dir + "/packages/word.git"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the package was begun anew: %v", err)
+	}
+}
+
+// TestLostPackIsNotNotFound loses a package's packs under a running server.
+// "Not found" would tell clients that the package never was.
+func TestLostPackIsNotNotFound(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.deployed("ana", "word-1.0.0", "one")
+	packs, err := filepath.Glob(h.dir + "/packages/word.git/objects/pack/*")
+	check(t, err)
+	for _, path := range packs {
+		check(t, os.Remove(path))
+	}
+	_, err = h.OpenArchive(ctx, file(t, "word-1.0.0.tar.gz"))
+	wantKind(t, err, dm.Unavailable, "the record lacks an object")
 }
 
 // flip changes the last byte of an object's data where it stands in its pack,

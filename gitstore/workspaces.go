@@ -77,7 +77,7 @@ func (s *Store) Deliver(ctx context.Context, d dm.Delivery) error {
 			return failed(op, err)
 		}
 		h.parts[sub] = e.Hash
-		path, err := pack.Find(packDir(dir), e.Hash)
+		path, err := findPack(dir, e.Hash)
 		if err != nil {
 			return failed(op, err)
 		}
