@@ -221,10 +221,16 @@ func (w *crashWorld) checkWorkspaces() {
 // git runs the real git program.
 func (w *crashWorld) git(args ...string) string {
 	w.t.Helper()
+	return w.gitWith("", args...)
+}
+
+// gitWith is git with an input.
+func (w *crashWorld) gitWith(input string, args ...string) string {
+	w.t.Helper()
 	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*"}, args...)...)
 	cmd.Env = []string{"HOME=" + w.folder, "PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0"}
 	var errs bytes.Buffer
-	cmd.Stderr = &errs
+	cmd.Stdin, cmd.Stderr = strings.NewReader(input), &errs
 	out, err := cmd.Output()
 	if err != nil {
 		w.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, errs.String())

@@ -82,6 +82,7 @@ type crashWorld struct {
 	server  *crashServer
 	client  *http.Client
 	slowest time.Duration // start
+	packs   int           // made by addPacks
 
 	mu       sync.Mutex // of the maps; a cell belongs to one client at a time
 	files    map[string]*cell[string]
@@ -117,6 +118,11 @@ const readyWithin = 10 * time.Second
 func (w *crashWorld) start() {
 	w.t.Helper()
 	w.server = startCrashServer(w.t, w.folder, w.options...)
+	w.awaitReady()
+}
+
+func (w *crashWorld) awaitReady() {
+	w.t.Helper()
 	w.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: 30 * time.Second}
 	select {
 	case <-w.server.ready:

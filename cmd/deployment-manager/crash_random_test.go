@@ -70,11 +70,7 @@ func TestRandomKills(t *testing.T) {
 			w.verify()
 			w.start()
 		}
-		longest := 150
-		if kill%5 == 0 {
-			longest = 800 // some changes need more time than others
-		}
-		w.load(clients, time.Duration(20+random.IntN(longest))*time.Millisecond, random.IntN(2) == 0)
+		w.load(clients, random.IntN(2*len(clients)), time.Duration(random.IntN(150))*time.Millisecond, random.IntN(2) == 0)
 		w.died()
 		steps, err := os.ReadFile(filepath.Join(w.folder, reachedFile))
 		if err != nil {
@@ -90,9 +86,6 @@ func TestRandomKills(t *testing.T) {
 	for _, c := range clients {
 		done, died = done+c.done, died+c.died
 	}
-	if done < kills {
-		t.Errorf("only %d changes were acknowledged", done)
-	}
 	t.Logf("%d kills under load and %d of a start; %d changes acknowledged, %d broken off; slowest start %v; last steps %v",
 		kills, recovering, done, died, w.slowest.Round(time.Millisecond), last)
 }
@@ -106,14 +99,24 @@ func (w *crashWorld) killStarting(after time.Duration, children bool) {
 	s.awaitExit(w.t, "it was killed")
 }
 
-// load lets the clients work and kills the server under them.
-func (w *crashWorld) load(clients []*crashClient, d time.Duration, children bool) {
+// load lets the clients work and kills the server under them: some time after
+// so many changes were carried out.
+func (w *crashWorld) load(clients []*crashClient, changes int, after time.Duration, children bool) {
 	w.t.Helper()
 	var working sync.WaitGroup
+	done := make(chan struct{}, changes)
 	for _, c := range clients {
-		working.Go(c.work)
+		working.Go(func() { c.work(done) })
 	}
-	<-time.After(d)
+	for slow := time.After(20 * time.Second); changes > 0; changes-- {
+		select {
+		case <-done:
+		case <-slow:
+			w.t.Error("the server is too slow")
+			changes = 1
+		}
+	}
+	<-time.After(after)
 	w.server.kill(children)
 	working.Wait()
 	if w.t.Failed() {
@@ -133,7 +136,7 @@ type crashClient struct {
 }
 
 // work goes on until the server is gone.
-func (c *crashClient) work() {
+func (c *crashClient) work(done chan<- struct{}) {
 	for {
 		name, do := c.choose()
 		err := do()
@@ -141,6 +144,10 @@ func (c *crashClient) work() {
 		switch {
 		case err == nil:
 			c.done++
+			select {
+			case done <- struct{}{}:
+			default: // there were enough
+			}
 		case errors.As(err, &gone):
 			c.died++
 			return
