@@ -69,11 +69,11 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.store.Close()) }()
-	stages := [][]part{server.workers, {
+	stages := append(server.stages, []part{
 		door("packages", d.packages, server.packages, s.log),
 		door("manager", d.manager, server.manager, s.log),
 		door("git", d.git, server.git, s.log),
-	}}
+	})
 	return runStages(ctx, stages, func() {
 		server.readiness.yes.Store(true)
 		s.log.Info("ready", "packages", d.packages.Addr().String(), "manager", d.manager.Addr().String(), "git", d.git.Addr().String())

@@ -32,7 +32,7 @@ import (
 // behind them.
 type server struct {
 	packages, manager, git http.Handler
-	workers                []part
+	stages                 [][]part
 	readiness              *readiness
 	store                  *gitstore.Store
 }
@@ -76,15 +76,29 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 	record.dispatcher.Store(dispatcher)
 
 	srv := &server{store: record.store, readiness: &readiness{record: record.store.Ready}}
-	srv.workers = []part{
-		{"callbacks", events.Run},
-		{"dispatcher", dispatcher.Run},
-		{"sign-in", people.auth.Run},
+	srv.stages = [][]part{
+		{{"callbacks", events.Run}}, // ends last, to deliver what the others still tell
+		{
+			{"dispatcher", dispatcher.Run},
+			{"sign-in", people.auth.Run},
+			{"patrol", patrol(record.store, s.log)},
+		},
 	}
 	if err := srv.buildPorts(cfg, people, record, registry, s.log); err != nil {
 		return nil, err
 	}
 	return srv, nil
+}
+
+// patrol checks the whole record once beside the running server.
+func patrol(store *gitstore.Store, log *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := store.Patrol(ctx); err != nil {
+			log.Error("the record could not be checked", "err", err)
+		}
+		<-ctx.Done()
+		return nil
+	}
 }
 
 // people is who may come and what they may do.

@@ -21,7 +21,7 @@ func (g *Git) Run(ctx context.Context, dir string, in io.Reader, out io.Writer, 
 	if len(args) == 0 {
 		return dm.Errorf(dm.Internal, "gitcmd.Run", "no git command was given")
 	}
-	return g.run(ctx, command{dir: dir, in: in, out: out, args: args})
+	return g.run(ctx, command{dir: dir, in: in, out: out, args: args, writes: true})
 }
 
 // maxFindings limits how many lines Fsck returns.
@@ -62,7 +62,7 @@ func (g *Git) Fsck(ctx context.Context, dir string, full bool) ([]string, error)
 // dir together, and leaves packs with a .keep file alone. The caller holds the
 // repository's lock.
 func (g *Git) RepackSmall(ctx context.Context, dir string) error {
-	err := g.run(ctx, command{dir: dir, args: []string{"repack", "-q", "-d", "--geometric=2", "--write-midx"}})
+	err := g.run(ctx, command{dir: dir, args: []string{"repack", "-q", "-d", "--geometric=2", "--write-midx"}, writes: true})
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Path      string       // the git program; "" looks it up in PATH
 	HooksPath string       // absolute directory outside the repositories; "" runs no hooks
-	Lock      *os.File     // the data folder's lock, held open by every child; may be nil
+	Lock      *os.File     // the data folder's lock, held open by children that write; may be nil
 	Log       *slog.Logger // nil means silent
 }
 

@@ -36,6 +36,7 @@ type command struct {
 	in      io.Reader
 	out     io.Writer
 	args    []string
+	writes  bool // inherits the data folder's lock, so that the next server waits for it
 }
 
 // process is a started command. Signals go to its whole group, because git
@@ -61,7 +62,7 @@ func (g *Git) prepare(ctx context.Context, c command) *process {
 	cmd.Dir = "/"
 	cmd.Env = slices.Concat(g.env, c.env)
 	cmd.Stdin, cmd.Stderr = c.in, &p.stderr
-	if g.lock != nil {
+	if g.lock != nil && c.writes {
 		cmd.ExtraFiles = []*os.File{g.lock}
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -53,7 +53,7 @@ func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), updateTimeout)
 	defer cancel()
 	var out bytes.Buffer
-	err = g.run(ctx, command{dir: dir, in: in, out: &out, args: []string{"update-ref", "--no-deref", "--stdin", "-z"}})
+	err = g.run(ctx, command{dir: dir, in: in, out: &out, args: []string{"update-ref", "--no-deref", "--stdin", "-z"}, writes: true})
 	if err != nil {
 		return refused(op, err)
 	}
