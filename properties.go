@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of a JSON document that comes from outside.
@@ -29,12 +30,17 @@ type Defaults map[ComponentType]map[ComponentName]Properties
 type Overrides map[ComponentType]map[ComponentName]Properties
 
 // ParseProperties reads one JSON object of at most MaxJSONBytes, at most
-// MaxJSONDepth levels deep, without duplicate keys at any level and with
-// nothing behind it. The error is Invalid and says where the fault is.
+// MaxJSONDepth levels deep, in UTF-8, without duplicate keys at any level and
+// with nothing behind it. The error is Invalid and says where the fault is.
 func ParseProperties(data []byte) (Properties, error) {
 	const op = "parse JSON"
 	if len(data) > MaxJSONBytes {
 		return nil, Errorf(TooLarge, op, "the JSON document has %d bytes, at most %d are allowed", len(data), MaxJSONBytes)
+	}
+	// Go's decoder takes such bytes for U+FFFD and keeps the raw value, which
+	// no other reader takes for JSON.
+	if !utf8.Valid(data) {
+		return nil, Errorf(Invalid, op, "the JSON document is not UTF-8, at byte %d", validUTF8(data))
 	}
 	if err := checkJSON(data); err != nil {
 		return nil, err
@@ -76,6 +82,19 @@ func unmarshalObject(raw json.RawMessage, into any) error {
 		return errors.New("not an object")
 	}
 	return json.Unmarshal(raw, into)
+}
+
+// validUTF8 is the number of bytes before the first that is not UTF-8.
+func validUTF8(data []byte) int {
+	n := 0
+	for n < len(data) {
+		r, size := utf8.DecodeRune(data[n:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		n += size
+	}
+	return n
 }
 
 // checkJSON walks the tokens: Go's decoder silently keeps the last of two
