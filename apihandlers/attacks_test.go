@@ -258,10 +258,12 @@ func TestH1StalledBody(t *testing.T) {
 		}
 	})
 	t.Run("slow", func(t *testing.T) {
+		h := newHarness(t, options{stall: time.Second}) // longer than a busy machine stands still
+		s := serve(t, h.packages)
 		pr, pw := io.Pipe()
 		stop := make(chan struct{})
 		defer close(stop)
-		go drip(pw, 8<<10, 50*time.Millisecond, 10, stop) // in all longer than the stall time
+		go drip(pw, 8<<10, 120*time.Millisecond, 10, stop) // in all longer than the stall time
 		if code := put(t, s, pr); code != http.StatusOK {
 			t.Errorf("got %d, want 200", code)
 		}
