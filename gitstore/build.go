@@ -96,13 +96,15 @@ type change struct {
 	target string
 	dir    string
 	fresh  *aside
+	before []string // packs that an existing repository had
 }
 
 // begin opens a repository for one change, or builds it aside.
 func (s *Store) begin(r dm.Repository) (*change, error) {
 	target := s.repositoryDir(r)
 	if exists(target) {
-		return &change{s: s, target: target, dir: target}, nil
+		before, err := packFiles(target)
+		return &change{s: s, target: target, dir: target, before: before}, err
 	}
 	a, err := s.newAside()
 	if err != nil {
@@ -130,6 +132,15 @@ func (s *Store) packWriter(dir string) (*pack.Writer, error) {
 // move moves refs in one transaction.
 func (c *change) move(ctx context.Context, updates ...gitcmd.RefUpdate) error {
 	return c.s.git.UpdateRefs(ctx, c.dir, updates...)
+}
+
+// giveUp takes back what a failed change that was to make tip has left in an
+// existing repository, and looks whether it was made all the same.
+func (c *change) giveUp(ctx context.Context, r dm.Repository, tip plumbing.Hash) {
+	if c.fresh == nil {
+		c.s.undo(c.dir, newPacks(c.dir, c.before), tip)
+	}
+	c.s.heal(ctx, r)
 }
 
 // land installs a repository that was built aside; an existing one needs no

@@ -167,10 +167,11 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		return err
 	}
 	s.Step("outcome-packed")
-	if err := c.move(ctx, update(deployedRef(ref.Version), before.tip, o.tip)); err != nil {
-		return err
+	if err = c.move(ctx, update(deployedRef(ref.Version), before.tip, o.tip)); err == nil {
+		err = c.land()
 	}
-	if err := c.land(); err != nil {
+	if err != nil {
+		c.giveUp(ctx, r, o.tip)
 		return err
 	}
 	s.Step("outcome-moved")

@@ -50,17 +50,18 @@ func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, f
 	} else {
 		err = keepContent(c, top, content)
 	}
+	if err == nil {
+		err = content.seal(w, top, e.main, stamp, fresh != nil)
+	}
+	if err == nil {
+		_, err = w.Commit("")
+	}
+	if err == nil {
+		s.Step("desired-packed")
+		err = s.moveDesired(ctx, c, e, content, fresh != nil)
+	}
 	if err != nil {
-		return err
-	}
-	if err := content.seal(w, top, e.main, stamp, fresh != nil); err != nil {
-		return err
-	}
-	if _, err := w.Commit(""); err != nil {
-		return err
-	}
-	s.Step("desired-packed")
-	if err := s.moveDesired(ctx, c, e, content, fresh != nil); err != nil {
+		c.giveUp(ctx, applicationRepository(app), content.commit)
 		return err
 	}
 	next := &appEntry{

@@ -139,6 +139,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	}
 	tip, err := s.writeObserved(ctx, s.repositoryDir(r), e, outcome)
 	if err != nil {
+		s.heal(ctx, r)
 		return failed(op, err)
 	}
 	next.observedTip, next.observed = tip, &outcome

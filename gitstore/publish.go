@@ -119,6 +119,7 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 	}
 	s.Step("publish-content-packed")
 	if err := s.record(ctx, up, v, old, archivePack, contentPack); err != nil {
+		s.heal(ctx, packageRepository(file.Ref.Name))
 		return dm.Published{}, err
 	}
 	next := entry.with(v)
@@ -170,7 +171,7 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 
 // record moves the refs of a new version, in the repository or in the one
 // built aside when the package is new.
-func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, packs ...pack.Pack) error {
+func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, archive, content pack.Pack) (err error) {
 	target := s.repositoryDir(packageRepository(v.file.Ref.Name))
 	if !exists(target) {
 		err := s.git.UpdateRefs(ctx, up.aside.dir,
@@ -182,8 +183,19 @@ func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, pac
 		}
 		return up.aside.install(target)
 	}
-	for _, p := range packs {
-		if err := pack.Link(pack.Path(packDir(up.aside.dir), p.Name), packDir(target), v.file.Ref.String()); err != nil {
+	for _, part := range []struct {
+		pack.Pack
+		tip plumbing.Hash
+	}{{archive, v.archive}, {content, v.tag}} {
+		path := pack.Path(packDir(target), part.Name)
+		if !exists(path) {
+			defer func() {
+				if err != nil {
+					s.undo(target, []string{path}, part.tip)
+				}
+			}()
+		}
+		if err := pack.Link(pack.Path(packDir(up.aside.dir), part.Name), packDir(target), v.file.Ref.String()); err != nil {
 			return err
 		}
 	}
@@ -273,6 +285,7 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 	}
 	stamp := s.stamp(ctx, actor, dm.Withdraw)
 	if err := s.withdraw(ctx, s.repositoryDir(r), v, stamp); err != nil {
+		s.heal(ctx, r)
 		return failed(op, err)
 	}
 	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).without(file.Ref.Version))

@@ -28,8 +28,8 @@ func readRefs(dir string) (refs, error) {
 	}
 	root := filepath.Join(dir, "refs")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".lock") {
+			return err // no ref is called so; a git that died leaves locks
 		}
 		rel, err := filepath.Rel(dir, path)
 		if err != nil {

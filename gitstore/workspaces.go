@@ -178,7 +178,7 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 	}
 	s.Step("workspace-packed")
 	if err := s.moveWorkspace(ctx, c, state, next, h.app); err != nil {
-		s.users.m.Delete(u) // one of the two refs may have moved
+		s.heal(ctx, r) // one of the two refs may have moved
 		return err
 	}
 	s.users.m.Store(u, next)
