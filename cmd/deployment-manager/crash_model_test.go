@@ -285,6 +285,9 @@ func (w *crashWorld) create(user, app, id, topic string) error {
 // broken package it is accepted and everything stays.
 func (w *crashWorld) change(user, app, id, topic, audience string) error {
 	old, marker := w.app(app).now(), w.deployment(id).now()
+	if id == old.Package {
+		marker = old.marker // an application keeps the files of its package, whatever is deployed under the id now
+	}
 	next := old
 	next.given++
 	if strings.HasSuffix(marker, broken) {
