@@ -23,7 +23,7 @@ type index struct {
 
 	// Only while this process works:
 	deploying map[string]dm.Phase                    // package id → DEPLOYING or UNDEPLOYING
-	reserved  map[string]dm.ApplicationName          // Fold of an application being created → its name
+	reserved  map[string]reservation                 // Fold of an application being created → its name
 	oddities  map[string]string                      // ids that can't name a package → why their deploy failed
 	oddOrder  []string                               // their order, oldest first
 	folded    map[string]map[dm.ApplicationName]bool // Fold → applications that have a repository
@@ -32,9 +32,15 @@ type index struct {
 func newIndex() *index {
 	return &index{
 		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{}, damaged: map[dm.Repository]bool{},
-		deploying: map[string]dm.Phase{}, reserved: map[string]dm.ApplicationName{}, oddities: map[string]string{},
+		deploying: map[string]dm.Phase{}, reserved: map[string]reservation{}, oddities: map[string]string{},
 		folded: map[string]map[dm.ApplicationName]bool{},
 	}
+}
+
+// reservation is a folded name that creates are under way for, all of one name.
+type reservation struct {
+	name    dm.ApplicationName
+	holders int
 }
 
 // packageEntry is one package repository.
@@ -204,7 +210,8 @@ func (x *index) appNames(keep func(*appEntry) bool) []dm.ApplicationName {
 func (x *index) reserve(a dm.ApplicationName) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	other, taken := x.reserved[a.Fold()]
+	held := x.reserved[a.Fold()]
+	other, taken := held.name, held.holders > 0
 	for name := range x.folded[a.Fold()] {
 		if name != a && x.apps[name].recorded() {
 			other, taken = name, true
@@ -213,13 +220,18 @@ func (x *index) reserve(a dm.ApplicationName) error {
 	if taken && other != a {
 		return dm.Errorf(dm.Invalid, "create", "the application name %q differs from the existing %q only in letter case or '_' against '-'", string(a), string(other))
 	}
-	x.reserved[a.Fold()] = a
+	x.reserved[a.Fold()] = reservation{a, held.holders + 1}
 	return nil
 }
 
 func (x *index) release(a dm.ApplicationName) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	held := x.reserved[a.Fold()]
+	if held.holders--; held.holders > 0 {
+		x.reserved[a.Fold()] = held
+		return
+	}
 	delete(x.reserved, a.Fold())
 }
 
