@@ -175,7 +175,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		return err
 	}
 	s.Step("outcome-moved")
-	o.information = oneLine(o.information)
+	o.information = printable(o.information)
 	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, o))
 	s.tidy(r)
 	return nil

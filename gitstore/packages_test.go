@@ -191,6 +191,24 @@ func TestDeployOutcomes(t *testing.T) {
 	h.sound()
 }
 
+// TestOwnerWithSpaces: names that differ only in spaces are different people,
+// also after a restart.
+func TestOwnerWithSpaces(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	for i, user := range []dm.UserName{"ana ", " ana", "ana\u00a0", " "} {
+		h.deployed(user, fmt.Sprintf("flow-1.0.%d", i), "one")
+	}
+	h.stop()
+	h = open(t, h.dir)
+	for i, user := range []dm.UserName{"ana ", " ana", "ana\u00a0", " "} {
+		if st, err := h.PackageStatus(ctx, fmt.Sprintf("flow-1.0.%d", i)); err != nil || st.Owner != user {
+			t.Errorf("owner %q, %v; want %q", st.Owner, err, user)
+		}
+	}
+	h.sound()
+}
+
 // TestDeployThatCannotBeRecorded: who was told DEPLOYING is told how it ended.
 func TestDeployThatCannotBeRecorded(t *testing.T) {
 	t.Parallel()

@@ -49,22 +49,26 @@ func (t trailers) message(subject string) string {
 	var b strings.Builder
 	b.WriteString(oneLine(subject) + "\n\n")
 	for _, pair := range t {
-		if value := oneLine(pair[1]); value != "" {
+		if value := printable(pair[1]); value != "" {
 			b.WriteString(pair[0] + ": " + value + "\n")
 		}
 	}
 	return b.String()
 }
 
-// oneLine keeps a value from forging another trailer or a terminal sequence:
-// every control and format character becomes a space.
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+// oneLine is printable without spaces around it.
+func oneLine(s string) string { return strings.TrimSpace(printable(s)) }
+
+// printable keeps a value from forging another trailer or a terminal sequence:
+// every control and format character becomes a space. Spaces around the value
+// stay, because "ana" and "ana " are two users.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(s, "\uFFFD")))
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
 // parseTrailers reads the last paragraph of a message that this server wrote.
