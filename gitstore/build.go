@@ -33,6 +33,9 @@ func Steps() []string {
 // given on git's command line, so no file can change how the server's git works.
 const repositoryConfig = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
+// repositoryHead is the HEAD of every repository.
+const repositoryHead = "ref: " + mainRef + "\n"
+
 // aside is a repository that is being built in tmp. It becomes part of the
 // record by one rename, or leaves no trace.
 type aside struct {
@@ -61,7 +64,7 @@ func (a *aside) fill() error {
 	return errors.Join(
 		os.Chmod(a.dir, 0o750),
 		writeFileDurably(filepath.Join(a.dir, "config"), []byte(repositoryConfig)),
-		writeFileDurably(filepath.Join(a.dir, "HEAD"), []byte("ref: "+mainRef+"\n")),
+		writeFileDurably(filepath.Join(a.dir, "HEAD"), []byte(repositoryHead)),
 	)
 }
 

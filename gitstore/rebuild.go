@@ -95,16 +95,13 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 	if len(lost) == 0 {
 		return nil
 	}
-	deliveries, err := s.deliveries(lost)
-	if err != nil {
-		return err
-	}
+	deliveries, unread := s.deliveries(lost)
 	s.index.mu.Lock()
 	for u := range lost {
 		delete(s.index.damaged, workspaceRepository(u))
 	}
 	s.index.mu.Unlock()
-	var errs []error
+	errs := []error{unread}
 	for _, d := range deliveries {
 		errs = append(errs, d.again(ctx, s))
 	}
@@ -170,13 +167,16 @@ func (d redelivery) again(ctx context.Context, s *Store) error {
 	return nil
 }
 
-// deliveries walks the outcomes of every application, oldest first.
+// deliveries walks the outcomes of every application, oldest first. The error
+// tells of applications whose outcomes can't be read; the others' are returned.
 func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 	var list []redelivery
+	var errs []error
 	for _, app := range s.index.appNames(func(e *appEntry) bool { return e.observed != nil }) {
 		history, err := s.outcomes(app)
 		if err != nil {
-			return nil, err
+			errs = append(errs, fmt.Errorf("outcomes of %s: %w", app, err))
+			continue
 		}
 		had := map[dm.UserName]bool{}
 		for _, o := range history {
@@ -203,7 +203,7 @@ func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 		}
 		return strings.Compare(string(a.user), string(b.user))
 	})
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
 // outcomes reads the history of refs/observed/head, oldest first.

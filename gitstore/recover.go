@@ -57,7 +57,12 @@ func (s *Store) recover(ctx context.Context) error {
 			}
 		}
 	}
-	return failed(op, s.rebuildWorkspaces(ctx))
+	// Workspaces are derived: those that can't be rebuilt now must not keep
+	// everybody from everything.
+	if err := s.rebuildWorkspaces(ctx); err != nil {
+		s.Log.Error("some workspaces could not be rebuilt", "err", err)
+	}
+	return failed(op, ctx.Err())
 }
 
 // markDamaged keeps repositories that were set aside earlier out of service
@@ -112,7 +117,8 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	return checkWorkspace(dir, heads)
 }
 
-// clean removes locks and temporary files that a killed server left, and
+// clean removes locks and temporary files that a killed server left, writes
+// HEAD again, which is the same everywhere, when it is damaged, and
 // refuses a repository whose shape is not ours: alternates would leak objects
 // of other users.
 func clean(dir string) error {
@@ -125,6 +131,11 @@ func clean(dir string) error {
 	}
 	if string(config) != repositoryConfig {
 		return errors.New("config is not the server's")
+	}
+	if head, err := os.ReadFile(filepath.Join(dir, "HEAD")); err != nil || string(head) != repositoryHead {
+		if err := writeFileDurably(filepath.Join(dir, "HEAD"), []byte(repositoryHead)); err != nil {
+			return err
+		}
 	}
 	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {

@@ -118,6 +118,57 @@ func TestWorkspaceIsRebuilt(t *testing.T) {
 	h.sound()
 }
 
+// TestWorkspaceThatCannotBeRebuilt loses an early outcome of one application
+// beside a workspace. The server must start all the same.
+func TestWorkspaceThatCannotBeRebuilt(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "app", v)
+	h.created("ana", "whole", v)
+	check(t, h.Start(ctx, as("ana"), "app"))
+	h.settle("app")
+	app := h.dir + "/applications/app.git"
+	lost := git(t, app, "rev-parse", "refs/observed/head~1")
+	h.stop()
+	indexes, err := filepath.Glob(app + "/objects/pack/*.idx")
+	check(t, err)
+	for _, idx := range indexes {
+		if strings.Contains(git(t, app, "verify-pack", "-v", idx), lost) {
+			check(t, errors.Join(os.Remove(idx), os.Remove(strings.TrimSuffix(idx, ".idx")+".pack")))
+		}
+	}
+	check(t, os.RemoveAll(filepath.Join(h.dir, "users/ana.git")))
+	h = open(t, h.dir)
+	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\nwhole" {
+		t.Errorf("ana has %q", got)
+	}
+}
+
+// TestDamagedHead damages the one file that is the same in every repository.
+func TestDamagedHead(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
+	h.stop()
+	write(t, filepath.Join(h.dir, "applications/app.git/HEAD"), "")
+	check(t, os.Remove(filepath.Join(h.dir, "users/ana.git/HEAD")))
+	h = open(t, h.dir)
+	check(t, h.Start(ctx, as("ana"), "app"))
+	if view := h.settle("app"); view.Phase != dm.Started {
+		t.Errorf("%+v", view)
+	}
+	h.sound()
+}
+
+// TestFreshVolume: the top of a new ext4 volume is not empty.
+func TestFreshVolume(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	check(t, os.Mkdir(filepath.Join(dir, "lost+found"), 0o700))
+	open(t, dir).sound()
+}
+
 // TestDerivedRefsAreRebuilt loses the refs that follow from others.
 func TestDerivedRefsAreRebuilt(t *testing.T) {
 	t.Parallel()

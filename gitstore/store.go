@@ -181,6 +181,9 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.emptyTmp(); err != nil {
 		return dm.Wrap(op, err)
 	}
+	if err := errors.Join(gitcmd.FsyncDir(filepath.Join(s.dir, damagedDir)), gitcmd.FsyncDir(s.dir)); err != nil {
+		return dm.Wrap(op, err)
+	}
 	git, err := gitcmd.New(ctx, gitcmd.Config{Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Lock: s.lock, Log: s.Log})
 	if err != nil {
 		return err
@@ -203,7 +206,8 @@ func (s *Store) checkFormat() error {
 			return dm.Wrap(op, err)
 		}
 		for _, e := range entries {
-			if e.Name() != lockFile && !strings.HasPrefix(e.Name(), formatFile) {
+			// A fresh volume has lost+found.
+			if e.Name() != lockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), formatFile) {
 				return dm.Errorf(dm.Invalid, op, "the data folder is not empty and has no file %q", formatFile).
 					WithHint("give an empty folder with --data")
 			}
