@@ -39,7 +39,7 @@ var full = sizes{
 	},
 	downloads:     7,
 	moves:         150,
-	clones:        24,
+	clones:        16,
 	cloneContent:  5 * megabyte,
 	bigArchive:    893 * megabyte,
 	others:        2000,

@@ -64,7 +64,12 @@ func (g goal) String() string {
 	return fmt.Sprintf("%s %g%s", sign, g.bound, g.unit)
 }
 
-func (l line) figure() string { return significant(l.value) + l.goal.unit }
+func (l line) figure() string {
+	if l.value == 0 {
+		return ""
+	}
+	return significant(l.value) + l.goal.unit
+}
 
 func (l line) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s: %s (%s beside %s), goal %s %s", l.what, l.figure(), l.ours, l.beside, l.goal, l.verdict()))

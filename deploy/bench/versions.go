@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"time"
 )
 
 // versions measures the list of the package repository when it is long.
@@ -17,6 +18,7 @@ func versions(ctx context.Context, b *bench) ([]line, error) {
 	defer s.stop()
 	count := b.sizes.names * b.sizes.versionsEach
 	b.progress("  fills a server with %d versions", count)
+	begin := time.Now()
 	err = parallel(ctx, b.sizes.fillers, b.sizes.names, func(ctx context.Context, name int) error {
 		for version := range b.sizes.versionsEach {
 			id := fmt.Sprintf("listed-%03d-1.%d.0", name, version)
@@ -33,7 +35,11 @@ func versions(ctx context.Context, b *bench) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lines []line
+	perSecond := float64(count) / time.Since(begin).Seconds()
+	lines := []line{{
+		what: fmt.Sprintf("uploads of a tiny package by %d clients", b.sizes.fillers),
+		ours: significant(perSecond) + "/s", value: 1000 / perSecond, goal: goal{unit: " ms each"},
+	}}
 	for _, door := range []struct{ what, url string }{
 		{"GET /packages of the repository", s.packages + "/packages?user.name=ana"},
 		{"GET /repository/packages of the manager", s.manager + "/repository/packages?recency=999&user.name=ana"},
