@@ -10,6 +10,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
+// Names that only the server's own test may use, and its door.
+const (
+	SelftestPackage     PackageName     = "dm-selftest"
+	SelftestApplication ApplicationName = "_selftest"
+	SelftestVia                         = "selftest"
+)
+
 // Limits of names, in bytes. A name becomes a directory name by an injective
 // encoding that must stay under the 255 bytes a file system allows.
 const (
@@ -210,7 +217,8 @@ func (a ApplicationName) Fold() string {
 }
 
 // ParseUserName accepts 1 to 128 bytes of UTF-8 in normal form C without
-// control and format characters, '/' and '\', not starting with '-' or '.'.
+// control and format characters, '/' and '\', not starting with '-' or '.', and
+// not ending in ".git", because a repository's address may add that ending.
 func ParseUserName(s string) (UserName, error) {
 	const op = "parse user name"
 	switch {
@@ -224,6 +232,8 @@ func ParseUserName(s string) (UserName, error) {
 		return "", Errorf(Invalid, op, "the user name %q is not in Unicode normal form C", s)
 	case s[0] == '-' || s[0] == '.':
 		return "", Errorf(Invalid, op, "the user name %q must not start with '-' or '.'", s)
+	case strings.HasSuffix(strings.ToLower(s), ".git"):
+		return "", Errorf(Invalid, op, "the user name %q must not end in .git", clip(s))
 	}
 	for _, r := range s {
 		if r == '/' || r == '\\' || unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {

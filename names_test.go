@@ -185,7 +185,7 @@ func TestParseUserName(t *testing.T) {
 		{"pnda", ""}, {"Ana María", ""}, {"zoë@example.org", ""}, {"o'neill", ""}, {"用户", ""}, {strings.Repeat("u", 128), ""},
 		{"", "empty"}, {strings.Repeat("u", 129), "129 bytes"}, {"-x", "must not start"}, {".x", "must not start"}, {"..", "must not start"},
 		{"a/b", "not allowed"}, {`a\b`, "not allowed"}, {"a\x00", "not allowed"}, {"a\nb", "not allowed"}, {"a\u202eb", "not allowed"},
-		{"a\xff", "UTF-8"}, {"zoe\u0308", "normal form C"},
+		{"ana.GIT", "end in .git"}, {"a\xff", "UTF-8"}, {"zoe\u0308", "normal form C"},
 	} {
 		got, err := dm.ParseUserName(c.name)
 		refused(t, err, c.refused)

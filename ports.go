@@ -19,8 +19,9 @@ type PackageStore interface {
 	// Withdraw takes the version out of the listing; its bytes and tag stay in
 	// history. Kinds: NotFound, Forbidden, Unavailable.
 	Withdraw(ctx context.Context, actor Actor, file PackageFile) error
-	// OpenArchive opens the uploaded bytes. A file whose id is stored under
-	// the other suffix is NotFound.
+	// OpenArchive opens the uploaded bytes under either suffix, because PNDA's
+	// deployment manager asks for .tar.gz whatever was uploaded. Kinds:
+	// NotFound, Unavailable.
 	OpenArchive(ctx context.Context, file PackageFile) (Archive, error)
 	// ListPackages returns all packages by name in byte order, each with its
 	// newest recency versions first; recency 0 means all.

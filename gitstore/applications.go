@@ -93,7 +93,10 @@ func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.Applicat
 		if _, err := s.Admission.Admit(ctx, proposal); err != nil {
 			return err
 		}
-		content.spec.State, content.notes = want, nil
+		content.spec.State = want
+		if want == dm.WantDestroyed {
+			content.notes = nil
+		}
 		return s.desire(ctx, e, content, nil, s.stamp(ctx, actor, verb))
 	})
 }

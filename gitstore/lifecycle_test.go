@@ -181,6 +181,29 @@ func TestIllegalTransitions(t *testing.T) {
 	h.sound()
 }
 
+// TestNotesStay shows that what was ignored is told as long as it is.
+func TestNotesStay(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	odd := dm.Overrides{"oozie": {"nightly": {}}}
+	check(t, h.Create(ctx, as("ana"), dm.Spec{Name: "app", Package: v, Overrides: odd}))
+	want := h.settle("app").Information
+	if !strings.Contains(want, "oozie/nightly") {
+		t.Fatalf("after create: %q", want)
+	}
+	check(t, h.Start(ctx, as("ana"), "app"))
+	if got := h.settle("app").Information; got != want {
+		t.Errorf("after start: %q, want %q", got, want)
+	}
+	h.stop()
+	h = open(t, h.dir)
+	check(t, h.Stop(ctx, as("ana"), "app"))
+	if got := h.settle("app").Information; got != want {
+		t.Errorf("after a restart and stop: %q, want %q", got, want)
+	}
+}
+
 // TestFailedCreate has a component that no engine runs.
 func TestFailedCreate(t *testing.T) {
 	t.Parallel()

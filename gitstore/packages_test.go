@@ -45,8 +45,13 @@ func TestPublishAndDownload(t *testing.T) {
 	if err != nil || !bytes.Equal(got, content) || a.Size != int64(len(content)) {
 		t.Errorf("download: %d bytes, %v", len(got), err)
 	}
-	_, err = h.OpenArchive(ctx, file(t, "flow-1.0.0.tar.gz"))
-	wantKind(t, err, dm.NotFound, "no package file flow-1.0.0.tar.gz")
+	other, err := h.OpenArchive(ctx, file(t, "flow-1.0.0.tar.gz"))
+	if err != nil || other.File != f {
+		t.Errorf("the other suffix opens %v, %v", other.File, err)
+	}
+	check(t, other.Close())
+	_, err = h.OpenArchive(ctx, file(t, "flow-1.0.1.tar.gz"))
+	wantKind(t, err, dm.NotFound, "no package file flow-1.0.1.tar.gz")
 	if tag := h.git("packages/flow.git", "cat-file", "-p", "refs/tags/1.0.0"); !strings.Contains(tag, "tagger ana <ana@pnda>") ||
 		!strings.Contains(tag, "DM-Archive-Name: flow-1.0.0.tgz") || !strings.Contains(tag, "DM-Top-Directory: flow-1.0.0") {
 		t.Errorf("tag:\n%s", tag)

@@ -360,12 +360,12 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 		return dm.Archive{}, err
 	}
 	v, ok := s.version(file.Ref)
-	if !ok || v.file != file {
+	if !ok {
 		return dm.Archive{}, noFile(op, file)
 	}
 	blob, size, err := s.openBlob(ctx, s.repositoryDir(r), v.archive)
 	if err != nil {
 		return dm.Archive{}, failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
-	return dm.Archive{File: file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: blob}, nil
+	return dm.Archive{File: v.file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: blob}, nil
 }

@@ -46,6 +46,9 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	if p.Actor.User == "" { // the doors refuse it too; a change without an author must not slip past one
 		return nil, dm.Errorf(dm.Invalid, op, "a user name is required")
 	}
+	if err := reserved(p); err != nil {
+		return nil, err
+	}
 	for _, n := range needed {
 		if err := a.cfg.Policy.Authorize(p.Actor, n.action, n.on); err != nil {
 			return nil, dm.Wrap(op, err)
@@ -66,6 +69,20 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 		return nil, dm.Refuse(op, fmt.Sprintf("the application %s cannot be made from %s", p.Application, p.Package), findings)
 	}
 	return &plan, nil
+}
+
+// reserved keeps the names of the server's own test from everybody else: the
+// test destroys what it finds under them.
+func reserved(p dm.Proposal) error {
+	if p.Actor.Via == dm.SelftestVia {
+		return nil
+	}
+	for _, name := range []string{string(p.Application), string(p.Package.Name)} {
+		if name == string(dm.SelftestApplication) || name == string(dm.SelftestPackage) {
+			return dm.Errorf(dm.Forbidden, "hooks.Admit", "the name %s is kept for the server's own test", name)
+		}
+	}
+	return nil
 }
 
 // permission is one question to the policy.

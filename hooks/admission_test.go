@@ -144,6 +144,27 @@ func newAdmission(t *testing.T, policy dm.Policy, planner dm.Planner) *Admission
 	return a
 }
 
+// TestSelftestNames: the server's own test destroys what it finds under its
+// names, so nobody else may use them.
+func TestSelftestNames(t *testing.T) {
+	t.Parallel()
+	a := newAdmission(t, dm.DefaultPolicy(dm.Strict), &fakePlanner{})
+	for _, via := range []string{"manager", dm.SelftestVia} {
+		app, pkg := proposal("root", dm.Create), proposal("root", dm.Publish)
+		app.Application, pkg.Package.Name = dm.SelftestApplication, dm.SelftestPackage
+		for _, p := range []dm.Proposal{app, pkg} {
+			p.Actor.Via = via
+			want := dm.Forbidden
+			if via == dm.SelftestVia {
+				want = ""
+			}
+			if _, err := a.Admit(context.Background(), p); dm.KindOf(err) != want {
+				t.Errorf("%s via %s: %v, want %q", p.Verb, via, err, want)
+			}
+		}
+	}
+}
+
 func TestCreateNeedsBothPermissions(t *testing.T) {
 	t.Parallel()
 	for _, missing := range []dm.Action{dm.PackageRead, dm.ApplicationCreate} {

@@ -226,7 +226,6 @@ func TestClone(t *testing.T) {
 		{"/jupyter-%70nda", "of pnda"},
 		{"/jupyter-jos%C3%A9%20a", "of josé"},
 		{"/jupyter-josé%20a.git", "of josé"},
-		{"/jupyter-a.git.git", "of a.git"},
 		{"/jupyter-a%252e", "of a%2e"}, // decoded once, never twice
 		{"/packages/flow.v1-x.git", "of flow"},
 		{"/applications/app_1.git", "of app"},

@@ -62,8 +62,7 @@ type target struct {
 }
 
 // parsePath reads a path as it was sent. Only a user's name may be escaped; it
-// is decoded once, and what it then holds is judged by dm.ParseUserName. A
-// name that really ends in ".git" needs the ending twice.
+// is decoded once, and what it then holds is judged by dm.ParseUserName.
 func parsePath(escaped string) (target, bool) {
 	m := paths.FindStringSubmatch(escaped)
 	if m == nil {

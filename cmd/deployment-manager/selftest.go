@@ -13,13 +13,13 @@ import (
 
 // The reserved names of the selftest.
 var (
-	selftestRef   = dm.PackageRef{Name: "dm-selftest", Version: dm.Version{Patch: 1}}
+	selftestRef   = dm.PackageRef{Name: dm.SelftestPackage, Version: dm.Version{Patch: 1}}
 	selftestFile  = dm.PackageFile{Ref: selftestRef, Suffix: ".tar.gz"}
-	selftestActor = dm.Actor{User: "_selftest", Groups: []string{dm.AdminGroup}, Auth: "none", Via: "selftest"}
+	selftestActor = dm.Actor{User: "_selftest", Groups: []string{dm.AdminGroup}, Auth: "none", Via: dm.SelftestVia}
 )
 
 const (
-	selftestApp  = dm.ApplicationName("_selftest")
+	selftestApp  = dm.SelftestApplication
 	selftestTime = 30 * time.Second
 )
 

@@ -37,7 +37,7 @@ func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
 func (p *Plugin) Check(c dm.CheckedComponent) []dm.Finding {
 	raw, set := c.Effective["spark_version"]
 	asked := plugins.Text(raw)
-	if !set || p.sparkVersion == "" || asked == p.sparkVersion {
+	if !set || asked == "" || p.sparkVersion == "" || asked == p.sparkVersion {
 		return nil
 	}
 	return []dm.Finding{{Path: "properties.json", Message: fmt.Sprintf(
