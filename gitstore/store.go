@@ -277,15 +277,40 @@ func failed(op string, err error) error {
 	return dm.Errorf(dm.Unavailable, op, "the record can't be read or written now").Because(err)
 }
 
-// keyLocks is one lock per repository.
-type keyLocks struct{ m sync.Map }
+// keyLocks is one lock per repository, kept only while somebody has it or waits
+// for it: requests may name any number of repositories that never were.
+type keyLocks struct {
+	mu   sync.Mutex
+	held map[dm.Repository]*keyLock
+}
+
+type keyLock struct {
+	sync.Mutex
+	holders int // who have it or wait for it; guarded by keyLocks.mu
+}
 
 // hold locks a repository and returns its unlock.
 func (k *keyLocks) hold(r dm.Repository) (release func()) {
-	l, _ := k.m.LoadOrStore(r, &sync.Mutex{})
-	mu := l.(*sync.Mutex)
-	mu.Lock()
-	return mu.Unlock
+	k.mu.Lock()
+	l := k.held[r]
+	if l == nil {
+		if k.held == nil {
+			k.held = map[dm.Repository]*keyLock{}
+		}
+		l = &keyLock{}
+		k.held[r] = l
+	}
+	l.holders++
+	k.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.holders--; l.holders == 0 {
+			delete(k.held, r)
+		}
+	}
 }
 
 // writeFileDurably writes a small file so that it is there whole or not at all
