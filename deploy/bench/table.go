@@ -72,7 +72,11 @@ func (l line) figure() string {
 }
 
 func (l line) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s: %s (%s beside %s), goal %s %s", l.what, l.figure(), l.ours, l.beside, l.goal, l.verdict()))
+	text := l.what + ": " + l.ours
+	if l.beside != "" {
+		text += " beside " + l.beside
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s, %s, %s %s", text, l.figure(), l.goal, l.verdict()))
 }
 
 // printTable writes the lines in columns, as a table of Markdown.
