@@ -2,11 +2,14 @@ package gitstore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -14,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
@@ -43,11 +47,20 @@ func (o *objects) reopen() {
 		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})
 }
 
-// read runs do, and once more on a fresh look at the packs when it failed:
-// maintenance may have replaced a pack since the storage listed them.
+// readAttempts bounds how often an object is looked for. The pauses between
+// them double from a millisecond: a quarter of a second in all, in which a
+// repack has removed what it replaced even on a busy machine.
+const readAttempts = 9
+
+// read runs do, and again on a fresh look at the packs when it failed:
+// maintenance may have replaced a pack since the storage listed them, and while
+// it removes one after the other the next look may name one that goes as well.
 func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
 	err := do()
-	if err != nil {
+	for attempt := 1; err != nil && attempt < readAttempts && (attempt == 1 || goneObject(err)); attempt++ {
+		if attempt > 1 {
+			time.Sleep(time.Millisecond << (attempt - 2))
+		}
 		o.reopen()
 		err = do()
 	}
@@ -55,6 +68,11 @@ func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
 		return fmt.Errorf("%s %s: %w", what, h, err)
 	}
 	return nil
+}
+
+// goneObject tells the errors of a pack that was there a moment ago.
+func goneObject(err error) bool {
+	return errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, dotgit.ErrPackfileNotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
 func (o *objects) commit(h plumbing.Hash) (c *object.Commit, err error) {
