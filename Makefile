@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build demo run test bench check format vet static tree clean $(BIN)
+.PHONY: help build demo run test test-crash bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -33,13 +33,17 @@ test: ## Run all tests with the race detector
 	@go test -race -timeout 5m ./...
 	@cd deploy/bench && go test -race -timeout 3m ./...
 
+test-crash: ## Kill the server at every named step and 200 times at random
+	@echo 'testing what 200 kills and more leave; some minutes'
+	@DM_TEST_KILLS=200 go test -race -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
+
 bench: build ## Measure the server beside plain git and files; at most 8 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
 	@bin/bench -server $(BIN)
 
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree); \
-	$(MAKE) -s format vet static test && \
+	$(MAKE) -s format vet static test test-crash && \
 	if [ "$$before" != "$$($(MAKE) -s tree)" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'
 

@@ -17,7 +17,7 @@ import (
 // runs beside its work. Nobody may notice, and the half-made packs must go.
 func TestKilledMaintenance(t *testing.T) {
 	t.Parallel()
-	rounds, seed := max(3, crashKills(t)/10), crashSeed(t)
+	rounds, seed := max(2, crashKills(t)/10), crashSeed(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := newCrashWorld(t)
 	w.start()

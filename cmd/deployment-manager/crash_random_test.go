@@ -15,7 +15,7 @@ import (
 
 // fewKills is what every run of the tests has time for; DM_TEST_KILLS asks for
 // another number.
-const fewKills = 20
+const fewKills = 10
 
 func crashKills(t *testing.T) int {
 	text := os.Getenv("DM_TEST_KILLS")
@@ -43,7 +43,7 @@ func crashSeed(t *testing.T) uint64 {
 
 // killsPerWorld bounds how many kills one data folder sees; more folders are
 // worked on side by side.
-const killsPerWorld = 100
+const killsPerWorld = 50
 
 // TestRandomKills kills the server at random moments under clients that make
 // changes of every sort at once, alone or with all its git processes, and also
@@ -84,7 +84,7 @@ func killRandomly(t *testing.T, kills int, seed uint64) {
 			w.verify()
 			w.start()
 		}
-		w.load(clients, random.IntN(2*len(clients)), time.Duration(random.IntN(150))*time.Millisecond, random.IntN(2) == 0)
+		w.load(clients, random.IntN(len(clients)), time.Duration(random.IntN(150))*time.Millisecond, random.IntN(2) == 0)
 		w.died()
 	}
 	w.start()
