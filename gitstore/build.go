@@ -3,9 +3,13 @@ package gitstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -63,19 +67,35 @@ func (a *aside) fill() error {
 	}
 	return errors.Join(
 		os.Chmod(a.dir, 0o750),
-		writeFileDurably(filepath.Join(a.dir, "config"), []byte(repositoryConfig)),
-		writeFileDurably(filepath.Join(a.dir, "HEAD"), []byte(repositoryHead)),
+		os.WriteFile(filepath.Join(a.dir, "config"), []byte(repositoryConfig), 0o640),
+		os.WriteFile(filepath.Join(a.dir, "HEAD"), []byte(repositoryHead), 0o640),
 	)
 }
 
-// install makes every directory durable, then the repository appears under its
-// name with all its refs at once.
+// refs gives the repository its first refs, as git's pack-refs would write
+// them. Nobody sees the repository yet, so there is nothing that git would have
+// to lock or compare; git update-ref would read every object, and the object of
+// an archive is as large as the upload.
+func (a *aside) refs(first refs) error {
+	var b strings.Builder
+	b.WriteString("# pack-refs with: sorted \n")
+	for _, name := range slices.Sorted(maps.Keys(first)) {
+		fmt.Fprintf(&b, "%s %s\n", first[name], name)
+	}
+	return os.WriteFile(filepath.Join(a.dir, "packed-refs"), []byte(b.String()), 0o640)
+}
+
+// install makes every file and directory durable, then the repository appears
+// under its name with all its refs at once. Packs are durable already.
 func (a *aside) install(target string) error {
 	err := filepath.WalkDir(a.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
+		switch {
+		case err != nil:
 			return err
+		case path == packDir(a.dir):
+			return fs.SkipDir
 		}
-		return gitcmd.FsyncDir(path)
+		return gitcmd.Fsync(path)
 	})
 	if err != nil {
 		return err
@@ -85,7 +105,7 @@ func (a *aside) install(target string) error {
 		return err
 	}
 	a.s.Step("aside-renamed")
-	return gitcmd.FsyncDir(filepath.Dir(target))
+	return gitcmd.Fsync(filepath.Dir(target))
 }
 
 // discard removes what was not installed; after install it does nothing.
@@ -132,7 +152,7 @@ func (s *Store) packWriter(dir string) (*pack.Writer, error) {
 	return pack.Create(pack.Config{Dir: packDir(dir), Step: s.Step})
 }
 
-// move moves refs in one transaction.
+// move moves refs of an existing repository in one transaction.
 func (c *change) move(ctx context.Context, updates ...gitcmd.RefUpdate) error {
 	return c.s.git.UpdateRefs(ctx, c.dir, updates...)
 }
@@ -146,11 +166,19 @@ func (c *change) giveUp(ctx context.Context, r dm.Repository, tip plumbing.Hash)
 	c.s.heal(ctx, r)
 }
 
-// land installs a repository that was built aside; an existing one needs no
-// more than its refs.
-func (c *change) land() error {
-	if c.fresh == nil {
-		return nil
+// put moves the one ref of a change: in an existing repository by git, in a new
+// one by letting the repository appear.
+func (c *change) put(ctx context.Context, ref string, old, new plumbing.Hash) error {
+	if c.fresh != nil {
+		return c.appear(refs{ref: new})
+	}
+	return c.move(ctx, update(ref, old, new))
+}
+
+// appear installs a repository that was built aside, with its first refs.
+func (c *change) appear(first refs) error {
+	if err := c.fresh.refs(first); err != nil {
+		return err
 	}
 	return c.fresh.install(c.target)
 }

@@ -167,10 +167,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		return err
 	}
 	s.Step("outcome-packed")
-	if err = c.move(ctx, update(deployedRef(ref.Version), before.tip, o.tip)); err == nil {
-		err = c.land()
-	}
-	if err != nil {
+	if err := c.put(ctx, deployedRef(ref.Version), before.tip, o.tip); err != nil {
 		c.giveUp(ctx, r, o.tip)
 		return err
 	}

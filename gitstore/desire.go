@@ -212,19 +212,16 @@ func changeSubject(spec dm.Spec, verb dm.Verb) string {
 // moveDesired moves main, and after it the derived number of the deployment. A
 // number that can't be written is only logged: the next start writes it.
 func (s *Store) moveDesired(ctx context.Context, c *change, e *appEntry, content contentEntry, numbered bool) error {
-	number := update(deploymentRef(content.deployment), plumbing.ZeroHash, content.commit)
+	number := deploymentRef(content.deployment)
 	if c.fresh != nil {
-		if err := c.move(ctx, update(mainRef, e.main, content.commit), number); err != nil {
-			return err
-		}
-		return c.land()
+		return c.appear(refs{mainRef: content.commit, number: content.commit})
 	}
 	if err := c.move(ctx, update(mainRef, e.main, content.commit)); err != nil {
 		return err
 	}
 	s.Step("desired-moved")
 	if numbered {
-		if err := c.move(context.WithoutCancel(ctx), number); err != nil {
+		if err := c.move(context.WithoutCancel(ctx), update(number, plumbing.ZeroHash, content.commit)); err != nil {
 			s.Log.Error("the number of a deployment could not be written", "app", content.spec.Name, "number", content.deployment, "err", err)
 		}
 	}

@@ -92,7 +92,8 @@ func open(t testing.TB, dir string, options ...option) *house {
 	check(t, err)
 	var dispatcher *hooks.Dispatcher
 	cfg := gitstore.Config{
-		Dir: dir, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Events: h.events,
+		// A git of another test, between its fork and its exec, holds our lock.
+		Dir: dir, LockWait: 10 * time.Second, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Events: h.events,
 		Wake: func(a dm.ApplicationName) { dispatcher.Wake(a) },
 	}
 	for _, o := range options {

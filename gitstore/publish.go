@@ -174,11 +174,8 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, archive, content pack.Pack) (err error) {
 	target := s.repositoryDir(packageRepository(v.file.Ref.Name))
 	if !exists(target) {
-		err := s.git.UpdateRefs(ctx, up.aside.dir,
-			update(archiveRef(v.archive.String()), plumbing.ZeroHash, v.archive),
-			update(tagRef(v.file.Ref.Version), plumbing.ZeroHash, v.tag),
-			update(mainRef, plumbing.ZeroHash, v.commit))
-		if err != nil {
+		first := refs{archiveRef(v.archive.String()): v.archive, tagRef(v.file.Ref.Version): v.tag, mainRef: v.commit}
+		if err := up.aside.refs(first); err != nil {
 			return err
 		}
 		return up.aside.install(target)

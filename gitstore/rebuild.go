@@ -80,11 +80,11 @@ func (s *Store) writeBlank(ctx context.Context, c *change) error {
 	if _, err := w.Commit("blank workspace"); err != nil {
 		return err
 	}
-	if err := c.move(ctx, update(mainRef, s.blank.main, tip)); err != nil {
+	if err := c.put(ctx, mainRef, s.blank.main, tip); err != nil {
 		return err
 	}
 	s.blank = workspaceState{main: tip, entries: []object.TreeEntry{{Name: readmeFile, Mode: filemode.Regular, Hash: blob}}}
-	return c.land()
+	return nil
 }
 
 // rebuildWorkspaces delivers anew to users whose workspace was set aside or is

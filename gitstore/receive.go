@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -67,18 +68,26 @@ func tooLong(limit int64) error {
 	return dm.Errorf(dm.TooLarge, "gitstore.Publish", "the archive is larger than %d bytes", limit)
 }
 
+// ahead is how far, in bytes, the reader of an archive's files may run before
+// the writer of its bytes.
+const ahead = 256 << 10
+
 // read drives both packs from one pass over body.
 func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits archive.Limits) error {
 	pr, pw := io.Pipe()
+	digest := sha256.New()
 	stored := make(chan error, 1)
 	go func() {
-		blob, err := u.archive.Stored(size, pr)
+		blob, err := u.archive.Stored(size, io.TeeReader(bufio.NewReaderSize(pr, ahead), digest))
 		u.blob = blob
 		pr.CloseWithError(err) // a failed disk stops the reader below
 		stored <- err
 	}()
-	digest := sha256.New()
-	result, err := archive.Read(ctx, io.TeeReader(body, io.MultiWriter(digest, pw)), limits, u)
+	bytes := bufio.NewWriterSize(pw, ahead)
+	result, err := archive.Read(ctx, io.TeeReader(body, bytes), limits, u)
+	if err == nil {
+		err = bytes.Flush()
+	}
 	pw.CloseWithError(err)
 	if storedErr := <-stored; err == nil {
 		err = storedErr

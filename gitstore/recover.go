@@ -95,7 +95,7 @@ func (s *Store) setAside(r dm.Repository) error {
 	}
 	s.index.setDamaged(r)
 	s.users.m.Delete(dm.UserName(r.Name))
-	return errors.Join(gitcmd.FsyncDir(filepath.Dir(to)), gitcmd.FsyncDir(filepath.Dir(from)))
+	return errors.Join(gitcmd.Fsync(filepath.Dir(to)), gitcmd.Fsync(filepath.Dir(from)))
 }
 
 // recoverRepository cleans one repository and reads its heads.

@@ -33,7 +33,7 @@ func TestStaleFilesAreRemoved(t *testing.T) {
 	before := h.snapshot()
 	for _, path := range []string{
 		"applications/app.git/refs/heads/main.lock", "applications/app.git/refs/observed/head.lock",
-		"packages/flow.git/packed-refs.lock", "packages/flow.git/packed-refs.new", "packages/flow.git/HEAD.lock", "users/ana.git/refs/heads/apps/app.lock",
+		"packages/flow.git/packed-refs.lock", "packages/flow.git/packed-refs.new", "packages/flow.git/HEAD.lock", "users/ana.git/refs/heads/main.lock",
 		"users/ana.git/objects/pack/tmp_pack_x", "users/ana.git/objects/pack/.tmp-77-pack-11.pack", "users/ana.git/objects/tmp_objdir-incoming-x/y",
 		"users/ana.git/objects/pack/pack-1111111111111111111111111111111111111111.pack",
 		"users/ana.git/objects/pack/pack-2222222222222222222222222222222222222222.idx",

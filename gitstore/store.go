@@ -181,7 +181,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.emptyTmp(); err != nil {
 		return dm.Wrap(op, err)
 	}
-	if err := errors.Join(gitcmd.FsyncDir(filepath.Join(s.dir, damagedDir)), gitcmd.FsyncDir(s.dir)); err != nil {
+	if err := errors.Join(gitcmd.Fsync(filepath.Join(s.dir, damagedDir)), gitcmd.Fsync(s.dir)); err != nil {
 		return dm.Wrap(op, err)
 	}
 	git, err := gitcmd.New(ctx, gitcmd.Config{Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Lock: s.lock, Log: s.Log})
@@ -333,5 +333,5 @@ func writeFileDurably(path string, content []byte) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return gitcmd.FsyncDir(filepath.Dir(path))
+	return gitcmd.Fsync(filepath.Dir(path))
 }

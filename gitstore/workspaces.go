@@ -256,13 +256,10 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 // moveWorkspace moves the branch, then main. A crash between them is mended
 // when the change is dispatched again.
 func (s *Store) moveWorkspace(ctx context.Context, c *change, old, next *workspaceState, app dm.ApplicationName) error {
-	branch := update(appRef(app), old.branches[app].tip, next.branches[app].tip)
 	if c.fresh != nil {
-		if err := c.move(ctx, branch, update(mainRef, plumbing.ZeroHash, next.main)); err != nil {
-			return err
-		}
-		return c.land()
+		return c.appear(refs{appRef(app): next.branches[app].tip, mainRef: next.main})
 	}
+	branch := update(appRef(app), old.branches[app].tip, next.branches[app].tip)
 	if branch.Old != branch.New {
 		if err := c.move(ctx, branch); err != nil {
 			return err

@@ -66,7 +66,7 @@ func (g *Git) RepackSmall(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return FsyncDir(filepath.Join(dir, "objects", "pack"))
+	return Fsync(filepath.Join(dir, "objects", "pack"))
 }
 
 // CatBlob opens one blob of the repository dir. A blob that is missing or

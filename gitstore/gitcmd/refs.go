@@ -52,6 +52,7 @@ func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), updateTimeout)
 	defer cancel()
+	folders := changedFolders(dir, updates)
 	var out bytes.Buffer
 	err = g.run(ctx, command{dir: dir, in: in, out: &out, args: []string{"update-ref", "--no-deref", "--stdin", "-z"}, writes: true})
 	if err != nil {
@@ -60,7 +61,7 @@ func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) 
 	if !strings.Contains(out.String(), "commit: ok") {
 		return dm.Errorf(dm.Internal, op, "git did not confirm the move of a ref")
 	}
-	return fsyncRefs(dir, updates)
+	return fsyncFolders(dir, folders)
 }
 
 // transaction writes the script for update-ref --stdin -z.
@@ -120,38 +121,45 @@ func refused(op string, err error) error {
 	return dm.Wrap(op, err)
 }
 
-// fsyncRefs makes the renames of a transaction durable: git fsyncs the ref's
-// content and never the directory. The folders above are there because git may
-// have made them; the repository's root because a deletion rewrites packed-refs.
-func fsyncRefs(dir string, updates []RefUpdate) error {
-	folders := map[string]bool{}
+// changedFolders lists the folders whose names a transaction changes, deepest
+// first: that of each ref, those above folders that git has to make, and after
+// a deletion, which removes empty folders and rewrites packed-refs, all up to
+// the repository's root.
+func changedFolders(dir string, updates []RefUpdate) []string {
+	changed := map[string]bool{}
 	for _, u := range updates {
-		for d := path.Dir(u.Ref); d != "."; d = path.Dir(d) {
-			folders[d] = true
-		}
-		if u.New == "" {
-			folders["."] = true
+		folder := path.Dir(u.Ref)
+		changed[folder] = true
+		for folder != "." && (u.New == "" || missing(dir, folder)) {
+			folder = path.Dir(folder)
+			changed[folder] = true
 		}
 	}
-	// Deepest first: the first fsync commits the journal, the rest find
-	// nothing to do.
-	list := slices.Sorted(maps.Keys(folders))
+	list := slices.Sorted(maps.Keys(changed))
 	slices.Reverse(list)
-	for _, d := range list {
-		err := FsyncDir(filepath.Join(dir, filepath.FromSlash(d)))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // git removed the empty folder; the one above records that
-		}
-		if err != nil {
+	return list
+}
+
+func missing(dir, folder string) bool {
+	_, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(folder)))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// fsyncFolders makes the renames of a transaction durable: git fsyncs the
+// ref's content and never the directory.
+func fsyncFolders(dir string, folders []string) error {
+	for _, folder := range folders {
+		err := Fsync(filepath.Join(dir, filepath.FromSlash(folder)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // git removed an empty one; the one above records that
 			return err
 		}
 	}
 	return nil
 }
 
-// FsyncDir makes the names in a directory durable.
-func FsyncDir(path string) error {
-	const op = "gitcmd.FsyncDir"
+// Fsync makes a file's content, or the names in a directory, durable.
+func Fsync(path string) error {
+	const op = "gitcmd.Fsync"
 	d, err := os.Open(path)
 	if err != nil {
 		return dm.Wrap(op, err)

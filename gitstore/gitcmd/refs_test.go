@@ -153,7 +153,7 @@ func TestOneWinner(t *testing.T) {
 
 func TestFsyncDirMissing(t *testing.T) {
 	t.Parallel()
-	if err := FsyncDir(filepath.Join(t.TempDir(), "x")); dm.KindOf(err) != dm.Internal {
-		t.Errorf("FsyncDir of nothing: %v", err)
+	if err := Fsync(filepath.Join(t.TempDir(), "x")); dm.KindOf(err) != dm.Internal {
+		t.Errorf("Fsync of nothing: %v", err)
 	}
 }
