@@ -296,3 +296,8 @@ type ApplyRequest struct {
 type Summarizer interface {
 	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
 }
+
+// Last is the optional ability of a plugin whose work people see at once. It is
+// applied after all others, so that a change which fails in an engine never
+// shows in anybody's workspace.
+type Last interface{ AppliedLast() }

@@ -221,8 +221,8 @@ func TestFailedCreate(t *testing.T) {
 	if got := h.Applications(); len(got) != 0 {
 		t.Errorf("listed: %q", got)
 	}
-	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb" {
-		t.Errorf("the failed create left %q", got)
+	if users, err := h.Users(); err != nil || len(users) > 0 {
+		t.Errorf("the failed create reached %q, %v", users, err)
 	}
 	h.stop()
 	h = open(t, h.dir)
@@ -256,6 +256,9 @@ func TestFailedChange(t *testing.T) {
 	}
 	if got := h.git("users/ana.git", "show", "main:app/report.ipynb"); !strings.Contains(got, "one flows") {
 		t.Errorf("the notebook is %s", got)
+	}
+	if got := h.git("users/ana.git", "log", "--format=%s", "main"); got != "Deliver app from flow-1.0.0\nExplain this repository" {
+		t.Errorf("the failed change reached the workspace:\n%s", got)
 	}
 	h.stop()
 	h = open(t, h.dir)

@@ -169,6 +169,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 	repo := openObjects(dir)
 	entry := &packageEntry{main: heads[mainRef], outcomes: map[dm.Version]outcomeEntry{}}
 	var newest versionEntry
+	after := map[plumbing.Hash]plumbing.Hash{} // commit of an upload → commit of the next
 	for ref, h := range heads {
 		switch text, v, err := versionOf(ref); {
 		case text == "":
@@ -176,10 +177,11 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		case err != nil:
 			return err
 		case text == tagPrefix:
-			tag, err := readVersion(repo, dm.PackageRef{Name: name, Version: v}, h)
+			tag, parent, err := readVersion(repo, dm.PackageRef{Name: name, Version: v}, h)
 			if err != nil {
 				return err
 			}
+			after[parent] = tag.commit
 			entry.versions = append(entry.versions, tag)
 			if newest.published.Before(tag.published) {
 				newest = tag
@@ -196,7 +198,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		}
 	}
 	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
-	if err := s.mendMain(ctx, repo, dir, entry, newest); err != nil {
+	if err := s.mendMain(ctx, dir, entry, newest.commit, after); err != nil {
 		return err
 	}
 	s.index.putPackage(name, entry)
@@ -214,53 +216,55 @@ func versionOf(ref string) (prefix string, v dm.Version, err error) {
 	return "", v, nil
 }
 
-// readVersion reads a version from its tag.
-func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (versionEntry, error) {
+// readVersion reads a version from its tag, and the upload before it.
+func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEntry, parent plumbing.Hash, err error) {
 	tag, err := repo.tag(h)
 	if err != nil {
-		return versionEntry{}, err
+		return v, parent, err
 	}
 	commit, err := repo.commit(tag.Target)
 	if err != nil {
-		return versionEntry{}, err
+		return v, parent, err
 	}
 	if _, err := repo.tree(commit.TreeHash); err != nil {
-		return versionEntry{}, err
+		return v, parent, err
 	}
 	t := parseTrailers(tag.Message)
 	file, err := dm.ParsePackageFile(t[trailerArchiveName])
 	if err != nil || file.Ref != ref {
-		return versionEntry{}, fmt.Errorf("tag %s does not name an archive of %s", h, ref)
+		return v, parent, fmt.Errorf("tag %s does not name an archive of %s", h, ref)
 	}
 	archive, err := parseHash(t[trailerArchive], trailerArchive)
 	if err != nil {
-		return versionEntry{}, err
+		return v, parent, err
+	}
+	if len(commit.ParentHashes) > 0 {
+		parent = commit.ParentHashes[0]
 	}
 	return versionEntry{
 		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
 		digest: t[trailerSha256], top: t[trailerTop], published: parseTime(t, tag.Tagger.When),
-	}, nil
+	}, parent, nil
 }
 
-// mendMain moves main to the newest upload when a crash came between the tag
-// and main, or when main is missing.
-func (s *Store) mendMain(ctx context.Context, repo *objects, dir string, entry *packageEntry, newest versionEntry) error {
-	if newest.commit.IsZero() || entry.main == newest.commit {
+// mendMain moves main on when a crash came between a tag and main: to the
+// upload that follows the one that main has. A missing main becomes the newest
+// by its time; otherwise times, which a wrong clock may have made, do not count.
+func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, newest plumbing.Hash, after map[plumbing.Hash]plumbing.Hash) error {
+	main := entry.main
+	if main.IsZero() {
+		main = newest
+	}
+	for next, ok := after[main]; ok && !main.IsZero(); next, ok = after[main] {
+		main = next
+	}
+	if main == entry.main {
 		return nil
 	}
-	if !entry.main.IsZero() {
-		c, err := repo.commit(entry.main)
-		if err != nil {
-			return err
-		}
-		if at := parseTime(parseTrailers(c.Message), c.Author.When); !at.Before(newest.published) {
-			return nil // the newest upload was withdrawn since
-		}
-	}
-	if err := s.git.UpdateRefs(ctx, dir, update(mainRef, entry.main, newest.commit)); err != nil {
+	if err := s.git.UpdateRefs(ctx, dir, update(mainRef, entry.main, main)); err != nil {
 		return err
 	}
-	entry.main = newest.commit
+	entry.main = main
 	return nil
 }
 

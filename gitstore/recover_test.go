@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
@@ -199,6 +200,28 @@ func TestDerivedRefsAreRebuilt(t *testing.T) {
 		t.Errorf("the next number is %d, want 5", view.Deployment)
 	}
 	h.sound()
+}
+
+// TestMainFollowsTheOrderOfUploads has a clock that goes backwards and a crash
+// between a tag and main.
+func TestMainFollowsTheOrderOfUploads(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2025, 1, 6, 10, 0, 0, 0, time.UTC)
+	back := func(c *gitstore.Config) {
+		c.Clock = func() time.Time { now = now.Add(-time.Minute); return now }
+	}
+	h := open(t, t.TempDir(), back)
+	first := h.publish("ana", "flow-1.0.0.tgz", notebook("flow-1.0.0", "one"))
+	h.publish("ana", "flow-1.1.0.tgz", notebook("flow-1.1.0", "two"))
+	last := h.publish("ana", "flow-1.2.0.tgz", notebook("flow-1.2.0", "three"))
+	for _, main := range []dm.Revision{last.Commit, first.Commit} {
+		h.stop()
+		git(t, h.dir+"/packages/flow.git", "update-ref", "refs/heads/main", string(main))
+		h = open(t, h.dir, back)
+		if got := h.git("packages/flow.git", "rev-parse", "main"); got != string(last.Commit) {
+			t.Errorf("main was %s and is %s, want %s", main, got, last.Commit)
+		}
+	}
 }
 
 // openError opens a folder that must be refused.

@@ -215,6 +215,9 @@ func (v *verifier) applicationRefs() {
 	if v.heads[mainRef] != e.main || v.heads[observedRef] != e.observedTip {
 		v.problem("main or observed is not what the index has")
 	}
+	if e.observed != nil {
+		v.recordedUsers(e.observed)
+	}
 	want := refs{}
 	for h := v.heads[mainRef]; !h.IsZero(); {
 		c, err := v.repo.commit(h)
@@ -243,6 +246,17 @@ func (v *verifier) applicationRefs() {
 	}
 }
 
+// recordedUsers looks for the workspaces that the outcome says were reached.
+func (v *verifier) recordedUsers(o *dm.Observation) {
+	for _, r := range o.Records {
+		for _, u := range r.Users {
+			if !exists(v.s.repositoryDir(workspaceRepository(u))) {
+				v.problem("it was delivered to %s, who has no workspace", u)
+			}
+		}
+	}
+}
+
 // workspaceRefs compares each folder on main with what the application's
 // records say was delivered to this user.
 func (v *verifier) workspaceRefs() {
@@ -266,6 +280,12 @@ func (v *verifier) workspaceRefs() {
 			v.problem("%v", err)
 		} else if b.tree != state.folder(app) {
 			v.problem("the folder %s on main is not that of %s", app, appRef(app))
+		}
+	}
+	for _, e := range state.entries {
+		app := dm.ApplicationName(e.Name)
+		if e.Mode == filemode.Dir && v.s.index.app(app) == nil && v.s.index.sound(applicationRepository(app)) == nil {
+			v.problem("main has the folder %s, and there is no such application", app)
 		}
 	}
 	if readme := slices.IndexFunc(state.entries, func(e object.TreeEntry) bool { return e.Name == readmeFile }); readme < 0 {

@@ -111,6 +111,36 @@ func TestAudienceIsResolved(t *testing.T) {
 	}
 }
 
+// fakeLast is a fakePlugin that wants to be applied last.
+type fakeLast struct{ dm.Plugin }
+
+func (fakeLast) AppliedLast() {}
+
+// TestLastIsAppliedLast shows that a change which fails in an engine never
+// reaches the plugin whose work people see.
+func TestLastIsAppliedLast(t *testing.T) {
+	t.Parallel()
+	jupyterLast := func(cfg *DispatcherConfig) {
+		plugins := cfg.Plugins
+		cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
+			p, ok := plugins(t)
+			if t == "jupyter" {
+				p = fakeLast{p}
+			}
+			return p, ok
+		}
+	}
+	withBench(t, jupyterLast, func(b *bench) {
+		wantOutcome(t, b.do("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly"), dm.Created, 1, "")
+		b.wantCalls("apply oozie created", "apply jupyter created")
+		b.oozie.on(func(op string) (bool, error) { return false, errRefused })
+		b.do("late", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
+		if _, ok := b.jupyter.standing("late"); ok {
+			t.Error("jupyter was reached")
+		}
+	})
+}
+
 func TestFailedCreateIsRolledBack(t *testing.T) {
 	t.Parallel()
 	const text = `Error creating noon Invalid, details: "the engine refuses"`

@@ -73,19 +73,17 @@ func (p *pass) takeBack(ctx context.Context) error {
 	return p.bring(ctx, earlier, state)
 }
 
-// bring makes the application what w says: each type in byte order, then the
-// types that are no longer there are removed.
+// bring makes the application what w says: each type in order, then the types
+// that are no longer there are removed.
 func (p *pass) bring(ctx context.Context, w dm.Work, state dm.WantedState) error {
 	users, err := p.audience(w.Spec)
 	if err != nil {
 		return err
 	}
 	types := byType(w.Components)
-	order := slices.Sorted(maps.Keys(types))
-	for _, t := range order { // before anything is made
-		if _, err := p.plugin(t); err != nil {
-			return err
-		}
+	order, err := p.order(types)
+	if err != nil {
+		return err
 	}
 	for _, t := range order {
 		r := dm.ApplyRequest{
@@ -104,6 +102,24 @@ func (p *pass) bring(ctx context.Context, w dm.Work, state dm.WantedState) error
 		}
 	}
 	return p.destroy(ctx, gone)
+}
+
+// order is byte order with those that are applied last behind the others. It
+// fails before anything is made when a type has no plugin.
+func (p *pass) order(types map[dm.ComponentType][]dm.Component) ([]dm.ComponentType, error) {
+	var early, late []dm.ComponentType
+	for _, t := range slices.Sorted(maps.Keys(types)) {
+		plugin, err := p.plugin(t)
+		if err != nil {
+			return nil, err
+		}
+		if _, last := plugin.(dm.Last); last {
+			late = append(late, t)
+		} else {
+			early = append(early, t)
+		}
+	}
+	return append(early, late...), nil
 }
 
 func byType(components []dm.Component) map[dm.ComponentType][]dm.Component {

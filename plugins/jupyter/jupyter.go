@@ -28,6 +28,7 @@ type Plugin struct {
 var (
 	_ dm.Plugin     = (*Plugin)(nil)
 	_ dm.Summarizer = (*Plugin)(nil)
+	_ dm.Last       = (*Plugin)(nil)
 )
 
 //go:embed README.ipynb
@@ -47,6 +48,9 @@ func New(cfg Config) (*Plugin, error) {
 
 // Type implements dm.Plugin.
 func (*Plugin) Type() dm.ComponentType { return kind }
+
+// AppliedLast implements dm.Last: users see a delivery at once.
+func (*Plugin) AppliedLast() {}
 
 // Validate wants at least one notebook, at any depth.
 func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
