@@ -68,8 +68,8 @@ type appState struct {
 	given  int    // highest number of a deployment
 }
 
-// public is the state without what the API does not tell.
-func (a appState) public() appState { a.marker, a.given = "", 0; return a }
+// public is the state without what neither the API nor the refs tell.
+func (a appState) public() appState { a.marker = ""; return a }
 
 func (a appState) delivered() bool { return a.Phase == "CREATED" || a.Phase == "STARTED" }
 
