@@ -29,6 +29,15 @@ type Defaults map[ComponentType]map[ComponentName]Properties
 // They may name components that the package does not have.
 type Overrides map[ComponentType]map[ComponentName]Properties
 
+// IsSecret tells the keys whose values never leave the server: no API shows
+// them, and they are no variables of templates, so they never enter git.
+func IsSecret(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"password", "private_key", "secret", "token"}, func(word string) bool {
+		return strings.Contains(key, word)
+	})
+}
+
 // ParseProperties reads one JSON object of at most MaxJSONBytes, at most
 // MaxJSONDepth levels deep, in UTF-8, without duplicate keys at any level and
 // with nothing behind it. The error is Invalid and says where the fault is.

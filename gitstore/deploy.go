@@ -153,14 +153,8 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 	lines := append(stampTrailers(stamp), trailers{
 		{trailerPackage, ref.String()}, {trailerPhase, string(o.phase)}, {trailerInformation, o.information},
 	}...)
-	commit := &object.Commit{
-		Author: personSignature(stamp.User, stamp.Time), Committer: serverSignature(stamp.Time),
-		Message: lines.message(outcomeSubject(ref, o, stamp)), TreeHash: o.tree,
-	}
-	if !before.tip.IsZero() {
-		commit.ParentHashes = []plumbing.Hash{before.tip}
-	}
-	if o.tip, err = addObject(w, commit); err != nil {
+	author := personSignature(stamp.User, stamp.Time)
+	if o.tip, err = addCommit(w, author, o.tree, before.tip, lines.message(outcomeSubject(ref, o, stamp))); err != nil {
 		return err
 	}
 	if _, err := w.Commit(""); err != nil {

@@ -187,14 +187,8 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, parent plumb
 		lines = append(lines, [2]string{trailerDeployment, strconv.Itoa(content.deployment)})
 	}
 	lines = append(lines, [2]string{trailerInformation, strings.Join(content.notes, "; ")})
-	commit := &object.Commit{
-		Author: personSignature(stamp.User, stamp.Time), Committer: serverSignature(stamp.Time),
-		Message: lines.message(changeSubject(content.spec, stamp.Verb)), TreeHash: content.tree,
-	}
-	if !parent.IsZero() {
-		commit.ParentHashes = []plumbing.Hash{parent}
-	}
-	content.commit, err = addObject(w, commit)
+	message := lines.message(changeSubject(content.spec, stamp.Verb))
+	content.commit, err = addCommit(w, personSignature(stamp.User, stamp.Time), content.tree, parent, message)
 	return err
 }
 

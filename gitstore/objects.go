@@ -229,6 +229,25 @@ func (b *treeBuilder) write(w *pack.Writer) (plumbing.Hash, error) {
 	return w.Add(plumbing.TreeObject, body.Bytes())
 }
 
+// addCommit writes a commit by author at author's time; the committer is the
+// server. A zero parent means none.
+func addCommit(w *pack.Writer, author object.Signature, tree, parent plumbing.Hash, message string) (plumbing.Hash, error) {
+	c := &object.Commit{Author: author, Committer: serverSignature(author.When), Message: message, TreeHash: tree}
+	if !parent.IsZero() {
+		c.ParentHashes = []plumbing.Hash{parent}
+	}
+	return addObject(w, c)
+}
+
+// parentOf is the commit before c in the record's histories, which have no
+// merges; zero when c is the first.
+func parentOf(c *object.Commit) plumbing.Hash {
+	if len(c.ParentHashes) == 0 {
+		return plumbing.ZeroHash
+	}
+	return c.ParentHashes[0]
+}
+
 // addObject encodes a commit or a tag into w.
 func addObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
 	m := &plumbing.MemoryObject{}

@@ -178,14 +178,8 @@ func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outc
 		{trailerPackage, e.desired.spec.Package.String()},
 		{trailerDesired, string(outcome.Desired)}, {trailerPhase, string(outcome.Phase)}, {trailerInformation, outcome.Information},
 	}...)
-	commit := &object.Commit{
-		Author: serverSignature(outcome.Time), Committer: serverSignature(outcome.Time), TreeHash: tree,
-		Message: lines.message(fmt.Sprintf("Observe %s %s", e.desired.spec.Name, outcome.Phase)),
-	}
-	if !e.observedTip.IsZero() {
-		commit.ParentHashes = []plumbing.Hash{e.observedTip}
-	}
-	tip, err := addObject(w, commit)
+	message := lines.message(fmt.Sprintf("Observe %s %s", e.desired.spec.Name, outcome.Phase))
+	tip, err := addCommit(w, serverSignature(outcome.Time), tree, e.observedTip, message)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}

@@ -149,18 +149,12 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 		{trailerSha256, v.digest},
 		{trailerTop, v.top},
 	}...)
-	commit := &object.Commit{
-		Author: personSignature(stamp.User, stamp.Time), Committer: serverSignature(stamp.Time),
-		Message: lines.message(subject), TreeHash: v.tree,
-	}
-	if !parent.IsZero() {
-		commit.ParentHashes = []plumbing.Hash{parent}
-	}
-	if v.commit, err = addObject(u.content, commit); err != nil {
+	author := personSignature(stamp.User, stamp.Time)
+	if v.commit, err = addCommit(u.content, author, v.tree, parent, lines.message(subject)); err != nil {
 		return pack.Pack{}, err
 	}
 	v.tag, err = addObject(u.content, &object.Tag{
-		Name: v.file.Ref.Version.String(), Tagger: personSignature(stamp.User, stamp.Time),
+		Name: v.file.Ref.Version.String(), Tagger: author,
 		Message: lines.message(subject), TargetType: plumbing.CommitObject, Target: v.commit,
 	})
 	if err != nil {

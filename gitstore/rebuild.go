@@ -68,12 +68,7 @@ func (s *Store) writeBlank(ctx context.Context, c *change) error {
 	if err != nil {
 		return err
 	}
-	now := s.now()
-	commit := &object.Commit{Author: serverSignature(now), Committer: serverSignature(now), Message: "Explain this repository\n", TreeHash: tree}
-	if !s.blank.main.IsZero() {
-		commit.ParentHashes = []plumbing.Hash{s.blank.main}
-	}
-	tip, err := addObject(w, commit)
+	tip, err := addCommit(w, serverSignature(s.now()), tree, s.blank.main, "Explain this repository\n")
 	if err != nil {
 		return err
 	}
@@ -220,10 +215,7 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 		if err != nil {
 			return nil, err
 		}
-		h = plumbing.ZeroHash
-		if len(c.ParentHashes) > 0 {
-			h = c.ParentHashes[0]
-		}
+		h = parentOf(c)
 	}
 	slices.Reverse(list)
 	return list, nil

@@ -238,13 +238,10 @@ func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEn
 	if err != nil {
 		return v, parent, err
 	}
-	if len(commit.ParentHashes) > 0 {
-		parent = commit.ParentHashes[0]
-	}
 	return versionEntry{
 		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
 		digest: t[trailerSha256], top: t[trailerTop], published: parseTime(t, tag.Tagger.When),
-	}, parent, nil
+	}, parentOf(commit), nil
 }
 
 // mendMain moves main on when a crash came between a tag and main: to the
@@ -384,10 +381,7 @@ func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main
 				break
 			}
 		}
-		h = plumbing.ZeroHash
-		if len(c.ParentHashes) > 0 {
-			h = c.ParentHashes[0]
-		}
+		h = parentOf(c)
 	}
 	return highest, s.git.UpdateRefs(ctx, dir, missing...)
 }

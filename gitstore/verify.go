@@ -229,10 +229,7 @@ func (v *verifier) applicationRefs() {
 		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
 			want[deploymentRef(n)] = h
 		}
-		h = plumbing.ZeroHash
-		if len(c.ParentHashes) > 0 {
-			h = c.ParentHashes[0]
-		}
+		h = parentOf(c)
 	}
 	for ref, h := range v.heads {
 		if strings.HasPrefix(ref, deploymentPrefix) && want[ref] != h {

@@ -243,14 +243,7 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	c := &object.Commit{
-		Author: personSignature(h.stamp.User, h.stamp.Time), Committer: serverSignature(h.stamp.Time),
-		Message: h.lines.message(h.title), TreeHash: tree,
-	}
-	if !parent.IsZero() {
-		c.ParentHashes = []plumbing.Hash{parent}
-	}
-	return addObject(w, c)
+	return addCommit(w, personSignature(h.stamp.User, h.stamp.Time), tree, parent, h.lines.message(h.title))
 }
 
 // moveWorkspace moves the branch, then main. A crash between them is mended

@@ -181,7 +181,7 @@ func FuzzFill(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, value string) {
 		raw, err := json.Marshal(value)
 		if err != nil {
-			t.Skip("not a value")
+			return
 		}
 		known := variables{"t": raw, "t_2": json.RawMessage("2")}
 		v := newValues(known, nil)

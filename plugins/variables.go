@@ -105,11 +105,6 @@ func quote(text string) json.RawMessage {
 // secret into files and into git.
 func withoutSecrets(environment map[string]string) map[string]string {
 	open := maps.Clone(environment)
-	maps.DeleteFunc(open, func(key, _ string) bool {
-		key = strings.ToLower(key)
-		return slices.ContainsFunc([]string{"password", "private_key", "secret", "token"}, func(word string) bool {
-			return strings.Contains(key, word)
-		})
-	})
+	maps.DeleteFunc(open, func(key, _ string) bool { return dm.IsSecret(key) })
 	return open
 }

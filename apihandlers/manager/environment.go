@@ -2,23 +2,9 @@ package manager
 
 import (
 	"strconv"
-	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
-
-// secretWords mark keys whose values never leave the server.
-var secretWords = [...]string{"password", "private_key", "secret", "token"}
-
-func secretKey(key string) bool {
-	key = strings.ToLower(key)
-	for _, word := range secretWords {
-		if strings.Contains(key, word) {
-			return true
-		}
-	}
-	return false
-}
 
 // Endpoints is the part of an environment that may be served: without secrets,
 // every value a text or an object of texts, because PNDA's console calls text
@@ -26,7 +12,7 @@ func secretKey(key string) bool {
 func Endpoints(environment map[string]any) (map[string]any, error) {
 	served := map[string]any{}
 	for key, value := range environment {
-		if secretKey(key) {
+		if dm.IsSecret(key) {
 			continue
 		}
 		object, ok := environmentObject(value)
@@ -40,7 +26,7 @@ func Endpoints(environment map[string]any) (map[string]any, error) {
 		}
 		texts := map[string]string{}
 		for k, v := range object {
-			if secretKey(k) {
+			if dm.IsSecret(k) {
 				continue
 			}
 			text, err := environmentText(key+"."+k, v)
