@@ -22,7 +22,7 @@ import (
 // change. A crash test kills the server at every one of them.
 func Steps() []string {
 	return []string{
-		"publish-archive-packed", "publish-content-packed", "publish-superseded", "publish-tagged", "publish-main",
+		"publish-archive-packed", "publish-content-packed", "publish-linked", "publish-superseded", "publish-tagged", "publish-main",
 		"withdraw-superseded", "withdraw-untagged",
 		"outcome-packed", "outcome-moved",
 		"desired-packed", "desired-moved", "desired-numbered",
@@ -120,6 +120,7 @@ type change struct {
 	dir    string
 	fresh  *aside
 	before []string // packs that an existing repository had
+	done   func()   // removes the note of the change; nil where there is none
 }
 
 // begin opens a repository for one change, or builds it aside.
@@ -127,7 +128,11 @@ func (s *Store) begin(r dm.Repository) (*change, error) {
 	target := s.repositoryDir(r)
 	if exists(target) {
 		before, err := packFiles(target)
-		return &change{s: s, target: target, dir: target, before: before}, err
+		if err != nil {
+			return nil, err
+		}
+		done, err := s.intend(r, before)
+		return &change{s: s, target: target, dir: target, before: before, done: done}, err
 	}
 	a, err := s.newAside()
 	if err != nil {
@@ -136,8 +141,11 @@ func (s *Store) begin(r dm.Repository) (*change, error) {
 	return &change{s: s, target: target, dir: a.dir, fresh: a}, nil
 }
 
-// discard ends a change that did not land.
+// discard ends a change, landed or not.
 func (c *change) discard() {
+	if c.done != nil {
+		c.done()
+	}
 	if c.fresh != nil {
 		if err := c.fresh.discard(); err != nil {
 			c.s.Log.Warn("a temporary repository could not be removed", "err", err)

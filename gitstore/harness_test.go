@@ -80,6 +80,41 @@ func replacing(c *gitstore.Config) { c.Replace = true }
 // open opens a house over dir; the test closes it, or the clean-up does.
 func open(t testing.TB, dir string, options ...option) *house {
 	t.Helper()
+	h, dispatcher := build(t, dir, options...)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- dispatcher.Run(ctx) }()
+	h.closeWith(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("dispatcher: %v", err)
+		}
+	})
+	return h
+}
+
+// openStill opens a house in which nothing is carried out.
+func openStill(t testing.TB, dir string) *house {
+	t.Helper()
+	h, _ := build(t, dir)
+	h.closeWith(func() {})
+	return h
+}
+
+// closeWith sets how the house is closed: workers first, then the store.
+func (h *house) closeWith(endWorkers func()) {
+	h.stop = sync.OnceFunc(func() {
+		endWorkers()
+		if err := h.Close(); err != nil {
+			h.t.Errorf("close: %v", err)
+		}
+	})
+	h.t.Cleanup(h.stop)
+}
+
+// build wires a house.
+func build(t testing.TB, dir string, options ...option) (*house, *hooks.Dispatcher) {
+	t.Helper()
 	h := &house{t: t, dir: dir, events: &eventLog{}}
 	workspaces := &later{}
 	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
@@ -104,20 +139,7 @@ func open(t testing.TB, dir string, options ...option) *house {
 	workspaces.Workspaces = h.Store
 	dispatcher, err = hooks.NewDispatcher(hooks.DispatcherConfig{Outbox: h.Store, Plugins: registry.Get, Directory: everyName{}})
 	check(t, err)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- dispatcher.Run(ctx) }()
-	h.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("dispatcher: %v", err)
-		}
-		if err := h.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
-	t.Cleanup(h.stop)
-	return h
+	return h, dispatcher
 }
 
 func check(t testing.TB, err error) {

@@ -3,9 +3,7 @@ package gitstore
 import (
 	"context"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -35,13 +33,8 @@ func (s *Store) undo(dir string, packs []string, tip plumbing.Hash) {
 	if err != nil || slices.Contains(slices.Collect(maps.Values(heads)), tip) {
 		return
 	}
-	for _, path := range packs {
-		base := strings.TrimSuffix(path, ".pack")
-		for _, extension := range []string{".idx", ".pack", ".keep"} { // git looks for indexes
-			if err := os.Remove(base + extension); err != nil && !os.IsNotExist(err) {
-				s.Log.Warn("a pack of a failed change could not be removed", "err", err)
-			}
-		}
+	if err := removePacks(packs); err != nil {
+		s.Log.Warn("packs of a failed change could not be removed", "err", err)
 	}
 }
 

@@ -174,6 +174,15 @@ func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, arc
 		}
 		return up.aside.install(target)
 	}
+	there, err := packFiles(target)
+	if err != nil {
+		return err
+	}
+	done, err := s.intend(packageRepository(v.file.Ref.Name), there)
+	if err != nil {
+		return err
+	}
+	defer done()
 	for _, part := range []struct {
 		pack.Pack
 		tip plumbing.Hash
@@ -190,6 +199,7 @@ func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, arc
 			return err
 		}
 	}
+	s.Step("publish-linked")
 	before, err := s.beforeTag(target, v, old)
 	if err != nil {
 		return err

@@ -23,12 +23,6 @@ import (
 
 var repositoryKinds = [...]dm.RepositoryKind{dm.PackageRepository, dm.ApplicationRepository, dm.WorkspaceRepository}
 
-// emptyTmp removes what a killed server was building.
-func (s *Store) emptyTmp() error {
-	tmp := filepath.Join(s.dir, tmpDir)
-	return errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o750))
-}
-
 // recover reads every repository into the index. One that can't be read is set
 // aside, so that it alone is out of service.
 func (s *Store) recover(ctx context.Context) error {
@@ -56,6 +50,9 @@ func (s *Store) recover(ctx context.Context) error {
 				}
 			}
 		}
+	}
+	if err := s.sweep(); err != nil {
+		return failed(op, err)
 	}
 	// Workspaces are derived: those that can't be rebuilt now must not keep
 	// everybody from everything.

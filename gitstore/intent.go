@@ -1,0 +1,153 @@
+package gitstore
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// intent is a note that a change is bringing packs into an existing repository.
+// A server that is killed before the change's ref moves leaves packs that no
+// ref leads to and no gc removes, because they have .keep files; the next start
+// finds the note and takes them away.
+type intent struct {
+	Kind  dm.RepositoryKind `json:"kind"`
+	Name  string            `json:"name"`
+	Packs []string          `json:"packs"` // file names of those that were there before
+}
+
+const intentPrefix = "intent-"
+
+// intend writes the note; done removes it when the change has ended. It is not
+// fsynced: a power cut that loses it costs room and nothing else.
+func (s *Store) intend(r dm.Repository, before []string) (done func(), err error) {
+	note := intent{Kind: r.Kind, Name: r.Name, Packs: make([]string, len(before))}
+	for i, path := range before {
+		note.Packs[i] = filepath.Base(path)
+	}
+	text, err := json.Marshal(note)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(filepath.Join(s.dir, tmpDir), intentPrefix+"*")
+	if err != nil {
+		return nil, err
+	}
+	done = func() {
+		if err := os.Remove(f.Name()); err != nil {
+			s.Log.Warn("the note of an ended change could not be removed", "err", err)
+		}
+	}
+	if _, err := f.Write(text); err != nil {
+		done()
+		return nil, errors.Join(err, f.Close())
+	}
+	return done, f.Close()
+}
+
+// emptyTmp removes what a killed server was building, but not its notes.
+func (s *Store) emptyTmp() error {
+	tmp := filepath.Join(s.dir, tmpDir)
+	if err := os.MkdirAll(tmp, 0o750); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(tmp)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), intentPrefix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(tmp, e.Name())))
+		}
+	}
+	return err
+}
+
+// sweep takes away the packs of changes that a killed server did not end. A
+// note that can't be read, or a repository that was set aside, costs room only.
+func (s *Store) sweep() error {
+	notes, err := filepath.Glob(filepath.Join(s.dir, tmpDir, intentPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range notes {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		var note intent
+		if json.Unmarshal(text, &note) == nil {
+			if err := s.sweepRepository(note); err != nil {
+				s.Log.Error("packs of an interrupted change could not be removed", "kind", note.Kind, "name", note.Name, "err", err)
+			}
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) sweepRepository(note intent) error {
+	r := dm.Repository{Kind: note.Kind, Name: note.Name}
+	dir := s.repositoryDir(r)
+	all, err := packFiles(dir)
+	if errors.Is(err, fs.ErrNotExist) || s.index.sound(r) != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(all, func(path string) bool { return slices.Contains(note.Packs, filepath.Base(path)) })
+	named, err := packsNamed(dir, left)
+	switch {
+	case err != nil:
+		return err
+	case r.Kind != dm.PackageRepository && len(named) > 0:
+		return nil // the change is made, and one commit leads to all its packs
+	}
+	// In a package's repository each pack has a ref of its own.
+	left = slices.DeleteFunc(left, func(path string) bool { return slices.Contains(named, path) })
+	return removePacks(left)
+}
+
+// packsNamed returns those of packs that hold the object of a ref.
+func packsNamed(dir string, packs []string) ([]string, error) {
+	if len(packs) == 0 {
+		return nil, nil
+	}
+	heads, err := readRefs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var named []string
+	for _, h := range heads {
+		path, err := pack.Find(packDir(dir), h)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(packs, path) {
+			named = append(named, path)
+		}
+	}
+	return named, nil
+}
+
+// removePacks removes packs with what belongs to them; git looks for indexes,
+// so they go first.
+func removePacks(packs []string) error {
+	var errs []error
+	for _, path := range packs {
+		base := strings.TrimSuffix(path, ".pack")
+		for _, extension := range []string{".idx", ".pack", ".keep"} {
+			if err := os.Remove(base + extension); !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
