@@ -111,40 +111,57 @@ func (a *aside) install(target string) error {
 // discard removes what was not installed; after install it does nothing.
 func (a *aside) discard() error { return os.RemoveAll(a.dir) }
 
-// change is one write to a repository that may not exist yet: packs and refs
-// go to dir, and land makes them part of the record. The caller holds the
+// change is one write to a repository that may not exist yet: packs go to dir,
+// and put or appear makes them part of the record. The caller holds the
 // repository's lock.
 type change struct {
 	s      *Store
 	target string
 	dir    string
-	fresh  *aside
-	before []string // packs that an existing repository had
-	done   func()   // removes the note of the change; nil where there is none
+	pack   *pack.Writer // for the change's own objects
+	fresh  *aside       // nil when the repository exists
+	end    func(failed bool)
+	failed bool
 }
 
 // begin opens a repository for one change, or builds it aside.
 func (s *Store) begin(r dm.Repository) (*change, error) {
 	target := s.repositoryDir(r)
-	if exists(target) {
-		before, err := packFiles(target)
-		if err != nil {
-			return nil, err
-		}
-		done, err := s.intend(r, before)
-		return &change{s: s, target: target, dir: target, before: before, done: done}, err
+	if !exists(target) {
+		return s.beginAside(target)
 	}
+	end, err := s.intend(r)
+	if err != nil {
+		return nil, err
+	}
+	return (&change{s: s, target: target, dir: target, end: end}).open()
+}
+
+// beginAside starts a repository that will appear at target.
+func (s *Store) beginAside(target string) (*change, error) {
 	a, err := s.newAside()
 	if err != nil {
 		return nil, err
 	}
-	return &change{s: s, target: target, dir: a.dir, fresh: a}, nil
+	return (&change{s: s, target: target, dir: a.dir, fresh: a}).open()
+}
+
+// open starts the change's pack, and ends the change when it can't.
+func (c *change) open() (_ *change, err error) {
+	if c.pack, err = c.s.packWriter(c.dir); err != nil {
+		c.discard()
+		return nil, err
+	}
+	return c, nil
 }
 
 // discard ends a change, landed or not.
 func (c *change) discard() {
-	if c.done != nil {
-		c.done()
+	if c.pack != nil {
+		c.pack.Abort()
+	}
+	if c.end != nil {
+		c.end(c.failed)
 	}
 	if c.fresh != nil {
 		if err := c.fresh.discard(); err != nil {
@@ -153,8 +170,12 @@ func (c *change) discard() {
 	}
 }
 
-// pack starts a pack in the repository.
-func (c *change) pack() (*pack.Writer, error) { return c.s.packWriter(c.dir) }
+// giveUp ends a change that failed where its ref may have moved: it looks
+// whether the change was made all the same, and discard takes away what it left.
+func (c *change) giveUp(ctx context.Context, r dm.Repository) {
+	c.failed = true
+	c.s.heal(ctx, r)
+}
 
 func (s *Store) packWriter(dir string) (*pack.Writer, error) {
 	return pack.Create(pack.Config{Dir: packDir(dir), Step: s.Step})
@@ -163,15 +184,6 @@ func (s *Store) packWriter(dir string) (*pack.Writer, error) {
 // move moves refs of an existing repository in one transaction.
 func (c *change) move(ctx context.Context, updates ...gitcmd.RefUpdate) error {
 	return c.s.git.UpdateRefs(ctx, c.dir, updates...)
-}
-
-// giveUp takes back what a failed change that was to make tip has left in an
-// existing repository, and looks whether it was made all the same.
-func (c *change) giveUp(ctx context.Context, r dm.Repository, tip plumbing.Hash) {
-	if c.fresh == nil {
-		c.s.undo(c.dir, newPacks(c.dir, c.before), tip)
-	}
-	c.s.heal(ctx, r)
 }
 
 // put moves the one ref of a change: in an existing repository by git, in a new

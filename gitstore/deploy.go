@@ -140,13 +140,8 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		return err
 	}
 	defer c.discard()
-	w, err := c.pack()
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
 	if o.tree == emptyTree {
-		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
+		if _, err := c.pack.Add(plumbing.TreeObject, nil); err != nil {
 			return err
 		}
 	}
@@ -154,15 +149,15 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		{trailerPackage, ref.String()}, {trailerPhase, string(o.phase)}, {trailerInformation, o.information},
 	}...)
 	author := personSignature(stamp.User, stamp.Time)
-	if o.tip, err = addCommit(w, author, o.tree, before.tip, lines.message(outcomeSubject(ref, o, stamp))); err != nil {
+	if o.tip, err = addCommit(c.pack, author, o.tree, before.tip, lines.message(outcomeSubject(ref, o, stamp))); err != nil {
 		return err
 	}
-	if _, err := w.Commit(""); err != nil {
+	if _, err := c.pack.Commit(""); err != nil {
 		return err
 	}
 	s.Step("outcome-packed")
 	if err := c.put(ctx, deployedRef(ref.Version), before.tip, o.tip); err != nil {
-		c.giveUp(ctx, r, o.tip)
+		c.giveUp(ctx, r)
 		return err
 	}
 	s.Step("outcome-moved")

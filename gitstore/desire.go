@@ -39,29 +39,24 @@ func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, f
 		return err
 	}
 	defer c.discard()
-	w, err := c.pack()
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
 	top := newTreeBuilder()
 	if fresh != nil {
-		err = s.writeContent(c, w, top, content, fresh)
+		err = s.writeContent(c, top, content, fresh)
 	} else {
 		err = keepContent(c, top, content)
 	}
 	if err == nil {
-		err = content.seal(w, top, e.main, stamp, fresh != nil)
+		err = content.seal(c.pack, top, e.main, stamp, fresh != nil)
 	}
 	if err == nil {
-		_, err = w.Commit("")
+		_, err = c.pack.Commit("")
 	}
 	if err == nil {
 		s.Step("desired-packed")
 		err = s.moveDesired(ctx, c, e, content, fresh != nil)
 	}
 	if err != nil {
-		c.giveUp(ctx, applicationRepository(app), content.commit)
+		c.giveUp(ctx, applicationRepository(app))
 		return err
 	}
 	next := &appEntry{
@@ -78,8 +73,8 @@ func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, f
 }
 
 // writeContent brings the package's objects into the repository, writes what
-// users get into a pack of its own, and the rest of the components into w.
-func (s *Store) writeContent(c *change, w *pack.Writer, top *treeBuilder, content contentEntry, fresh *delivered) error {
+// users get into a pack of its own, and the rest of the components into c.pack.
+func (s *Store) writeContent(c *change, top *treeBuilder, content contentEntry, fresh *delivered) error {
 	number := strconv.Itoa(content.deployment)
 	if fresh.from.dir != c.dir {
 		path, err := findPack(fresh.from.dir, fresh.from.tree)
@@ -91,14 +86,14 @@ func (s *Store) writeContent(c *change, w *pack.Writer, top *treeBuilder, conten
 		}
 	}
 	top.set(packageTree, filemode.Dir, known(fresh.from.tree))
-	users, err := c.pack()
+	users, err := s.packWriter(c.dir)
 	if err != nil {
 		return err
 	}
 	defer users.Abort()
 	from := openObjects(fresh.from.dir)
 	for _, component := range fresh.plan.Components {
-		into := w
+		into := c.pack
 		if component.Workspace {
 			into = users
 		}

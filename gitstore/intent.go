@@ -25,11 +25,17 @@ type intent struct {
 
 const intentPrefix = "intent-"
 
-// intend writes the note; done removes it when the change has ended. It is not
+// intend writes the note of a change of r, whose lock the caller holds, and
+// returns what ends the change: after a failure that takes its packs away, so
+// that a full disk does not get fuller with every attempt. The note is not
 // fsynced: a power cut that loses it costs room and nothing else.
-func (s *Store) intend(r dm.Repository, before []string) (done func(), err error) {
-	note := intent{Kind: r.Kind, Name: r.Name, Packs: make([]string, len(before))}
-	for i, path := range before {
+func (s *Store) intend(r dm.Repository) (end func(failed bool), err error) {
+	packs, err := packFiles(s.repositoryDir(r))
+	if err != nil {
+		return nil, err
+	}
+	note := intent{Kind: r.Kind, Name: r.Name, Packs: make([]string, len(packs))}
+	for i, path := range packs {
 		note.Packs[i] = filepath.Base(path)
 	}
 	text, err := json.Marshal(note)
@@ -40,16 +46,20 @@ func (s *Store) intend(r dm.Repository, before []string) (done func(), err error
 	if err != nil {
 		return nil, err
 	}
-	done = func() {
-		if err := os.Remove(f.Name()); err != nil {
-			s.Log.Warn("the note of an ended change could not be removed", "err", err)
+	end = func(failed bool) {
+		var err error
+		if failed {
+			err = s.sweepRepository(note)
+		}
+		if err := errors.Join(err, os.Remove(f.Name())); err != nil {
+			s.Log.Warn("what a change left could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
 		}
 	}
 	if _, err := f.Write(text); err != nil {
-		done()
+		end(false)
 		return nil, errors.Join(err, f.Close())
 	}
-	return done, f.Close()
+	return end, f.Close()
 }
 
 // emptyTmp removes what a killed server was building, but not its notes.
@@ -92,6 +102,8 @@ func (s *Store) sweep() error {
 	return nil
 }
 
+// sweepRepository removes the packs that came after those of the note, unless
+// the change was made. The caller holds the repository's lock, or is alone.
 func (s *Store) sweepRepository(note intent) error {
 	r := dm.Repository{Kind: note.Kind, Name: note.Name}
 	dir := s.repositoryDir(r)

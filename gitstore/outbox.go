@@ -213,6 +213,24 @@ func (s *Store) repositories(kind dm.RepositoryKind) ([]string, error) {
 	return repositoryNames(filepath.Join(s.dir, string(kind)))
 }
 
+// each calls do for every repository of one kind in byte order, until do fails
+// or ctx ends.
+func (s *Store) each(ctx context.Context, kind dm.RepositoryKind, do func(dm.Repository) error) error {
+	names, err := s.repositories(kind)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := do(dm.Repository{Kind: kind, Name: name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func repositoryNames(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -14,17 +14,17 @@ import (
 func (s *Store) Patrol(ctx context.Context) error {
 	const op = "gitstore.Patrol"
 	for _, kind := range repositoryKinds {
-		names, err := s.repositories(kind)
+		err := s.each(ctx, kind, func(r dm.Repository) error {
+			if err := s.inspect(ctx, r); err != nil && ctx.Err() == nil {
+				s.Log.Error("a repository could not be checked", "kind", r.Kind, "name", r.Name, "err", err)
+			}
+			return nil
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return failed(op, err)
-		}
-		for _, name := range names {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if err := s.inspect(ctx, dm.Repository{Kind: kind, Name: name}); err != nil && ctx.Err() == nil {
-				s.Log.Error("a repository could not be checked", "kind", kind, "name", name, "err", err)
-			}
 		}
 	}
 	return nil

@@ -165,7 +165,7 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 
 // record moves the refs of a new version, in the repository or in the one
 // built aside when the package is new.
-func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, archive, content pack.Pack) (err error) {
+func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, packs ...pack.Pack) (err error) {
 	target := s.repositoryDir(packageRepository(v.file.Ref.Name))
 	if !exists(target) {
 		first := refs{archiveRef(v.archive.String()): v.archive, tagRef(v.file.Ref.Version): v.tag, mainRef: v.commit}
@@ -174,28 +174,13 @@ func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, arc
 		}
 		return up.aside.install(target)
 	}
-	there, err := packFiles(target)
+	end, err := s.intend(packageRepository(v.file.Ref.Name))
 	if err != nil {
 		return err
 	}
-	done, err := s.intend(packageRepository(v.file.Ref.Name), there)
-	if err != nil {
-		return err
-	}
-	defer done()
-	for _, part := range []struct {
-		pack.Pack
-		tip plumbing.Hash
-	}{{archive, v.archive}, {content, v.tag}} {
-		path := pack.Path(packDir(target), part.Name)
-		if !exists(path) {
-			defer func() {
-				if err != nil {
-					s.undo(target, []string{path}, part.tip)
-				}
-			}()
-		}
-		if err := pack.Link(pack.Path(packDir(up.aside.dir), part.Name), packDir(target), v.file.Ref.String()); err != nil {
+	defer func() { end(err != nil) }()
+	for _, p := range packs {
+		if err := pack.Link(pack.Path(packDir(up.aside.dir), p.Name), packDir(target), v.file.Ref.String()); err != nil {
 			return err
 		}
 	}

@@ -35,17 +35,21 @@ func (s *Store) openBlank(ctx context.Context) error {
 	if len(state.entries) == 1 && state.entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
 		return nil
 	}
-	return s.writeBlank(ctx, &change{s: s, target: dir, dir: dir})
+	c, err := (&change{s: s, target: dir, dir: dir}).open()
+	if err != nil {
+		return err
+	}
+	defer c.discard()
+	return s.writeBlank(ctx, c)
 }
 
 const readmeFile = "README.ipynb"
 
 func (s *Store) makeBlank(ctx context.Context) error {
-	a, err := s.newAside()
+	c, err := s.beginAside(s.blankDir())
 	if err != nil {
 		return err
 	}
-	c := &change{s: s, target: s.blankDir(), dir: a.dir, fresh: a}
 	defer c.discard()
 	return s.writeBlank(ctx, c)
 }
@@ -53,26 +57,21 @@ func (s *Store) makeBlank(ctx context.Context) error {
 // writeBlank commits the README. A workspace that was made before keeps the
 // one that it has.
 func (s *Store) writeBlank(ctx context.Context, c *change) error {
-	w, err := c.pack()
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	blob, err := w.Add(plumbing.BlobObject, s.Readme)
+	blob, err := c.pack.Add(plumbing.BlobObject, s.Readme)
 	if err != nil {
 		return err
 	}
 	top := newTreeBuilder()
 	top.set(readmeFile, filemode.Regular, known(blob))
-	tree, err := top.write(w)
+	tree, err := top.write(c.pack)
 	if err != nil {
 		return err
 	}
-	tip, err := addCommit(w, serverSignature(s.now()), tree, s.blank.main, "Explain this repository\n")
+	tip, err := addCommit(c.pack, serverSignature(s.now()), tree, s.blank.main, "Explain this repository\n")
 	if err != nil {
 		return err
 	}
-	if _, err := w.Commit("blank workspace"); err != nil {
+	if _, err := c.pack.Commit("blank workspace"); err != nil {
 		return err
 	}
 	if err := c.put(ctx, mainRef, s.blank.main, tip); err != nil {

@@ -34,21 +34,16 @@ func (s *Store) recover(ctx context.Context) error {
 		if err := s.markDamaged(kind); err != nil {
 			return failed(op, err)
 		}
-		names, err := s.repositories(kind)
+		err := s.each(ctx, kind, func(r dm.Repository) error {
+			err := s.recoverRepository(ctx, r)
+			if err == nil {
+				return nil
+			}
+			s.Log.Error("a repository can't be read and is set aside", "kind", r.Kind, "name", r.Name, "err", err)
+			return s.setAside(r)
+		})
 		if err != nil {
 			return failed(op, err)
-		}
-		for _, name := range names {
-			if err := ctx.Err(); err != nil {
-				return failed(op, err)
-			}
-			r := dm.Repository{Kind: kind, Name: name}
-			if err := s.recoverRepository(ctx, r); err != nil {
-				s.Log.Error("a repository can't be read and is set aside", "kind", kind, "name", name, "err", err)
-				if err := s.setAside(r); err != nil {
-					return failed(op, err)
-				}
-			}
 		}
 	}
 	if err := s.sweep(); err != nil {

@@ -125,8 +125,8 @@ func (s *Store) take(ctx context.Context) error {
 // lockPause is the time from one try for the folder's lock to the next.
 const lockPause = 10 * time.Millisecond
 
-// waitForLock takes the lock, or gives up after LockWait. Children of git
-// inherit the descriptor, so an orphan of a killed server keeps the next one
+// waitForLock takes the lock, or gives up after LockWait. A git that writes
+// inherits the descriptor, so an orphan of a killed server keeps the next one
 // waiting here, for as long as the orphan takes to end, instead of racing it.
 func (s *Store) waitForLock(ctx context.Context, lock *os.File) error {
 	const op = "gitstore.Open"
@@ -168,13 +168,12 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
-	for _, sub := range []string{hooksDir, string(dm.PackageRepository), string(dm.ApplicationRepository), string(dm.WorkspaceRepository)} {
-		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o750); err != nil {
-			return dm.Wrap(op, err)
-		}
-	}
+	folders := []string{filepath.Join(s.dir, hooksDir)}
 	for _, kind := range repositoryKinds {
-		if err := os.MkdirAll(s.damagedDirOf(kind), 0o750); err != nil {
+		folders = append(folders, filepath.Join(s.dir, string(kind)), s.damagedDirOf(kind))
+	}
+	for _, folder := range folders {
+		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return dm.Wrap(op, err)
 		}
 	}

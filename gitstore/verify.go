@@ -35,17 +35,13 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 				problem(fmt.Sprintf("%s/%s: set aside as damaged", kind, name))
 			}
 		}
-		names, err := s.repositories(kind)
-		if err != nil {
-			return failed(op, err)
-		}
-		for _, name := range names {
-			if err := ctx.Err(); err != nil {
-				return failed(op, err)
-			}
-			r := dm.Repository{Kind: kind, Name: name}
+		err = s.each(ctx, kind, func(r dm.Repository) error {
 			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem}
 			v.run(ctx)
+			return nil
+		})
+		if err != nil {
+			return failed(op, err)
 		}
 	}
 	return nil

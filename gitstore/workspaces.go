@@ -151,17 +151,12 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 		return err
 	}
 	defer c.discard()
-	w, err := c.pack()
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
 	if c.fresh != nil {
 		if err := s.fromBlank(c, state); err != nil {
 			return err
 		}
 	}
-	next, err := h.build(w, state)
+	next, err := h.build(c.pack, state)
 	if err != nil {
 		return err
 	}
@@ -173,7 +168,7 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 			return err
 		}
 	}
-	if _, err := w.Commit(""); err != nil {
+	if _, err := c.pack.Commit(""); err != nil {
 		return err
 	}
 	s.Step("workspace-packed")
