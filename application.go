@@ -149,12 +149,14 @@ type Edit struct {
 
 // Stamp is the who, when and how of one change, as its trailers record it.
 type Stamp struct {
-	Verb      Verb
-	User      UserName
-	Auth      string // how the user was verified: "htpasswd", "none"
-	Via       string // the door: "packages", "manager", "api", "push"
-	Time      time.Time
-	RequestID string
+	Verb         Verb
+	User         UserName
+	Auth         string // how the user was verified: "htpasswd", "none"
+	Via          string // the door: "packages", "manager", "api", "push"
+	Impersonator UserName
+	Reason       string
+	Time         time.Time
+	RequestID    string
 }
 
 // Application is what a reader may know of one application, at one instant.

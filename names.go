@@ -243,6 +243,27 @@ func ParseUserName(s string) (UserName, error) {
 	return UserName(s), nil
 }
 
+// MaxReason is the length limit of a reason in bytes.
+const MaxReason = 1000
+
+// ParseReason checks why somebody makes a change: one line of text, "" for none.
+func ParseReason(s string) (string, error) {
+	const op = "parse reason"
+	s = strings.TrimSpace(s)
+	switch {
+	case len(s) > MaxReason:
+		return "", Errorf(Invalid, op, "the reason has %d bytes, at most %d are allowed", len(s), MaxReason)
+	case !utf8.ValidString(s):
+		return "", Errorf(Invalid, op, "the reason is not valid UTF-8")
+	}
+	for _, r := range s {
+		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
+			return "", Errorf(Invalid, op, "the reason must be one line; it holds %q", r)
+		}
+	}
+	return s, nil
+}
+
 // Canonical treats flinkStreaming, the word of PNDA's guide, as flink.
 func (t ComponentType) Canonical() ComponentType {
 	if t == "flinkStreaming" {

@@ -21,12 +21,15 @@ func ParseAuthMode(s string) (AuthMode, error) {
 	return "", Errorf(Invalid, "parse auth mode", "the auth mode %q must be strict, public-read or insecure-pnda", clip(s))
 }
 
-// Actor is who does something. The zero Actor is anonymous.
+// Actor is who does something, and why. The zero Actor is anonymous.
 type Actor struct {
-	User   UserName
-	Groups []string
-	Auth   string // how User was verified; "none" when it was not
-	Via    string // the door that was used
+	User         UserName
+	Groups       []string
+	Auth         string   // how User was verified; "none" when it was not
+	Via          string   // the door that was used
+	Impersonator UserName // the verified service that acts for User, "" when User came in person
+	Scopes       []Scope  // what the credential is good for; empty means everything that User may do
+	Reason       string   // why, in the person's words; see ParseReason
 }
 
 // In tells whether the actor is a member of group.
@@ -60,6 +63,39 @@ const (
 	SelftestRun         Action = "deployment_manager:selftest:run"
 	WorkspaceRead       Action = "deployment_manager:workspace:read"
 )
+
+// Scope bounds what a credential is good for, whatever its user may do.
+type Scope string
+
+// The scopes. Each of the others includes ScopeRead.
+const (
+	ScopeRead         Scope = "read"
+	ScopePackages     Scope = "packages"     // upload and delete, deploy and undeploy packages
+	ScopeApplications Scope = "applications" // every change of applications
+)
+
+// ParseScope accepts the three scopes.
+func ParseScope(text string) (Scope, error) {
+	switch s := Scope(text); s {
+	case ScopeRead, ScopePackages, ScopeApplications:
+		return s, nil
+	}
+	return "", Errorf(Invalid, "parse scope", "the scope %q must be read, packages or applications", clip(text))
+}
+
+// covers tells whether a credential of scope s may be used for the action.
+func (s Scope) covers(action Action) bool {
+	switch action {
+	case RepositoryRead, PackageRead, PackagesRead, ApplicationRead, ApplicationsRead, ApplicationHistory,
+		EnvironmentRead, ManagerRepoRead, WorkspaceRead:
+		return true
+	case RepositoryWrite, RepositoryDelete, PackageDeploy, PackageUndeploy:
+		return s == ScopePackages
+	case ApplicationCreate, ApplicationStart, ApplicationStop, ApplicationDestroy, ApplicationChange, ApplicationRollback, AudienceDeliver:
+		return s == ScopeApplications
+	}
+	return false
+}
 
 // Resource is what an action is about. Owner "" means it has no owner.
 type Resource struct {
@@ -115,6 +151,10 @@ func DefaultPolicy(mode AuthMode) Policy {
 // that names the user and the action. It is the only such decision for REST,
 // git and console.
 func (p Policy) Authorize(actor Actor, action Action, on Resource) error {
+	covers := func(s Scope) bool { return s.covers(action) }
+	if len(actor.Scopes) > 0 && !slices.ContainsFunc(actor.Scopes, covers) {
+		return Errorf(Forbidden, "authorize", "the scope of the credential does not cover %s", action)
+	}
 	for _, rule := range p.Rules {
 		if slices.Contains(rule.Actions, action) && rule.Grant.holds(actor, on) {
 			return nil

@@ -60,6 +60,10 @@ type ApplicationStore interface {
 	// Destroy with clear also accepts an application whose creation failed and
 	// removes the record of that failure.
 	Destroy(ctx context.Context, actor Actor, app ApplicationName, clear bool) error
+	// Rollback takes package, overrides and audience of deployment number to and
+	// keeps the wanted state. Kind Invalid: there is no such deployment, or it
+	// belongs to an earlier life that a destroy ended.
+	Rollback(ctx context.Context, actor Actor, app ApplicationName, to int) error
 	// Application returns ok = false when there is no record. Unavailable when
 	// the application's repository is damaged.
 	Application(ctx context.Context, app ApplicationName) (view Application, ok bool, err error)
@@ -233,6 +237,11 @@ type GitTransport interface {
 	// UploadPack runs one stateless round of git upload-pack. It returns when
 	// git has ended, and ends git within two seconds after ctx is cancelled.
 	UploadPack(ctx context.Context, r Repository, round UploadRound) error
+	// ReceivePack runs one stateless round of git receive-pack for a package or
+	// an application. One that does not exist yet is advertised as empty; the
+	// first accepted push makes it. It returns when git has ended. Cancelling
+	// ctx ends git only as long as no ref is being moved.
+	ReceivePack(ctx context.Context, r Repository, round ReceiveRound) error
 }
 
 // UploadRound is one request and its answer.
@@ -241,6 +250,58 @@ type UploadRound struct {
 	Protocol  string    // value of GIT_PROTOCOL, "" for version 0
 	In        io.Reader // request body, already expanded and limited
 	Out       io.Writer
+}
+
+// ReceiveRound is one request of a push and its answer.
+type ReceiveRound struct {
+	Actor     Actor // verified; its Via is "push"
+	Advertise bool  // info/refs; In is not read
+	Protocol  string
+	In        io.Reader
+	Out       io.Writer
+}
+
+// Pushes judges pushes; implemented by hooks. gitstore opens a session for each
+// push and hands its environment to git, whose hooks find their way back to it.
+type Pushes interface {
+	// Open makes the session of p. Programs is the folder of the hook programs,
+	// environment what they need; close ends the session and forgets it.
+	Open(ctx context.Context, p Push) (session PushSession, close func(), err error)
+}
+
+// PushSession is what git needs to run the hooks of one push.
+type PushSession struct {
+	Programs    string // core.hooksPath
+	Environment []string
+}
+
+// Push is one push as far as it has arrived; implemented by gitstore, used by
+// hooks. Judge is called for every ref before Accept is called for any.
+type Push interface {
+	Repository() Repository
+	Actor() Actor
+	// Judge tells whether Accept would make the change, and changes nothing.
+	// quarantine is the folder that holds the new objects. All findings at once.
+	Judge(ctx context.Context, quarantine string, ref PushedRef) (PushOutcome, error)
+	// Accept makes the change: the same methods as REST, under the lock.
+	Accept(ctx context.Context, ref PushedRef) (PushOutcome, error)
+}
+
+// PushedRef is one ref that a client wants to move, understood.
+type PushedRef struct {
+	Name    string   // full name, as the client sent it
+	Old     Revision // "" when the client takes it for new
+	New     Revision
+	Version *Version // of a package's tag; nil for main of an application
+	Reason  string   // of the push; see ParseReason
+}
+
+// PushOutcome is what became of one ref, or would.
+type PushOutcome struct {
+	Changed     bool            // false when all was there before
+	Application ApplicationName // that the dispatcher works on now, "" for packages
+	Ref         string          // the server's own name of the ref that moved
+	Notes       []string        // sentences for the person who pushes
 }
 
 // Plugin carries out what an application wants of one component type. All

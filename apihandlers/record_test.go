@@ -301,3 +301,8 @@ func (f *fakeRecord) Destroy(_ context.Context, actor dm.Actor, app dm.Applicati
 	}
 	return f.control(actor, app, dm.ApplicationDestroy, allowed...)
 }
+
+func (f *fakeRecord) Rollback(_ context.Context, actor dm.Actor, _ dm.ApplicationName, _ int) error {
+	f.changed(actor)
+	return f.fail
+}

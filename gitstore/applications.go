@@ -62,6 +62,53 @@ func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationNa
 	})
 }
 
+// Rollback implements dm.ApplicationStore.
+func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
+	const op = "gitstore.Rollback"
+	return s.change(op, app, func(e *appEntry) error {
+		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
+			return err
+		}
+		dir := s.repositoryDir(applicationRepository(app))
+		then, err := s.deploymentContent(dir, e, to)
+		if err != nil {
+			return err
+		}
+		spec := e.current().spec
+		spec.Package, spec.Overrides, spec.Audience = then.spec.Package, then.spec.Overrides, then.spec.Audience
+		return s.proposeContent(ctx, actor, e, dm.Rollback, spec, source{dir: dir, tree: then.packageTree}, false)
+	})
+}
+
+// deploymentContent reads deployment number n, if the application still lives
+// the life that n belongs to.
+func (s *Store) deploymentContent(dir string, e *appEntry, n int) (contentEntry, error) {
+	const op = "gitstore.Rollback"
+	if n < 1 || n > e.deployments {
+		return contentEntry{}, dm.Errorf(dm.Invalid, op, "there is no deployment %d, the newest is %d", n, e.deployments)
+	}
+	repo := openObjects(dir)
+	for at := e.main; !at.IsZero(); {
+		content, stamp, err := readContent(repo, at)
+		if err != nil {
+			return contentEntry{}, err
+		}
+		if content.deployment == n {
+			return content, nil
+		}
+		if stamp.Verb == dm.Destroy {
+			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d was ended when the application was destroyed", n).
+				WithHint("create an application from its package instead")
+		}
+		c, err := repo.commit(at)
+		if err != nil {
+			return contentEntry{}, err
+		}
+		at = parentOf(c)
+	}
+	return contentEntry{}, dm.Errorf(dm.Unavailable, op, "deployment %d can't be found", n)
+}
+
 // Start implements dm.ApplicationStore.
 func (s *Store) Start(ctx context.Context, actor dm.Actor, app dm.ApplicationName) error {
 	return s.changeState(ctx, actor, app, dm.Start, dm.WantStarted, dm.Created)

@@ -239,13 +239,17 @@ func addCommit(w *pack.Writer, author object.Signature, tree, parent plumbing.Ha
 	return addObject(w, c)
 }
 
-// parentOf is the commit before c in the record's histories, which have no
-// merges; zero when c is the first.
+// parentOf is the commit before c in the record's histories; zero when c is the
+// first. The parent that a push proposed is not of the record: its message and
+// its author say what its maker wanted them to say.
 func parentOf(c *object.Commit) plumbing.Hash {
-	if len(c.ParentHashes) == 0 {
-		return plumbing.ZeroHash
+	pushed := parseTrailers(c.Message)[trailerPushed]
+	for _, parent := range c.ParentHashes {
+		if parent.String() != pushed {
+			return parent
+		}
 	}
-	return c.ParentHashes[0]
+	return plumbing.ZeroHash
 }
 
 // addObject encodes a commit or a tag into w.

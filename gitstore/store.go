@@ -248,7 +248,10 @@ func (s *Store) now() time.Time { return s.Clock().UTC() }
 
 // stamp makes the record of who changes what, when and how.
 func (s *Store) stamp(ctx context.Context, actor dm.Actor, verb dm.Verb) dm.Stamp {
-	return dm.Stamp{Verb: verb, User: actor.User, Auth: actor.Auth, Via: actor.Via, Time: s.now(), RequestID: dm.RequestID(ctx)}
+	return dm.Stamp{
+		Verb: verb, User: actor.User, Auth: actor.Auth, Via: actor.Via, Impersonator: actor.Impersonator, Reason: actor.Reason,
+		Time: s.now(), RequestID: dm.RequestID(ctx),
+	}
 }
 
 func (s *Store) emit(e dm.Event) {

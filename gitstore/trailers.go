@@ -13,21 +13,24 @@ import (
 // The trailers that commits and tags of the record carry, in the order in
 // which they are written.
 const (
-	trailerAction      = "DM-Action"
-	trailerUser        = "DM-User"
-	trailerAuth        = "DM-Auth"
-	trailerVia         = "DM-Via"
-	trailerTime        = "DM-Time" // RFC 3339 with nanoseconds; git's own times have seconds
-	trailerRequest     = "DM-Request-Id"
-	trailerPackage     = "DM-Package"
-	trailerDeployment  = "DM-Deployment"
-	trailerDesired     = "DM-Desired"
-	trailerPhase       = "DM-Phase"
-	trailerInformation = "DM-Information"
-	trailerArchive     = "DM-Archive"
-	trailerArchiveName = "DM-Archive-Name"
-	trailerSha256      = "DM-Archive-Sha256"
-	trailerTop         = "DM-Top-Directory"
+	trailerAction       = "DM-Action"
+	trailerUser         = "DM-User"
+	trailerAuth         = "DM-Auth"
+	trailerVia          = "DM-Via"
+	trailerImpersonator = "DM-Impersonator" // the service that acted for the user
+	trailerReason       = "DM-Reason"
+	trailerTime         = "DM-Time" // RFC 3339 with nanoseconds; git's own times have seconds
+	trailerRequest      = "DM-Request-Id"
+	trailerPackage      = "DM-Package"
+	trailerDeployment   = "DM-Deployment"
+	trailerDesired      = "DM-Desired"
+	trailerPhase        = "DM-Phase"
+	trailerInformation  = "DM-Information"
+	trailerArchive      = "DM-Archive"
+	trailerArchiveName  = "DM-Archive-Name"
+	trailerSha256       = "DM-Archive-Sha256"
+	trailerTop          = "DM-Top-Directory"
+	trailerPushed       = "DM-Pushed" // the parent that a push proposed; it is no commit of the record
 )
 
 // trailers is one block of them. Pairs with an empty value are left out.
@@ -39,6 +42,8 @@ func stampTrailers(s dm.Stamp) trailers {
 		{trailerUser, string(s.User)},
 		{trailerAuth, s.Auth},
 		{trailerVia, s.Via},
+		{trailerImpersonator, string(s.Impersonator)},
+		{trailerReason, s.Reason},
 		{trailerTime, s.Time.UTC().Format(time.RFC3339Nano)},
 		{trailerRequest, s.RequestID},
 	}
@@ -91,7 +96,8 @@ func parseStamp(t map[string]string) dm.Stamp {
 	at, _ := time.Parse(time.RFC3339Nano, t[trailerTime]) // zero when damaged; the commit's own time stays
 	return dm.Stamp{
 		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[trailerUser]), Auth: t[trailerAuth],
-		Via: t[trailerVia], Time: at, RequestID: t[trailerRequest],
+		Via: t[trailerVia], Impersonator: dm.UserName(t[trailerImpersonator]), Reason: t[trailerReason],
+		Time: at, RequestID: t[trailerRequest],
 	}
 }
 

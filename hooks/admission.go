@@ -8,11 +8,12 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// AdmissionConfig is what an Admission needs; everything is required.
+// AdmissionConfig is what an Admission needs.
 type AdmissionConfig struct {
-	Policy    dm.Policy
-	Planner   dm.Planner
-	Directory dm.Directory
+	Policy        dm.Policy    // required
+	Planner       dm.Planner   // required
+	Directory     dm.Directory // required
+	RequireReason bool         // refuse changes that do not say why
 }
 
 // Admission is the one judgement on every change. It keeps no state and may be
@@ -46,6 +47,10 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	if p.Actor.User == "" { // the doors refuse it too; a change without an author must not slip past one
 		return nil, dm.Errorf(dm.Invalid, op, "a user name is required")
 	}
+	if a.cfg.RequireReason && p.Actor.Reason == "" && p.Actor.Via != dm.SelftestVia {
+		return nil, dm.Errorf(dm.Invalid, op, "a reason is required for every change").
+			WithHint("give reason=<text> in the query, a key \"reason\" in the body, or git push -o reason=<text>")
+	}
 	if err := reserved(p); err != nil {
 		return nil, err
 	}
@@ -54,7 +59,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 			return nil, dm.Wrap(op, err)
 		}
 	}
-	if p.Verb != dm.Create && p.Verb != dm.Change {
+	if p.Verb != dm.Create && p.Verb != dm.Change && p.Verb != dm.Rollback {
 		return nil, nil
 	}
 	if err := a.authorizeAudience(p); err != nil {
@@ -109,6 +114,8 @@ func permissions(p dm.Proposal) ([]permission, error) {
 		return []permission{{dm.PackageRead, pkg}, {dm.ApplicationCreate, app}}, nil
 	case dm.Change:
 		return []permission{{dm.ApplicationChange, app}}, nil
+	case dm.Rollback:
+		return []permission{{dm.ApplicationRollback, app}}, nil
 	case dm.Start:
 		return []permission{{dm.ApplicationStart, app}}, nil
 	case dm.Stop:
@@ -137,7 +144,7 @@ func (a *Admission) authorizeAudience(p dm.Proposal) error {
 // changes a person's application goes on delivering to that person.
 func isOwn(s dm.Subject, p dm.Proposal) bool {
 	u, ok := s.User()
-	return ok && (u == p.Actor.User || p.Verb == dm.Change && u == p.ApplicationOwner)
+	return ok && (u == p.Actor.User || p.Verb != dm.Create && u == p.ApplicationOwner)
 }
 
 // unknownAudience finds the users that the directory does not know. It judges

@@ -71,6 +71,10 @@ func (s *store) UploadPack(ctx context.Context, r dm.Repository, round dm.Upload
 	return s.git.UploadPack(ctx, s.dir(r), round)
 }
 
+func (s *store) ReceivePack(context.Context, dm.Repository, dm.ReceiveRound) error {
+	return dm.Errorf(dm.Forbidden, "receive-pack", "pushes are not accepted")
+}
+
 func (s *store) running() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,6 +19,7 @@ type config struct {
 	Htpasswd                      string
 	Users                         []string
 	Groups                        map[string][]string
+	RequireReason                 bool
 	Versions                      string
 	LimitWire, LimitUnpacked      int64
 	LimitFile                     int64
@@ -81,6 +82,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &listValue{&c.Users} }},
 		{key: "groups", preset: "{}", help: "`GROUPS` and their members, for example {admin: [ana], publisher: [ben]}",
 			field: func(c *config) pflag.Value { return &groupsValue{&c.Groups} }},
+		{key: "require_reason", preset: "false", help: "refuse changes that do not say why",
+			field: func(c *config) pflag.Value { return &boolValue{&c.RequireReason} }},
 
 		{key: "packages.versions", section: "Packages", preset: versionsImmutable, help: "what uploading other bytes under a published version does: `RULE` immutable refuses, replace supersedes as PNDA did",
 			field: func(c *config) pflag.Value {

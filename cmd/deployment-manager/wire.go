@@ -175,7 +175,9 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 	if err != nil {
 		return nil, err
 	}
-	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: who.policy, Planner: planner, Directory: who.directory})
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{
+		Policy: who.policy, Planner: planner, Directory: who.directory, RequireReason: cfg.RequireReason,
+	})
 	if err != nil {
 		return nil, dm.Wrap("build the admission", err)
 	}
