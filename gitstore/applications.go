@@ -19,47 +19,69 @@ func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error 
 	}
 	defer s.index.release(spec.Name)
 	return s.change(op, spec.Name, func(e *appEntry) error {
-		if p := e.phase(); p != dm.NotCreated {
-			return wrongPhase(op, spec.Name, p)
-		}
-		src, err := s.deployedSource(spec.Package)
+		spec.State = dm.WantCreated
+		w, err := s.admitCreate(ctx, actor, e, spec)
 		if err != nil {
 			return err
 		}
-		spec.Owner, spec.State = actor.User, dm.WantCreated
-		audience := len(spec.Audience) > 0
-		if !audience {
-			spec.Audience = []dm.Subject{dm.UserSubject(actor.User)}
-		}
-		return s.proposeContent(ctx, actor, e, dm.Create, spec, src, audience)
+		return s.desire(ctx, e, w, s.stamp(ctx, actor, dm.Create), nil)
 	})
+}
+
+// admitCreate admits a first or a new life of an application. The actor becomes
+// its owner.
+func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *appEntry, spec dm.Spec) (wanted, error) {
+	if p := e.phase(); p != dm.NotCreated {
+		return wanted{}, wrongPhase("gitstore.Create", spec.Name, p)
+	}
+	src, err := s.deployedSource(spec.Package)
+	if err != nil {
+		return wanted{}, err
+	}
+	spec.Owner = actor.User
+	audience := len(spec.Audience) > 0
+	if !audience {
+		spec.Audience = []dm.Subject{dm.UserSubject(actor.User)}
+	}
+	return s.admitContent(ctx, actor, e, dm.Create, spec, src, audience)
 }
 
 // Change implements dm.ApplicationStore.
 func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error {
 	const op = "gitstore.Change"
 	return s.change(op, app, func(e *appEntry) error {
-		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
+		w, err := s.admitChange(ctx, actor, e, app, edit, e.current().spec.State)
+		if err != nil {
 			return err
 		}
-		now := e.current()
-		spec := now.spec
-		src := source{dir: s.repositoryDir(applicationRepository(app)), tree: now.packageTree}
-		if edit.Package != nil && *edit.Package != spec.Package {
-			var err error
-			if src, err = s.deployedSource(*edit.Package); err != nil {
-				return err
-			}
-			spec.Package = *edit.Package
-		}
-		if edit.Overrides != nil {
-			spec.Overrides = edit.Overrides
-		}
-		if edit.Audience != nil {
-			spec.Audience = edit.Audience
-		}
-		return s.proposeContent(ctx, actor, e, dm.Change, spec, src, edit.Audience != nil)
+		return s.desire(ctx, e, w, s.stamp(ctx, actor, dm.Change), nil)
 	})
+}
+
+// admitChange admits other content for an application, and another state with
+// it.
+func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, app dm.ApplicationName, edit dm.Edit, state dm.WantedState) (wanted, error) {
+	if err := idle("gitstore.Change", app, e, dm.Created, dm.Started); err != nil {
+		return wanted{}, err
+	}
+	now := e.current()
+	spec := now.spec
+	spec.State = state
+	src := source{dir: s.repositoryDir(applicationRepository(app)), tree: now.packageTree}
+	if edit.Package != nil && *edit.Package != spec.Package {
+		var err error
+		if src, err = s.deployedSource(*edit.Package); err != nil {
+			return wanted{}, err
+		}
+		spec.Package = *edit.Package
+	}
+	if edit.Overrides != nil {
+		spec.Overrides = edit.Overrides
+	}
+	if edit.Audience != nil {
+		spec.Audience = edit.Audience
+	}
+	return s.admitContent(ctx, actor, e, dm.Change, spec, src, edit.Audience != nil)
 }
 
 // Rollback implements dm.ApplicationStore.
@@ -76,7 +98,11 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		}
 		spec := e.current().spec
 		spec.Package, spec.Overrides, spec.Audience = then.spec.Package, then.spec.Overrides, then.spec.Audience
-		return s.proposeContent(ctx, actor, e, dm.Rollback, spec, source{dir: dir, tree: then.packageTree}, false)
+		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, source{dir: dir, tree: then.packageTree}, false)
+		if err != nil {
+			return err
+		}
+		return s.desire(ctx, e, w, s.stamp(ctx, actor, dm.Rollback), nil)
 	})
 }
 
@@ -111,12 +137,12 @@ func (s *Store) deploymentContent(dir string, e *appEntry, n int) (contentEntry,
 
 // Start implements dm.ApplicationStore.
 func (s *Store) Start(ctx context.Context, actor dm.Actor, app dm.ApplicationName) error {
-	return s.changeState(ctx, actor, app, dm.Start, dm.WantStarted, dm.Created)
+	return s.changeState(ctx, actor, app, stateChange{dm.Start, dm.WantStarted, []dm.Phase{dm.Created}})
 }
 
 // Stop implements dm.ApplicationStore.
 func (s *Store) Stop(ctx context.Context, actor dm.Actor, app dm.ApplicationName) error {
-	return s.changeState(ctx, actor, app, dm.Stop, dm.WantCreated, dm.Started)
+	return s.changeState(ctx, actor, app, stateChange{dm.Stop, dm.WantCreated, []dm.Phase{dm.Started}})
 }
 
 // Destroy implements dm.ApplicationStore.
@@ -125,27 +151,45 @@ func (s *Store) Destroy(ctx context.Context, actor dm.Actor, app dm.ApplicationN
 	if e := s.index.app(app); clear && e != nil && e.recorded() {
 		legal = append(legal, dm.NotCreated)
 	}
-	return s.changeState(ctx, actor, app, dm.Destroy, dm.WantDestroyed, legal...)
+	return s.changeState(ctx, actor, app, stateChange{dm.Destroy, dm.WantDestroyed, legal})
 }
 
-// changeState proposes the content in effect in another state.
-func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.ApplicationName, verb dm.Verb, want dm.WantedState, legal ...dm.Phase) error {
-	op := "gitstore." + string(verb)
+// stateChange is what start, stop and destroy are.
+type stateChange struct {
+	verb  dm.Verb
+	want  dm.WantedState
+	legal []dm.Phase
+}
+
+// changeState changes the state and keeps the content in effect.
+func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.ApplicationName, c stateChange) error {
+	op := "gitstore." + string(c.verb)
 	return s.change(op, app, func(e *appEntry) error {
-		if err := idle(op, app, e, legal...); err != nil {
+		w, err := s.admitState(ctx, actor, e, app, c)
+		if err != nil {
 			return err
 		}
-		content := e.current()
-		proposal := dm.Proposal{Actor: actor, Verb: verb, Application: app, ApplicationOwner: content.spec.Owner, Package: content.spec.Package}
-		if _, err := s.Admission.Admit(ctx, proposal); err != nil {
-			return err
-		}
-		content.spec.State = want
-		if want == dm.WantDestroyed {
-			content.notes = nil
-		}
-		return s.desire(ctx, e, content, nil, s.stamp(ctx, actor, verb))
+		return s.desire(ctx, e, w, s.stamp(ctx, actor, c.verb), nil)
 	})
+}
+
+// admitState admits the content in effect in another state.
+func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *appEntry, app dm.ApplicationName, c stateChange) (wanted, error) {
+	if err := idle("gitstore."+string(c.verb), app, e, c.legal...); err != nil {
+		return wanted{}, err
+	}
+	w := wanted{content: e.current()}
+	proposal := dm.Proposal{
+		Actor: actor, Verb: c.verb, Application: app, ApplicationOwner: w.content.spec.Owner, Package: w.content.spec.Package,
+	}
+	if _, err := s.Admission.Admit(ctx, proposal); err != nil {
+		return wanted{}, err
+	}
+	w.content.spec.State = c.want
+	if c.want == dm.WantDestroyed {
+		w.content.notes = nil
+	}
+	return w, nil
 }
 
 // change runs do under the application's lock with its entry, which is an
@@ -202,18 +246,26 @@ func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 	return source{dir: s.repositoryDir(r), tree: o.tree}, nil
 }
 
-// proposeContent asks admission for a create or a change and records it.
-func (s *Store) proposeContent(ctx context.Context, actor dm.Actor, e *appEntry, verb dm.Verb, spec dm.Spec, src source, audience bool) error {
+// wanted is an admitted change of an application: what main shall be next.
+type wanted struct {
+	content contentEntry
+	fresh   *delivered // nil when the content stays
+}
+
+// admitContent asks admission for other content.
+func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, verb dm.Verb, spec dm.Spec, src source, audience bool) (wanted, error) {
 	plan, err := s.Admission.Admit(ctx, dm.Proposal{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
 		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience,
 	})
 	if err != nil {
-		return err
+		return wanted{}, err
 	}
 	s.defaults.put(src.tree, plan.Defaults)
-	content := contentEntry{packageTree: src.tree, spec: spec, notes: plan.Notes, deployment: e.deployments + 1}
-	return s.desire(ctx, e, content, &delivered{plan: plan, from: src}, s.stamp(ctx, actor, verb))
+	return wanted{
+		content: contentEntry{packageTree: src.tree, spec: spec, notes: plan.Notes, deployment: e.deployments + 1},
+		fresh:   &delivered{plan: plan, from: src},
+	}, nil
 }
 
 // Application implements dm.ApplicationStore.

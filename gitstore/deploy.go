@@ -149,7 +149,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		{trailerPackage, ref.String()}, {trailerPhase, string(o.phase)}, {trailerInformation, o.information},
 	}...)
 	author := personSignature(stamp.User, stamp.Time)
-	if o.tip, err = addCommit(c.pack, author, o.tree, before.tip, lines.message(outcomeSubject(ref, o, stamp))); err != nil {
+	if o.tip, err = addCommit(c.pack, author, o.tree, lines.message(outcomeSubject(ref, o, stamp)), before.tip); err != nil {
 		return err
 	}
 	if _, err := c.pack.Commit(""); err != nil {

@@ -28,11 +28,18 @@ type delivered struct {
 	from source
 }
 
+// proposed is the commit of a push that a change follows: it becomes a parent of
+// the change's commit, so that a pull after the push is a fast-forward.
+type proposed struct {
+	commit plumbing.Hash
+	copy   func(*pack.Writer) error // adds the commit, and what it leads to that the record does not have
+}
+
 // desire records an accepted change: it writes the objects, then moves main.
-// From then on the change is a fact that a crash does not forget. fresh is nil
-// for a change of state, which keeps the content. The caller holds the
-// application's lock.
-func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, fresh *delivered, stamp dm.Stamp) error {
+// From then on the change is a fact that a crash does not forget. pushed is nil
+// unless a push proposed it. The caller holds the application's lock.
+func (s *Store) desire(ctx context.Context, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
+	content := w.content
 	app := content.spec.Name
 	c, err := s.begin(applicationRepository(app))
 	if err != nil {
@@ -40,20 +47,23 @@ func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, f
 	}
 	defer c.discard()
 	top := newTreeBuilder()
-	if fresh != nil {
-		err = s.writeContent(c, top, content, fresh)
+	if w.fresh != nil {
+		err = s.writeContent(c, top, content, w.fresh)
 	} else {
 		err = keepContent(c, top, content)
 	}
+	if err == nil && pushed != nil {
+		err = pushed.copy(c.pack)
+	}
 	if err == nil {
-		err = content.seal(c.pack, top, e.main, stamp, fresh != nil)
+		err = content.seal(c.pack, top, e.main, pushed, stamp, w.fresh != nil)
 	}
 	if err == nil {
 		_, err = c.pack.Commit("")
 	}
 	if err == nil {
 		s.Step("desired-packed")
-		err = s.moveDesired(ctx, c, e, content, fresh != nil)
+		err = s.moveDesired(ctx, c, e, content, w.fresh != nil)
 	}
 	if err != nil {
 		c.giveUp(ctx, applicationRepository(app))
@@ -63,7 +73,7 @@ func (s *Store) desire(ctx context.Context, e *appEntry, content contentEntry, f
 		main: content.commit, desired: content, last: stamp, deployments: e.deployments,
 		observedTip: e.observedTip, observed: e.observed, effective: e.effective,
 	}
-	if fresh != nil {
+	if w.fresh != nil {
 		next.deployments = content.deployment
 	}
 	s.index.putApp(app, next)
@@ -164,7 +174,7 @@ func keepContent(c *change, top *treeBuilder, content contentEntry) error {
 }
 
 // seal writes application.json, the trees and the commit.
-func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, parent plumbing.Hash, stamp dm.Stamp, numbered bool) error {
+func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, before plumbing.Hash, pushed *proposed, stamp dm.Stamp, numbered bool) error {
 	file, err := applicationFile(content.spec)
 	if err != nil {
 		return err
@@ -182,8 +192,13 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, parent plumb
 		lines = append(lines, [2]string{trailerDeployment, strconv.Itoa(content.deployment)})
 	}
 	lines = append(lines, [2]string{trailerInformation, strings.Join(content.notes, "; ")})
+	parents := []plumbing.Hash{before}
+	if pushed != nil {
+		parents = append(parents, pushed.commit)
+		lines = append(lines, [2]string{trailerPushed, pushed.commit.String()})
+	}
 	message := lines.message(changeSubject(content.spec, stamp.Verb))
-	content.commit, err = addCommit(w, personSignature(stamp.User, stamp.Time), content.tree, parent, message)
+	content.commit, err = addCommit(w, personSignature(stamp.User, stamp.Time), content.tree, message, parents...)
 	return err
 }
 

@@ -230,11 +230,13 @@ func (b *treeBuilder) write(w *pack.Writer) (plumbing.Hash, error) {
 }
 
 // addCommit writes a commit by author at author's time; the committer is the
-// server. A zero parent means none.
-func addCommit(w *pack.Writer, author object.Signature, tree, parent plumbing.Hash, message string) (plumbing.Hash, error) {
+// server. Zero parents are left out.
+func addCommit(w *pack.Writer, author object.Signature, tree plumbing.Hash, message string, parents ...plumbing.Hash) (plumbing.Hash, error) {
 	c := &object.Commit{Author: author, Committer: serverSignature(author.When), Message: message, TreeHash: tree}
-	if !parent.IsZero() {
-		c.ParentHashes = []plumbing.Hash{parent}
+	for _, parent := range parents {
+		if !parent.IsZero() {
+			c.ParentHashes = append(c.ParentHashes, parent)
+		}
 	}
 	return addObject(w, c)
 }

@@ -179,7 +179,7 @@ func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outc
 		{trailerDesired, string(outcome.Desired)}, {trailerPhase, string(outcome.Phase)}, {trailerInformation, outcome.Information},
 	}...)
 	message := lines.message(fmt.Sprintf("Observe %s %s", e.desired.spec.Name, outcome.Phase))
-	tip, err := addCommit(w, serverSignature(outcome.Time), tree, e.observedTip, message)
+	tip, err := addCommit(w, serverSignature(outcome.Time), tree, message, e.observedTip)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}

@@ -150,7 +150,7 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 		{trailerTop, v.top},
 	}...)
 	author := personSignature(stamp.User, stamp.Time)
-	if v.commit, err = addCommit(u.content, author, v.tree, parent, lines.message(subject)); err != nil {
+	if v.commit, err = addCommit(u.content, author, v.tree, lines.message(subject), parent); err != nil {
 		return pack.Pack{}, err
 	}
 	v.tag, err = addObject(u.content, &object.Tag{

@@ -67,7 +67,7 @@ func (s *Store) writeBlank(ctx context.Context, c *change) error {
 	if err != nil {
 		return err
 	}
-	tip, err := addCommit(c.pack, serverSignature(s.now()), tree, s.blank.main, "Explain this repository\n")
+	tip, err := addCommit(c.pack, serverSignature(s.now()), tree, "Explain this repository\n", s.blank.main)
 	if err != nil {
 		return err
 	}

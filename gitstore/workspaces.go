@@ -238,7 +238,7 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return addCommit(w, personSignature(h.stamp.User, h.stamp.Time), tree, parent, h.lines.message(h.title))
+	return addCommit(w, personSignature(h.stamp.User, h.stamp.Time), tree, h.lines.message(h.title), parent)
 }
 
 // moveWorkspace moves the branch, then main. A crash between them is mended
