@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -74,40 +72,30 @@ func Read(ctx context.Context, body io.Reader, limits Limits, sink Sink) (Result
 	if err != nil {
 		return Result{}, err
 	}
-	r := &reader{s: s, limits: limits, sink: sink, top: map[string]bool{}}
+	r := &reader{s: s, judge: NewJudge(limits), sink: sink}
 	if err := r.entries(); err != nil {
 		return Result{}, err
 	}
 	if err := s.end(); err != nil {
 		return Result{}, err
 	}
-	if len(r.findings) > 0 {
-		return Result{}, r.refusal()
+	if err := r.judge.Refusal(); err != nil {
+		return Result{}, err
 	}
 	return r.done(), nil
 }
 
 // reader is the state of one Read.
 type reader struct {
-	s        *stream
-	limits   Limits
-	sink     Sink
-	paths    dm.PathSet
-	top      map[string]bool // name → is a directory
-	findings []dm.Finding
-	result   Result
-}
-
-func (r *reader) refusal() error {
-	return dm.Refuse(op, "the archive is refused", r.findings)
+	s      *stream
+	judge  *Judge
+	sink   Sink
+	result Result
 }
 
 func (r *reader) done() Result {
-	r.result.Directories = r.paths.Len() - r.result.Files
-	r.result.TopEntries = slices.Sorted(maps.Keys(r.top))
-	if len(r.top) == 1 && r.top[r.result.TopEntries[0]] {
-		r.result.Top = r.result.TopEntries[0]
-	}
+	r.result.Directories = r.judge.paths.Len() - r.result.Files
+	r.result.TopEntries, r.result.Top = r.judge.topEntries()
 	return r.result
 }
 
@@ -127,23 +115,14 @@ func (r *reader) entries() error {
 // entry judges one entry and passes it on. Once there is a fault the archive
 // is lost, and the rest is only judged.
 func (r *reader) entry(h *header) error {
-	if h.size > r.limits.File {
-		return dm.Errorf(dm.TooLarge, op, "the file %q has %d bytes, at most %d are allowed", shown(h.name), h.size, r.limits.File)
+	path, err := r.judge.Entry(Entry{Name: h.name, Directory: h.kind == directory, Mode: h.mode, Size: h.size, Fault: h.fault})
+	if err != nil {
+		return err
 	}
 	if err := r.s.fits(h); err != nil {
 		return err
 	}
-	path, fault := r.judge(h)
-	if r.paths.Len() > r.limits.Entries {
-		return dm.Errorf(dm.TooLarge, op, "the archive has more than %d files and directories", r.limits.Entries)
-	}
-	if fault != "" {
-		r.findings = append(r.findings, dm.Finding{Path: shown(h.name), Message: fault})
-		if len(r.findings) == maxFindings {
-			return r.refusal()
-		}
-	}
-	if h.kind == regular && len(r.findings) == 0 {
+	if h.kind == regular && len(r.judge.findings) == 0 {
 		if err := r.file(path, h); err != nil {
 			return err
 		}
@@ -161,58 +140,6 @@ func (r *reader) file(path string, h *header) error {
 		return content.err // the sink only knows that its reader failed
 	}
 	return dm.Wrap(op, err)
-}
-
-// judge returns the path under which the entry is known, "" for the root
-// directory that some archives name, or what is wrong with the entry.
-func (r *reader) judge(h *header) (path, fault string) {
-	if h.fault != "" {
-		return "", h.fault
-	}
-	dir := h.kind == directory
-	path = strings.TrimPrefix(h.name, "./")
-	if dir {
-		path = strings.TrimSuffix(path, "/")
-		if h.name == "." || h.name == "./" {
-			return "", specialBits(h)
-		}
-	}
-	path = dm.NormalPath(path)
-	if err := dm.CheckPath(path); err != nil {
-		return "", message(err)
-	}
-	if err := r.paths.Add(path, dir); err != nil {
-		return "", message(err)
-	}
-	first, _, below := strings.Cut(path, "/")
-	r.top[first] = dir || below
-	return path, specialBits(h)
-}
-
-// specialBits refuses modes that ask for another user's rights. The bits that
-// repeat the type of the entry, as some Java tools write them, are fine.
-func specialBits(h *header) string {
-	const setID = 0o7000
-	kindBits := int64(0o100000)
-	if h.kind == directory {
-		kindBits = 0o040000
-	}
-	if h.mode&setID != 0 {
-		return fmt.Sprintf("the mode %04o has a setuid, setgid or sticky bit", h.mode&0o7777)
-	}
-	if rest := h.mode &^ 0o777; rest != 0 && rest != kindBits {
-		return fmt.Sprintf("the mode %o has bits that are not permissions", h.mode)
-	}
-	return ""
-}
-
-// message is the sentence of an error of the root package.
-func message(err error) string {
-	var e *dm.Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return err.Error()
 }
 
 // shown makes a name from an archive safe to print: what is not printable is

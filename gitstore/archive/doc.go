@@ -1,9 +1,10 @@
 // Package archive reads a package archive, a tar with or without gzip, from an
-// untrusted body.
+// untrusted body, and writes the archive of a package that was pushed.
 //
 // # What it owns
 //
-// The rules of what an archive may hold and how large it may be. It has a tar
+// The rules of what a package may hold and how large it may be, for archives
+// and for pushed trees (Judge), and the form of generated archives. It has a tar
 // reader of its own because the standard one hides what must be judged here:
 // repeated PAX keys, a PAX size beside another one in the header, what stands
 // behind the end of the archive, how long an extended header is. Tests compare

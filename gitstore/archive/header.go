@@ -340,7 +340,7 @@ func flagFault(flag byte) string {
 	case '1':
 		return "it is a hard link; only files and directories are allowed"
 	case '2':
-		return "it is a symbolic link; only files and directories are allowed"
+		return SymbolicLink
 	case '3', '4':
 		return "it is a device; only files and directories are allowed"
 	case '6':
