@@ -1,0 +1,220 @@
+package hooks
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Bounds of what one push may ask.
+const (
+	maxRefs     = 10
+	maxOptions  = 8
+	maxCommands = 8 << 20 // bytes of all commands that are counted
+)
+
+const zeroID = "0000000000000000000000000000000000000000"
+
+// command is one line of what git hands to a hook: a ref from old to new, ""
+// for no object.
+type command struct {
+	old, new dm.Revision
+	name     string
+}
+
+// pushOptions are the -o of a push, understood.
+type pushOptions struct {
+	dry    bool
+	reason string
+}
+
+// parseOptions understands the push options and returns every fault.
+func parseOptions(list [][]byte) (o pushOptions, faults []error) {
+	const op = "parse push options"
+	refuse := func(format string, args ...any) {
+		faults = append(faults, dm.Errorf(dm.Invalid, op, format, args...).WithHint("the push options are dry-run and reason=<text>"))
+	}
+	if len(list) > maxOptions {
+		refuse("there are more than %d push options", maxOptions)
+		list = list[:maxOptions]
+	}
+	reasons := 0
+	for _, b := range list {
+		text := string(b)
+		reason, isReason := strings.CutPrefix(text, "reason=")
+		switch {
+		case text == "dry-run" && o.dry:
+			refuse("the push option dry-run is given twice")
+		case text == "dry-run":
+			o.dry = true
+		case isReason && reasons > 0:
+			refuse("the push option reason is given twice")
+		case isReason:
+			reasons++
+			var err error
+			if o.reason, err = dm.ParseReason(reason); err != nil {
+				faults = append(faults, err)
+			}
+		default:
+			refuse("the push option %s is not known", quoted(text))
+		}
+	}
+	return o, faults
+}
+
+// readCommands reads git's lines "<old> <new> <ref>". It keeps one more than
+// allowed and counts the others.
+func readCommands(r io.Reader) (commands []command, count int, err error) {
+	const op = "read the refs"
+	limited := &io.LimitedReader{R: r, N: maxCommands}
+	scanner := bufio.NewScanner(limited)
+	scanner.Buffer(nil, maxFrame+256) // a packet of git's and its ids
+	scanner.Split(splitLines)
+	for scanner.Scan() {
+		count++
+		if count > maxRefs {
+			continue
+		}
+		c, ok := parseCommand(scanner.Bytes())
+		if !ok {
+			return nil, 0, dm.Errorf(dm.Invalid, op, "the list of refs can't be understood")
+		}
+		commands = append(commands, c)
+	}
+	switch err := scanner.Err(); {
+	case limited.N == 0:
+		return nil, 0, dm.Errorf(dm.TooLarge, op, "the push has more than %d refs, at most %d are allowed", count, maxRefs)
+	case err != nil:
+		return nil, 0, dm.Errorf(dm.Invalid, op, "the list of refs can't be read").Because(err)
+	case count == 0:
+		return nil, 0, dm.Errorf(dm.Invalid, op, "the push names no ref")
+	}
+	return commands, count, nil
+}
+
+// splitLines ends a line at a line feed only: a carriage return belongs to the
+// name, and a last line without an end is none.
+func splitLines(data []byte, _ bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	return 0, nil, nil
+}
+
+// parseCommand understands one line. The name is whatever is left: git lets
+// nearly every byte through.
+func parseCommand(line []byte) (c command, ok bool) {
+	parts := bytes.SplitN(line, []byte(" "), 3)
+	if len(parts) != 3 {
+		return c, false
+	}
+	from, errFrom := parseID(string(parts[0]))
+	to, errTo := parseID(string(parts[1]))
+	return command{from, to, string(parts[2])}, errors.Join(errFrom, errTo) == nil
+}
+
+func parseID(s string) (dm.Revision, error) {
+	if s == zeroID {
+		return "", nil
+	}
+	return dm.ParseRevision(s)
+}
+
+// understand is the policy of names: which refs of a push to r may be judged at
+// all. It returns those, and a sentence for each other. count is how many refs
+// the push has, which may be more than commands.
+func understand(r dm.Repository, commands []command, count int) (refs []dm.PushedRef, faults []error) {
+	const op = "hooks.understand"
+	if r.Kind != dm.PackageRepository && r.Kind != dm.ApplicationRepository {
+		return nil, []error{dm.Errorf(dm.Forbidden, op, "the server alone writes this repository: it syncs it from the applications").
+			WithHint("push to the application or the package that the files come from")}
+	}
+	if count > maxRefs {
+		// The others would be told of the first few only, which helps nobody.
+		return nil, []error{dm.Errorf(dm.TooLarge, op, "the push has %d refs, at most %d are allowed", count, maxRefs).
+			WithHint("push them in groups")}
+	}
+	seen := map[string]string{} // what a ref stands for → the name that came first
+	for _, c := range commands {
+		ref, err := understandOne(r.Kind, c)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		key := c.name
+		if ref.Version != nil {
+			key = ref.Version.String()
+		}
+		if first, twice := seen[key]; twice {
+			faults = append(faults, dm.Errorf(dm.Invalid, op, "%s and %s name the same", quoted(first), quoted(c.name)).WithHint("push one of them"))
+			continue
+		}
+		seen[key] = c.name
+		refs = append(refs, ref)
+	}
+	return refs, faults
+}
+
+// understandOne judges one name. The order of the checks is that of what helps
+// most: what is refused everywhere comes before what this repository takes.
+func understandOne(kind dm.RepositoryKind, c command) (ref dm.PushedRef, err error) {
+	refuse := func(sentence, hint string) (dm.PushedRef, error) {
+		return dm.PushedRef{}, dm.Errorf(dm.Invalid, "hooks.understand", "%s %s", quoted(c.name), sentence).WithHint("%s", hint)
+	}
+	hint := "push a tag named for the version, such as 1.2.3 or v1.2.3"
+	if kind == dm.ApplicationRepository {
+		hint = "push to main"
+	}
+	switch {
+	case !strings.HasPrefix(c.name, "refs/"):
+		return refuse("is not the full name of a ref", hint)
+	case under(c.name, "refs/replace"):
+		return refuse("would put other content in place of what is recorded; replacements are not taken", hint)
+	case serverOwned(kind, c.name):
+		return refuse("is written by the server alone", hint)
+	case c.new == "" && kind == dm.PackageRepository:
+		return refuse("can't be deleted by a push", "withdraw a version with DELETE of its archive")
+	case c.new == "":
+		return refuse("can't be deleted by a push", "destroy the application with DELETE")
+	case kind == dm.ApplicationRepository && c.name == "refs/heads/main":
+		return dm.PushedRef{Name: c.name, Old: c.old, New: c.new}, nil
+	case kind == dm.ApplicationRepository:
+		return refuse("is not taken: an application has main and no other branch or tag", hint)
+	}
+	tag, ok := strings.CutPrefix(c.name, "refs/tags/")
+	if !ok {
+		return refuse("is not taken: a package takes tags of versions only", hint)
+	}
+	version, err := dm.ParseVersion(strings.TrimPrefix(tag, "v"))
+	if err != nil {
+		return refuse("is not the tag of a version", "a version is three numbers without leading zeros, such as 1.2.3 or v1.2.3")
+	}
+	if c.old != "" {
+		return refuse("is published already, and a version never changes", "publish the new content under a new version number")
+	}
+	return dm.PushedRef{Name: c.name, Old: c.old, New: c.new, Version: &version}, nil
+}
+
+// serverOwned tells whether the server writes the ref. The names of both kinds
+// are its own in either.
+func serverOwned(kind dm.RepositoryKind, name string) bool {
+	for _, folder := range []string{
+		"refs/deployed", "refs/archives", "refs/superseded", "refs/deployments", "refs/observed", "refs/heads/apps",
+	} {
+		if under(name, folder) {
+			return true
+		}
+	}
+	return kind == dm.PackageRepository && under(name, "refs/heads/main")
+}
+
+// under tells whether a ref is in folder, or would stand in its place. Letter
+// case does not help to get around it.
+func under(name, folder string) bool {
+	name = strings.ToLower(name)
+	return name == folder || strings.HasPrefix(name, folder+"/")
+}

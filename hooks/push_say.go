@@ -1,0 +1,173 @@
+package hooks
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Bounds of what one hook says.
+const (
+	maxLines = 200
+	maxLine  = 1000 // bytes
+	maxName  = 120  // bytes of a ref's name or an option in a sentence
+)
+
+// talk is the conversation with one hook program. One goroutine uses it.
+type talk struct {
+	conn  *net.UnixConn
+	in    io.Reader // the program's standard input
+	lines int
+	hints []string // said once, at the end
+	err   error    // of the first write that failed: the program is gone
+}
+
+// send writes one frame. After a failure it does nothing: a change that is
+// being accepted is brought to its end whether anybody hears of it or not.
+func (t *talk) send(kind byte, payload []byte) {
+	if t.err != nil {
+		return
+	}
+	if t.err = t.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); t.err == nil {
+		t.err = writeFrame(t.conn, kind, payload)
+	}
+}
+
+// Write sends to the program's standard output.
+func (t *talk) Write(p []byte) (int, error) {
+	t.send(frameOutput, p)
+	return len(p), t.err
+}
+
+// exit says the hints and ends the program.
+func (t *talk) exit(code int) {
+	for _, hint := range t.hints {
+		t.say("hint: " + hint)
+	}
+	if t.lines > maxLines {
+		t.send(frameSaying, fmt.Appendf(nil, "and %d more lines\n", t.lines-maxLines))
+	}
+	t.send(frameExit, []byte{byte(code)})
+}
+
+// say shows one line to the person who pushes, who sees it behind "remote:".
+func (t *talk) say(text string) {
+	if t.lines++; t.lines <= maxLines {
+		t.send(frameSaying, []byte(line(text, maxLine)+"\n"))
+	}
+}
+
+// sayError shows an error: its message, each finding on a line of its own, and
+// at the end of all what the person can do. It returns the exit status that fits.
+func (t *talk) sayError(about string, err error) (exit int) {
+	r := replyTo(err)
+	if about != "" {
+		about += ": "
+	}
+	t.say(about + r.message)
+	for _, f := range r.findings {
+		t.say("  " + f.String())
+	}
+	if r.hint != "" && !slices.Contains(t.hints, r.hint) {
+		t.hints = append(t.hints, r.hint)
+	}
+	return r.exit
+}
+
+// sayNotes shows what the server remarks on a ref.
+func (t *talk) sayNotes(ref dm.PushedRef, notes []string) {
+	for _, note := range notes {
+		t.say(quoted(ref.Name) + ": " + note)
+	}
+}
+
+// reply is what a hook makes of an error.
+type reply struct {
+	message  string
+	findings []dm.Finding
+	hint     string
+	exit     int // 1: the push is at fault, 2: the server is
+}
+
+// replyTo is the table from kind to message and exit status.
+func replyTo(err error) reply {
+	var e *dm.Error
+	if !errors.As(err, &e) {
+		e = &dm.Error{Kind: dm.Internal, Message: "internal error"}
+	}
+	r := reply{message: e.Message, findings: e.Findings, hint: e.Hint, exit: 1}
+	fallback := ""
+	switch e.Kind {
+	case dm.Stale:
+		fallback = "somebody else was faster: pull, then push again"
+	case dm.Unavailable:
+		fallback, r.exit = "push again later", 2
+	case dm.Internal:
+		fallback, r.exit = "the cause stands in the server's log", 2
+	case dm.Unauthenticated:
+		fallback = "sign in again"
+	}
+	if r.hint == "" {
+		r.hint = fallback
+	}
+	return r
+}
+
+// line makes text safe to show on a terminal: one line of at most most bytes.
+// Everything that is not a graphic character is written as an escape, so that
+// no name or finding can move the cursor, hide or turn round what is shown.
+func line(text string, most int) string {
+	var b strings.Builder
+	for i, r := range text {
+		if b.Len() >= most {
+			b.WriteString("…")
+			break
+		}
+		_, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case unicode.IsGraphic(r):
+			b.WriteRune(r)
+		default:
+			q := strconv.QuoteRuneToASCII(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+// quoted writes a name from outside into a sentence: plain when it is plain,
+// else in quotes and in ASCII.
+func quoted(name string) string {
+	short := name
+	if len(short) > maxName {
+		short = short[:maxName]
+	}
+	if short != "" && strings.IndexFunc(short, unplain) < 0 {
+		if short != name {
+			short += "…"
+		}
+		return short
+	}
+	q := strconv.QuoteToASCII(short)
+	if short != name {
+		q += "…"
+	}
+	return q
+}
+
+// unplain tells whether a character makes a name need quotes.
+func unplain(r rune) bool {
+	alnum := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	return !alnum && !strings.ContainsRune("._/@+-", r)
+}
