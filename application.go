@@ -3,6 +3,7 @@ package dm
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -128,6 +129,24 @@ func ParseSubject(text string) (Subject, error) {
 		return s, err
 	}
 	return "", Errorf(Invalid, "parse audience", "the audience %q must be user:<name>, group:<name> or everyone", clip(text))
+}
+
+// ParseAudience checks every subject and returns them sorted and once each, so
+// that equal audiences are equal texts. An empty list is Invalid.
+func ParseAudience(texts []string) ([]Subject, error) {
+	if len(texts) == 0 {
+		return nil, Errorf(Invalid, "parse audience", "the audience must be a list of at least one text, for example [\"user:ana\"]")
+	}
+	subjects := make([]Subject, len(texts))
+	for i, text := range texts {
+		s, err := ParseSubject(text)
+		if err != nil {
+			return nil, err
+		}
+		subjects[i] = s
+	}
+	slices.Sort(subjects)
+	return slices.Compact(subjects), nil
 }
 
 // Spec is what an application shall be: the content of application.json.
