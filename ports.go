@@ -198,14 +198,21 @@ type Credential struct {
 	Scheme string // "basic" or "bearer", lower case
 	User   string // of basic
 	Secret string // password or token; never logged
+	Source string // the address that it comes from, for limits; "" when it is not known
+}
+
+// Identity is what a credential proved.
+type Identity struct {
+	User   UserName
+	Auth   string  // how; stands in the DM-Auth trailer
+	Scopes []Scope // see Actor
 }
 
 // Authenticator proves credentials. ok = false means that the credential is
 // not of a sort it knows, and the next one is asked. Kinds: Unauthenticated
 // (known sort, does not hold), Unavailable (cannot tell now).
 type Authenticator interface {
-	Authenticate(ctx context.Context, c Credential) (user UserName, ok bool, err error)
-	Name() string // stands in the DM-Auth trailer
+	Authenticate(ctx context.Context, c Credential) (id Identity, ok bool, err error)
 }
 
 // EventSink takes events. Emit never blocks and never fails; events of one id

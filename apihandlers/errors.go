@@ -35,6 +35,7 @@ var (
 	requestTimeout       = Answer{http.StatusRequestTimeout, "TIMEOUT"}
 	unsupportedMediaType = Answer{http.StatusUnsupportedMediaType, "UNSUPPORTED"}
 	rangeNotSatisfiable  = Answer{http.StatusRequestedRangeNotSatisfiable, "BADRANGE"}
+	tooManyRequests      = Answer{http.StatusTooManyRequests, "TOOMANY"}
 )
 
 // httpFault is an error whose answer is not the one of its kind.
@@ -54,6 +55,12 @@ func Unsupported(op, format string, args ...any) error {
 // OutOfRange is the 416 for a range that the content does not have.
 func OutOfRange(op, format string, args ...any) error {
 	return &httpFault{rangeNotSatisfiable, dm.Errorf(dm.Invalid, op, format, args...)}
+}
+
+// TooMany is the 429 for a client that asks too often. Its kind is Unavailable,
+// which is what it means to everything but HTTP.
+func TooMany(op, format string, args ...any) error {
+	return &httpFault{tooManyRequests, dm.Errorf(dm.Unavailable, op, format, args...)}
 }
 
 // Failure is what a client is told of an error; never its causes.
@@ -112,7 +119,7 @@ func ManagerBody(f Failure) any {
 // a token as password.
 const challenge = `Basic realm="deployment-manager", charset="UTF-8"`
 
-// retryAfter is how many seconds a client is asked to wait after a 503.
+// retryAfter is how many seconds a client is asked to wait after a 429 or 503.
 const retryAfter = "5"
 
 // WriteError answers with err and notes it for the access line. It returns
@@ -131,7 +138,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, body ErrorBody, err erro
 	switch f.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", challenge)
-	case http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", retryAfter)
 	case http.StatusRequestTimeout, http.StatusRequestEntityTooLarge:
 		// The rest of the body would be read as the next request.

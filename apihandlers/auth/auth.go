@@ -126,6 +126,7 @@ func CheckBind(mode dm.AuthMode, addrs []string, anywhere bool) error {
 type principal struct {
 	user   dm.UserName
 	auth   string
+	scopes []dm.Scope
 	scheme string // of the credential
 }
 
@@ -141,12 +142,12 @@ func (a *Auth) prove(r *http.Request) (p principal, ok bool, err error) {
 		return principal{}, false, err
 	}
 	for _, one := range a.chain {
-		user, knows, err := one.Authenticate(r.Context(), c)
+		id, knows, err := one.Authenticate(r.Context(), c)
 		if err != nil {
 			return principal{}, false, err
 		}
 		if knows {
-			return principal{user, one.Name(), c.Scheme}, true, nil
+			return principal{user: id.User, auth: id.Auth, scopes: id.Scopes, scheme: c.Scheme}, true, nil
 		}
 	}
 	return principal{}, false, dm.Errorf(dm.Unauthenticated, op, "credentials of this sort are not accepted here")
@@ -163,18 +164,28 @@ func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
 		return c, false, dm.Errorf(dm.Invalid, op, "the header Authorization is there %d times", len(list))
 	}
 	if user, password, ok := r.BasicAuth(); ok {
-		return dm.Credential{Scheme: "basic", User: user, Secret: password}, true, nil
+		return dm.Credential{Scheme: "basic", User: user, Secret: password, Source: peer(r)}, true, nil
 	}
 	scheme, token, _ := strings.Cut(list[0], " ")
 	if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "bearer") {
-		return dm.Credential{Scheme: "bearer", Secret: token}, true, nil
+		return dm.Credential{Scheme: "bearer", Secret: token, Source: peer(r)}, true, nil
 	}
 	return c, false, dm.Errorf(dm.Unauthenticated, op, "the header Authorization must hold a Basic or a Bearer credential")
 }
 
+// peer is the address at the other end of the connection. What a proxy's
+// headers say is not asked: anybody can write them.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
 // actor completes a name with what the directory knows.
 func (a *Auth) actor(p principal, via string) dm.Actor {
-	return dm.Actor{User: p.user, Groups: a.directory.Groups(p.user), Auth: p.auth, Via: via}
+	return dm.Actor{User: p.user, Groups: a.directory.Groups(p.user), Auth: p.auth, Via: via, Scopes: p.scopes}
 }
 
 func noSuchUser(u dm.UserName) error {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers/watched"
 )
 
 func must(t *testing.T, err error) {
@@ -77,8 +78,8 @@ func (o *opened) write(t *testing.T, text string) {
 }
 
 func (o *opened) try(user, password string) (dm.UserName, error) {
-	u, _, err := o.Authenticate(context.Background(), dm.Credential{Scheme: "basic", User: user, Secret: password})
-	return u, err
+	id, _, err := o.Authenticate(context.Background(), dm.Credential{Scheme: "basic", User: user, Secret: password})
+	return id.User, err
 }
 
 func TestHtpasswd(t *testing.T) {
@@ -173,7 +174,7 @@ func TestHtpasswdReload(t *testing.T) {
 	}
 	check("start", "ana", "good", true)
 	o.write(t, "ana:"+hashOf(t, "changed", bcrypt.MinCost)+"\nbob:"+hashOf(t, "bobs", bcrypt.MinCost)+"\n")
-	o.clock.move(statEvery)
+	o.clock.move(watched.Every)
 	check("changed", "ana", "good", false) // also what was remembered is gone
 	check("changed", "ana", "changed", true)
 	check("changed", "bob", "bobs", true)
@@ -182,17 +183,17 @@ func TestHtpasswdReload(t *testing.T) {
 	}
 	o.write(t, "a fault")
 	for range 3 {
-		o.clock.move(statEvery)
+		o.clock.move(watched.Every)
 		check("fault", "bob", "bobs", true)
 	}
 	if n := strings.Count(o.log.String(), "stays in force"); n != 1 {
 		t.Errorf("the fault was told %d times, want once: %s", n, o.log)
 	}
 	must(t, os.Remove(o.path))
-	o.clock.move(statEvery)
+	o.clock.move(watched.Every)
 	check("removed", "bob", "bobs", true)
 	o.write(t, "zoe:"+hashOf(t, "zoes", bcrypt.MinCost)+"\n")
-	o.clock.move(statEvery)
+	o.clock.move(watched.Every)
 	check("mended", "bob", "bobs", false)
 	check("mended", "zoe", "zoes", true)
 }
@@ -202,21 +203,23 @@ func TestHtpasswdRemembers(t *testing.T) {
 	o := open(t)
 	_, err := o.try("ana", "good")
 	must(t, err)
-	key := credentialKey("ana", "good")
-	if holds, known := o.recall(key); !holds || !known {
+	list := o.file.Get()
+	recall := func(password string) (holds, known bool) {
+		return list.recall(credentialKey("ana", dm.Credential{Secret: password}), o.clock.Now())
+	}
+	if holds, known := recall("good"); !holds || !known {
 		t.Error("a proven credential is not remembered")
 	}
 	o.clock.move(provenFor)
-	if _, known := o.recall(key); known {
+	if _, known := recall("good"); known {
 		t.Error("a proven credential is remembered for too long")
 	}
 	_, _ = o.try("ana", "bad")
-	key = credentialKey("ana", "bad")
-	if holds, known := o.recall(key); holds || !known {
+	if holds, known := recall("bad"); holds || !known {
 		t.Error("a refused credential is not remembered")
 	}
 	o.clock.move(refusedFor)
-	if _, known := o.recall(key); known {
+	if _, known := recall("bad"); known {
 		t.Error("a refused credential is remembered for too long")
 	}
 }
@@ -247,7 +250,7 @@ func TestHtpasswdParallel(t *testing.T) {
 					t.Errorf("%s: got %v", password, err)
 				}
 			}
-			o.clock.move(statEvery)
+			o.clock.move(watched.Every)
 		})
 	}
 	group.Wait()
@@ -384,18 +387,16 @@ func TestConfigIsChecked(t *testing.T) {
 // fakeBearer knows one token and says that it cannot tell about another.
 type fakeBearer struct{}
 
-func (fakeBearer) Name() string { return "fake" }
-
-func (fakeBearer) Authenticate(_ context.Context, c dm.Credential) (dm.UserName, bool, error) {
+func (fakeBearer) Authenticate(_ context.Context, c dm.Credential) (id dm.Identity, ok bool, err error) {
 	switch {
 	case c.Scheme != "bearer":
-		return "", false, nil
+		return id, false, nil
 	case c.Secret == "bobs token":
-		return "bob", true, nil
+		return dm.Identity{User: "bob", Auth: "fake"}, true, nil
 	case c.Secret == "hub down":
-		return "", true, dm.Errorf(dm.Unavailable, "fake", "the hub cannot be asked")
+		return id, true, dm.Errorf(dm.Unavailable, "fake", "the hub cannot be asked")
 	}
-	return "", true, dm.Errorf(dm.Unauthenticated, "fake", "the token does not hold")
+	return id, true, dm.Errorf(dm.Unauthenticated, "fake", "the token does not hold")
 }
 
 func TestGit(t *testing.T) {
@@ -448,7 +449,7 @@ func TestGit(t *testing.T) {
 			want := map[dm.AuthMode]dm.Kind{dm.Strict: c.strict, dm.PublicRead: c.public, dm.InsecurePNDA: c.trusted}[mode]
 			r := httptest.NewRequest(http.MethodGet, "/x/info/refs?service=git-upload-pack&user.name=root", nil)
 			c.set(r)
-			if err := a.Git(r, c.repo); dm.KindOf(err) != want {
+			if _, err := a.Git(r, c.repo, false); dm.KindOf(err) != want {
 				t.Errorf("%s, %s: got %v, want kind %q", mode, c.name, err, want)
 			}
 		}

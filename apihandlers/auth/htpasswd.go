@@ -5,11 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"io"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,9 +16,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
+	"github.com/pndaproject/deployment-manager/apihandlers/watched"
 )
 
-// Limits of the password file and of what is remembered of it.
+// Limits of the password file, of its use and of what is remembered of it.
 const (
 	maxCost         = 14      // above, one check takes seconds
 	maxPassword     = 72      // bytes; bcrypt ignores what follows
@@ -29,7 +28,7 @@ const (
 	provenFor       = time.Minute
 	refusedFor      = 5 * time.Second
 	maxRemembered   = 10_000
-	statEvery       = time.Second
+	maxWait         = 10 * time.Second // for a processor
 )
 
 // HtpasswdConfig says where the password file is.
@@ -40,33 +39,27 @@ type HtpasswdConfig struct {
 }
 
 // Htpasswd proves Basic credentials by a file of lines <user>:<bcrypt hash>. A
-// changed file is read again without a restart; a changed file with a fault is
-// logged and the one before stays in force.
+// changed file is read again without a restart. Guessing is slowed down, see
+// guesses.
 type Htpasswd struct {
-	path  string
-	clock func() time.Time
-	log   *slog.Logger
-	slots chan struct{} // bounds the processors that bcrypt may take
-
-	mu         sync.Mutex // guards what follows
-	passwords  passwords
-	stamp      fileStamp
-	looked     time.Time
-	remembered map[[sha256.Size]byte]verdict
+	file    *watched.Files[*passwords]
+	clock   func() time.Time
+	guesses *guesses
+	slots   chan struct{} // bounds the processors that bcrypt may take
 }
 
-// passwords is the content of one version of the file.
+// passwords is the content of one version of the file, with what was found out
+// by it; so a new version begins with no memory.
 type passwords struct {
 	hashes map[dm.UserName][]byte
 	dummy  []byte // compared with for users who do not exist
+
+	mu         sync.Mutex // guards what follows
+	remembered map[[sha256.Size]byte]verdict
 }
 
-// fileStamp tells two versions of the file apart.
-type fileStamp struct {
-	modified time.Time
-	size     int64
-}
-
+// verdict is what comparing a credential came to. It decides until then; that a
+// credential once held is remembered for longer.
 type verdict struct {
 	holds bool
 	until time.Time
@@ -79,172 +72,166 @@ func OpenHtpasswd(cfg HtpasswdConfig) (*Htpasswd, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	h := &Htpasswd{path: cfg.Path, clock: cfg.Clock, log: cfg.Log, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
-	list, stamp, err := h.read(nil)
-	if err != nil {
-		return nil, err
-	}
-	h.passwords, h.stamp, h.looked = list, stamp, h.clock()
-	h.remembered = map[[sha256.Size]byte]verdict{}
-	return h, nil
+	slots := max(1, runtime.GOMAXPROCS(0)/2)
+	h := &Htpasswd{clock: cfg.Clock, guesses: newGuesses(max(1, slots/2)), slots: make(chan struct{}, slots)}
+	var err error
+	h.file, err = watched.Open(watched.Config[*passwords]{
+		What: "htpasswd file", Paths: []string{cfg.Path}, Max: maxHtpasswdSize, Clock: cfg.Clock, Log: cfg.Log,
+		Parse: func(files []watched.File, before *passwords) (*passwords, error) {
+			var dummy []byte
+			if before != nil {
+				dummy = before.dummy
+			}
+			return parseHtpasswd(files[0].Data, dummy)
+		},
+	})
+	return h, err
 }
-
-// Name stands in the DM-Auth trailer.
-func (h *Htpasswd) Name() string { return "htpasswd" }
 
 // Users returns everyone in the file, in byte order.
 func (h *Htpasswd) Users() []dm.UserName {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Sorted(maps.Keys(h.passwords.hashes))
+	return slices.Sorted(maps.Keys(h.file.Get().hashes))
 }
 
 // Authenticate proves a Basic credential. A credential that was proven within
 // the last minute is not computed again: git sends it with every request.
-func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.UserName, bool, error) {
+func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identity, bool, error) {
 	const op = "auth.Htpasswd"
 	if c.Scheme != "basic" {
-		return "", false, nil
+		return dm.Identity{}, false, nil
 	}
 	refused := dm.Errorf(dm.Unauthenticated, op, "the user name or the password is wrong")
 	user, err := dm.ParseUserName(c.User)
 	if err != nil || len(c.Secret) > maxPassword {
-		return "", true, refused
+		return dm.Identity{}, true, refused
 	}
-	h.refresh()
-	key := credentialKey(user, c.Secret)
-	if holds, known := h.recall(key); known {
-		return verdictOf(user, holds, refused)
+	holds, err := h.check(ctx, user, c)
+	if err == nil && !holds {
+		err = refused
 	}
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-ctx.Done():
-		return "", true, dm.Errorf(dm.Unavailable, op, "too many passwords are being checked").Because(ctx.Err())
+	if err != nil {
+		return dm.Identity{}, true, err
 	}
-	// Requests that waited behind one with the same credential find it here.
-	if holds, known := h.recall(key); known {
-		return verdictOf(user, holds, refused)
-	}
-	return verdictOf(user, h.compare(user, c.Secret, key), refused)
+	return dm.Identity{User: user, Auth: "htpasswd"}, true, nil
 }
 
-func verdictOf(user dm.UserName, holds bool, refused error) (dm.UserName, bool, error) {
-	if !holds {
-		return "", true, refused
+// check decides from memory or computes, in this order, so that who is known
+// waits for nobody.
+func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential) (holds bool, err error) {
+	list, key := h.file.Get(), credentialKey(user, c)
+	g := guess{source: sourceOf(c.Source), user: user, proven: list.provenBefore(key)}
+	if holds, known := list.recall(key, h.clock()); known && !holds {
+		return false, nil // the same guess again
 	}
-	return user, true, nil
+	if !h.guesses.allow(g, h.clock()) {
+		return false, tooManyGuesses()
+	}
+	if holds, known := list.recall(key, h.clock()); known {
+		return holds, nil
+	}
+	release, err := h.turn(ctx, g.source)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	// Much may have happened while waiting: the same credential was computed,
+	// or others of this source were found wrong.
+	if holds, known := list.recall(key, h.clock()); known {
+		return holds, nil
+	}
+	if !h.guesses.allow(g, h.clock()) {
+		return false, tooManyGuesses()
+	}
+	holds = list.compare(user, c.Secret)
+	if !holds {
+		h.guesses.wrong(g, h.clock())
+	}
+	list.remember(key, holds, h.clock())
+	return holds, nil
+}
+
+func tooManyGuesses() error {
+	return apihandlers.TooMany("auth.Htpasswd", "too many wrong passwords; wait a little")
+}
+
+// turn waits for one of the source's places and then for a processor, so that
+// one source has at most its places in the line of all.
+func (h *Htpasswd) turn(ctx context.Context, source string) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	leave, err := h.guesses.enter(ctx, source)
+	if err == nil {
+		select {
+		case h.slots <- struct{}{}:
+			return func() { <-h.slots; leave() }, nil
+		case <-ctx.Done():
+			leave()
+		}
+	}
+	return nil, dm.Errorf(dm.Unavailable, "auth.Htpasswd", "too many passwords are being checked").Because(ctx.Err())
 }
 
 // compare does the same work for users who do not exist.
-func (h *Htpasswd) compare(user dm.UserName, secret string, key [sha256.Size]byte) bool {
-	h.mu.Lock()
-	hash, exists := h.passwords.hashes[user]
+func (p *passwords) compare(user dm.UserName, secret string) bool {
+	hash, exists := p.hashes[user]
 	if !exists {
-		hash = h.passwords.dummy
+		hash = p.dummy
 	}
-	stamp := h.stamp
-	h.mu.Unlock()
-
-	holds := bcrypt.CompareHashAndPassword(hash, []byte(secret)) == nil && exists
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if stamp != h.stamp {
-		return holds // the file changed meanwhile: do not remember
-	}
-	if len(h.remembered) >= maxRemembered {
-		clear(h.remembered)
-	}
-	v := verdict{holds, h.clock().Add(refusedFor)}
-	if holds {
-		v.until = h.clock().Add(provenFor)
-	}
-	h.remembered[key] = v
-	return holds
+	return bcrypt.CompareHashAndPassword(hash, []byte(secret)) == nil && exists
 }
 
-func (h *Htpasswd) recall(key [sha256.Size]byte) (holds, known bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v, ok := h.remembered[key]
-	if !ok || !h.clock().Before(v.until) {
+func (p *passwords) remember(key [sha256.Size]byte, holds bool, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.remembered) >= maxRemembered {
+		clear(p.remembered)
+	}
+	v := verdict{holds, now.Add(refusedFor)}
+	if holds {
+		v.until = now.Add(provenFor)
+	}
+	p.remembered[key] = v
+}
+
+func (p *passwords) recall(key [sha256.Size]byte, now time.Time) (holds, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok := p.remembered[key]
+	if !ok || !now.Before(v.until) {
 		return false, false
 	}
 	return v.holds, true
 }
 
-// credentialKey keeps no password: it is a digest of user and secret.
-func credentialKey(user dm.UserName, secret string) [sha256.Size]byte {
-	b := binary.AppendUvarint(nil, uint64(len(user)))
-	b = append(b, user...)
-	return sha256.Sum256(append(b, secret...))
+// provenBefore tells whether the credential has held, however long ago.
+func (p *passwords) provenBefore(key [sha256.Size]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.remembered[key].holds
 }
 
-// refresh reads the file again when it has changed. What was proven by the old
-// one is forgotten.
-func (h *Htpasswd) refresh() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := h.clock()
-	if now.Sub(h.looked) < statEvery && !now.Before(h.looked) {
-		return
+// credentialKey keeps no password: it is a digest of user, source and secret.
+// The source is in it so that nobody can ask the memory from elsewhere, where
+// asking costs an attacker nothing.
+func credentialKey(user dm.UserName, c dm.Credential) [sha256.Size]byte {
+	var b []byte
+	for _, part := range []string{string(user), sourceOf(c.Source)} {
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
 	}
-	h.looked = now
-	info, err := os.Stat(h.path)
-	if err == nil && stampOf(info) == h.stamp {
-		return
-	}
-	list, stamp, err := h.read(h.passwords.dummy)
-	if err != nil {
-		h.log.Error("htpasswd file not read, the one before stays in force", "err", err)
-		if info != nil {
-			h.stamp = stampOf(info) // complain once per version of the file
-		}
-		return
-	}
-	h.passwords, h.stamp = list, stamp
-	clear(h.remembered)
-	h.log.Info("htpasswd file read again", "users", len(list.hashes))
-}
-
-func stampOf(info fs.FileInfo) fileStamp { return fileStamp{info.ModTime(), info.Size()} }
-
-func (h *Htpasswd) read(dummy []byte) (passwords, fileStamp, error) {
-	const op = "read htpasswd file"
-	f, err := os.Open(h.path)
-	if err != nil {
-		return passwords{}, fileStamp{}, dm.Errorf(dm.Invalid, op, "the htpasswd file cannot be opened").Because(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return passwords{}, fileStamp{}, dm.Wrap(op, err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxHtpasswdSize+1))
-	if err != nil {
-		return passwords{}, fileStamp{}, dm.Wrap(op, err)
-	}
-	list, err := parseHtpasswd(data, dummy)
-	return list, stampOf(info), err
+	return sha256.Sum256(append(b, c.Secret...))
 }
 
 // parseHtpasswd never quotes a line: it may hold a password written there by
 // mistake.
-func parseHtpasswd(data, dummy []byte) (passwords, error) {
+func parseHtpasswd(data, dummy []byte) (*passwords, error) {
 	const op = "read htpasswd file"
 	fault := func(n int, format string, args ...any) error {
 		e := dm.Errorf(dm.Invalid, op, format, args...)
 		e.Message = dm.Errorf(dm.Invalid, op, "the htpasswd file, line %d: %s", n, e.Message).Message
 		return e
 	}
-	if len(data) > maxHtpasswdSize {
-		return passwords{}, dm.Errorf(dm.Invalid, op, "the htpasswd file is larger than %d bytes", maxHtpasswdSize)
-	}
-	list := passwords{hashes: map[dm.UserName][]byte{}}
+	list := &passwords{hashes: map[dm.UserName][]byte{}, remembered: map[[sha256.Size]byte]verdict{}}
 	highest := bcrypt.MinCost
 	for i, line := range strings.Split(string(data), "\n") {
 		n, line := i+1, strings.TrimSpace(line)
@@ -253,21 +240,21 @@ func parseHtpasswd(data, dummy []byte) (passwords, error) {
 		}
 		name, hash, ok := strings.Cut(line, ":")
 		if !ok {
-			return passwords{}, fault(n, "no ':' between user and hash")
+			return nil, fault(n, "no ':' between user and hash")
 		}
 		user, err := dm.ParseUserName(name)
 		if err != nil {
-			return passwords{}, fault(n, "%s", dm.Public(err))
+			return nil, fault(n, "%s", dm.Public(err))
 		}
 		cost, err := bcrypt.Cost([]byte(hash))
 		if err != nil || !strings.HasPrefix(hash, "$2") {
-			return passwords{}, fault(n, "the hash of user %s is not bcrypt; make it with 'htpasswd -B'", user)
+			return nil, fault(n, "the hash of user %s is not bcrypt; make it with 'htpasswd -B'", user)
 		}
 		if cost > maxCost {
-			return passwords{}, fault(n, "the hash of user %s has cost %d, at most %d is allowed", user, cost, maxCost)
+			return nil, fault(n, "the hash of user %s has cost %d, at most %d is allowed", user, cost, maxCost)
 		}
 		if list.hashes[user] != nil {
-			return passwords{}, fault(n, "the user %s is there twice", user)
+			return nil, fault(n, "the user %s is there twice", user)
 		}
 		highest = max(highest, cost)
 		list.hashes[user] = []byte(hash)
