@@ -1,0 +1,106 @@
+package gitcmd
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// ReceiveOptions says how one push is received.
+type ReceiveOptions struct {
+	HooksPath   string   // absolute folder of the hook programs, in place of the one of all commands
+	Environment []string // for the hooks, beside the closed environment
+	MaxInput    int64    // bytes of the pack as it is sent; 0 means no limit
+	Shallow     bool     // commits without their parents are taken from a shallow clone
+}
+
+// faults are what fsck lets through unless it is told otherwise, by the names
+// that git 2.39 knows; a name that git does not know is passed over with a
+// warning. Everything that fsck counts as an error is refused anyway.
+var faults = [...]string{
+	"hasDot", "hasDotdot", "hasDotgit", "emptyName", "fullPathname", "nullSha1",
+	"zeroPaddedFilemode", "badFilemode", "nulInCommit", "nulInHeader",
+	"badTagName", "missingTaggerEntry", "extraHeaderEntry", "multipleAuthors",
+	"gitmodulesUrl", "gitmodulesPath", "gitmodulesSymlink", "gitmodulesUpdate", "gitmodulesParse",
+	"gitattributesSymlink", "gitignoreSymlink", "mailmapSymlink",
+}
+
+// internalRefs are the refs that a push is not told of.
+var internalRefs = [...]string{"refs/archives", "refs/superseded", "refs/deployed", "refs/deployments", "refs/observed"}
+
+// keepAlive is how long a client waits without a sign of life while its push
+// is looked at.
+const keepAlive = 5 * time.Second
+
+// ReceivePack answers one stateless request of a push to the repository dir.
+// Input and output flow at the same time, as in UploadPack. Every ref goes to
+// the proc-receive hook, so git itself moves none; what is refused before that
+// leaves no object. git's own report tells the client of a refusal, and that is
+// no error here.
+//
+// dir is thrown away after the push, so a git that outlives the server harms
+// nothing and does not hold the data folder's lock. Cancelling ctx ends git
+// with its hooks. Kinds: as UploadPack.
+func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound, opts ReceiveOptions) error {
+	const op = "gitcmd.ReceivePack"
+	if opts.HooksPath != "" && !filepath.IsAbs(opts.HooksPath) {
+		return dm.Errorf(dm.Internal, op, "the hooks folder must be an absolute path")
+	}
+	env, err := protocol(round.Protocol)
+	if err != nil {
+		return dm.Wrap(op, err)
+	}
+	c := command{
+		env:     append(env, opts.Environment...),
+		options: receiveOptions(opts),
+		out:     round.Out,
+		args:    []string{"receive-pack", "--stateless-rpc"},
+	}
+	in := round.In
+	if round.Advertise {
+		in = nil
+		c.args = append(c.args, "--http-backend-info-refs")
+		for _, ref := range internalRefs {
+			// Only here: a command for a hidden ref would be refused without a
+			// hook having its say.
+			c.options = append(c.options, "-c", "receive.hideRefs="+ref)
+		}
+	}
+	c.args = append(c.args, "--", dir)
+	return unanswered(op, g.converse(ctx, c, in))
+}
+
+// receiveOptions are the -c options of a push.
+func receiveOptions(opts ReceiveOptions) []string {
+	settings := []string{
+		"receive.unpackLimit=1", // packs, never loose objects
+		"receive.fsckObjects=true",
+		"receive.procReceiveRefs=refs",
+		"receive.advertisePushOptions=true",
+		"receive.advertiseAtomic=false",
+		"receive.keepAlive=" + strconv.Itoa(int(keepAlive.Seconds())),
+		"receive.shallowUpdate=" + strconv.FormatBool(opts.Shallow),
+		"receive.maxInputSize=" + strconv.FormatInt(opts.MaxInput, 10),
+		// What a push may delete, force or check out is judged by the hooks.
+		"receive.denyDeletes=false",
+		"receive.denyNonFastForwards=false",
+		"receive.denyDeleteCurrent=ignore",
+		"receive.denyCurrentBranch=ignore",
+		// Of the repository that a stage borrows objects from, too.
+		"core.alternateRefsPrefixes=refs/heads/ refs/tags/",
+	}
+	if opts.HooksPath != "" {
+		settings = append(settings, "core.hooksPath="+opts.HooksPath)
+	}
+	for _, fault := range faults {
+		settings = append(settings, "receive.fsck."+fault+"=error")
+	}
+	list := make([]string, 0, 2*len(settings))
+	for _, s := range settings {
+		list = append(list, "-c", s)
+	}
+	return list
+}

@@ -1,0 +1,214 @@
+package gitcmd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// The readers below look at objects that may be hostile: they stream, hold one
+// entry at a time, and a visit that returns an error ends git at once, because
+// a tree can be made to list for ever. Their env names the object folders of a
+// quarantine (GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES) and may
+// be nil.
+
+// TreeEntry is one entry of a tree, with its path from the top.
+type TreeEntry struct {
+	Mode string // six octal digits
+	Type string // blob, tree or commit
+	ID   string
+	Size int64 // of a blob, 0 for others
+	Path string
+}
+
+// ListTree visits the entries of tree, a tree or commit, and of the trees in
+// it, each tree before what it holds. Kind Invalid: a path is longer than
+// anything that the record takes.
+func (g *Git) ListTree(ctx context.Context, dir string, env []string, tree string, visit func(TreeEntry) error) error {
+	const op = "gitcmd.ListTree"
+	if _, err := dm.ParseRevision(tree); err != nil {
+		return err
+	}
+	args := []string{"ls-tree", "-r", "-t", "-z", "-l", "--full-tree", "--end-of-options", tree}
+	return g.parse(ctx, command{dir: dir, env: env, args: args}, nothing, func(out *bufio.Reader) error {
+		for {
+			line, err := out.ReadSlice(0)
+			switch {
+			case errors.Is(err, bufio.ErrBufferFull):
+				return dm.Errorf(dm.Invalid, op, "a path in the tree is longer than %d bytes", maxLine)
+			case err == io.EOF && len(line) == 0:
+				return nil
+			case err != nil:
+				return errCut
+			}
+			entry, err := parseEntry(string(line[:len(line)-1]))
+			if err != nil {
+				return dm.Wrap(op, err)
+			}
+			if err := visit(entry); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// parseEntry reads "mode type id size<TAB>path"; the size is padded.
+func parseEntry(line string) (TreeEntry, error) {
+	head, path, ok := strings.Cut(line, "\t")
+	fields := strings.Fields(head)
+	if !ok || len(fields) != 4 {
+		return TreeEntry{}, fmt.Errorf("an entry of a tree can't be read: %.100q", line)
+	}
+	e := TreeEntry{Mode: fields[0], Type: fields[1], ID: fields[2], Path: path}
+	if e.Type != "blob" {
+		return e, nil
+	}
+	size, err := strconv.ParseInt(fields[3], 10, 64)
+	if err != nil {
+		return TreeEntry{}, fmt.Errorf("the size of %s can't be read: %.20q", e.ID, fields[3])
+	}
+	e.Size = size
+	return e, nil
+}
+
+// CatObjects visits the objects named by ids in their order. ids runs beside
+// the visits and ahead of them, so it must not wait for one; it has ended when
+// CatObjects returns. A visit need not read its object to the end, and the
+// reader is of no use after it. An object that is missing or damaged is an
+// error.
+func (g *Git) CatObjects(ctx context.Context, dir string, env []string, ids iter.Seq[string],
+	visit func(id, kind string, size int64, r io.Reader) error) error {
+	const op = "gitcmd.CatObjects"
+	c := command{dir: dir, env: env, args: []string{"cat-file", "--batch", "--buffer"}}
+	return g.parse(ctx, c, lines(ids), func(out *bufio.Reader) error {
+		for {
+			id, kind, size, err := readHeader(out)
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return dm.Wrap(op, err)
+			}
+			content := &io.LimitedReader{R: out, N: size}
+			if err := visit(id, kind, size, &cutReader{content}); err != nil {
+				return err
+			}
+			_, _ = io.Copy(io.Discard, content)
+			if end, err := out.ReadByte(); content.N > 0 || err != nil || end != '\n' {
+				return errCut
+			}
+		}
+	})
+}
+
+// cutReader makes an object that breaks off an error of its reader: to a
+// LimitedReader that is an ordinary end.
+type cutReader struct{ *io.LimitedReader }
+
+func (r *cutReader) Read(p []byte) (int, error) {
+	n, err := r.LimitedReader.Read(p)
+	if err == io.EOF && r.N > 0 {
+		err = errCut
+	}
+	return n, err
+}
+
+// NewObjects visits all objects that are reachable from tips and not from not,
+// with their kinds and sizes: commits first, newest first.
+func (g *Git) NewObjects(ctx context.Context, dir string, env, tips, not []string,
+	visit func(kind, id string, size int64) error) error {
+	const op = "gitcmd.NewObjects"
+	c := command{dir: dir, env: env, args: []string{"cat-file", "--batch-check", "--buffer"}}
+	names := func(ctx context.Context, w io.Writer) error { return g.revList(ctx, dir, env, tips, not, w) }
+	return g.parse(ctx, c, names, func(out *bufio.Reader) error {
+		for {
+			id, kind, size, err := readHeader(out)
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return dm.Wrap(op, err)
+			}
+			if err := visit(kind, id, size); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// revList writes the names of all objects that tips reach and not does not.
+func (g *Git) revList(ctx context.Context, dir string, env, tips, not []string, w io.Writer) error {
+	var in bytes.Buffer
+	for prefix, list := range map[string][]string{"": tips, "^": not} {
+		for _, id := range list {
+			if _, err := dm.ParseRevision(id); err != nil {
+				return err
+			}
+			in.WriteString(prefix + id + "\n")
+		}
+	}
+	return g.run(ctx, command{
+		dir: dir, env: env, in: &in, out: w,
+		args: []string{"rev-list", "--objects", "--no-object-names", "--stdin"},
+	})
+}
+
+// lines feeds one name a line.
+func lines(ids iter.Seq[string]) feeder {
+	return func(ctx context.Context, w io.Writer) error {
+		out := bufio.NewWriter(w)
+		for id := range ids {
+			if _, err := dm.ParseRevision(id); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if _, err := out.WriteString(id + "\n"); err != nil {
+				return err
+			}
+		}
+		return out.Flush()
+	}
+}
+
+// readHeader reads cat-file's "id type size", or io.EOF at the end.
+func readHeader(out *bufio.Reader) (id, kind string, size int64, err error) {
+	line, err := out.ReadString('\n')
+	if err != nil {
+		if err == io.EOF && line != "" {
+			err = errCut
+		}
+		return "", "", 0, err
+	}
+	fields := strings.Fields(line)
+	if len(fields) != 3 {
+		return "", "", 0, dm.Errorf(dm.Internal, "gitcmd.readHeader", "an object is missing").Because(fmt.Errorf("git says %.100q", line))
+	}
+	size, err = strconv.ParseInt(fields[2], 10, 64)
+	return fields[0], fields[1], size, err
+}
+
+// IsAncestor tells whether commit b has a in its history, or is a.
+func (g *Git) IsAncestor(ctx context.Context, dir string, env []string, a, b string) (bool, error) {
+	for _, id := range []string{a, b} {
+		if _, err := dm.ParseRevision(id); err != nil {
+			return false, err
+		}
+	}
+	err := g.run(ctx, command{dir: dir, env: env, args: []string{"merge-base", "--is-ancestor", "--end-of-options", a, b}})
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
+}
