@@ -296,7 +296,7 @@ func TestAPIPage(t *testing.T) {
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
 			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. Pages of other origins may call as the configuration says; `OPTIONS` answers 204."},
 		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},
-		{Title: "Git, port 8099", Routes: git, Text: "Use it with `git clone`."},
+		{Title: "Git, port 8099", Routes: git, Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused."},
 	})
 	golden(t, filepath.Join("..", "docs", "api.md"), page)
 }

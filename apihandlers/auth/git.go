@@ -7,17 +7,29 @@ import (
 	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
-// gitVia names the door of git in the actor.
-const gitVia = "git"
+// The doors of git in the actor.
+const (
+	gitVia  = "git"
+	pushVia = "push"
+)
 
-// Git decides whether r may read repo. Kinds: Unauthenticated, Forbidden,
-// Unavailable.
-func (a *Auth) Git(r *http.Request, repo dm.Repository) error {
+// Git decides whether r may read repo, or push to it. A push is judged again
+// when it is known what it changes; here is refused who may make no change at
+// all. Kinds: Unauthenticated, Forbidden, Unavailable.
+func (a *Auth) Git(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error) {
+	const op = "auth.Git"
 	actor, err := a.gitActor(r)
 	if err != nil {
-		return err
+		return dm.Actor{}, err
 	}
 	apihandlers.SetUser(r.Context(), actor.User)
+	if push {
+		actor.Via = pushVia
+		if actor.User == "" {
+			return dm.Actor{}, dm.Errorf(dm.Unauthenticated, op, "a push needs a credential")
+		}
+		return actor, a.mayPush(actor, repo)
+	}
 	on := dm.Resource{Name: repo.Name}
 	action := dm.ApplicationRead
 	switch repo.Kind {
@@ -29,9 +41,41 @@ func (a *Auth) Git(r *http.Request, repo dm.Repository) error {
 	err = a.policy.Authorize(actor, action, on)
 	if err != nil && actor.User == "" {
 		// git asks its person for a password only when it is challenged.
-		return dm.Errorf(dm.Unauthenticated, "auth.Git", "a credential is required").Because(err)
+		return dm.Actor{}, dm.Errorf(dm.Unauthenticated, op, "a credential is required").Because(err)
 	}
-	return err
+	return actor, err
+}
+
+// mayPush lets pass whom the policy allows any of the changes that a push can
+// mean. Whose the application is, is not known here: the actor counts as its
+// owner until the change itself is judged.
+func (a *Auth) mayPush(actor dm.Actor, repo dm.Repository) error {
+	var first error
+	for _, action := range pushActions(repo.Kind) {
+		err := a.policy.Authorize(actor, action, dm.Resource{Name: repo.Name, Owner: actor.User})
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if first == nil {
+		return dm.Errorf(dm.Forbidden, "auth.Git", "only the server writes to this repository")
+	}
+	return first
+}
+
+// pushActions is what a push to a repository can mean. It is empty where the
+// server is the only writer.
+func pushActions(kind dm.RepositoryKind) []dm.Action {
+	switch kind {
+	case dm.PackageRepository:
+		return []dm.Action{dm.RepositoryWrite}
+	case dm.ApplicationRepository:
+		return []dm.Action{dm.ApplicationCreate, dm.ApplicationChange, dm.ApplicationStart, dm.ApplicationStop, dm.ApplicationDestroy}
+	}
+	return nil
 }
 
 // gitActor identifies who talks git. There is no user.name here: where names

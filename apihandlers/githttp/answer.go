@@ -2,7 +2,7 @@ package githttp
 
 import (
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -27,7 +27,9 @@ type answer struct {
 	closed bool       // nobody may write any more
 }
 
-// Write gives the client a new term for each piece.
+// Write gives the client a new term for each piece. Progress of a push is sent
+// at once; and when its client is gone the rest of the answer goes nowhere,
+// because git would die of an error while it changes the repository.
 func (a *answer) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -35,11 +37,20 @@ func (a *answer) Write(p []byte) (int, error) {
 		return 0, errOver
 	}
 	a.begin()
-	n, err := a.w.Write(p)
-	if err != nil {
-		a.err = err
+	if a.operation != receive {
+		n, err := a.w.Write(p)
+		if err != nil {
+			a.err = err
+		}
+		return n, err
 	}
-	return n, err
+	if a.err == nil {
+		_, a.err = a.w.Write(p)
+	}
+	if a.err == nil {
+		a.err = a.rc.Flush()
+	}
+	return len(p), nil
 }
 
 // errOver is the error of a Write after close.
@@ -72,8 +83,9 @@ func (a *answer) close() {
 	a.closed = true
 }
 
-// begin sends status and headers, once; the caller holds mu or is alone. Below version 2 the advertisement
-// begins with the name of the service; version 2 has dropped it.
+// begin sends status and headers, once; the caller holds mu or is alone. Below
+// version 2 the advertisement begins with the name of the service; version 2
+// has dropped it.
 func (a *answer) begin() {
 	if a.started {
 		return
@@ -81,15 +93,16 @@ func (a *answer) begin() {
 	a.started = true
 	h := a.w.Header()
 	noCache(h)
-	if a.operation != advertise {
-		h.Set("Content-Type", "application/x-git-upload-pack-result")
+	if !a.operation.advertises() {
+		h.Set("Content-Type", a.operation.contentType("result"))
 		a.w.WriteHeader(http.StatusOK)
 		return
 	}
-	h.Set("Content-Type", "application/x-git-upload-pack-advertisement")
+	h.Set("Content-Type", a.operation.contentType("advertisement"))
 	a.w.WriteHeader(http.StatusOK)
 	if a.protocol != "version=2" {
-		_, a.err = io.WriteString(a.w, "001e# service=git-upload-pack\n0000")
+		line := "# service=" + a.operation.service() + "\n"
+		_, a.err = fmt.Fprintf(a.w, "%04x%s0000", len(line)+4, line)
 	}
 }
 
@@ -113,7 +126,7 @@ func newMetrics() *metrics {
 		}, []string{"kind", "service"}),
 		processes: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dm_git_processes",
-			Help: "git processes that serve fetches now.",
+			Help: "git processes that serve fetches and pushes now.",
 		}),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -118,17 +119,23 @@ func TestServiceConfusion(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
 	s.add(t, dm.PackageRepository, "p", "x")
-	for _, path := range []string{
-		"/packages/p.git/git-receive-pack?service=git-upload-pack",
-		"/packages/p.git/git-receive-pack",
+	for path, want := range map[string]int{
+		"/packages/p.git/git-receive-pack?service=git-upload-pack": 415,
+		"/packages/p.git/git-receive-pack":                         415,
+		"/packages/p.git/git-upload-pack?service=git-receive-pack": 200, // is and stays a fetch
+		"/jupyter-ana/git-receive-pack?service=git-upload-pack":    403,
+		"/packages/p.git/git-receive-pack/git-upload-pack":         404,
+		"/packages/p.git/git-receive-pack?/git-upload-pack":        415,
 	} {
-		for _, kind := range []string{uploadType, "application/x-git-receive-pack-request"} {
-			resp, _ := s.do(t, "POST", path, http.Header{"Content-Type": {kind}}, strings.NewReader("0000"))
-			if resp.StatusCode != 403 {
-				t.Errorf("%s as %s: %s", path, kind, resp.Status)
-			}
+		resp, _ := s.do(t, "POST", path, http.Header{"Content-Type": {uploadType}}, strings.NewReader("0000"))
+		if resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", path, resp.Status, want)
 		}
 	}
+	if len(s.actors) != 0 || len(s.asked) != 1 {
+		t.Errorf("%d pushes were run and the transport was asked for %q, want the one fetch", len(s.actors), s.asked)
+	}
+	s.asked = nil
 	resp, _ := s.do(t, "POST", "/git-upload-pack/x/git-upload-pack", http.Header{"Content-Type": {uploadType}}, nil)
 	if resp.StatusCode != 404 {
 		t.Errorf("the operation's name as a path: %s", resp.Status)
@@ -285,14 +292,17 @@ func TestSlowHeadHoldsNoProcess(t *testing.T) {
 func TestOneClientLeavesRoom(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Client = func(r *http.Request) string { return r.Header.Get("X-Client") }
 		cfg.Limits = githttp.Limits{Processes: 2, PerClient: 1, Wait: 50 * time.Millisecond, Idle: 5 * time.Second}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	s.raw(t, stalled(commit, 100<<10))
 	eventually(t, 2*time.Second, "the slot is taken", func() bool { return s.running() == 1 })
 	for name, want := range map[string]int{"": 503, "other": 200} {
-		resp, _ := s.do(t, "GET", "/packages/p.git/info/refs?service=git-upload-pack", http.Header{"X-Client": {name}}, nil)
+		header := http.Header{}
+		if name != "" {
+			header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(name+":x")))
+		}
+		resp, _ := s.do(t, "GET", "/packages/p.git/info/refs?service=git-upload-pack", header, nil)
 		if resp.StatusCode != want {
 			t.Errorf("client %q: %d, want %d", name, resp.StatusCode, want)
 		}

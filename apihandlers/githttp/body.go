@@ -26,8 +26,9 @@ type body struct {
 	end        time.Time // of the whole request
 	wire, room int64     // bytes that may still come, as sent and expanded
 
-	mu  sync.Mutex // held during a Read
-	err error      // what ended the body; io.EOF at its end
+	mu    sync.Mutex  // held during a Read
+	err   error       // what ended the body; io.EOF at its end
+	ended func(error) // is told err, once, before the reader is; may be nil
 
 	state   sync.Mutex // never held while waiting
 	drained bool       // everything sent was read
@@ -70,7 +71,9 @@ func (b *body) Read(p []byte) (int, error) {
 		n, err = int(b.room), dm.Errorf(dm.TooLarge, "githttp.body", "the request is too large when it is expanded")
 	}
 	b.room -= int64(n)
-	b.err = explain(err)
+	if b.err = explain(err); b.err != nil && b.ended != nil {
+		b.ended(b.err)
+	}
 	return n, b.err
 }
 
@@ -115,8 +118,14 @@ func (b *body) close() (drained bool) {
 }
 
 // finish reads what is left behind what git has read, normally nothing but the
-// mark of the end, and closes.
-func (b *body) finish() (drained bool) {
+// mark of the end, and closes. With all it reads the whole rest within the
+// limits: who is still sending a push that git refused reads nothing of the
+// reasons when the connection breaks.
+func (b *body) finish(all bool) (drained bool) {
+	if all {
+		_, _ = io.Copy(io.Discard, b)
+		return b.close()
+	}
 	b.state.Lock()
 	if !b.drained {
 		b.end = time.Now().Add(lingering)

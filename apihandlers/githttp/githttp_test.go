@@ -35,6 +35,8 @@ type store struct {
 	protocols []string
 	now, peak int
 	read      atomic.Int64 // bytes of request bodies handed to git
+	actors    []dm.Actor   // of pushes
+	endings   []error      // of the contexts of pushes, when git had ended
 }
 
 func (s *store) dir(r dm.Repository) string {
@@ -54,25 +56,26 @@ func (s *store) Has(r dm.Repository) error {
 	return nil
 }
 
-func (s *store) UploadPack(ctx context.Context, r dm.Repository, round dm.UploadRound) error {
+// enter counts a process until leave is called.
+func (s *store) enter(protocol string) (leave func()) {
 	s.mu.Lock()
-	s.protocols = append(s.protocols, round.Protocol)
+	defer s.mu.Unlock()
+	s.protocols = append(s.protocols, protocol)
 	s.now++
 	s.peak = max(s.peak, s.now)
-	s.mu.Unlock()
-	defer func() {
+	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.now--
-	}()
+	}
+}
+
+func (s *store) UploadPack(ctx context.Context, r dm.Repository, round dm.UploadRound) error {
+	defer s.enter(round.Protocol)()
 	if round.In != nil {
 		round.In = &counter{round.In, &s.read}
 	}
 	return s.git.UploadPack(ctx, s.dir(r), round)
-}
-
-func (s *store) ReceivePack(context.Context, dm.Repository, dm.ReceiveRound) error {
-	return dm.Errorf(dm.Forbidden, "receive-pack", "pushes are not accepted")
 }
 
 func (s *store) running() int {
@@ -99,7 +102,17 @@ type server struct {
 	registry *prometheus.Registry
 }
 
-func allow(*http.Request, dm.Repository) error { return nil }
+// allow lets everybody in, with the name that they claim.
+func allow(r *http.Request, _ dm.Repository, push bool) (dm.Actor, error) {
+	actor := dm.Actor{Auth: "none", Via: "git"}
+	if push {
+		actor.Via = "push"
+	}
+	if user, _, ok := r.BasicAuth(); ok {
+		actor.User, actor.Auth = dm.UserName(user), "test"
+	}
+	return actor, nil
+}
 
 func newServer(t *testing.T, change func(*githttp.Config)) *server {
 	t.Helper()
@@ -147,12 +160,17 @@ func (s *server) add(t *testing.T, kind dm.RepositoryKind, name, content string)
 	return commit
 }
 
+// isolated is the environment of a git that knows nothing of the person.
+func isolated() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LC_ALL=C", "GIT_TERMINAL_PROMPT=0",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
+}
+
 // client runs the real git client, shut off from the person's configuration.
 func client(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LC_ALL=C", "GIT_TERMINAL_PROMPT=0",
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
+	cmd.Env = isolated()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -289,17 +307,19 @@ func TestFetch(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Authorize = func(_ *http.Request, repo dm.Repository) error {
+		cfg.Authorize = func(_ *http.Request, repo dm.Repository, _ bool) (dm.Actor, error) {
 			kind := dm.Kind(strings.ReplaceAll(repo.Name, "_", " "))
 			switch kind {
 			case dm.Unauthenticated, dm.Forbidden, dm.Unavailable, dm.Internal:
-				return dm.Errorf(kind, "authorize", "sentence of %s", kind)
+				return dm.Actor{}, dm.Errorf(kind, "authorize", "sentence of %s", kind)
 			}
-			return nil
+			return dm.Actor{}, nil
 		}
 	})
 	s.add(t, dm.PackageRepository, "p", "x")
 	const noSuch = "there is no such repository\n"
+	const derived = "the server writes this workspace itself and takes no pushes: what you change in the pod comes back with its sync, " +
+		"and work of your own belongs in a folder of its own\n"
 	tests := []struct {
 		name, method, path string
 		status             int
@@ -315,8 +335,14 @@ func TestAnswers(t *testing.T) {
 		{"method of refs", "POST", "/packages/p.git/info/refs?service=git-upload-pack", 405, "the method must be GET\n"},
 		{"HEAD of refs", "HEAD", "/packages/p.git/info/refs?service=git-upload-pack", 405, ""},
 		{"method of fetch", "GET", "/packages/p.git/git-upload-pack", 405, "the method must be POST\n"},
-		{"push to a workspace", "POST", "/jupyter-ana/git-receive-pack", 403, "a workspace is derived from applications and written by the server only\n"},
-		{"push to a package", "GET", "/packages/none.git/info/refs?service=git-receive-pack", 403, "pushes are not accepted\n"},
+		{"push to a workspace", "POST", "/jupyter-ana/git-receive-pack", 403, derived},
+		{"first step of a push to a workspace", "GET", "/jupyter-ana/info/refs?service=git-receive-pack", 403, derived},
+		{"push to a forbidden workspace", "GET", "/jupyter-forbidden/info/refs?service=git-receive-pack", 403, derived},
+		{"forbidden push", "GET", "/applications/forbidden.git/info/refs?service=git-receive-pack", 403, "sentence of forbidden\n"},
+		{"push of nobody", "GET", "/packages/unauthenticated.git/info/refs?service=git-receive-pack", 401, "sentence of unauthenticated\n"},
+		{"push to damaged", "GET", "/packages/damaged.git/info/refs?service=git-receive-pack", 503, "the repository is damaged\n"},
+		{"method of push", "GET", "/packages/p.git/git-receive-pack", 405, "the method must be POST\n"},
+		{"method of a push's refs", "POST", "/packages/p.git/info/refs?service=git-receive-pack", 405, "the method must be GET\n"},
 		{"unknown service", "GET", "/packages/p.git/info/refs?service=git-upload-archive", 403, "this service is not served\n"},
 		{"two services", "GET", "/packages/p.git/info/refs?service=git-upload-pack&service=git-receive-pack", 400, "the query must name one service\n"},
 		{"bad query", "GET", "/packages/p.git/info/refs?service=git-upload-pack;x", 400, "the query must name one service\n"},
@@ -367,20 +393,6 @@ func TestAdvertisement(t *testing.T) {
 		if got := resp.Header.Get("Cache-Control"); got != "no-cache, max-age=0, must-revalidate" {
 			t.Errorf("%q: Cache-Control %q", header, got)
 		}
-	}
-}
-
-func TestPushIsRefused(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, nil)
-	s.add(t, dm.WorkspaceRepository, "ana", "x")
-	dir := filepath.Join(t.TempDir(), "clone")
-	if out, err := client(t, "clone", "-q", s.URL+"/jupyter-ana", dir); err != nil {
-		t.Fatalf("clone: %v\n%s", err, out)
-	}
-	out, err := client(t, "-C", dir, "push", "origin", "HEAD:refs/heads/x")
-	if err == nil || !strings.Contains(out, "403") {
-		t.Errorf("push: %v\n%s", err, out)
 	}
 }
 
@@ -444,14 +456,17 @@ func TestRoutes(t *testing.T) {
 		names[route.Name] = true
 		path := strings.NewReplacer("<user>", "x", "<name>", "x", "<app>", "x", "[.git]", "").Replace(route.Path)
 		var body io.Reader
-		want := 200
-		switch {
-		case strings.HasSuffix(path, "git-receive-pack"):
-			want = 403
-		case route.Method == http.MethodPost:
+		want, kind := 200, uploadType
+		if strings.HasSuffix(path, "git-receive-pack") {
+			kind = receiveType
+			if strings.HasPrefix(path, "/jupyter-") {
+				want = 403
+			}
+		}
+		if route.Method == http.MethodPost {
 			body = strings.NewReader("0000")
 		}
-		resp, text := s.do(t, route.Method, path, http.Header{"Content-Type": {uploadType}}, body)
+		resp, text := s.do(t, route.Method, path, http.Header{"Content-Type": {kind}}, body)
 		if resp.StatusCode != want {
 			t.Errorf("%s %s: %d %q, want %d", route.Method, path, resp.StatusCode, text, want)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -13,27 +14,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
 // Config is what the handler needs.
 type Config struct {
 	Transport dm.GitTransport // required
-	// Authorize proves who sent r and applies the policy for reading repo;
-	// required. It must not tell an existing repository from a missing one.
-	Authorize func(r *http.Request, repo dm.Repository) error
-	// Client names whom r counts against in Limits.PerClient; nil means the
-	// peer's address.
-	Client   func(r *http.Request) string
-	Log      *slog.Logger          // nil means silent
-	Registry prometheus.Registerer // nil means no metrics
-	Limits   Limits
+	// Authorize proves who sent r and applies the policy for reading repo or
+	// for pushing to it; required. It must not tell an existing repository from
+	// a missing one. Who may push has a name.
+	Authorize func(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error)
+	Log       *slog.Logger          // nil means silent
+	Registry  prometheus.Registerer // nil means no metrics
+	Limits    Limits
 }
 
 // Handler serves git's smart HTTP protocol.
 type Handler struct {
 	transport dm.GitTransport
-	authorize func(*http.Request, dm.Repository) error
-	client    func(*http.Request) string
+	authorize func(*http.Request, dm.Repository, bool) (dm.Actor, error)
 	log       *slog.Logger
 	limits    Limits
 	slots     *slots
@@ -47,13 +46,10 @@ func New(cfg Config) (*Handler, error) {
 		return nil, dm.Errorf(dm.Invalid, op, "githttp needs a transport and a policy")
 	}
 	h := &Handler{
-		transport: cfg.Transport, authorize: cfg.Authorize, client: cfg.Client,
-		log: cfg.Log, limits: cfg.Limits.withDefaults(), metrics: newMetrics(),
+		transport: cfg.Transport, authorize: cfg.Authorize, log: cfg.Log,
+		limits: cfg.Limits.withDefaults(), metrics: newMetrics(),
 	}
 	h.slots = newSlots(h.limits)
-	if h.client == nil {
-		h.client = peer
-	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -108,81 +104,107 @@ type request struct {
 	begin     time.Time
 	target    target
 	operation operation // "" when the path is none of ours
-	code      string    // of the answer, for the metrics
+	actor     dm.Actor
+	code      string // of the answer, for the metrics
 }
+
+// client is whom q counts against in Limits.PerClient: the user where a
+// credential proved one, else the peer's address, because anybody can claim any
+// name.
+func (q *request) client() string {
+	if q.actor.User != "" && q.actor.Auth != "" && q.actor.Auth != "none" {
+		return "user " + string(q.actor.User)
+	}
+	host, _, err := net.SplitHostPort(q.RemoteAddr)
+	if err != nil {
+		return q.RemoteAddr
+	}
+	return host
+}
+
+// derived is what the person reads who pushes to a workspace.
+const derived = "the server writes this workspace itself and takes no pushes: what you change in the pod comes back with its sync, " +
+	"and work of your own belongs in a folder of its own"
 
 // admit goes through the checks that need no body and no process, the cheap
 // ones first. The operation follows from the route, so that no parameter of a
-// POST can make a push look like a fetch; pushes are refused before anything
-// is said about the repository.
+// POST can make a push look like a fetch; pushes to workspaces are refused
+// before anything is said about the repository.
 func (h *Handler) admit(q *request) *refusal {
 	var ok bool
 	if q.target, ok = parsePath(q.URL.EscapedPath()); !ok {
 		return &missing
 	}
-	method := http.MethodPost
-	switch q.target.last {
-	case "info/refs":
-		method = http.MethodGet
-		var refusal *refusal
-		if q.operation, refusal = service(q.URL.RawQuery); refusal != nil {
-			return refusal
-		}
-	case "git-upload-pack":
-		q.operation = upload
-	default:
-		q.operation = receive
-	}
-	switch {
-	case q.operation == receive && q.target.repository.Kind == dm.WorkspaceRepository:
-		return &refusal{http.StatusForbidden, "a workspace is derived from applications and written by the server only"}
-	case q.operation == receive:
-		return &refusal{http.StatusForbidden, "pushes are not accepted"}
+	var refused *refusal
+	q.operation, refused = operationOf(q.target.last, q.URL.RawQuery)
+	apihandlers.SetRoute(q.Context(), routeName(q.target.repository.Kind, q.operation))
+	kind := q.target.repository.Kind
+	switch method := q.operation.method(); {
+	case refused != nil:
+		return refused
+	case q.operation.pushes() && kind == dm.WorkspaceRepository:
+		return &refusal{http.StatusForbidden, derived}
 	case q.Method != method:
 		return &refusal{http.StatusMethodNotAllowed, "the method must be " + method}
-	case q.operation == upload && q.Header.Get("Content-Type") != "application/x-git-upload-pack-request":
+	case !q.operation.advertises() && q.Header.Get("Content-Type") != q.operation.contentType("request"):
 		// A browser sends other types across sites without asking first.
-		return &refusal{http.StatusUnsupportedMediaType, "the content type must be application/x-git-upload-pack-request"}
+		return &refusal{http.StatusUnsupportedMediaType, "the content type must be " + q.operation.contentType("request")}
 	}
-	if err := h.authorize(q.Request, q.target.repository); err != nil {
-		return refuse(err, q.target.repository.Kind)
+	var err error
+	if q.actor, err = h.authorize(q.Request, q.target.repository, q.operation.pushes()); err != nil {
+		return refuse(err, kind)
 	}
-	if err := h.transport.Has(q.target.repository); err != nil {
-		return refuse(err, q.target.repository.Kind)
+	err = h.transport.Has(q.target.repository)
+	if q.operation.pushes() && dm.KindOf(err) == dm.NotFound {
+		return nil // the first push makes it
+	}
+	if err != nil {
+		return refuse(err, kind)
 	}
 	return nil
 }
 
 // serve runs one round of git. A refusal means that nothing was sent yet.
 func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
-	ctx, cancel := context.WithTimeout(q.Context(), h.limits.Duration)
-	defer cancel()
-	a := &answer{w: w, rc: q.rc, idle: h.limits.Idle, operation: q.operation, protocol: protocol(q.Header.Get("Git-Protocol"))}
-	round := dm.UploadRound{Advertise: q.operation == advertise, Protocol: a.protocol, Out: a}
+	ctx, t := newTerm(q, h.limits)
+	defer t.end()
+	a := &answer{w: w, rc: q.rc, idle: h.limits.Idle, operation: q.operation, protocol: protocol(q.Header.Get("Git-Protocol"), q.operation)}
+	var in io.Reader
 	var b *body
-	if q.operation == upload {
+	if !q.operation.advertises() {
 		var err error
-		if b, err = newBody(q.Request, q.rc, h.limits); err != nil {
+		if b, err = newBody(q.Request, q.rc, h.limits.of(q.operation)); err != nil {
 			return refuse(err, "")
 		}
 		defer b.close()
-		in := bufio.NewReaderSize(b, headSize)
-		if _, err := in.Peek(headSize); err != nil && !errors.Is(err, io.EOF) {
+		if q.operation == receive {
+			b.ended = t.bodyEnded(a)
+		}
+		head := bufio.NewReaderSize(b, headSize)
+		if _, err := head.Peek(headSize); err != nil && !errors.Is(err, io.EOF) {
 			return refuse(err, "")
 		}
-		round.In = in
+		in = head
+		if q.operation == receive {
+			in = &lastByte{head}
+		}
 	}
-	release, err := h.slots.take(ctx, h.client(q.Request))
+	// Who leaves before git starts did not push yet.
+	release, err := h.slots.take(q.Context(), q.client())
 	if err != nil {
 		return refuse(err, "")
 	}
-	err = h.run(ctx, q, round, release)
+	err = h.run(ctx, q, in, a, release)
 	a.close()
+	if err == nil && q.operation == receive {
+		// git ends well also when the rest never came.
+		err = b.failure()
+	}
 	if err != nil {
 		return h.failed(q, a, b, err)
 	}
 	a.begin()
-	if b != nil && !b.finish() {
+	if b != nil && !b.finish(q.operation == receive) || a.err != nil {
 		// git had enough, the client goes on: the connection can't be used
 		// for another request, and a header can't say so any more.
 		h.abort(q)
@@ -191,11 +213,18 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 }
 
 // run holds the slot for as long as git runs.
-func (h *Handler) run(ctx context.Context, q *request, round dm.UploadRound, release func()) error {
+func (h *Handler) run(ctx context.Context, q *request, in io.Reader, a *answer, release func()) error {
 	defer release()
 	h.metrics.processes.Inc()
 	defer h.metrics.processes.Dec()
-	return h.transport.UploadPack(ctx, q.target.repository, round)
+	if q.operation.pushes() {
+		return h.transport.ReceivePack(ctx, q.target.repository, dm.ReceiveRound{
+			Actor: q.actor, Advertise: q.operation.advertises(), Protocol: a.protocol, In: in, Out: a,
+		})
+	}
+	return h.transport.UploadPack(ctx, q.target.repository, dm.UploadRound{
+		Advertise: q.operation.advertises(), Protocol: a.protocol, In: in, Out: a,
+	})
 }
 
 // failed judges a round that git did not bring to an end. Once a part of the
@@ -207,10 +236,12 @@ func (h *Handler) failed(q *request, a *answer, b *body, err error) *refusal {
 	if b != nil {
 		early = b.failure()
 	}
+	gone := q.Context().Err() != nil || a.err != nil
+	kind := dm.KindOf(err)
 	switch {
 	case early != nil:
 		err = early // git only missed the rest
-	case dm.KindOf(err) != dm.Invalid && q.Context().Err() == nil && a.err == nil:
+	case (kind == dm.Internal || kind == dm.Unavailable) && (!gone || q.operation.pushes()):
 		h.log.Warn("git did not answer", "kind", q.target.repository.Kind, "operation", q.operation,
 			"request_id", dm.RequestID(q.Context()), "error", err)
 	}

@@ -2,8 +2,6 @@ package githttp
 
 import (
 	"context"
-	"net"
-	"net/http"
 	"runtime"
 	"sync"
 	"time"
@@ -22,6 +20,8 @@ type Limits struct {
 	Duration  time.Duration // of a whole request; 1 h
 	Wire      int64         // bytes of a request body as sent; 16 MiB
 	Expanded  int64         // bytes of a request body without its compression; 64 MiB
+	Push      int64         // both for the body of a push; 1 GiB
+	Finish    time.Duration // for git after the last byte of a push; 15 min
 }
 
 func (l Limits) withDefaults() Limits {
@@ -32,6 +32,16 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Duration, time.Hour)
 	setDefault(&l.Wire, 16<<20)
 	setDefault(&l.Expanded, 64<<20)
+	setDefault(&l.Push, 1<<30)
+	setDefault(&l.Finish, 15*time.Minute)
+	return l
+}
+
+// of returns the limits of an operation.
+func (l Limits) of(o operation) Limits {
+	if o.pushes() {
+		l.Wire, l.Expanded = l.Push, l.Push
+	}
 	return l
 }
 
@@ -105,13 +115,4 @@ func (s *slots) leave(client string) {
 	if c.users--; c.users == 0 {
 		delete(s.clients, client)
 	}
-}
-
-// peer is the client of a request when the configuration names no other.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }

@@ -8,8 +8,8 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// refusal is an answer other than git's. git's client shows the status only;
-// the sentence is for people with curl.
+// refusal is an answer other than git's. git's client shows the sentence of a
+// first step, behind "remote:", and only the status of a second.
 type refusal struct {
 	status   int
 	sentence string

@@ -18,31 +18,89 @@ type Route struct {
 }
 
 // operation is what a request asks for. It follows from the path and, for
-// info/refs alone, from the service in its query.
+// info/refs alone, from the service in its query. Its text is a label of the
+// metrics.
 type operation string
 
 const (
-	advertise operation = "info-refs"
+	fetchRefs operation = "info-refs"
 	upload    operation = "upload-pack"
+	pushRefs  operation = "push-info-refs"
 	receive   operation = "receive-pack"
 )
 
+// pushes tells whether o is a step of a push.
+func (o operation) pushes() bool { return o == pushRefs || o == receive }
+
+// advertises tells whether o is the first step, which has no body.
+func (o operation) advertises() bool { return o == fetchRefs || o == pushRefs }
+
+func (o operation) method() string {
+	if o.advertises() {
+		return http.MethodGet
+	}
+	return http.MethodPost
+}
+
+// service is what git's protocol calls the two steps together.
+func (o operation) service() string {
+	if o.pushes() {
+		return "git-receive-pack"
+	}
+	return "git-upload-pack"
+}
+
+// contentType is git's type of an advertisement, a request or a result.
+func (o operation) contentType(of string) string {
+	return "application/x-" + o.service() + "-" + of
+}
+
+// words are how a kind of repository is called.
+type words struct{ name, path, what, push string }
+
+func wordsOf(kind dm.RepositoryKind) words {
+	switch kind {
+	case dm.WorkspaceRepository:
+		return words{"workspace", "/jupyter-<user>[.git]", "the workspace of a user", "; always refused with 403, the server is its only writer"}
+	case dm.PackageRepository:
+		return words{"package", "/packages/<name>.git", "a package's repository", ", which the first push makes; a tag publishes a version"}
+	default:
+		return words{"application", "/applications/<app>.git", "an application's repository", ", which the first push makes; main is the application as wanted"}
+	}
+}
+
+// routeName is the name of a route in Routes, in the access line and in the
+// metrics of requests.
+func routeName(kind dm.RepositoryKind, o operation) string {
+	name := "git-" + wordsOf(kind).name
+	switch o {
+	case upload:
+		return name + "-fetch"
+	case pushRefs:
+		return name + "-push-refs"
+	case receive:
+		return name + "-push"
+	default:
+		return name + "-refs"
+	}
+}
+
 // Routes returns every route that is served, also those that always refuse.
 func Routes() []Route {
-	repositories := []struct{ name, path, what string }{
-		{"workspace", "/jupyter-<user>[.git]", "the workspace of a user"},
-		{"package", "/packages/<name>.git", "a package's repository"},
-		{"application", "/applications/<app>.git", "an application's repository"},
-	}
 	var list []Route
-	for _, r := range repositories {
-		list = append(list,
-			Route{"git-" + r.name + "-refs", http.MethodGet, r.path + "/info/refs?service=git-upload-pack",
-				"first step of git clone and git fetch of " + r.what},
-			Route{"git-" + r.name + "-fetch", http.MethodPost, r.path + "/git-upload-pack",
-				"second step of git clone and git fetch of " + r.what},
-			Route{"git-" + r.name + "-push", http.MethodPost, r.path + "/git-receive-pack",
-				"a push to " + r.what + "; always refused with 403"})
+	for _, kind := range []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository} {
+		to := wordsOf(kind)
+		for _, r := range []struct {
+			operation operation
+			end, what string
+		}{
+			{fetchRefs, "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of " + to.what},
+			{upload, "/git-upload-pack", "second step of git clone and git fetch of " + to.what},
+			{pushRefs, "/info/refs?service=git-receive-pack", "first step of git push to " + to.what + to.push},
+			{receive, "/git-receive-pack", "second step of git push to " + to.what + to.push},
+		} {
+			list = append(list, Route{routeName(kind, r.operation), r.operation.method(), to.path + r.end, r.what})
+		}
 	}
 	return list
 }
@@ -87,9 +145,16 @@ func parsePath(escaped string) (target, bool) {
 	return t, err == nil
 }
 
-// service reads the one parameter of info/refs. It must be there once: two
-// readers of the same request may not understand different services.
-func service(rawQuery string) (operation, *refusal) {
+// operationOf reads the last part of a path and, for info/refs, the one
+// parameter, which must be there once: two readers of the same request may not
+// understand different services.
+func operationOf(last, rawQuery string) (operation, *refusal) {
+	switch last {
+	case "git-upload-pack":
+		return upload, nil
+	case "git-receive-pack":
+		return receive, nil
+	}
 	query, err := url.ParseQuery(rawQuery)
 	values := query["service"]
 	switch {
@@ -97,23 +162,27 @@ func service(rawQuery string) (operation, *refusal) {
 		return "", &refusal{http.StatusBadRequest, "the query must name one service"}
 	case len(values) == 0:
 		return "", &refusal{http.StatusForbidden, "the dumb protocol is not served"}
-	case values[0] == "git-upload-pack":
-		return advertise, nil
-	case values[0] == "git-receive-pack":
-		return receive, nil
+	case values[0] == fetchRefs.service():
+		return fetchRefs, nil
+	case values[0] == pushRefs.service():
+		return pushRefs, nil
 	}
 	return "", &refusal{http.StatusForbidden, "this service is not served"}
 }
 
 // protocol reduces the Git-Protocol header, a list of keys and values that a
 // client may fill at will, to the highest version that git and we know; "" is
-// version 0, which is also the answer to versions of the future.
-func protocol(header string) string {
+// version 0, which is also the answer to versions of the future. Version 2 has
+// no pushes: git answers them as version 0, and so do we.
+func protocol(header string, o operation) string {
 	best := ""
 	for key := range strings.SplitSeq(header, ":") {
 		if (key == "version=1" || key == "version=2") && key > best {
 			best = key
 		}
+	}
+	if best == "version=2" && o.pushes() {
+		return ""
 	}
 	return best
 }
