@@ -22,7 +22,8 @@ type History interface {
 	// PackageDiff compares two versions that are published. Kinds as above.
 	PackageDiff(ctx context.Context, name PackageName, from, to Version) (Difference, error)
 	// At tells what was in effect at an instant, by name in byte order. keep
-	// chooses the applications; those that were not there then are left out.
+	// chooses the applications by their present owner, and once more by the one
+	// they had then; those that were not there then are left out.
 	At(ctx context.Context, at time.Time, keep func(ApplicationName, UserName) bool) ([]Then, error)
 }
 
@@ -51,7 +52,7 @@ type PastChange struct {
 	Package    PackageRef
 	Deployment int      // number of the deployment that it made; 0 for none
 	Pushed     Revision // the commit that a push proposed; "" when there was none
-	Outcome    *Outcome // nil as long as it is being carried out, and for uploads
+	Outcome    *Outcome // nil as long as it is being carried out, and for uploads and withdrawals
 }
 
 // Outcome is how a change ended.
@@ -65,10 +66,13 @@ type Outcome struct {
 // Difference is what lies between two deployments of an application, or two
 // versions of a package.
 type Difference struct {
-	From, To   Side
-	Overrides  []OverrideChange // by type, component and key, in byte order
-	Files      []FileChange     // by path in byte order
-	FilesMore  int              // changed files that Files leaves out because there are too many
+	From, To  Side
+	Overrides []OverrideChange // by type, component and key, in byte order
+	Files     []FileChange     // by path in byte order; of an application below components/ and package/
+	FilesMore int              // changed files that Files leaves out because there are too many
+
+	// WritePatch writes the unified diff, for an application with its
+	// application.json. One that is too long ends in a line that says so.
 	WritePatch func(context.Context, io.Writer) error
 }
 
@@ -80,7 +84,8 @@ type Side struct {
 	Audience   []Subject
 }
 
-// OverrideChange is one override that differs; nil means that it is not set.
+// OverrideChange is one override that differs. From and To are json.RawMessage;
+// nil means that it is not set.
 type OverrideChange struct {
 	Type      ComponentType
 	Component ComponentName
@@ -103,6 +108,6 @@ type Then struct {
 	Phase       Phase
 	Package     PackageRef
 	Deployment  int
-	Revision    Revision // the change in effect
-	Since       time.Time
+	Revision    Revision  // the change in effect
+	Since       time.Time // when that change came into effect
 }

@@ -84,21 +84,23 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, ap
 	return s.admitContent(ctx, actor, e, dm.Change, spec, src, edit.Audience != nil)
 }
 
-// Rollback implements dm.ApplicationStore.
+// Rollback implements dm.ApplicationStore. The files of a deployment are pinned
+// in the application's repository, so it does not matter what has become of the
+// package since.
 func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
 	const op = "gitstore.Rollback"
 	return s.change(op, app, func(e *appEntry) error {
 		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return err
 		}
-		dir := s.repositoryDir(applicationRepository(app))
-		then, err := s.deploymentContent(dir, e, to)
+		then, err := s.deployment(ctx, op, app, to)
 		if err != nil {
 			return err
 		}
 		spec := e.current().spec
 		spec.Package, spec.Overrides, spec.Audience = then.spec.Package, then.spec.Overrides, then.spec.Audience
-		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, source{dir: dir, tree: then.packageTree}, false)
+		src := source{dir: s.repositoryDir(applicationRepository(app)), tree: then.packageTree}
+		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 		if err != nil {
 			return err
 		}
@@ -106,33 +108,27 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 	})
 }
 
-// deploymentContent reads deployment number n, if the application still lives
-// the life that n belongs to.
-func (s *Store) deploymentContent(dir string, e *appEntry, n int) (contentEntry, error) {
-	const op = "gitstore.Rollback"
-	if n < 1 || n > e.deployments {
-		return contentEntry{}, dm.Errorf(dm.Invalid, op, "there is no deployment %d, the newest is %d", n, e.deployments)
+// deployment reads deployment number n of the life that app lives now.
+func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, n int) (content contentEntry, err error) {
+	var at dm.Revision
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
+		place, ok := p.deployments[n]
+		began := p.began()
+		switch {
+		case !ok:
+			return p.noDeployment(dm.Invalid, op, app, n)
+		case n < began:
+			return dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, began).
+				WithHint("change the application to the package that it ran then")
+		}
+		at = p.changes[place].Revision
+		return nil
+	})
+	if err != nil {
+		return contentEntry{}, err
 	}
-	repo := openObjects(dir)
-	for at := e.main; !at.IsZero(); {
-		content, stamp, err := readContent(repo, at)
-		if err != nil {
-			return contentEntry{}, err
-		}
-		if content.deployment == n {
-			return content, nil
-		}
-		if stamp.Verb == dm.Destroy {
-			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d was ended when the application was destroyed", n).
-				WithHint("create an application from its package instead")
-		}
-		c, err := repo.commit(at)
-		if err != nil {
-			return contentEntry{}, err
-		}
-		at = parentOf(c)
-	}
-	return contentEntry{}, dm.Errorf(dm.Unavailable, op, "deployment %d can't be found", n)
+	content, _, err = readContent(openObjects(s.repositoryDir(applicationRepository(app))), plumbing.NewHash(string(at)))
+	return content, err
 }
 
 // Start implements dm.ApplicationStore.

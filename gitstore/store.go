@@ -31,6 +31,7 @@ type Config struct {
 	Replace   bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits    archive.Limits           // zero means archive.DefaultLimits()
 	Events    dm.EventSink             // nil means none
+	Pushes    dm.Pushes                // judges pushes; nil means that none are accepted
 	Wake      func(dm.ApplicationName) // called after a desired ref moved; nil means none
 	Clock     func() time.Time         // nil means time.Now
 	Log       *slog.Logger             // nil means silent
@@ -49,6 +50,7 @@ type Store struct {
 	users workspaceCache
 
 	defaults defaultsCache
+	pasts    pasts
 	blank    workspaceState // tip and tree of the blank workspace
 
 	background sync.WaitGroup // maintenance started by a change
@@ -63,6 +65,7 @@ var (
 	_ dm.Outbox           = (*Store)(nil)
 	_ dm.Workspaces       = (*Store)(nil)
 	_ dm.GitTransport     = (*Store)(nil)
+	_ dm.History          = (*Store)(nil)
 )
 
 // Open takes the data folder for this process and recovers it: stale locks and

@@ -1,0 +1,275 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// applicationPast is the history of one application, oldest first: what was
+// asked for, and what came of it.
+type applicationPast struct {
+	changes     []changeLine
+	place       map[dm.Revision]int // of a change in changes
+	deployments map[int]int         // number of a deployment → its place in changes
+	newest      int                 // the highest of these numbers
+	outcomes    []outcomeLine
+	ended       map[dm.Revision]int // change → place of its outcome in outcomes
+	size        int
+}
+
+// changeLine is one commit of main.
+type changeLine struct {
+	dm.PastChange             // without its Outcome
+	owner         dm.UserName // of the application from this change on
+}
+
+// outcomeLine is one commit of refs/observed/head, without the plugins' records.
+type outcomeLine struct {
+	commit      plumbing.Hash
+	Desired     dm.Revision `json:"desired"`
+	Effective   dm.Revision `json:"effective"`
+	Deployment  int         `json:"deployment"`
+	Phase       dm.Phase    `json:"phase"`
+	Information string      `json:"information"`
+	Time        time.Time   `json:"time"`
+}
+
+// ApplicationHistory implements dm.History. Every change but the newest has an
+// outcome, because a change is only accepted when the one before it has ended.
+func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (dm.ChangePage, error) {
+	const op = "gitstore.ApplicationHistory"
+	limit, err := pageLimit(op, page.Limit)
+	if err != nil {
+		return dm.ChangePage{}, err
+	}
+	var list dm.ChangePage
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
+		end := len(p.changes)
+		if page.Before != "" {
+			at, ok := p.place[page.Before]
+			if !ok {
+				return noChange(op, page.Before, string(app))
+			}
+			end = at
+		}
+		begin := max(0, end-limit)
+		for i := end - 1; i >= begin; i-- {
+			list.Changes = append(list.Changes, p.change(i))
+		}
+		if begin > 0 {
+			list.Next = p.changes[begin].Revision
+		}
+		return nil
+	})
+	return list, err
+}
+
+// pageLimit is the number of entries that a page asks for.
+func pageLimit(op string, limit int) (int, error) {
+	switch {
+	case limit == 0:
+		return dm.DefaultPage, nil
+	case limit < 0 || limit > dm.MaxPage:
+		return 0, dm.Errorf(dm.Invalid, op, "a page has 1 to %d entries, %d were asked for", dm.MaxPage, limit)
+	}
+	return limit, nil
+}
+
+func noChange(op string, before dm.Revision, of string) error {
+	return dm.Errorf(dm.Invalid, op, "%q is no change of %s", string(before), of).
+		WithHint("take the value that the page before gave for the next one")
+}
+
+// change returns the change at a place, with its outcome.
+func (p *applicationPast) change(place int) dm.PastChange {
+	c := p.changes[place].PastChange
+	if at, ok := p.ended[c.Revision]; ok {
+		o := p.outcomes[at]
+		c.Outcome = &dm.Outcome{Phase: o.Phase, Succeeded: o.succeeded(c.Verb), Information: o.Information, Time: o.Time}
+	}
+	return c
+}
+
+// succeeded tells whether the change did what it should. After a destroy
+// nothing is in effect, and one that failed says why.
+func (o outcomeLine) succeeded(verb dm.Verb) bool {
+	if verb == dm.Destroy {
+		return o.Effective == "" && o.Phase == dm.NotCreated && o.Information == ""
+	}
+	return o.Effective == o.Desired
+}
+
+// began is the number of the deployment that the application's present life
+// began with.
+func (p *applicationPast) began() int {
+	for _, c := range slices.Backward(p.changes) {
+		if c.Verb == dm.Create {
+			return c.Deployment
+		}
+	}
+	return 1
+}
+
+// withApplicationPast brings what is known of app's history up to date and
+// calls do with it, which must not keep it. The repository's lock is not
+// needed: what the tips lead to never changes.
+func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
+	r := applicationRepository(app)
+	if err := s.index.sound(r); err != nil {
+		return err
+	}
+	e := s.index.app(app)
+	if e == nil {
+		return dm.Errorf(dm.NotFound, op, "there never was an application %s", app)
+	}
+	p := s.pasts.of(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.application.size
+	err := p.application.extend(ctx, openObjects(s.repositoryDir(r)), e.main, e.observedTip)
+	if p.application.size != before {
+		s.pasts.resize(r, p, p.application.size)
+	}
+	if err != nil {
+		return failed(op, fmt.Errorf("history of %s: %w", app, err))
+	}
+	return failed(op, do(&p.application))
+}
+
+// extend reads the commits of both chains that are not known yet. A reader that
+// looked at the index earlier than another may come with tips that are known
+// already; then there is nothing to do.
+func (p *applicationPast) extend(ctx context.Context, repo *objects, main, observed plumbing.Hash) error {
+	if _, known := p.place[dm.Revision(main.String())]; !known {
+		known := plumbing.ZeroHash
+		if n := len(p.changes); n > 0 {
+			known = plumbing.NewHash(string(p.changes[n-1].Revision))
+		}
+		fresh, reached, err := chain(ctx, repo, main, known)
+		if err != nil {
+			return err
+		}
+		if !reached {
+			*p = applicationPast{}
+		}
+		p.addChanges(fresh)
+	}
+	return p.extendOutcomes(ctx, repo, observed)
+}
+
+// chain reads the record's commits from tip back to known, oldest first.
+// reached tells whether known was met.
+func chain(ctx context.Context, repo *objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
+	for h := tip; h != known; {
+		if h.IsZero() {
+			slices.Reverse(list)
+			return list, false, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		c, err := repo.commit(h)
+		if err != nil {
+			return nil, false, err
+		}
+		list = append(list, c)
+		h = parentOf(c)
+	}
+	slices.Reverse(list)
+	return list, true, nil
+}
+
+// addChanges appends commits of main.
+func (p *applicationPast) addChanges(commits []*object.Commit) {
+	if p.place == nil {
+		p.place, p.deployments, p.ended = map[dm.Revision]int{}, map[int]int{}, map[dm.Revision]int{}
+	}
+	var owner dm.UserName
+	if n := len(p.changes); n > 0 {
+		owner = p.changes[n-1].owner
+	}
+	for _, c := range commits {
+		line := changeLine{PastChange: pastChange(c.Hash, c.Message, c.Author.When)}
+		if line.Verb == dm.Create {
+			owner = line.User
+		}
+		line.owner = owner
+		if line.Deployment > 0 {
+			p.deployments[line.Deployment] = len(p.changes)
+			p.newest = max(p.newest, line.Deployment)
+		}
+		p.place[line.Revision] = len(p.changes)
+		p.changes = append(p.changes, line)
+		p.size += lineSize(c.Message)
+	}
+}
+
+// pastChange reads what a commit or a tag says of itself. when stands in for a
+// time that can't be read.
+func pastChange(h plumbing.Hash, message string, when time.Time) dm.PastChange {
+	t := parseTrailers(message)
+	c := dm.PastChange{Revision: dm.Revision(h.String()), Stamp: parseStamp(t), Pushed: dm.Revision(t[trailerPushed])}
+	if c.Time.IsZero() {
+		c.Time = when.UTC()
+	}
+	c.Package, _ = dm.ParsePackageRef(t[trailerPackage]) // zero when damaged; verify tells
+	c.Deployment = contentNumber(c.Verb, t)
+	return c
+}
+
+// extendOutcomes reads the outcomes that are not known yet.
+func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip plumbing.Hash) error {
+	if tip.IsZero() {
+		return nil
+	}
+	for _, o := range slices.Backward(p.outcomes) {
+		if o.commit == tip {
+			return nil
+		}
+	}
+	known := plumbing.ZeroHash
+	if n := len(p.outcomes); n > 0 {
+		known = p.outcomes[n-1].commit
+	}
+	fresh, reached, err := chain(ctx, repo, tip, known)
+	if err != nil {
+		return err
+	}
+	if !reached {
+		p.outcomes = nil
+		clear(p.ended)
+	}
+	for _, c := range fresh {
+		o, err := readOutcome(repo, c)
+		if err != nil {
+			return err
+		}
+		p.ended[o.Desired] = len(p.outcomes)
+		p.outcomes = append(p.outcomes, o)
+		p.size += lineSize(c.Message)
+	}
+	return nil
+}
+
+// readOutcome reads an outcome without the records of the plugins, which name
+// every user that was reached.
+func readOutcome(repo *objects, c *object.Commit) (outcomeLine, error) {
+	file, err := repo.file(c.TreeHash, observedFile)
+	if err != nil {
+		return outcomeLine{}, err
+	}
+	o := outcomeLine{commit: c.Hash}
+	if err := json.Unmarshal(file, &o); err != nil {
+		return o, fmt.Errorf("%s at %s: %w", observedFile, c.Hash, err)
+	}
+	o.Time = o.Time.UTC()
+	return o, nil
+}

@@ -1,0 +1,234 @@
+package gitstore
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// packagePast is the history of all versions of one package.
+type packagePast struct {
+	entry   *packageEntry // of the index when it was read; another one tells of a change
+	lines   map[plumbing.Hash]packageLine
+	changes []dm.PastChange // newest first
+	size    int
+}
+
+// packageLine is one tag, or one commit of refs/deployed.
+type packageLine struct {
+	change dm.PastChange
+	below  plumbing.Hash // the outcome before, or the tag that a withdrawal is around
+	size   int
+}
+
+// PackageHistory implements dm.History. Uploads and withdrawals have no
+// outcome: they are done when they are recorded.
+func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
+	const op = "gitstore.PackageHistory"
+	limit, err := pageLimit(op, page.Limit)
+	if err != nil {
+		return dm.ChangePage{}, err
+	}
+	r := packageRepository(name)
+	if err := s.index.sound(r); err != nil {
+		return dm.ChangePage{}, err
+	}
+	entry := s.index.pkg(name)
+	if entry == nil {
+		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "there never was a package %s", name)
+	}
+	p := s.pasts.of(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pkg.entry != entry {
+		next, err := s.readPackagePast(ctx, r, entry, p.pkg.lines)
+		if err != nil {
+			return dm.ChangePage{}, failed(op, fmt.Errorf("history of %s: %w", name, err))
+		}
+		p.pkg = *next
+		s.pasts.resize(r, p, p.pkg.size)
+	}
+	return p.pkg.page(op, name, page.Before, limit)
+}
+
+// page cuts a page out of the history.
+func (p *packagePast) page(op string, name dm.PackageName, before dm.Revision, limit int) (dm.ChangePage, error) {
+	begin := 0
+	if before != "" {
+		at := slices.IndexFunc(p.changes, func(c dm.PastChange) bool { return c.Revision == before })
+		if at < 0 {
+			return dm.ChangePage{}, noChange(op, before, string(name))
+		}
+		begin = at + 1
+	}
+	end := min(begin+limit, len(p.changes))
+	list := dm.ChangePage{Changes: slices.Clone(p.changes[begin:end])}
+	if end < len(p.changes) {
+		list.Next = p.changes[end-1].Revision
+	}
+	return list, nil
+}
+
+// packageReader collects a package's history. Lines that were read before are
+// taken over.
+type packageReader struct {
+	ctx  context.Context
+	repo *objects
+	old  map[plumbing.Hash]packageLine
+	packagePast
+}
+
+// readPackagePast reads what entry leads to. Refs may be newer than entry, never
+// older, because the index follows them.
+func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *packageEntry, old map[plumbing.Hash]packageLine) (*packagePast, error) {
+	dir := s.repositoryDir(r)
+	ended, err := s.superseded(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &packageReader{ctx: ctx, repo: openObjects(dir), old: old}
+	p.entry, p.lines = entry, map[plumbing.Hash]packageLine{}
+	if err := p.uploads(entry.versions, ended); err != nil {
+		return nil, err
+	}
+	for _, o := range entry.outcomes {
+		for h := o.tip; !h.IsZero(); {
+			line, err := p.line(h, p.outcome)
+			if err != nil {
+				return nil, err
+			}
+			h = line.below
+		}
+	}
+	for _, line := range p.lines {
+		p.changes = append(p.changes, line.change)
+		p.size += line.size
+	}
+	slices.SortFunc(p.changes, func(a, b dm.PastChange) int {
+		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Revision, a.Revision))
+	})
+	return &p.packagePast, nil
+}
+
+// uploads adds the tags of the published versions and those of superseded. A
+// server that was killed may have left a name under refs/superseded for a
+// withdrawal that was never made. So of the names that lead to one upload the
+// last tells how it ended, and none does while its tag stands.
+func (p *packageReader) uploads(published []versionEntry, superseded []plumbing.Hash) error {
+	stands := map[plumbing.Hash]bool{}
+	for _, v := range published {
+		stands[v.tag] = true
+		if _, err := p.line(v.tag, p.tag); err != nil {
+			return err
+		}
+	}
+	withdrawn := map[plumbing.Hash]packageLine{} // upload → its withdrawal
+	for _, h := range superseded {
+		line, err := p.line(h, p.tag)
+		switch {
+		case err != nil:
+			return err
+		case line.below.IsZero():
+			delete(withdrawn, h)
+			continue
+		}
+		delete(p.lines, h)
+		withdrawn[line.below] = line
+		if _, err := p.line(line.below, p.tag); err != nil {
+			return err
+		}
+	}
+	for upload, line := range withdrawn {
+		if !stands[upload] {
+			p.lines[plumbing.NewHash(string(line.change.Revision))] = line
+		}
+	}
+	return nil
+}
+
+// line returns the line of an object and adds it to the history.
+func (p *packageReader) line(h plumbing.Hash, read func(plumbing.Hash) (packageLine, error)) (packageLine, error) {
+	if err := p.ctx.Err(); err != nil {
+		return packageLine{}, err
+	}
+	line, ok := p.old[h]
+	if !ok {
+		var err error
+		if line, err = read(h); err != nil {
+			return line, err
+		}
+	}
+	p.lines[h] = line
+	return line, nil
+}
+
+// tag reads an upload or a withdrawal.
+func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
+	t, err := p.repo.tag(h)
+	if err != nil {
+		return packageLine{}, err
+	}
+	line := packageLine{change: pastChange(h, t.Message, t.Tagger.When), size: lineSize(t.Message)}
+	if t.TargetType == plumbing.TagObject {
+		line.below = t.Target
+	}
+	return line, nil
+}
+
+// outcome reads a deploy or an undeploy.
+func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
+	c, err := p.repo.commit(h)
+	if err != nil {
+		return packageLine{}, err
+	}
+	line := packageLine{change: pastChange(h, c.Message, c.Author.When), below: parentOf(c), size: lineSize(c.Message)}
+	o := parseOutcome(c)
+	line.change.Outcome = &dm.Outcome{
+		Phase: o.phase, Succeeded: o.phase == dm.Deployed || line.change.Verb == dm.Undeploy,
+		Information: o.information, Time: line.change.Time,
+	}
+	return line, nil
+}
+
+// superseded lists what refs/superseded names, by version and number. git reads
+// them, because it alone knows how to while another git packs refs.
+func (s *Store) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
+	var out bytes.Buffer
+	if err := s.git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", supersededPrefix); err != nil {
+		return nil, err
+	}
+	type numbered struct {
+		version string
+		n       int
+		hash    plumbing.Hash
+	}
+	var list []numbered
+	for lines := bufio.NewScanner(&out); lines.Scan(); {
+		text, ref, _ := strings.Cut(lines.Text(), " ")
+		h, err := parseHash(text, ref)
+		if err != nil {
+			return nil, err
+		}
+		version, number, _ := strings.Cut(strings.TrimPrefix(ref, supersededPrefix), "/")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s", errBadRef, ref)
+		}
+		list = append(list, numbered{version, n, h})
+	}
+	slices.SortFunc(list, func(a, b numbered) int { return cmp.Or(cmp.Compare(a.version, b.version), cmp.Compare(a.n, b.n)) })
+	hashes := make([]plumbing.Hash, len(list))
+	for i, l := range list {
+		hashes[i] = l.hash
+	}
+	return hashes, nil
+}
