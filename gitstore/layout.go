@@ -14,7 +14,7 @@ import (
 //
 //	<data>/format                        version of this layout
 //	<data>/lock                          flock of the owning process and its git children
-//	<data>/hooks/                        core.hooksPath of every repository; empty
+//	<data>/hooks/                        core.hooksPath of every repository: the programs for pushes, and their socket
 //	<data>/tmp/                          uploads and repositories while they are built, notes of changes; emptied at start
 //	<data>/damaged/<kind>/<enc>.git      repositories set aside; each answers 503 until repaired and moved back
 //	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip

@@ -35,8 +35,3 @@ func (s *Store) UploadPack(ctx context.Context, r dm.Repository, round dm.Upload
 	}
 	return s.git.UploadPack(ctx, dir, round)
 }
-
-// ReceivePack implements dm.GitTransport.
-func (s *Store) ReceivePack(_ context.Context, r dm.Repository, _ dm.ReceiveRound) error {
-	return dm.Errorf(dm.Forbidden, "gitstore.ReceivePack", "pushes to %s are not accepted", r.Name)
-}

@@ -10,14 +10,24 @@ import (
 	"github.com/spf13/cobra"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/hooks"
 )
 
 func main() {
+	runHook()
 	os.Exit(run(process{
 		args: os.Args[1:], environ: os.Environ(),
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		lockWait: 10 * time.Second,
 	}))
+}
+
+// runHook makes this program the hook that git calls under the name of one. The
+// hooks are links to it, so that they need no shell and no second program.
+func runHook() {
+	if name, ok := hooks.ProgramName(os.Args[0]); ok {
+		os.Exit(hooks.Program(name, os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	}
 }
 
 // process is what the operating system gives to one run of the command.

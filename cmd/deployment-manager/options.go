@@ -13,7 +13,7 @@ import (
 type config struct {
 	Data                          string
 	ListenPackages, ListenManager string
-	ListenGit, PublicGit          string
+	ListenGit, PublicManager      string
 	Auth                          dm.AuthMode
 	InsecureAnywhere              bool
 	Htpasswd                      string
@@ -69,6 +69,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenManager, check: hostPort} }},
 		{key: "listen.git", preset: "127.0.0.1:8099", help: "`HOST:PORT` of git over HTTP",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenGit, check: hostPort} }},
+		{key: "public.manager", help: "`URL` at which people reach the deployment manager, as messages name it; empty means the address it listens on",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.PublicManager, check: optionalURL} }},
 		{key: "git", help: "git program, as a `PATH`; empty means the first git in PATH",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.GitPath} }},
 

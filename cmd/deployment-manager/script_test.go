@@ -15,6 +15,7 @@ import (
 // TestMain makes the test binary answer to the command's own name, so that the
 // scripts run the real program, with the race detector when the tests have it.
 func TestMain(m *testing.M) {
+	runHook()
 	testscript.Main(m, map[string]func(){
 		"deployment-manager": func() {
 			os.Exit(run(process{

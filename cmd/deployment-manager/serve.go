@@ -60,6 +60,9 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 		return err
 	}
 	defer d.close()
+	if cfg.PublicManager == "" {
+		cfg.PublicManager = "http://" + d.manager.Addr().String()
+	}
 	server, err := build(ctx, cfg, s)
 	if ctx.Err() != nil && err != nil {
 		s.log.Info("stopped before it was ready", "err", err)

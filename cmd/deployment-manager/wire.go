@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,20 +76,46 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		return nil, dm.Wrap("build the dispatcher", err)
 	}
 	record.dispatcher.Store(dispatcher)
+	pushes, err := buildPushes(cfg, s, record, registry)
+	if err != nil {
+		return nil, err
+	}
 
 	srv := &server{store: record.store, readiness: &readiness{record: record.store.Ready}}
 	srv.stages = [][]part{
 		{{"callbacks", events.Run}}, // ends last, to deliver what the others still tell
 		{
 			{"dispatcher", dispatcher.Run},
+			{"pushes", pushes.Run},
 			{"sign-in", people.auth.Run},
 			{"patrol", patrol(record.store, s.log)},
 		},
 	}
 	if err := srv.buildPorts(cfg, people, record, registry, s.log); err != nil {
+		pushes.Close()
 		return nil, err
 	}
 	return srv, nil
+}
+
+// buildPushes makes what judges pushes; the record owns the folder it works in
+// by now.
+func buildPushes(cfg config, s serving, record *record, registry *prometheus.Registry) (*hooks.PushServer, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, dm.Wrap("build pushes", err)
+	}
+	address := strings.TrimSuffix(cfg.PublicManager, "/")
+	pushes, err := hooks.NewPushServer(hooks.PushConfig{
+		Folder: record.store.HooksFolder(), Program: program, Log: s.log, Registerer: registry,
+		Address: func(app dm.ApplicationName) string { return address + "/api/v1/applications/" + string(app) },
+		Deploy:  func(ref dm.PackageRef) string { return "curl -X PUT " + address + "/packages/" + ref.String() },
+	})
+	if err != nil {
+		return nil, dm.Wrap("build pushes", err)
+	}
+	record.pushes.Store(pushes)
+	return pushes, nil
 }
 
 // patrol checks the whole record once beside the running server.
@@ -149,6 +177,25 @@ type record struct {
 	store      *gitstore.Store
 	plugins    *plugins.Registry
 	dispatcher atomic.Pointer[hooks.Dispatcher] // what the store wakes, once there is one
+	pushes     pushesLater
+}
+
+// pushesLater is what judges pushes, once there is one: the store needs it, and
+// it needs the folder that the store has locked.
+type pushesLater struct {
+	atomic.Pointer[hooks.PushServer]
+}
+
+// Open implements dm.Pushes. No push comes before the doors open.
+func (p *pushesLater) Open(ctx context.Context, push dm.Push) (dm.PushSession, func(), error) {
+	return p.Load().Open(ctx, push)
+}
+
+// Emit implements dm.EventSink: who pushes is told how the change goes on.
+func (p *pushesLater) Emit(e dm.Event) {
+	if pushes := p.Load(); pushes != nil {
+		pushes.Emit(e)
+	}
 }
 
 // workspacesLater closes the one circle of the house: the store needs the
@@ -185,7 +232,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
 		Replace: cfg.Versions == versionsReplace,
 		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
-		Events:  events, Log: s.log, Registry: registry, Step: s.step,
+		Events:  hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registry: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {
 				d.Wake(app) // before that, the dispatcher's first look finds it
@@ -245,7 +292,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build the deployment manager", err)
 	}
-	native, err := v1.New(v1.Config{Applications: record.store, Policy: who.policy})
+	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Policy: who.policy})
 	if err != nil {
 		return dm.Wrap("build the native API", err)
 	}

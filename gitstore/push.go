@@ -1,0 +1,132 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+)
+
+// HooksFolder is the folder for the programs that git calls when a push arrives.
+// It belongs to the record, so that one server writes it at a time.
+func (s *Store) HooksFolder() string { return filepath.Join(s.dir, hooksDir) }
+
+// ReceivePack implements dm.GitTransport. A push arrives in a stage, a bare
+// repository in tmp that borrows the objects of the real one: what is refused
+// never enters the record, and a body that comes slowly blocks nobody.
+func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
+	const op = "gitstore.ReceivePack"
+	if s.Pushes == nil || r.Kind == dm.WorkspaceRepository {
+		return dm.Errorf(dm.Forbidden, op, "pushes to %s are not accepted", r.Name)
+	}
+	if err := s.index.sound(r); err != nil {
+		return err
+	}
+	if dir := s.repositoryDir(r); round.Advertise && exists(dir) {
+		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{})
+	}
+	stage, err := s.newStage(r)
+	if err != nil {
+		return failed(op, err)
+	}
+	defer func() {
+		if err := stage.discard(); err != nil {
+			s.Log.Warn("a temporary repository could not be removed", "err", err)
+		}
+	}()
+	if round.Advertise {
+		return s.git.ReceivePack(ctx, stage.dir, round, gitcmd.ReceiveOptions{})
+	}
+	session, end, err := s.Pushes.Open(ctx, &push{s: s, repository: r, actor: round.Actor, stage: stage.dir})
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.git.ReceivePack(ctx, stage.dir, round, gitcmd.ReceiveOptions{
+		HooksPath: session.Programs, Environment: session.Environment, MaxInput: s.Limits.Wire,
+		// A version is its tree alone, so the history may be cut off before it.
+		Shallow: r.Kind == dm.PackageRepository,
+	})
+}
+
+// newStage makes the repository that a push to r arrives in.
+func (s *Store) newStage(r dm.Repository) (*aside, error) {
+	stage, err := s.newAside()
+	if err != nil || !exists(s.repositoryDir(r)) {
+		return stage, err
+	}
+	borrowed := filepath.Join(s.repositoryDir(r), "objects") + "\n"
+	if err := os.WriteFile(filepath.Join(stage.dir, "objects", "info", "alternates"), []byte(borrowed), 0o640); err != nil {
+		return nil, errors.Join(err, stage.discard())
+	}
+	return stage, nil
+}
+
+// push is one push as far as it has arrived.
+type push struct {
+	s          *Store
+	repository dm.Repository
+	actor      dm.Actor
+	stage      string // repository
+}
+
+var _ dm.Push = (*push)(nil)
+
+// Repository implements dm.Push.
+func (p *push) Repository() dm.Repository { return p.repository }
+
+// Actor implements dm.Push.
+func (p *push) Actor() dm.Actor { return p.actor }
+
+// Judge implements dm.Push.
+func (p *push) Judge(ctx context.Context, quarantine string, ref dm.PushedRef) (dm.PushOutcome, error) {
+	const op = "gitstore.Judge"
+	from, err := p.quarantined(quarantine)
+	if err != nil {
+		return dm.PushOutcome{}, err
+	}
+	if ref.Version != nil {
+		outcome, err := p.judgeVersion(ctx, from, ref)
+		return outcome, failed(op, err)
+	}
+	outcome, err := p.judgeProposal(ctx, from, ref)
+	return outcome, failed(op, err)
+}
+
+// Accept implements dm.Push.
+func (p *push) Accept(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
+	const op = "gitstore.Accept"
+	from := pushedObjects{git: p.s.git, dir: p.stage}
+	if ref.Version != nil {
+		outcome, err := p.publish(ctx, from, ref)
+		return outcome, failed(op, err)
+	}
+	outcome, err := p.propose(ctx, from, ref)
+	return outcome, failed(op, err)
+}
+
+// by is the person who pushes, with the reason that this push gives.
+func (p *push) by(ref dm.PushedRef) dm.Actor {
+	actor := p.actor
+	actor.Reason = ref.Reason
+	return actor
+}
+
+// quarantined reads the objects of a push that is not accepted yet. The folder's
+// name comes back from a hook, so it is only looked for where git makes it.
+func (p *push) quarantined(folder string) (pushedObjects, error) {
+	const op = "gitstore.Judge"
+	objects := filepath.Join(p.stage, "objects")
+	name := filepath.Base(folder)
+	if !strings.HasPrefix(name, "tmp_objdir-") || !exists(filepath.Join(objects, name)) {
+		return pushedObjects{}, dm.Errorf(dm.Internal, op, "the objects of the push can't be found")
+	}
+	return pushedObjects{git: p.s.git, dir: p.stage, env: []string{
+		"GIT_OBJECT_DIRECTORY=" + filepath.Join(objects, name),
+		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + objects,
+	}}, nil
+}
