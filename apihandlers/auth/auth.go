@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,11 @@ type Config struct {
 	Directory      *Directory  // required
 	Policy         dm.Policy   // for Git
 	Authenticators []dm.Authenticator
+	// Impersonators are services, such as a console, that may set user.name to
+	// the person they act for; not over git.
+	Impersonators []dm.UserName
+	// ImpersonateAdmins leaves the group admin to those they act for.
+	ImpersonateAdmins bool
 	// TrustedOrigins are the browser origins that may make changes with a
 	// password that the browser keeps, beside the server's own.
 	TrustedOrigins []string
@@ -37,6 +43,9 @@ type Auth struct {
 	chain     []dm.Authenticator
 	crossSite *http.CrossOriginProtection
 	log       *slog.Logger
+
+	impersonators     []dm.UserName
+	impersonateAdmins bool
 }
 
 // New checks the configuration.
@@ -48,7 +57,7 @@ func New(cfg Config) (*Auth, error) {
 		return nil, errors.New("auth: Directory is required")
 	}
 	if cfg.Mode == dm.Strict && len(cfg.Authenticators) == 0 {
-		return nil, dm.Errorf(dm.Invalid, "auth", "the auth mode strict needs a way to sign in").WithHint("name an htpasswd file")
+		return nil, dm.Errorf(dm.Invalid, "auth", "the auth mode strict needs a way to sign in").WithHint("name an htpasswd file or a token file")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -56,6 +65,12 @@ func New(cfg Config) (*Auth, error) {
 	a := &Auth{
 		mode: cfg.Mode, directory: cfg.Directory, policy: cfg.Policy, chain: cfg.Authenticators,
 		crossSite: http.NewCrossOriginProtection(), log: cfg.Log,
+		impersonators: slices.Clone(cfg.Impersonators), impersonateAdmins: cfg.ImpersonateAdmins,
+	}
+	for _, name := range cfg.Impersonators {
+		if _, err := dm.ParseUserName(string(name)); err != nil {
+			return nil, dm.Wrap("read impersonators", err)
+		}
 	}
 	for _, origin := range cfg.TrustedOrigins {
 		if err := a.crossSite.AddTrustedOrigin(origin); err != nil {

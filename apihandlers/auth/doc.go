@@ -1,9 +1,11 @@
 // Package auth turns a request into a dm.Actor or refuses it. It owns the
-// modes (strict, public-read, insecure-pnda), the reading of user.name, the
-// htpasswd file and the directory of users and groups.
+// modes (strict, public-read, insecure-pnda), the reading of user.name and who
+// may act for others with it, the htpasswd file, API tokens, the limit on wrong
+// passwords, and the directory of users and groups.
 //
 // It promises that in strict mode nobody is anybody without a proven
-// credential, that user.name is never more than a claim, that a password is
-// never logged nor kept, and that checking a wrong password costs the same
-// whether or not the user exists. It may import dm and apihandlers.
+// credential, that user.name is never more than a claim, that a password or a
+// token is never logged nor kept, that checking a wrong password costs the same
+// whether or not the user exists, and that guessing is slow. It may import dm
+// and apihandlers.
 package auth

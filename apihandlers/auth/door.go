@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/http"
+	"slices"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
@@ -80,18 +81,34 @@ func (c *caller) Actor() (dm.Actor, error) {
 	return d.actor(principal{user: claim, auth: unproven}, d.Via), nil
 }
 
-// provenActor lets the verified user in; user.name may only repeat it.
+// provenActor lets the verified user in; user.name may only repeat it, except
+// for an impersonator.
 func (c *caller) provenActor(claim dm.UserName, given bool) (dm.Actor, error) {
-	user := c.principal.user
+	d, user := c.door, c.principal.user
 	switch {
 	case given && claim == "" && c.access == apihandlers.Changing:
 		return dm.Actor{}, dm.Errorf(dm.Invalid, "auth", "the query parameter user.name must not be empty for a change")
-	case claim != "" && claim != user:
+	case claim != "" && claim != user && !slices.Contains(d.impersonators, user):
 		return dm.Actor{}, dm.Errorf(dm.Forbidden, "auth", "%s may not act as %s", user, claim)
-	case !c.door.directory.knownWhenProven(user):
+	case !d.directory.knownWhenProven(user):
 		return dm.Actor{}, noSuchUser(user)
+	case claim == "" || claim == user:
+		return d.actor(c.principal, d.Via), nil
+	case !d.directory.Known(claim):
+		return dm.Actor{}, noSuchUser(claim)
 	}
-	return c.door.actor(c.principal, c.door.Via), nil
+	return d.impersonated(c.principal, claim), nil
+}
+
+// impersonated is the person for whom a service acts. Whoever takes the service
+// over shall not be an admin by that, unless the operator wants it so.
+func (d *Door) impersonated(service principal, person dm.UserName) dm.Actor {
+	actor := d.actor(principal{user: person, auth: service.auth, scopes: service.scopes}, d.Via)
+	actor.Impersonator = service.user
+	if !d.impersonateAdmins {
+		actor.Groups = slices.DeleteFunc(actor.Groups, func(group string) bool { return group == dm.AdminGroup })
+	}
+	return actor
 }
 
 // claimOf reads user.name from the URL. Present and empty is the anonymous
