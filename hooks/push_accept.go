@@ -75,7 +75,7 @@ func (s *PushServer) acceptAll(ctx context.Context, p *pushSession, t *talk, rep
 			continue
 		}
 		p.done = append(p.done, acceptedRef{ref, made})
-		t.sayNotes(ref, made.Notes)
+		t.sayNotes(made.Notes)
 		ok(report, ref.Name, made.Ref)
 	}
 	p.outcome = outcome

@@ -83,10 +83,11 @@ func (t *talk) sayError(about string, err error) (exit int) {
 	return r.exit
 }
 
-// sayNotes shows what the server remarks on a ref.
-func (t *talk) sayNotes(ref dm.PushedRef, notes []string) {
+// sayNotes shows what the server remarks on a ref; each note names what it is
+// about.
+func (t *talk) sayNotes(notes []string) {
 	for _, note := range notes {
-		t.say(quoted(ref.Name) + ": " + note)
+		t.say(note)
 	}
 }
 

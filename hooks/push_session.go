@@ -172,7 +172,7 @@ func (s *PushServer) judge(ctx context.Context, p *pushSession, h hello, t *talk
 		}
 		if options.dry {
 			t.say(wouldSay(p.push.Repository(), ref, outcome))
-			t.sayNotes(ref, outcome.Notes)
+			t.sayNotes(outcome.Notes)
 		}
 	}
 	if exit != 0 {
