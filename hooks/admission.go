@@ -35,8 +35,8 @@ func NewAdmission(cfg AdmissionConfig) (*Admission, error) {
 	return &Admission{cfg}, nil
 }
 
-// Admit returns nil when the change may be made, and its plan for a create and
-// a change. Kinds: Invalid (no user name, or findings), Forbidden. Policy comes
+// Admit returns nil when the change may be made, and its plan for a create, a
+// change and a rollback. Kinds: Invalid (no user name, or findings), Forbidden. Policy comes
 // before content, so that nobody learns what a package holds by proposing it.
 func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	const op = "hooks.Admit"

@@ -97,6 +97,12 @@ func TestAdmitAsksThePolicy(t *testing.T) {
 		{"admin changes", proposal("root", dm.Change), ""},
 		{"stranger changes", proposal("zoe", dm.Change), dm.Forbidden},
 		{"package owner changes another's application", proposal("olga", dm.Change), dm.Forbidden},
+		{"owner rolls back", proposal("ana", dm.Rollback, "user:ana"), ""},
+		{"admin rolls back for the owner", proposal("root", dm.Rollback, "user:ana"), ""},
+		{"stranger rolls back", proposal("zoe", dm.Rollback), dm.Forbidden},
+		{"package owner rolls back another's application", proposal("olga", dm.Rollback), dm.Forbidden},
+		{"anonymous rolls back", proposal("", dm.Rollback), dm.Invalid},
+		{"owner rolls back to an audience of others", proposal("ana", dm.Rollback, "group:class-7"), dm.Forbidden},
 		{"owner starts", proposal("ana", dm.Start), ""},
 		{"stranger starts", proposal("zoe", dm.Start), dm.Forbidden},
 		{"anonymous starts", proposal("", dm.Start), dm.Invalid},
@@ -124,7 +130,7 @@ func TestAdmitAsksThePolicy(t *testing.T) {
 			if got := dm.KindOf(err); got != c.want {
 				t.Fatalf("kind = %q (%v), want %q", got, err, c.want)
 			}
-			wantPlan := err == nil && (c.p.Verb == dm.Create || c.p.Verb == dm.Change)
+			wantPlan := err == nil && slices.Contains([]dm.Verb{dm.Create, dm.Change, dm.Rollback}, c.p.Verb)
 			if (plan != nil) != wantPlan {
 				t.Errorf("plan = %v, want one: %t", plan, wantPlan)
 			}
