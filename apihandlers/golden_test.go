@@ -120,7 +120,7 @@ var goldenCases = map[string][]request{
 	"manager/application-other":        {{path: "/applications/noon-run/start"}, {path: "/applications/noon-run/status/more"}},
 	"manager/application-other-action": {{path: "/applications/noon-run/status?user.name=ana"}},
 	"manager/v1-application": {
-		{path: "/api/v1/applications/noon-run"}, {path: "/api/v1/applications/busy"}, {path: "/api/v1/applications/unknown"}, {path: "/api/v1/applications/-rf"},
+		{path: "/api/v1/applications/told"}, {path: "/api/v1/applications/noon-run"}, {path: "/api/v1/applications/busy"}, {path: "/api/v1/applications/unknown"}, {path: "/api/v1/applications/-rf"},
 	},
 	"manager/v1-change-application": {
 		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"package":"flow-collector-2.15.0"}`},
@@ -131,6 +131,49 @@ var goldenCases = map[string][]request{
 		{path: "/api/v1/applications/noon-run?user.name=bob", body: `{"package":"flow-collector-2.15.0"}`},
 		{path: "/api/v1/applications/busy?user.name=ana", body: `{"package":"flow-collector-2.15.0"}`},
 		{path: "/api/v1/applications/noon-run", body: `{"package":"flow-collector-2.15.0"}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"overrides":{},"reason":"because"}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"reason":"because"}`}, {path: "/api/v1/applications/noon-run?user.name=ana", body: `{"overrides":{},"reason":7}`},
+		{path: "/api/v1/applications/noon-run?user.name=ana&reason=this", body: `{"overrides":{},"reason":"that"}`},
+	},
+	"manager/v1-rollback": {
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1,"reason":"the report is empty"}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana&reason=this", body: `{"to":1,"reason":"that"}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{}`}, {path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":0}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":"1"}`}, {path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1.5}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":null}`}, {path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1,"force":true}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":9}`}, {path: "/api/v1/applications/busy/rollback?user.name=ana", body: `{"to":1}`},
+		{path: "/api/v1/applications/noon-run/rollback?user.name=bob", body: `{"to":1}`}, {path: "/api/v1/applications/-rf/rollback?user.name=ana", body: `{"to":1}`},
+		{path: "/api/v1/applications/noon-run/rollback", body: `{"to":1}`}, {path: "/api/v1/applications/noon-run/rollback", method: "GET"},
+	},
+	"manager/v1-application-history": {
+		{path: "/api/v1/applications/noon-run/history"}, {path: "/api/v1/applications/noon-run/history?limit=1&before=89abcdef0123456789abcdef0123456789abcdef"},
+		{path: "/api/v1/applications/noon-run/history?limit=0"}, {path: "/api/v1/applications/noon-run/history?limit=501"}, {path: "/api/v1/applications/noon-run/history?limit="},
+		{path: "/api/v1/applications/noon-run/history?limit=1&limit=1"}, {path: "/api/v1/applications/noon-run/history?before=HEAD"}, {path: "/api/v1/applications/noon-run/history?before="},
+		{path: "/api/v1/applications/gone/history"}, {path: "/api/v1/applications/never/history"}, {path: "/api/v1/applications/-rf/history"},
+		{path: "/api/v1/applications/broken/history"}, {path: "/api/v1/applications/never/history?user.name=zoe"},
+	},
+	"manager/v1-package-history": {
+		{path: "/api/v1/packages/flow-collector/history"}, {path: "/api/v1/packages/flow-collector/history?limit=x"}, {path: "/api/v1/packages/flow-collector/history?before=x"},
+		{path: "/api/v1/packages/never/history"}, {path: "/api/v1/packages/-x/history"}, {path: "/api/v1/packages/never/history?user.name=zoe"},
+	},
+	"manager/v1-application-diff": {
+		{path: "/api/v1/applications/noon-run/diff"}, {path: "/api/v1/applications/noon-run/diff?from=1&to=2&format=text"},
+		{path: "/api/v1/applications/noon-run/diff", header: http.Header{"Accept": {"text/plain"}}},
+		{path: "/api/v1/applications/noon-run/diff?to=1&format=json", header: http.Header{"Accept": {"text/plain"}}}, {path: "/api/v1/applications/noon-run/diff?from=2&to=2&format=text"},
+		{path: "/api/v1/applications/noon-run/diff?from=0"}, {path: "/api/v1/applications/noon-run/diff?to=-1"}, {path: "/api/v1/applications/noon-run/diff?to=99999999999"},
+		{path: "/api/v1/applications/noon-run/diff?to=two"}, {path: "/api/v1/applications/noon-run/diff?to=9"}, {path: "/api/v1/applications/noon-run/diff?format=html"},
+		{path: "/api/v1/applications/never/diff"}, {path: "/api/v1/applications/-rf/diff"}, {path: "/api/v1/applications/torn/diff?format=text"}, {path: "/api/v1/applications/odd/diff?format=text"},
+	},
+	"manager/v1-package-diff": {
+		{path: "/api/v1/packages/flow-collector/diff?from=2.9.11&to=2.14.3&user.name=ana"}, {path: "/api/v1/packages/flow-collector/diff?from=2.9.11&to=2.14.3&format=text"},
+		{path: "/api/v1/packages/flow-collector/diff?to=2.14.3"}, {path: "/api/v1/packages/flow-collector/diff?from=2.9.11"}, {path: "/api/v1/packages/flow-collector/diff?from=2.9&to=2.14.3"},
+		{path: "/api/v1/packages/flow-collector/diff?from=2.9.11&to=9.9.9"}, {path: "/api/v1/packages/never/diff?from=2.9.11&to=9.9.9"},
+	},
+	"manager/v1-at": {
+		{path: "/api/v1/at?time=2025-01-06T12:00:00Z&user.name=ana"}, {path: "/api/v1/at?time=2025-01-06T13:00:00.5%2B01:00"}, {path: "/api/v1/at?time=2001-01-01T00:00:00Z"},
+		{path: "/api/v1/at"}, {path: "/api/v1/at?time="}, {path: "/api/v1/at?time=yesterday"}, {path: "/api/v1/at?time=2025-01-06T13:00:00+01:00"},
+		{path: "/api/v1/at?time=0000-01-01T00:00:00%2B01:00"}, {path: "/api/v1/at?time=2025-01-07T00:00:01Z"}, {path: "/api/v1/at?time=2025-01-06T12:00:00Z&user.name=zoe"},
 	},
 }
 
@@ -279,7 +322,8 @@ func golden(t *testing.T, path, got string) {
 
 const pageIntro = "What the server answers on each of its ports. The first two are PNDA's APIs, with PNDA's codes and bodies.\n\n" +
 	"Identity: in `strict` and `public-read` send a Basic or Bearer credential; `user.name` may be left out or must repeat the same name. " +
-	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
+	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. " +
+	"Every change takes a query parameter `reason`, one line of up to 1,000 bytes that the record keeps; where the option `require_reason` is on, a change without one is 400. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
 	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
 
 // TestAPIPage keeps docs/api.md true.

@@ -28,6 +28,9 @@ import (
 
 var update = flag.Bool("update", false, "write golden files and generated pages")
 
+// now is the time of every harness's native API.
+var now = time.Date(2025, 1, 7, 0, 0, 0, 0, time.UTC)
+
 // passwords of the users of every harness; ana owns what there is, root is
 // admin, zoe does not exist.
 var signIn = map[string]string{"ana": "ana's password", "bob": "bob's password", "root": "root's password"}
@@ -61,6 +64,7 @@ type options struct {
 	env     map[string]any
 	ready   func(context.Context) error
 	fail    error
+	rules   []dm.Rule // instead of the default policy's
 }
 
 // lockedBuffer is a log that servers of several goroutines write to.
@@ -88,6 +92,9 @@ func newHarness(t *testing.T, o options) *harness {
 	}
 	h := &harness{log: &lockedBuffer{}, registry: prometheus.NewRegistry()}
 	h.record = &fakeRecord{policy: dm.DefaultPolicy(o.mode), fail: o.fail}
+	if o.rules != nil {
+		h.record.policy.Rules = o.rules
+	}
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	identity := newAuth(t, o, h.registry, log)
 	metrics, err := apihandlers.NewMetrics(h.registry)
@@ -138,7 +145,10 @@ func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) 
 		Selftest: func(context.Context) (map[string]any, bool) { return map[string]any{"steps": 7}, true },
 	})
 	must(t, err)
-	native, err := v1.New(v1.Config{Applications: record, Policy: record.policy})
+	native, err := v1.New(v1.Config{
+		Applications: record, History: record, Policy: record.policy,
+		Clock: func() time.Time { return now },
+	})
 	must(t, err)
 	return map[string][]apihandlers.Table{
 		"packages": {{Gate: &auth.Door{Auth: identity, Via: "packages", NameByPresence: true}, Routes: repository.Routes()}},

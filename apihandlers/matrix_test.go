@@ -61,6 +61,8 @@ var classes = map[string]string{
 	"manager/create-application": "change", "manager/destroy-application": "owner",
 	"manager/start-application": "owner", "manager/stop-application": "owner", "manager/application-other-action": "fallback",
 	"manager/v1-application": "read", "manager/v1-change-application": "owner",
+	"manager/v1-rollback": "owner", "manager/v1-application-history": "read", "manager/v1-application-diff": "read",
+	"manager/v1-package-history": "read", "manager/v1-package-diff": "read", "manager/v1-at": "read",
 }
 
 func TestAuthMatrix(t *testing.T) {

@@ -28,13 +28,17 @@ type fakeRecord struct {
 	spec     dm.Spec
 	edit     dm.Edit
 	cleared  bool
-	calls    int // of changes
+	to       int // of a rollback
+	page     dm.Page
+	asked    string // of the history
+	calls    int    // of changes
 }
 
 var (
 	_ dm.PackageStore     = (*fakeRecord)(nil)
 	_ dm.DeployedStore    = (*fakeRecord)(nil)
 	_ dm.ApplicationStore = (*fakeRecord)(nil)
+	_ dm.History          = (*fakeRecord)(nil)
 )
 
 const archiveBytes = "these are the bytes of an archive"
@@ -225,6 +229,8 @@ func application(name dm.ApplicationName) (dm.Application, bool) {
 		a.Phase = dm.Created
 	case "busy":
 		a.Phase, a.Observed = dm.Creating, nil
+	case "told":
+		a.Phase, a.Last.Reason, a.Last.Impersonator = dm.Created, "why <not>", "console"
 	case "failed":
 		a.Phase, a.Observed.Phase = dm.NotCreated, dm.NotCreated
 		a.Information = `Error creating failed Invalid, details: "no such topic"`
@@ -302,7 +308,15 @@ func (f *fakeRecord) Destroy(_ context.Context, actor dm.Actor, app dm.Applicati
 	return f.control(actor, app, dm.ApplicationDestroy, allowed...)
 }
 
-func (f *fakeRecord) Rollback(_ context.Context, actor dm.Actor, _ dm.ApplicationName, _ int) error {
-	f.changed(actor)
-	return f.fail
+func (f *fakeRecord) Rollback(_ context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
+	f.mu.Lock()
+	f.to = to
+	f.mu.Unlock()
+	if err := f.control(actor, app, dm.ApplicationRollback, dm.Created, dm.Started); err != nil {
+		return err
+	}
+	if to > 2 {
+		return dm.Errorf(dm.Invalid, "rollback", "%s has no deployment %d", app, to).WithHint("its deployments are numbered 1 to 2")
+	}
+	return nil
 }

@@ -65,10 +65,17 @@ type Table struct {
 
 type callerKey struct{}
 
-// Actor returns who sends r. Handlers call it where PNDA's order of checks
+// asking is a caller with what the route demands.
+type asking struct {
+	Caller
+	access Access
+}
+
+// Actor returns who sends r and, of a change, why: every door takes the reason
+// in the query parameter reason. Handlers call it where PNDA's order of checks
 // wants it.
 func Actor(r *http.Request) (dm.Actor, error) {
-	caller, ok := r.Context().Value(callerKey{}).(Caller)
+	caller, ok := r.Context().Value(callerKey{}).(asking)
 	if !ok {
 		return dm.Actor{}, dm.Errorf(dm.Internal, "apihandlers.Actor", "internal error")
 	}
@@ -77,11 +84,18 @@ func Actor(r *http.Request) (dm.Actor, error) {
 		return dm.Actor{}, err
 	}
 	SetUser(r.Context(), actor.User)
-	return actor, nil
+	if caller.access != Changing {
+		return actor, nil
+	}
+	text, _, err := Query(r, "reason")
+	if err == nil {
+		actor.Reason, err = dm.ParseReason(text)
+	}
+	return actor, err
 }
 
-func withCaller(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
+func withCaller(ctx context.Context, c Caller, access Access) context.Context {
+	return context.WithValue(ctx, callerKey{}, asking{c, access})
 }
 
 // Var returns the decoded text of a variable segment of the path. It may hold

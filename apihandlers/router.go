@@ -84,13 +84,16 @@ func (p *port) serve(gate Gate, route Route) http.Handler {
 		// not even whether the request is well-formed.
 		caller, err := gate.Authenticate(r, route.Access)
 		if err == nil {
-			err = route.Handle(w, r.WithContext(withCaller(r.Context(), caller)))
+			err = route.Handle(w, r.WithContext(withCaller(r.Context(), caller, route.Access)))
 		}
 		if err == nil {
 			return
 		}
 		if rec, ok := w.(*recorder); ok && rec.status != 0 {
-			NoteError(r.Context(), err)
+			if gone := clientGone(r, err); gone != nil {
+				err = gone
+			}
+			noteError(r.Context(), FailureOf(err).Status, err)
 			panic(http.ErrAbortHandler) // half an answer must not look whole
 		}
 		WriteError(w, r, p.Errors, err)

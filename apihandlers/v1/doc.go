@@ -1,4 +1,5 @@
 // Package v1 is the native API under /api/v1, for what PNDA's API has no words
-// for: change an application in place and see who changed it last. Errors have
-// the deployment manager's bodies. It may import dm and apihandlers.
+// for: change an application in place, roll it back, and see who changed what,
+// when, why, how it ended and what ran at a time. Errors have the deployment
+// manager's bodies. It may import dm and apihandlers.
 package v1

@@ -2,27 +2,27 @@ package v1
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
-// Applications is what the API needs of the record.
+// Applications is what the API needs of the record, beside its history.
 type Applications interface {
 	Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error
+	Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error
 	Application(ctx context.Context, app dm.ApplicationName) (view dm.Application, ok bool, err error)
 }
 
 // Config is what the API needs.
 type Config struct {
 	Applications Applications // required
+	History      dm.History   // required
 	Policy       dm.Policy
+	Clock        func() time.Time // nil means time.Now
 }
 
 // API serves /api/v1.
@@ -30,27 +30,41 @@ type API struct{ Config }
 
 // New checks the configuration.
 func New(cfg Config) (*API, error) {
-	if cfg.Applications == nil {
-		return nil, errors.New("v1: Applications is required")
+	if cfg.Applications == nil || cfg.History == nil {
+		return nil, errors.New("v1: Applications and History are required")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	return &API{cfg}, nil
 }
 
 // Routes is the route table.
 func (a *API) Routes() []apihandlers.Route {
+	routes := append(a.applicationRoutes(), a.historyRoutes()...)
+	return append(routes, a.diffRoutes()...)
+}
+
+func (a *API) applicationRoutes() []apihandlers.Route {
 	const path = "/api/v1/applications/{name}"
 	return []apihandlers.Route{
 		{
 			Name: "v1-application", Method: http.MethodGet, Path: path, Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.ApplicationRead}, Success: http.StatusOK, Handle: a.get,
-			Summary:  "The whole of an application: what is desired, who asked for it last, and what was observed.",
-			Response: `{"name":"noon-run","package":"flow-collector-2.14.3","owner":"ana","state":"started","overrides":{},"audience":["user:ana"],"phase":"STARTED","information":null,"deployment":2,"desired":"0123456789abcdef0123456789abcdef01234567","last":{"action":"change","user":"ana","auth":"htpasswd","via":"api","time":"2025-01-06T10:20:30.123456Z"},"observed":null}`,
+			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed.",
+			Response: `{"name":"noon-run","package":"flow-collector-2.14.3","owner":"ana","state":"started","overrides":{},"audience":["user:ana"],"phase":"STARTED","information":null,"deployment":2,"desired":"0123456789abcdef0123456789abcdef01234567","last":{"action":"change","user":"ana","impersonator":"console","auth":"htpasswd","via":"api","reason":"the topic was renamed","time":"2025-01-06T10:20:30.123456Z"},"observed":null}`,
 		},
 		{
 			Name: "v1-change-application", Method: http.MethodPut, Path: path, Access: apihandlers.Changing,
 			Actions: []dm.Action{dm.ApplicationChange, dm.AudienceDeliver}, Success: http.StatusAccepted, Handle: a.change,
-			Summary: "Changes an application in place. The body holds at least one of `package`, `overrides` and `audience`; what it leaves out stays as it is. An audience beyond oneself needs the group publisher or admin.",
-			Request: `{"package":"flow-collector-2.15.0","overrides":{"jupyter":{"report":{"topic":"mine"}}},"audience":["user:ana"]}`,
+			Summary: "Changes an application in place. The body holds at least one of `package`, `overrides` and `audience`; what it leaves out stays as it is. An audience beyond oneself needs the group publisher or admin. `reason` may stand in the body instead of the query.",
+			Request: `{"package":"flow-collector-2.15.0","overrides":{"jupyter":{"report":{"topic":"mine"}}},"audience":["user:ana"],"reason":"the topic was renamed"}`,
+		},
+		{
+			Name: "v1-rollback", Method: http.MethodPost, Path: path + "/rollback", Access: apihandlers.Changing,
+			Actions: []dm.Action{dm.ApplicationRollback, dm.AudienceDeliver}, Success: http.StatusAccepted, Handle: a.rollback,
+			Summary: "Takes package, overrides and audience of the deployment `to` and keeps the wanted state; it makes a new deployment. A deployment that a destroy ended is 400. `reason` may stand in the body instead of the query.",
+			Request: `{"to":3,"reason":"the report of deployment 4 is empty"}`,
 		},
 	}
 }
@@ -71,12 +85,18 @@ type view struct {
 }
 
 type stamp struct {
-	Action    dm.Verb     `json:"action"`
-	User      dm.UserName `json:"user"`
-	Auth      string      `json:"auth"`
-	Via       string      `json:"via"`
-	Time      time.Time   `json:"time"`
-	RequestID string      `json:"request_id,omitempty"`
+	Action       dm.Verb     `json:"action"`
+	User         dm.UserName `json:"user"`
+	Impersonator dm.UserName `json:"impersonator,omitempty"`
+	Auth         string      `json:"auth"`
+	Via          string      `json:"via"`
+	Reason       string      `json:"reason,omitempty"`
+	Time         time.Time   `json:"time"`
+	RequestID    string      `json:"request_id,omitempty"`
+}
+
+func stampOf(s dm.Stamp) stamp {
+	return stamp{s.Verb, s.User, s.Impersonator, s.Auth, s.Via, s.Reason, s.Time, s.RequestID}
 }
 
 // observation leaves out what is the plugins' own.
@@ -98,13 +118,23 @@ type component struct {
 }
 
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
+	_, app, known, err := a.read(r, dm.ApplicationRead)
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return notCreated(apihandlers.Var(r, "name"))
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, viewOf(app))
+	return nil
+}
+
+// read reads the application and then asks the policy, which may look at the
+// owner. What was read is told only to those it allows. A name that no
+// application can have has no record, and comes back as "".
+func (a *API) read(r *http.Request, action dm.Action) (name dm.ApplicationName, app dm.Application, known bool, err error) {
 	text := apihandlers.Var(r, "name")
-	var app dm.Application
-	known := false
-	// A name that no application can have has no record. The record is read
-	// before the policy is asked, which may look at the owner; what was read is
-	// told only to those it allows.
-	name, err := dm.ParseApplicationName(text)
+	name, err = dm.ParseApplicationName(text)
 	if err == nil {
 		app, known, err = a.Applications.Application(r.Context(), name)
 	} else {
@@ -112,18 +142,12 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	}
 	actor, refused := apihandlers.Actor(r)
 	if refused == nil {
-		refused = a.Policy.Authorize(actor, dm.ApplicationRead, dm.Resource{Name: text, Owner: app.Spec.Owner})
+		refused = a.Policy.Authorize(actor, action, dm.Resource{Name: text, Owner: app.Spec.Owner})
 	}
-	switch {
-	case refused != nil:
-		return refused
-	case err != nil:
-		return err
-	case !known:
-		return notCreated(text)
+	if refused != nil {
+		return name, dm.Application{}, false, refused
 	}
-	apihandlers.WriteJSON(w, http.StatusOK, viewOf(app))
-	return nil
+	return name, app, known, err
 }
 
 func viewOf(app dm.Application) view {
@@ -131,7 +155,7 @@ func viewOf(app dm.Application) view {
 		Name: app.Spec.Name, Package: app.Spec.Package, Owner: app.Spec.Owner, State: app.Spec.State,
 		Overrides: app.Spec.Overrides, Audience: apihandlers.NotNull(app.Spec.Audience),
 		Phase: app.Phase, Information: apihandlers.Null(app.Information), Deployment: app.Deployment, Desired: app.Desired,
-		Last: stamp{app.Last.Verb, app.Last.User, app.Last.Auth, app.Last.Via, app.Last.Time, app.Last.RequestID},
+		Last: stampOf(app.Last),
 	}
 	if v.Overrides == nil {
 		v.Overrides = dm.Overrides{}
@@ -148,96 +172,6 @@ func viewOf(app dm.Application) view {
 		}
 	}
 	return v
-}
-
-func (a *API) change(w http.ResponseWriter, r *http.Request) error {
-	text := apihandlers.Var(r, "name")
-	edit, err := readEdit(w, r)
-	if err != nil {
-		return err
-	}
-	actor, err := apihandlers.Actor(r)
-	if err != nil {
-		return err
-	}
-	name, err := dm.ParseApplicationName(text)
-	if err != nil {
-		return notCreated(text)
-	}
-	if err := a.Applications.Change(r.Context(), actor, name, edit); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusAccepted)
-	return nil
-}
-
-// readEdit refuses keys it does not know: a misspelled one must not be taken
-// for "leave as it is".
-func readEdit(w http.ResponseWriter, r *http.Request) (edit dm.Edit, err error) {
-	const op = "v1.change"
-	body, err := apihandlers.ReadObject(w, r)
-	if err != nil {
-		return edit, err
-	}
-	if len(body) == 0 {
-		return edit, dm.Errorf(dm.Invalid, op, "the body must hold at least one of package, overrides and audience")
-	}
-	for _, key := range slices.Sorted(maps.Keys(body)) {
-		switch key {
-		case "package":
-			edit.Package, err = readPackage(body[key])
-		case "overrides":
-			edit.Overrides, err = readOverrides(body[key])
-		case "audience":
-			edit.Audience, err = readAudience(body[key])
-		default:
-			err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; package, overrides and audience are", key)
-		}
-		if err != nil {
-			return edit, err
-		}
-	}
-	return edit, nil
-}
-
-func readPackage(raw json.RawMessage) (*dm.PackageRef, error) {
-	var id *string
-	if json.Unmarshal(raw, &id) != nil || id == nil {
-		return nil, dm.Errorf(dm.Invalid, "v1.change", "the package must be a text, for example \"flow-collector-2.14.3\"")
-	}
-	ref, err := dm.ParsePackageRef(*id)
-	if err != nil {
-		return nil, err
-	}
-	return &ref, nil
-}
-
-func readOverrides(raw json.RawMessage) (dm.Overrides, error) {
-	properties, err := dm.ParseProperties(raw)
-	if err != nil {
-		return nil, dm.Errorf(dm.Invalid, "v1.change", "the overrides must be an object of component types")
-	}
-	return dm.ParseOverrides(properties)
-}
-
-// readAudience returns the subjects sorted and once each, so that equal
-// audiences are equal texts.
-func readAudience(raw json.RawMessage) ([]dm.Subject, error) {
-	const op = "v1.change"
-	var texts []string
-	if json.Unmarshal(raw, &texts) != nil || len(texts) == 0 {
-		return nil, dm.Errorf(dm.Invalid, op, "the audience must be a list of at least one text, for example [\"user:ana\"]")
-	}
-	subjects := make([]dm.Subject, len(texts))
-	for i, text := range texts {
-		s, err := dm.ParseSubject(text)
-		if err != nil {
-			return nil, err
-		}
-		subjects[i] = s
-	}
-	slices.Sort(subjects)
-	return slices.Compact(subjects), nil
 }
 
 func notCreated(name string) error {

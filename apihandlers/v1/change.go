@@ -1,0 +1,163 @@
+package v1
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
+)
+
+func (a *API) change(w http.ResponseWriter, r *http.Request) error {
+	text := apihandlers.Var(r, "name")
+	edit, reason, err := readEdit(w, r)
+	if err != nil {
+		return err
+	}
+	actor, err := actorWith(r, reason)
+	if err != nil {
+		return err
+	}
+	name, err := dm.ParseApplicationName(text)
+	if err != nil {
+		return notCreated(text)
+	}
+	if err := a.Applications.Change(r.Context(), actor, name, edit); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// actorWith is the caller with the reason that the body gives, "" when it gives
+// none. It must not contradict the one in the query.
+func actorWith(r *http.Request, reason string) (dm.Actor, error) {
+	actor, err := apihandlers.Actor(r)
+	switch {
+	case err != nil:
+		return actor, err
+	case reason == "" || reason == actor.Reason:
+		return actor, nil
+	case actor.Reason != "":
+		return actor, dm.Errorf(dm.Invalid, "v1", "the reason in the query and the reason in the body differ, give one of them")
+	}
+	actor.Reason = reason
+	return actor, nil
+}
+
+// readEdit refuses keys it does not know: a misspelled one must not be taken
+// for "leave as it is".
+func readEdit(w http.ResponseWriter, r *http.Request) (edit dm.Edit, reason string, err error) {
+	const op = "v1.change"
+	body, err := apihandlers.ReadObject(w, r)
+	if err != nil {
+		return edit, "", err
+	}
+	for _, key := range slices.Sorted(maps.Keys(body)) {
+		switch key {
+		case "package":
+			edit.Package, err = readPackage(body[key])
+		case "overrides":
+			edit.Overrides, err = readOverrides(body[key])
+		case "audience":
+			edit.Audience, err = readAudience(body[key])
+		case "reason":
+			reason, err = readReason(body[key])
+		default:
+			err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; package, overrides, audience and reason are", key)
+		}
+		if err != nil {
+			return edit, "", err
+		}
+	}
+	if edit.Package == nil && edit.Overrides == nil && edit.Audience == nil {
+		return edit, "", dm.Errorf(dm.Invalid, op, "the body must hold at least one of package, overrides and audience")
+	}
+	return edit, reason, nil
+}
+
+func readPackage(raw json.RawMessage) (*dm.PackageRef, error) {
+	var id *string
+	if json.Unmarshal(raw, &id) != nil || id == nil {
+		return nil, dm.Errorf(dm.Invalid, "v1.change", "the package must be a text, for example \"flow-collector-2.14.3\"")
+	}
+	ref, err := dm.ParsePackageRef(*id)
+	if err != nil {
+		return nil, err
+	}
+	return &ref, nil
+}
+
+func readOverrides(raw json.RawMessage) (dm.Overrides, error) {
+	properties, err := dm.ParseProperties(raw)
+	if err != nil {
+		return nil, dm.Errorf(dm.Invalid, "v1.change", "the overrides must be an object of component types")
+	}
+	return dm.ParseOverrides(properties)
+}
+
+func readAudience(raw json.RawMessage) ([]dm.Subject, error) {
+	var texts []string
+	if json.Unmarshal(raw, &texts) != nil {
+		texts = nil // as if none were named
+	}
+	return dm.ParseAudience(texts)
+}
+
+func readReason(raw json.RawMessage) (string, error) {
+	var text *string
+	if json.Unmarshal(raw, &text) != nil || text == nil {
+		return "", dm.Errorf(dm.Invalid, "v1", "the reason must be a text")
+	}
+	return dm.ParseReason(*text)
+}
+
+func (a *API) rollback(w http.ResponseWriter, r *http.Request) error {
+	text := apihandlers.Var(r, "name")
+	to, reason, err := readRollback(w, r)
+	if err != nil {
+		return err
+	}
+	actor, err := actorWith(r, reason)
+	if err != nil {
+		return err
+	}
+	name, err := dm.ParseApplicationName(text)
+	if err != nil {
+		return notCreated(text)
+	}
+	if err := a.Applications.Rollback(r.Context(), actor, name, to); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func readRollback(w http.ResponseWriter, r *http.Request) (to int, reason string, err error) {
+	const op = "v1.rollback"
+	body, err := apihandlers.ReadObject(w, r)
+	if err != nil {
+		return 0, "", err
+	}
+	for _, key := range slices.Sorted(maps.Keys(body)) {
+		switch key {
+		case "to":
+			if json.Unmarshal(body[key], &to) != nil || to < 1 {
+				err = dm.Errorf(dm.Invalid, op, "the key to must be the number of a deployment, an integer of 1 or more")
+			}
+		case "reason":
+			reason, err = readReason(body[key])
+		default:
+			err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; to and reason are", key)
+		}
+		if err != nil {
+			return 0, "", err
+		}
+	}
+	if to == 0 {
+		return 0, "", dm.Errorf(dm.Invalid, op, "the body must hold the key to, the number of the deployment to go back to")
+	}
+	return to, reason, nil
+}
