@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -43,7 +42,7 @@ func openObjects(dir string) *objects {
 
 func (o *objects) reopen() {
 	o.trees = map[plumbing.Hash]*object.Tree{}
-	o.st = filesystem.NewStorageWithOptions(osfs.New(o.dir), cache.NewObjectLRU(4*cache.MiByte),
+	o.st = filesystem.NewStorageWithOptions(repositoryFiles(o.dir), cache.NewObjectLRU(4*cache.MiByte),
 		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})
 }
 

@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+	"golang.org/x/sync/errgroup"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
@@ -34,7 +37,7 @@ func (s *Store) recover(ctx context.Context) error {
 		if err := s.markDamaged(kind); err != nil {
 			return failed(op, err)
 		}
-		err := s.each(ctx, kind, func(r dm.Repository) error {
+		err := s.eachBeside(ctx, kind, func(ctx context.Context, r dm.Repository) error {
 			err := s.recoverRepository(ctx, r)
 			if err == nil {
 				return nil
@@ -55,6 +58,20 @@ func (s *Store) recover(ctx context.Context) error {
 		s.Log.Error("some workspaces could not be rebuilt", "err", err)
 	}
 	return failed(op, ctx.Err())
+}
+
+// eachBeside calls do for every repository of a kind, for several at a time: half
+// of the work is waiting for the kernel, and none depends on another. The first
+// error ends the rest.
+func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(context.Context, dm.Repository) error) error {
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	err := s.each(inner, kind, func(r dm.Repository) error {
+		group.Go(func() error { return do(inner, r) })
+		return nil
+	})
+	// Why the group ended says more than that each was ended by it.
+	return cmp.Or(group.Wait(), err)
 }
 
 // markDamaged keeps repositories that were set aside earlier out of service
