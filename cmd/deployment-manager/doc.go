@@ -1,6 +1,6 @@
 // Command deployment-manager is the server and its few companions: serve runs
-// it, demo plays the walk-through, verify checks a data folder, version tells
-// what this is.
+// it, token makes and revokes API tokens, demo plays the walk-through, verify
+// checks a data folder, version tells what this is.
 //
 // The package owns what belongs to a process: the command line, the
 // configuration (options.go declares every option once), signals, listeners,

@@ -161,9 +161,12 @@ func flatten(out map[string]string, prefix string, tree map[string]json.RawMessa
 // checkSafety refuses combinations that would let in everybody or nobody.
 func (c config) checkSafety() error {
 	const op = "check configuration"
-	if c.Auth != dm.InsecurePNDA && c.Htpasswd == "" {
+	if c.Auth != dm.InsecurePNDA && c.Htpasswd == "" && c.Tokens == "" {
 		return dm.Errorf(dm.Invalid, op, "auth is %s, so somebody must be able to sign in", c.Auth).
-			WithHint("name a file of users with --htpasswd, or try the server out with --auth insecure-pnda")
+			WithHint("name a file of users with --htpasswd or of tokens with --tokens, or try the server out with --auth insecure-pnda")
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return dm.Errorf(dm.Invalid, op, "tls.cert and tls.key must be given together")
 	}
 	return auth.CheckBind(c.Auth, []string{c.ListenPackages, c.ListenManager, c.ListenGit}, c.InsecureAnywhere)
 }

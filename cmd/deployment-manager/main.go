@@ -133,6 +133,6 @@ Every option is a flag, a variable DM_... and a key of the YAML file named by
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.AddCommand(serveCommand(p), demoCommand(p), verifyCommand(p), versionCommand(p))
+	root.AddCommand(serveCommand(p), tokenCommand(p), demoCommand(p), verifyCommand(p), versionCommand(p))
 	return root
 }

@@ -16,7 +16,10 @@ type config struct {
 	ListenGit, PublicManager      string
 	Auth                          dm.AuthMode
 	InsecureAnywhere              bool
-	Htpasswd                      string
+	Htpasswd, Tokens              string
+	Impersonators                 []string
+	ImpersonateAdmins             bool
+	TLSCert, TLSKey               string
 	Users                         []string
 	Groups                        map[string][]string
 	RequireReason                 bool
@@ -73,13 +76,23 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.PublicManager, check: optionalURL} }},
 		{key: "git", help: "git program, as a `PATH`; empty means the first git in PATH",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.GitPath} }},
+		{key: "tls.cert", help: "`FILE` of the certificate and its chain in PEM, for all three ports; read again when it changes; empty means plain HTTP",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.TLSCert} }},
+		{key: "tls.key", help: "`FILE` of the certificate's private key in PEM",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.TLSKey} }},
 
 		{key: "auth", section: "Who", preset: string(dm.Strict), help: "how callers are known: `MODE` is strict, public-read or insecure-pnda",
 			field: func(c *config) pflag.Value { return &modeValue{&c.Auth} }},
 		{key: "insecure_anywhere", preset: "false", help: "let insecure-pnda listen on addresses that other machines can reach",
 			field: func(c *config) pflag.Value { return &boolValue{&c.InsecureAnywhere} }},
-		{key: "htpasswd", help: "`FILE` of users and bcrypt passwords (htpasswd -B), for strict and public-read",
+		{key: "htpasswd", help: "`FILE` of users and bcrypt passwords (htpasswd -B), for strict and public-read; read again when it changes",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Htpasswd} }},
+		{key: "tokens", help: "`FILE` of API tokens, made by the command token, for strict and public-read; read again when it changes",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.Tokens} }},
+		{key: "impersonators", help: "`NAMES` of services, such as a console, that may act as the person whom user.name tells; not over git",
+			field: func(c *config) pflag.Value { return &listValue{&c.Impersonators} }},
+		{key: "impersonate_admins", preset: "false", help: "let impersonators act as admins with the rights of admins",
+			field: func(c *config) pflag.Value { return &boolValue{&c.ImpersonateAdmins} }},
 		{key: "users", help: "`NAMES` of everyone who may come; empty means no list: those who can sign in, and in insecure-pnda every well-formed name",
 			field: func(c *config) pflag.Value { return &listValue{&c.Users} }},
 		{key: "groups", preset: "{}", help: "`GROUPS` and their members, for example {admin: [ana], publisher: [ben]}",

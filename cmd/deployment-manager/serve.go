@@ -22,6 +22,9 @@ and git over HTTP. It logs "ready" when all three answer.
 SIGTERM and SIGINT stop it: no new request is taken, running ones have ten
 seconds to end. A second signal ends it at once; nothing acknowledged is lost.
 
+Files of users, tokens and certificates are read again when they change. A
+changed file with a fault is logged, and the one before stays in force.
+
 After a crash just start it again: a start puts the record in order. It waits
 up to ten seconds while the data folder is in use, because a git process of the
 server that crashed may still be at work there.`,
@@ -55,11 +58,18 @@ type serving struct {
 
 // serve runs the server until ctx ends.
 func serve(ctx context.Context, cfg config, s serving) (err error) {
+	secure, err := openTLS(cfg, s.log)
+	if err != nil {
+		return err
+	}
 	d, err := openDoors(cfg, s.knobs)
 	if err != nil {
 		return err
 	}
 	defer d.close()
+	if secure != nil {
+		d = d.secure(secure)
+	}
 	if cfg.PublicManager == "" {
 		cfg.PublicManager = "http://" + d.manager.Addr().String()
 	}
@@ -79,7 +89,7 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 	})
 	return runStages(ctx, stages, func() {
 		server.readiness.yes.Store(true)
-		s.log.Info("ready", "packages", d.packages.Addr().String(), "manager", d.manager.Addr().String(), "git", d.git.Addr().String())
+		s.log.Info("ready", "packages", d.packages.Addr().String(), "manager", d.manager.Addr().String(), "git", d.git.Addr().String(), "tls", secure != nil)
 		s.ready(d)
 	}, func() {
 		server.readiness.yes.Store(false)

@@ -144,24 +144,58 @@ func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (p
 	for group, members := range cfg.Groups {
 		directory.Groups[group] = userNames(members)
 	}
-	var signIn []dm.Authenticator
-	if cfg.Auth != dm.InsecurePNDA {
-		htpasswd, err := auth.OpenHtpasswd(auth.HtpasswdConfig{Path: cfg.Htpasswd, Log: log})
-		if err != nil {
-			return p, err
-		}
-		signIn = append(signIn, htpasswd)
-		directory.SignIn = htpasswd.Users
+	signIn, err := openSignIn(cfg, log)
+	if err != nil {
+		return p, err
 	}
-	var err error
+	directory.SignIn = signIn.users
 	if p.directory, err = auth.NewDirectory(directory); err != nil {
 		return p, err
 	}
 	p.auth, err = auth.New(auth.Config{
-		Mode: cfg.Auth, Directory: p.directory, Policy: p.policy, Authenticators: signIn,
+		Mode: cfg.Auth, Directory: p.directory, Policy: p.policy, Authenticators: signIn.chain,
+		Impersonators: userNames(cfg.Impersonators), ImpersonateAdmins: cfg.ImpersonateAdmins,
 		TrustedOrigins: cfg.Origins, Metrics: registry, Log: log,
 	})
 	return p, err
+}
+
+// signIn is the ways to sign in, and who has one.
+type signIn struct {
+	chain []dm.Authenticator
+	lists []func() []dm.UserName
+}
+
+func (s signIn) users() []dm.UserName {
+	var all []dm.UserName
+	for _, list := range s.lists {
+		all = append(all, list()...)
+	}
+	return all
+}
+
+// openSignIn opens what the configuration names. Tokens are asked first: they
+// are known by their form, and everything else in Basic is a password.
+func openSignIn(cfg config, log *slog.Logger) (signIn, error) {
+	var s signIn
+	if cfg.Auth == dm.InsecurePNDA {
+		return s, nil
+	}
+	if cfg.Tokens != "" {
+		tokens, err := auth.OpenTokens(auth.TokensConfig{Path: cfg.Tokens, Log: log})
+		if err != nil {
+			return s, err
+		}
+		s.chain, s.lists = append(s.chain, tokens), append(s.lists, tokens.Users)
+	}
+	if cfg.Htpasswd != "" {
+		htpasswd, err := auth.OpenHtpasswd(auth.HtpasswdConfig{Path: cfg.Htpasswd, Log: log})
+		if err != nil {
+			return s, err
+		}
+		s.chain, s.lists = append(s.chain, htpasswd), append(s.lists, htpasswd.Users)
+	}
+	return s, nil
 }
 
 func userNames(texts []string) []dm.UserName {
