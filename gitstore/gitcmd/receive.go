@@ -2,6 +2,7 @@ package gitcmd
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -14,7 +15,7 @@ type ReceiveOptions struct {
 	HooksPath   string   // absolute folder of the hook programs, in place of the one of all commands
 	Environment []string // for the hooks, beside the closed environment
 	MaxInput    int64    // bytes of the pack as it is sent; 0 means no limit
-	Shallow     bool     // commits without their parents are taken from a shallow clone
+	Shallow     bool     // commits may lack their parents, as those of a shallow clone do
 }
 
 // faults are what fsck lets through unless it is told otherwise, by the names
@@ -59,9 +60,8 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 		out:     round.Out,
 		args:    []string{"receive-pack", "--stateless-rpc"},
 	}
-	in := round.In
+	var in io.Reader
 	if round.Advertise {
-		in = nil
 		c.args = append(c.args, "--http-backend-info-refs")
 		for _, ref := range internalRefs {
 			// Only here: a command for a hidden ref would be refused without a
@@ -70,6 +70,14 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 		}
 	}
 	c.args = append(c.args, "--", dir)
+	if !round.Advertise {
+		in = round.In
+		if opts.Shallow {
+			if in, err = takeShallow(ctx, dir, in); err != nil {
+				return dm.Wrap(op, err)
+			}
+		}
+	}
 	return unanswered(op, g.converse(ctx, c, in))
 }
 
@@ -82,7 +90,7 @@ func receiveOptions(opts ReceiveOptions) []string {
 		"receive.advertisePushOptions=true",
 		"receive.advertiseAtomic=false",
 		"receive.keepAlive=" + strconv.Itoa(int(keepAlive.Seconds())),
-		"receive.shallowUpdate=" + strconv.FormatBool(opts.Shallow),
+		"receive.shallowUpdate=false", // git aborts when a shallow ref goes to proc-receive; see takeShallow
 		"receive.maxInputSize=" + strconv.FormatInt(opts.MaxInput, 10),
 		// What a push may delete, force or check out is judged by the hooks.
 		"receive.denyDeletes=false",
