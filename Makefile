@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build demo run test test-crash bench check format vet static tree clean $(BIN)
+.PHONY: help build demo run test test-crash test-root bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -37,13 +37,21 @@ test-crash: ## Kill the server at every named step and 200 times at random
 	@echo 'testing what 200 kills and more leave; some minutes'
 	@DM_TEST_KILLS=200 go test -race -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
 
+# Mounts and processes of their own: all end with the tests, however those end.
+ALONE := unshare --mount --pid --fork --kill-child --mount-proc
+
+test-root: ## Cut the power, fill and fail the disk below the server; needs root
+	@echo 'testing what power cuts and failing disks leave; some minutes'
+	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
+	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -race -count=1 -timeout 10m -run '^TestRoot'
+
 bench: build ## Measure the server beside plain git and files; at most 8 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
 	@bin/bench -server $(BIN)
 
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree); \
-	$(MAKE) -s format vet static test test-crash && \
+	$(MAKE) -s format vet static test test-crash test-root && \
 	if [ "$$before" != "$$($(MAKE) -s tree)" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'
 

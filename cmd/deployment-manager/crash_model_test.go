@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -83,6 +84,7 @@ type crashWorld struct {
 	client  *http.Client
 	slowest time.Duration // start
 	packs   int           // made by addPacks
+	failing atomic.Bool   // the disk fails: an answer of 500 and more leaves it open what came of the request
 
 	mu       sync.Mutex // of the maps; a cell belongs to one client at a time
 	files    map[string]*cell[string]
@@ -185,6 +187,9 @@ func (w *crashWorld) send(method, port, path, user, body string) (int, string, e
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode >= http.StatusInternalServerError && w.failing.Load() {
+		err = fmt.Errorf("%s %s: status %d: %s", method, path, answer.StatusCode, text)
+	}
 	return answer.StatusCode, string(text), err
 }
 

@@ -66,11 +66,7 @@ func killRandomly(t *testing.T, kills int, seed uint64) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := newCrashWorld(t)
-	clients := make([]*crashClient, 6)
-	for i := range clients {
-		user := []string{"ana", "ben", "cyd"}[i%3]
-		clients[i] = &crashClient{w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user}
-	}
+	clients := newCrashClients(w, seed)
 	starting := 0
 	for kill := 1; kill <= kills; kill++ {
 		if random.IntN(8) == 0 {
@@ -84,7 +80,8 @@ func killRandomly(t *testing.T, kills int, seed uint64) {
 			w.verify()
 			w.start()
 		}
-		w.load(clients, random.IntN(len(clients)), time.Duration(random.IntN(150))*time.Millisecond, random.IntN(2) == 0)
+		children := random.IntN(2) == 0
+		w.load(clients, random.IntN(len(clients)), time.Duration(random.IntN(150))*time.Millisecond, func() { w.server.kill(children) })
 		w.died()
 	}
 	w.start()
@@ -106,9 +103,9 @@ func (w *crashWorld) killStarting(after time.Duration, children bool) {
 	s.awaitExit(w.t, "it was killed")
 }
 
-// load lets the clients work and kills the server under them: some time after
-// so many changes were carried out.
-func (w *crashWorld) load(clients []*crashClient, changes int, after time.Duration, children bool) {
+// load lets the clients work and ends the server under them: some time after so
+// many changes were carried out.
+func (w *crashWorld) load(clients []*crashClient, changes int, after time.Duration, end func()) {
 	w.t.Helper()
 	var working sync.WaitGroup
 	done := make(chan struct{}, changes)
@@ -124,7 +121,7 @@ func (w *crashWorld) load(clients []*crashClient, changes int, after time.Durati
 		}
 	}
 	<-time.After(after)
-	w.server.kill(children)
+	end()
 	working.Wait()
 	if w.t.Failed() {
 		w.t.FailNow()
@@ -140,6 +137,15 @@ type crashClient struct {
 	user   string
 	done   int // acknowledged and carried out
 	died   int // broken off
+}
+
+func newCrashClients(w *crashWorld, seed uint64) []*crashClient {
+	clients := make([]*crashClient, 6)
+	for i := range clients {
+		user := []string{"ana", "ben", "cyd"}[i%3]
+		clients[i] = &crashClient{w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user}
+	}
+	return clients
 }
 
 // work goes on until the server is gone.
