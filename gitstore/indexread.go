@@ -12,7 +12,7 @@ import (
 // bufferedIndexes is a repository's folder as go-git sees it. go-git reads the
 // index of a pack four bytes at a time, 256 and more calls of the kernel for
 // the smallest one; here a buffer stands between. Measured on the start with
-// 10,000 applications: 60 % less processor time.
+// 10,000 applications: half the processor time.
 type bufferedIndexes struct{ billy.Filesystem }
 
 func repositoryFiles(dir string) billy.Filesystem { return bufferedIndexes{osfs.New(dir)} }

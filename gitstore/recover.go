@@ -39,8 +39,8 @@ func (s *Store) recover(ctx context.Context) error {
 		}
 		err := s.eachBeside(ctx, kind, func(ctx context.Context, r dm.Repository) error {
 			err := s.recoverRepository(ctx, r)
-			if err == nil {
-				return nil
+			if err == nil || ctx.Err() != nil {
+				return ctx.Err() // a start that is broken off says nothing about a repository
 			}
 			s.Log.Error("a repository can't be read and is set aside", "kind", r.Kind, "name", r.Name, "err", err)
 			return s.setAside(r)
