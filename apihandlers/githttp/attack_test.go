@@ -132,8 +132,8 @@ func TestServiceConfusion(t *testing.T) {
 			t.Errorf("%s: %s, want %d", path, resp.Status, want)
 		}
 	}
-	if len(s.actors) != 0 || len(s.asked) != 1 {
-		t.Errorf("%d pushes were run and the transport was asked for %q, want the one fetch", len(s.actors), s.asked)
+	if n := len(s.pushed()); n != 0 || len(s.asked) != 1 {
+		t.Errorf("%d pushes were run and the transport was asked for %q, want the one fetch", n, s.asked)
 	}
 	s.asked = nil
 	resp, _ := s.do(t, "POST", "/git-upload-pack/x/git-upload-pack", http.Header{"Content-Type": {uploadType}}, nil)

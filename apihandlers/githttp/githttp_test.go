@@ -106,7 +106,7 @@ type server struct {
 func allow(r *http.Request, _ dm.Repository, push bool) (dm.Actor, error) {
 	actor := dm.Actor{Auth: "none", Via: "git"}
 	if push {
-		actor.Via = "push"
+		actor.Via, actor.User = "push", "somebody"
 	}
 	if user, _, ok := r.BasicAuth(); ok {
 		actor.User, actor.Auth = dm.UserName(user), "test"
@@ -313,7 +313,7 @@ func TestAnswers(t *testing.T) {
 			case dm.Unauthenticated, dm.Forbidden, dm.Unavailable, dm.Internal:
 				return dm.Actor{}, dm.Errorf(kind, "authorize", "sentence of %s", kind)
 			}
-			return dm.Actor{}, nil
+			return dm.Actor{User: "ana"}, nil
 		}
 	})
 	s.add(t, dm.PackageRepository, "p", "x")

@@ -22,7 +22,7 @@ type Config struct {
 	Transport dm.GitTransport // required
 	// Authorize proves who sent r and applies the policy for reading repo or
 	// for pushing to it; required. It must not tell an existing repository from
-	// a missing one. Who may push has a name.
+	// a missing one. Nobody pushes without a name.
 	Authorize func(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error)
 	Log       *slog.Logger          // nil means silent
 	Registry  prometheus.Registerer // nil means no metrics
@@ -93,7 +93,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = q.rc.Flush()
 	_ = q.rc.SetReadDeadline(time.Now().Add(lingering))
 	// In full duplex the server may panic when it finds the end of the body
-	// after the handler (golang/go#68560); so the rest is read here.
+	// after the handler (golang/go#68560); so the rest is read here. Close alone
+	// reads 256 KiB, less than a push that is refused may have under way.
+	_, _ = io.Copy(io.Discard, r.Body)
 	_ = r.Body.Close()
 }
 
@@ -153,6 +155,9 @@ func (h *Handler) admit(q *request) *refusal {
 	var err error
 	if q.actor, err = h.authorize(q.Request, q.target.repository, q.operation.pushes()); err != nil {
 		return refuse(err, kind)
+	}
+	if q.operation.pushes() && q.actor.User == "" {
+		return &refusal{http.StatusUnauthorized, "a push needs a credential"}
 	}
 	err = h.transport.Has(q.target.repository)
 	if q.operation.pushes() && dm.KindOf(err) == dm.NotFound {
