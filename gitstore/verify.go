@@ -20,8 +20,9 @@ import (
 )
 
 // Verify proves the whole record: git fsck of every repository, every ref
-// against the index, every package's tree against its archive, and every
-// workspace against the applications that were delivered to it. It calls
+// against the index, every package's tree against its archive, who made each
+// commit and tag, and every workspace against the applications that were
+// delivered to it. It calls
 // problem for each fault and returns an error only when it can't go on.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	const op = "gitstore.Verify"
@@ -78,9 +79,11 @@ func (v *verifier) run(ctx context.Context) {
 	switch v.r.Kind {
 	case dm.PackageRepository:
 		v.packageRefs(ctx)
+		v.packagePeople(ctx)
 	case dm.ApplicationRepository:
-		v.applicationRefs()
+		v.applicationRefs(ctx)
 	case dm.WorkspaceRepository:
+		v.foreign(mainRef, appBranchPrefix)
 		v.workspaceRefs()
 	}
 }
@@ -200,9 +203,9 @@ func treeFiles(t *object.Tree) (map[string]fileLine, error) {
 	}
 }
 
-// applicationRefs compares the index with the refs, and the numbers of
-// deployments with the trailers on main.
-func (v *verifier) applicationRefs() {
+// applicationRefs compares the index with the refs, the numbers of deployments
+// with the trailers on main, and checks who did what.
+func (v *verifier) applicationRefs(ctx context.Context) {
 	e := v.s.index.app(dm.ApplicationName(v.r.Name))
 	if e == nil {
 		v.problem("it is not in the index")
@@ -214,18 +217,20 @@ func (v *verifier) applicationRefs() {
 	if e.observed != nil {
 		v.recordedUsers(e.observed)
 	}
+	main := v.chainOf(ctx, mainRef)
+	v.foreign(mainRef, observedRef, deploymentPrefix)
+	v.numbers(main)
+	v.outcomes(v.chainOf(ctx, observedRef), v.changes(main))
+}
+
+// numbers compares refs/deployments with the trailers on main.
+func (v *verifier) numbers(main []*object.Commit) {
 	want := refs{}
-	for h := v.heads[mainRef]; !h.IsZero(); {
-		c, err := v.repo.commit(h)
-		if err != nil {
-			v.problem("%v", err)
-			return
-		}
+	for _, c := range main {
 		t := parseTrailers(c.Message)
 		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
-			want[deploymentRef(n)] = h
+			want[deploymentRef(n)] = c.Hash
 		}
-		h = parentOf(c)
 	}
 	for ref, h := range v.heads {
 		if strings.HasPrefix(ref, deploymentPrefix) && want[ref] != h {
