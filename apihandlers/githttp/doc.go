@@ -1,16 +1,21 @@
-// Package githttp serves clones and fetches over git's smart HTTP protocol,
-// versions 0, 1 and 2.
+// Package githttp serves clones, fetches and pushes over git's smart HTTP
+// protocol, versions 0, 1 and 2.
 //
 // It owns the way of a request from its raw path to a dm.Repository, the limits
 // of its body, its time and the number of git processes, and the shape of the
-// answer. Who may read what is Config.Authorize's business; git is started only
-// through dm.GitTransport.
+// answer. Who may read and who may push is Config.Authorize's business, what a
+// push changes the transport's; git is started only through dm.GitTransport.
 //
 // It promises that no path reaches a repository but the forms of Routes, whose
 // one encoded segment is decoded once; that no git process starts before the
 // head of the request is there and a slot is free; that an idle, slow or
 // vanished client holds neither a process nor memory for longer than the
 // limits say; and that an answer that broke off never looks complete.
+//
+// A push is ended as long as its body arrives, and only then. git gets the last
+// byte when the end of the request was seen; from that moment it has
+// Limits.Finish, and neither the client's leaving nor its not reading ends it,
+// because git must not be killed while it changes a repository.
 //
 // The handler judges the path as it was sent. Mount it where nothing cleans,
 // decodes or redirects paths before it. Wrappers of the ResponseWriter must
@@ -28,5 +33,5 @@
 // Git-Protocol, so that every fetch gets every ref; and it answers 200 before
 // git ran. The tests of this package replay each of these.
 //
-// It may import dm, golang.org/x/sync and Prometheus' client.
+// It may import dm, apihandlers, golang.org/x/sync and Prometheus' client.
 package githttp

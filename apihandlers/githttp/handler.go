@@ -178,21 +178,10 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 	var b *body
 	if !q.operation.advertises() {
 		var err error
-		if b, err = newBody(q.Request, q.rc, h.limits.of(q.operation)); err != nil {
+		if b, in, err = h.open(q, t, a); err != nil {
 			return refuse(err, "")
 		}
 		defer b.close()
-		if q.operation == receive {
-			b.ended = t.bodyEnded(a)
-		}
-		head := bufio.NewReaderSize(b, headSize)
-		if _, err := head.Peek(headSize); err != nil && !errors.Is(err, io.EOF) {
-			return refuse(err, "")
-		}
-		in = head
-		if q.operation == receive {
-			in = &lastByte{head}
-		}
 	}
 	// Who leaves before git starts did not push yet.
 	release, err := h.slots.take(q.Context(), q.client())
@@ -215,6 +204,26 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 		h.abort(q)
 	}
 	return nil
+}
+
+// open reads the head of the body and prepares the rest for git.
+func (h *Handler) open(q *request, t *term, a *answer) (*body, io.Reader, error) {
+	b, err := newBody(q.Request, q.rc, h.limits.of(q.operation))
+	if err != nil {
+		return nil, nil, err
+	}
+	if q.operation == receive {
+		b.ended = t.bodyEnded(a)
+	}
+	in := bufio.NewReaderSize(b, headSize)
+	if _, err := in.Peek(headSize); err != nil && !errors.Is(err, io.EOF) {
+		b.close()
+		return nil, nil, err
+	}
+	if q.operation == receive {
+		return b, &lastByte{in}, nil
+	}
+	return b, in, nil
 }
 
 // run holds the slot for as long as git runs.

@@ -1,13 +1,14 @@
 package githttp_test
 
 import (
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
 )
 
@@ -364,208 +369,52 @@ func TestPushSignsIn(t *testing.T) {
 	}
 }
 
-// TestHalfOpenPushes sends pushes that stop in the middle of the pack.
-func TestHalfOpenPushes(t *testing.T) {
+// TestRouteNames reads the access line of each route.
+func TestRouteNames(t *testing.T) {
 	t.Parallel()
-	const processes, requests = 3, 12
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: processes, PerClient: processes, Wait: 50 * time.Millisecond, Idle: time.Second}
+	s := &store{root: t.TempDir()}
+	h, err := githttp.New(githttp.Config{Transport: s, Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) {
+		return dm.Actor{}, dm.Errorf(dm.Forbidden, "authorize", "no")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := apihandlers.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	port, err := apihandlers.New(apihandlers.Config{
+		Server: "git", Errors: apihandlers.RepositoryBody, Metrics: metrics, Other: h, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
-	body, _ := s.pushBody(t, noise(300<<10))
-	text := head("Transfer-Encoding: chunked") + chunk(body[:200<<10])
-	if err := s.git.Run(t.Context(), "", nil, nil, "init", "-q", "--bare", "--", s.dir(flow)); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
-	codes := map[int]int{}
-	var answers []*bufio.Reader
-	for range requests {
-		answers = append(answers, bufio.NewReader(s.raw(t, text)))
-	}
-	eventually(t, 2*time.Second, "the slots are taken", func() bool { return s.running() == processes })
-	for _, r := range answers {
-		resp, err := http.ReadResponse(r, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		codes[resp.StatusCode]++
-	}
-	if codes[408] < processes || codes[408]+codes[503] != requests {
-		t.Errorf("the answers were %v, want %d times 408 and the rest 503", codes, processes)
-	}
-	if s.peak > processes {
-		t.Errorf("%d processes at a time, want at most %d", s.peak, processes)
-	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
-	if got := s.tip(t, flow, "refs/heads/main"); got != "" {
-		t.Errorf("main is at %s after half a push", got)
-	}
-}
-
-// TestTooLargePush sends more than the limit in each way of telling the size.
-func TestTooLargePush(t *testing.T) {
-	t.Parallel()
-	const limit = 256 << 10
-	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Push: limit} })
-	body, commit := s.pushBody(t, noise(400<<10))
-	var bomb bytes.Buffer // of lines that git reads on and on
-	z := gzip.NewWriter(&bomb)
-	for i := range 5_000 {
-		_, _ = io.WriteString(z, pkt("%040d %s refs/heads/x%d\n", 0, commit, i))
-	}
-	_ = z.Close()
-	for name, tt := range map[string]struct {
-		encoding string
-		body     io.Reader
-	}{
-		"announced": {"", strings.NewReader(body)},
-		"in chunks": {"", io.MultiReader(strings.NewReader(body))},
-		"expanded":  {"gzip", &bomb},
-	} {
-		s.read.Store(0)
-		header := http.Header{"Content-Type": {receiveType}, "Content-Encoding": {tt.encoding}}
-		resp, text := s.do(t, "POST", flowPath+"/git-receive-pack", header, tt.body)
-		if resp.StatusCode != 413 {
-			t.Errorf("%s: %s %q, want 413", name, resp.Status, text)
-		}
-		if n := s.read.Load(); n > limit {
-			t.Errorf("%s: git got %d bytes, want at most %d", name, n, limit)
+	routes := append(githttp.Routes(), githttp.Route{Name: "git", Method: "GET", Path: "/packages/x.git/HEAD"},
+		githttp.Route{Name: "git-package-refs", Method: "GET", Path: "/packages/x.git/info/refs"})
+	for _, route := range routes {
+		log.Reset()
+		path := strings.NewReplacer("<user>", "x", "<name>", "x", "<app>", "x", "[.git]", "").Replace(route.Path)
+		port.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(route.Method, path, nil))
+		if want := " route=" + route.Name + " "; !strings.Contains(log.String(), want) {
+			t.Errorf("%s %s: the line is %q, want%s", route.Method, path, log.String(), want)
 		}
 	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
-	if got := s.tip(t, flow, "refs/heads/main"); got != "" {
-		t.Errorf("main is at %s after a push that is too large", got)
-	}
 }
 
-// TestPusherLeavesEarly leaves while the body arrives. The worst moment is
-// when only the mark of the end is missing: git has not begun to judge.
-func TestPusherLeavesEarly(t *testing.T) {
+// TestPushMetrics counts both steps of a push.
+func TestPushMetrics(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, nil)
-	s.makeFlow(t)
-	body, _ := s.pushBody(t, noise(300<<10))
-	for name, text := range map[string]string{
-		"in the middle, in chunks": head("Transfer-Encoding: chunked") + chunk(body[:200<<10]),
-		"in the middle, announced": head(fmt.Sprintf("Content-Length: %d", len(body))) + body[:200<<10],
-		"one byte before the end":  head(fmt.Sprintf("Content-Length: %d", len(body))) + body[:len(body)-1],
-		"before the last chunk":    head("Transfer-Encoding: chunked") + chunk(body),
-	} {
-		before := len(s.ended())
-		c := s.raw(t, text)
-		eventually(t, 5*time.Second, "git runs", func() bool { return s.processes(t) > 0 && s.read.Load() > 100<<10 })
-		_ = c.Close()
-		eventually(t, 3*time.Second, name+": git is ended", func() bool { return s.processes(t) == 0 && s.running() == 0 })
-		s.read.Store(0)
-		if got := s.ended(); len(got) != before+1 || got[before] == nil {
-			t.Errorf("%s: the contexts ended with %v, want one more that was cancelled", name, got)
-		}
+	if out, err := client(t, "-C", developer(t, "one"), "push", s.URL+flowPath, "main"); err != nil {
+		t.Fatalf("push: %v\n%s", err, out)
 	}
-	if s.judging() {
-		t.Error("git judged a push that had not arrived")
-	}
-	if got := s.tip(t, flow, "refs/heads/main"); got != "" {
-		t.Errorf("main is at %s", got)
-	}
-}
-
-// TestPusherLeavesLate leaves while git judges. git also writes more than any
-// buffer holds afterwards, and still ends well.
-func TestPusherLeavesLate(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Idle: time.Second, Duration: 2 * time.Second} })
-	release := s.makeFlow(t)
-	body, commit := s.pushBody(t, noise(300<<10))
-	c := s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body)
-	eventually(t, 5*time.Second, "git judges", s.judging)
-	_ = c.Close()
-	// Longer than any limit of the body: none of them counts now.
-	alive := time.Now().Add(2500 * time.Millisecond)
-	eventually(t, 5*time.Second, "time passes", func() bool { return time.Now().After(alive) || s.running() == 0 })
-	if s.running() != 1 {
-		t.Fatal("git was ended after its client had left")
-	}
-	release()
-	eventually(t, 5*time.Second, "git ends", func() bool { return s.running() == 0 })
-	if got := s.ended(); len(got) != 1 || got[0] != nil {
-		t.Errorf("the context ended with %v, want nil", got)
-	}
-	if got := s.tip(t, flow, "refs/heads/main"); got != commit {
-		t.Errorf("main is at %q, want %s", got, commit)
-	}
-}
-
-// TestPushMustFinish bounds git when it has all and does not end.
-func TestPushMustFinish(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Finish: 300 * time.Millisecond} })
-	s.makeFlow(t)
-	body, _ := s.pushBody(t, "x")
-	c := s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body)
-	resp := status(t, c)
-	// The hook's first line was sent, so the answer can only break off.
-	if _, err := io.ReadAll(resp.Body); resp.StatusCode == 200 && err == nil {
-		t.Error("the answer of a push that was ended looks complete")
-	}
-	eventually(t, 3*time.Second, "git is ended", func() bool { return s.processes(t) == 0 && s.running() == 0 })
-}
-
-// TestProgressArrives reads what the hook says while it still works.
-func TestProgressArrives(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, nil)
-	release := s.makeFlow(t)
-	body, _ := s.pushBody(t, "x")
-	resp := status(t, s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body))
-	line, err := bufio.NewReader(resp.Body).ReadString('\n')
-	if err != nil || !strings.Contains(line, "judging") {
-		t.Fatalf("the first line is %q, %v; want the hook's", line, err)
-	}
-	release()
-	rest, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(rest), "ok refs/heads/main") {
-		t.Errorf("the rest is %q, %v", rest, err)
-	}
-}
-
-// TestRefusedWhileItSends lets git refuse before the body has arrived. The
-// person must read why.
-func TestRefusedWhileItSends(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, nil)
-	s.add(t, dm.PackageRepository, "flow", "x")
-	if out, err := client(t, "--git-dir="+s.dir(flow), "config", "receive.maxInputSize", "10000"); err != nil {
-		t.Fatalf("config: %v\n%s", err, out)
-	}
-	dir := developer(t, noise(8<<20))
-	out, err := client(t, "-C", dir, "-c", "http.postBuffer=65536", "push", s.URL+flowPath, "main:refs/heads/x")
-	if err == nil || !strings.Contains(out, "remote: fatal: pack exceeds maximum allowed size") || !strings.Contains(out, "[remote rejected]") {
-		t.Errorf("push: %v\n%s", err, out)
-	}
-}
-
-// TestRefusedByHook holds that a refusal by git is an answer like any other.
-func TestRefusedByHook(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, nil)
-	s.add(t, dm.PackageRepository, "flow", "x")
-	hook := filepath.Join(s.dir(flow), "hooks", "pre-receive")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho the name is taken >&2\nexit 1\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	out, err := client(t, "-C", developer(t, "one"), "push", s.URL+flowPath, "main:refs/heads/x")
-	if err == nil || !strings.Contains(out, "remote: the name is taken") || !strings.Contains(out, "[remote rejected]") {
-		t.Errorf("push: %v\n%s", err, out)
-	}
-}
-
-// TestBrokenPush lets the transport fail before it said anything.
-func TestBrokenPush(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, nil)
-	for method, path := range map[string]string{"GET": "/packages/broken.git/info/refs?service=git-receive-pack", "POST": "/packages/broken.git/git-receive-pack"} {
-		resp, body := s.do(t, method, path, http.Header{"Content-Type": {receiveType}}, strings.NewReader("0000"))
-		if resp.StatusCode != 503 || body != "the disk is full\n" {
-			t.Errorf("%s: %s %q, want 503", method, resp.Status, body)
-		}
+	for _, step := range []string{"push-info-refs", "receive-pack"} {
+		want := `dm_git_requests_total{code="200",kind="packages",service="` + step + `"} 1`
+		eventually(t, 2*time.Second, want, func() bool {
+			w := httptest.NewRecorder()
+			promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+			return strings.Contains(w.Body.String(), want)
+		})
 	}
 }
