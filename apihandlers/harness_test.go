@@ -65,6 +65,8 @@ type options struct {
 	ready   func(context.Context) error
 	fail    error
 	rules   []dm.Rule // instead of the default policy's
+
+	identity *auth.Auth // nil means one of passwords, see signIn
 }
 
 // lockedBuffer is a log that servers of several goroutines write to.
@@ -96,7 +98,10 @@ func newHarness(t *testing.T, o options) *harness {
 		h.record.policy.Rules = o.rules
 	}
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	identity := newAuth(t, o, h.registry, log)
+	identity := o.identity
+	if identity == nil {
+		identity = newAuth(t, o, h.registry, log)
+	}
 	metrics, err := apihandlers.NewMetrics(h.registry)
 	must(t, err)
 	tables := tablesOf(t, h.record, identity, o)

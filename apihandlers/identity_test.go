@@ -1,0 +1,326 @@
+package apihandlers_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers/auth"
+)
+
+// callers are the columns of the matrix of identities, five groups of them:
+// nobody; people; tokens of ana and of root that are limited; the service
+// console, for itself and for others; tokens that do not hold.
+var callers = []string{
+	"nobody",
+	"ana", "bob", "publisher", "admin",
+	"ana's token to read", "ana's for packages", "ana's for applications", "admin's for packages",
+	"console", "console for ana", "console for an admin",
+	"revoked", "expired",
+}
+
+// rights gives a letter for each caller: y is the route's own success, n is
+// 403 and w is 401. ana owns what there is.
+var rights = map[string]map[dm.AuthMode]string{
+	"read":                {dm.Strict: "w yyyy yyyy yyy ww", dm.PublicRead: "y yyyy yyyy yyy ww"},
+	"packages":            {dm.Strict: "w yyyy nyny yyy ww", dm.PublicRead: "w yyyy nyny yyy ww"},
+	"packages, owned":     {dm.Strict: "w ynny nyny nyn ww", dm.PublicRead: "w ynny nyny nyn ww"},
+	"applications":        {dm.Strict: "w yyyy nnyn yyy ww", dm.PublicRead: "w yyyy nnyn yyy ww"},
+	"applications, owned": {dm.Strict: "w ynny nnyn nyn ww", dm.PublicRead: "w ynny nnyn nyn ww"},
+	"admin":               {dm.Strict: "w nnny nnnn nnn ww", dm.PublicRead: "n nnny nnnn nnn ww"},
+	"fallback":            {dm.Strict: "w yyyy yyyy yyy ww", dm.PublicRead: "w yyyy yyyy yyy ww"},
+
+	// Over git the console is itself, whatever user.name says.
+	"read of ana's workspace": {dm.Strict: "w ynnn yyyn nnn ww", dm.PublicRead: "y yyyy yyyy yyy ww"},
+	"push to a workspace":     {dm.Strict: "w nnnn nnnn nnn ww", dm.PublicRead: "w nnnn nnnn nnn ww"},
+}
+
+// changing says which scope and whose right each changing route wants. A new
+// one must be put here by a person who has thought about it.
+var changing = map[string]string{
+	"packages/upload-package": "packages", "packages/delete-package": "packages",
+	"manager/deploy-package": "packages", "manager/undeploy-package": "packages, owned",
+	"manager/create-application": "applications", "manager/destroy-application": "applications, owned",
+	"manager/start-application": "applications, owned", "manager/stop-application": "applications, owned",
+	"manager/v1-change-application": "applications, owned", "manager/v1-rollback": "applications, owned",
+}
+
+// identities is an Auth that knows everybody in callers, and their credentials.
+type identities struct {
+	*auth.Auth
+	tokens map[string]string // by caller; "" is none
+	ids    map[string]string
+}
+
+func newIdentities(t *testing.T, mode dm.AuthMode, admins bool) *identities {
+	t.Helper()
+	people := &identities{tokens: map[string]string{}, ids: map[string]string{}}
+	path := filepath.Join(t.TempDir(), "tokens")
+	make := func(caller string, user dm.UserName, scopes ...dm.Scope) {
+		token, made, err := auth.CreateToken(path, auth.Token{User: user, Scopes: scopes, Expires: time.Now().Add(time.Hour)}, time.Now())
+		must(t, err)
+		people.tokens[caller], people.ids[caller] = token, made.ID
+	}
+	make("ana", "ana")
+	make("bob", "bob")
+	make("publisher", "pub")
+	make("admin", "root")
+	make("ana's token to read", "ana", dm.ScopeRead)
+	make("ana's for packages", "ana", dm.ScopePackages)
+	make("ana's for applications", "ana", dm.ScopeApplications)
+	make("admin's for packages", "root", dm.ScopePackages, dm.ScopeRead)
+	make("console", "console")
+	people.tokens["console for ana"], people.tokens["console for an admin"] = people.tokens["console"], people.tokens["console"]
+	make("revoked", "ana")
+	_, err := auth.RevokeTokens(path, func(one auth.Token) bool { return one.ID == people.ids["revoked"] }, time.Now())
+	must(t, err)
+	hourAgo := time.Now().Add(-time.Hour)
+	people.tokens["expired"], _, err = auth.CreateToken(path, auth.Token{User: "ana", Expires: hourAgo.Add(time.Minute)}, hourAgo)
+	must(t, err)
+
+	tokens, err := auth.OpenTokens(auth.TokensConfig{Path: path})
+	must(t, err)
+	directory, err := auth.NewDirectory(auth.DirectoryConfig{
+		Users:  []dm.UserName{"ana", "bob", "console", "pub", "root"},
+		Groups: map[string][]dm.UserName{"admin": {"root"}, "publisher": {"pub", "root"}},
+	})
+	must(t, err)
+	people.Auth, err = auth.New(auth.Config{
+		Mode: mode, Directory: directory, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{tokens},
+		Impersonators: []dm.UserName{"console"}, ImpersonateAdmins: admins, Metrics: prometheus.NewRegistry(),
+	})
+	must(t, err)
+	return people
+}
+
+// sign makes q come from the caller.
+func (p *identities) sign(t *testing.T, q request, caller string) request {
+	t.Helper()
+	u, err := url.Parse(q.path)
+	must(t, err)
+	query := u.Query()
+	query.Del("user.name")
+	switch caller {
+	case "nobody": // PNDA's package repository wants a name of them, which is believed nowhere here
+		query.Set("user.name", "ana")
+	case "console for ana":
+		query.Set("user.name", "ana")
+	case "console for an admin":
+		query.Set("user.name", "root")
+	}
+	u.RawQuery = query.Encode()
+	q.path, q.user, q.header = u.String(), "", q.header.Clone()
+	if token := p.tokens[caller]; token != "" {
+		if q.header == nil {
+			q.header = http.Header{}
+		}
+		q.header.Set("Authorization", "Bearer "+token)
+	}
+	return q
+}
+
+// statuses are the letters of rights; success is what y stands for.
+func statuses(t *testing.T, letters string, success int) []int {
+	t.Helper()
+	letters = strings.ReplaceAll(letters, " ", "")
+	if len(letters) != len(callers) {
+		t.Fatalf("%q has %d letters for %d callers", letters, len(letters), len(callers))
+	}
+	list := make([]int, len(letters))
+	for i, letter := range letters {
+		list[i] = map[rune]int{'y': success, 'n': http.StatusForbidden, 'w': http.StatusUnauthorized}[letter]
+	}
+	return list
+}
+
+// TestIdentityMatrix asks every route of the tables as everybody, and holds
+// that no request without a valid credential changes anything.
+func TestIdentityMatrix(t *testing.T) {
+	t.Parallel()
+	routes := allRoutes(t)
+	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead} {
+		people := newIdentities(t, mode, false)
+		for _, key := range slices.Sorted(maps.Keys(routes)) {
+			class := classes[key]
+			if class == "change" || class == "owner" {
+				class = changing[key]
+			}
+			letters, known := rights[class][mode]
+			if !known {
+				t.Errorf("%s: nobody has thought about who may", key)
+				continue
+			}
+			h := newHarness(t, options{mode: mode, env: environment, maxBody: 100, identity: people.Auth})
+			server, _, _ := strings.Cut(key, "/")
+			for i, want := range statuses(t, letters, routes[key].Success) {
+				q := goldenCases[key][0]
+				q.method = routes[key].Method
+				before := h.record.calls
+				w := h.do(t, server, people.sign(t, q, callers[i]))
+				if w.Code != want {
+					t.Errorf("%s: %s %s as %s: got %d, want %d: %s", mode, q.method, q.path, callers[i], w.Code, want, w.Body)
+				}
+				if w.Code == http.StatusUnauthorized && h.record.calls != before {
+					t.Errorf("%s: %s %s as %s reached the record", mode, q.method, q.path, callers[i])
+				}
+			}
+		}
+	}
+}
+
+// TestGitIdentityMatrix does the same for the doors of git.
+func TestGitIdentityMatrix(t *testing.T) {
+	t.Parallel()
+	workspace := dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}
+	flow := dm.Repository{Kind: dm.PackageRepository, Name: "flow"}
+	noon := dm.Repository{Kind: dm.ApplicationRepository, Name: "noon"}
+	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead} {
+		people := newIdentities(t, mode, false)
+		for _, c := range []struct {
+			class string
+			repo  dm.Repository
+			push  bool
+		}{
+			{"read of ana's workspace", workspace, false}, {"read", flow, false}, {"read", noon, false},
+			{"push to a workspace", workspace, true}, {"packages", flow, true}, {"applications", noon, true},
+		} {
+			for i, want := range statuses(t, rights[c.class][mode], http.StatusOK) {
+				q := people.sign(t, request{path: "/x/info/refs"}, callers[i])
+				r := httptest.NewRequest(http.MethodGet, q.path, nil)
+				r.Header = q.header
+				actor, err := people.Git(r, c.repo, c.push)
+				got := map[dm.Kind]int{"": 200, dm.Forbidden: 403, dm.Unauthenticated: 401}[dm.KindOf(err)]
+				if got != want {
+					t.Errorf("%s: %v, push %v, as %s: got %v, want %d", mode, c.repo, c.push, callers[i], err, want)
+				}
+				if err == nil && (actor.Impersonator != "" || strings.HasPrefix(callers[i], "console") && actor.User != "console") {
+					t.Errorf("%s: %s is %+v over git", mode, callers[i], actor)
+				}
+			}
+		}
+	}
+}
+
+// TestImpersonation: who the record is told of.
+func TestImpersonation(t *testing.T) {
+	t.Parallel()
+	upload := request{method: http.MethodPut, path: "/packages/new-1.0.0.tgz", body: "bytes"}
+	cases := []struct {
+		name, caller, claim string
+		admins              bool
+		status              int
+		user, service       dm.UserName
+		groups              []string
+	}{
+		{"in person", "ana", "", false, 200, "ana", "", nil},
+		{"a person for themselves", "ana", "ana", false, 200, "ana", "", nil},
+		{"a person for another", "ana", "bob", false, 403, "", "", nil},
+		{"an admin for another", "admin", "bob", false, 403, "", "", nil},
+		{"the service itself", "console", "", false, 200, "console", "", nil},
+		{"the service for itself", "console", "console", false, 200, "console", "", nil},
+		{"the service for a person", "console", "ana", false, 200, "ana", "console", nil},
+		{"for a publisher", "console", "pub", false, 200, "pub", "console", []string{"publisher"}},
+		{"for an admin", "console", "root", false, 200, "root", "console", []string{"publisher"}},
+		{"for an admin, wanted so", "console", "root", true, 200, "root", "console", []string{"admin", "publisher"}},
+		{"for nobody known", "console", "zoe", false, 403, "", "", nil},
+		{"for a malformed name", "console", "a/b", false, 400, "", "", nil},
+	}
+	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead} {
+		for _, c := range cases {
+			t.Run(fmt.Sprint(mode, " ", c.name), func(t *testing.T) {
+				t.Parallel()
+				people := newIdentities(t, mode, c.admins)
+				h := newHarness(t, options{mode: mode, identity: people.Auth})
+				q := people.sign(t, upload, c.caller)
+				if c.claim != "" {
+					q.path += "?user.name=" + url.QueryEscape(c.claim)
+				}
+				w := h.do(t, "packages", q)
+				got := h.record.actor
+				if w.Code != c.status || got.User != c.user || got.Impersonator != c.service || !slices.Equal(got.Groups, c.groups) {
+					t.Fatalf("got %d, %+v: %s", w.Code, got, w.Body)
+				}
+				if want := "token:" + people.ids[c.caller]; c.status == 200 && got.Auth != want {
+					t.Errorf("the record is told %q, want %q", got.Auth, want)
+				}
+			})
+		}
+	}
+}
+
+// TestTooManyGuesses: a client is told in HTTP's words, and by no password.
+func TestTooManyGuesses(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, options{mode: dm.Strict})
+	for i := range 100 {
+		r := httptest.NewRequest(http.MethodGet, "/applications", nil)
+		r.SetBasicAuth("ana", fmt.Sprint("guess ", i))
+		w := httptest.NewRecorder()
+		h.manager.ServeHTTP(w, r)
+		switch {
+		case w.Code == http.StatusUnauthorized && i < 50:
+			continue
+		case w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "":
+			t.Fatalf("guess %d: got %d, %v: %s", i, w.Code, w.Header(), w.Body)
+		}
+		return
+	}
+	t.Error("nobody is turned away")
+}
+
+// TestNoSecretIsTold plants secrets where clients put them, also where they do
+// not belong, and looks for them in the log and in every answer.
+func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
+	const planted = "PLANTED"
+	basic := func(user, password string) http.Header {
+		r := &http.Request{Header: http.Header{}}
+		r.SetBasicAuth(user, password)
+		return r.Header
+	}
+	encoded := strings.TrimPrefix(basic("ana", planted).Get("Authorization"), "Basic ")
+	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead, dm.InsecurePNDA} {
+		h := newHarness(t, options{mode: mode, fail: fmt.Errorf("the record is broken")})
+		for name, q := range map[string]request{
+			"password":        {header: basic("ana", planted)},
+			"user":            {header: basic(planted, "x")},
+			"malformed user":  {header: basic("/"+planted, "x")},
+			"bearer":          {header: http.Header{"Authorization": {"Bearer " + planted}}},
+			"token":           {header: http.Header{"Authorization": {"Bearer dmt_" + planted}}},
+			"unknown scheme":  {header: http.Header{"Authorization": {"Token " + planted}}},
+			"no scheme":       {header: http.Header{"Authorization": {planted}}},
+			"two":             {header: http.Header{"Authorization": {"Bearer " + planted, "Bearer " + planted}}},
+			"cookie":          {header: http.Header{"Cookie": {"session=" + planted}}},
+			"query":           {path: "?token=" + planted},
+			"body":            {method: http.MethodPut, body: `{"package":"` + planted + `","password":"` + planted + `"}`, user: "ana"},
+			"request id":      {header: http.Header{"X-Request-Id": {planted + "\n"}}},
+			"signed in, fail": {user: "ana"},
+		} {
+			q.path = "/applications/new" + q.path
+			if q.method == "" {
+				q.method = http.MethodGet
+			}
+			w := h.do(t, "manager", q)
+			// A body is the client's own, and what is wrong in it is quoted to them.
+			if told := fmt.Sprint(w.Header(), w.Body); name != "body" && strings.Contains(told, planted) {
+				t.Errorf("%s, %s: the answer tells it: %s", mode, name, told)
+			}
+			if log := h.log.String(); strings.Contains(log, planted) || strings.Contains(log, encoded) {
+				t.Errorf("%s, %s: the log tells it: %s", mode, name, log)
+			}
+		}
+		if !strings.Contains(h.log.String(), `"msg":"request"`) {
+			t.Errorf("%s: nothing was logged at all", mode)
+		}
+	}
+}
