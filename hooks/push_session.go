@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -62,7 +63,10 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 		return
 	}
 	h, err := readHello(conn)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
 		s.cfg.Log.Warn("a hook program could not be understood", "error", err)
 		t.say("the server can't understand this hook program")
 		t.exit(1)
@@ -78,10 +82,8 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 		return
 	}
 	defer p.running.Done()
-	_ = conn.SetReadDeadline(time.Now().Add(s.cfg.Timeout))
-	if ctx.Err() != nil {
-		stopReading()
-	}
+	_ = conn.SetReadDeadline(time.Time{})
+	defer context.AfterFunc(ctx, stopReading)() // of the hook's own time, and again of the server's
 
 	var reader sync.WaitGroup
 	defer reader.Wait()
@@ -189,7 +191,12 @@ func (s *PushServer) refuse(p *pushSession, t *talk, ref dm.PushedRef, err error
 	p.outcome = pushRefused
 	if exit > 1 {
 		p.outcome = pushFailed
-		s.cfg.Log.Error("a push could not be judged", "repository", p.push.Repository().Name, "request_id", p.request, "error", err)
+		level := slog.LevelWarn
+		if dm.KindOf(err) == dm.Internal {
+			level = slog.LevelError
+		}
+		s.cfg.Log.Log(context.Background(), level, "a ref was not taken", "repository", p.push.Repository().Name,
+			"request_id", p.request, "error", err)
 	}
 	return exit
 }

@@ -1,0 +1,321 @@
+package hooks
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// hostileNames are names of refs that a package must refuse, with what the
+// refusal says.
+var hostileNames = []struct{ name, why string }{
+	{"HEAD", "not the full name"},
+	{"main", "not the full name"},
+	{"1.2.3", "not the full name"},
+	{"", "not the full name"},
+	{"-x", "not the full name"},
+	{"--upload-pack=touch x", "not the full name"},
+	{"../../etc/passwd", "not the full name"},
+	{"/refs/tags/1.2.3", "not the full name"},
+	{"REFS/tags/1.2.3", "not the full name"},
+	{"objects/info/alternates", "not the full name"},
+	{"refs/replace/" + strings.Repeat("a", 40), "replacements"},
+	{"refs/replace", "replacements"},
+	{"refs/Replace/x", "replacements"},
+	{"refs/deployed/1.2.3", "server alone"},
+	{"refs/archives/" + strings.Repeat("b", 40), "server alone"},
+	{"refs/superseded/1.2.3/1", "server alone"},
+	{"refs/deployments/1", "server alone"},
+	{"refs/observed/head", "server alone"},
+	{"refs/observed", "server alone"},
+	{"refs/heads/main", "server alone"},
+	{"refs/heads/main/x", "server alone"},
+	{"refs/heads/MAIN", "server alone"},
+	{"refs/heads/apps/noon-run", "server alone"},
+	{"refs/heads/feature", "versions only"},
+	{"refs/heads/-x", "versions only"},
+	{"refs/heads/$(touch x)", "versions only"},
+	{"refs/heads/`id`", "versions only"},
+	{"refs/heads/;id", "versions only"},
+	{"refs/heads/<script>alert(1)</script>", "versions only"},
+	{"refs/heads/a\u202eb", "versions only"},
+	{"refs/heads/\xff\xfe", "versions only"},
+	{"refs/heads/" + strings.Repeat("0", 40), "versions only"},
+	{"refs/heads/HEAD", "versions only"},
+	{"refs/heads/a.lock", "versions only"},
+	{"refs/heads/a..b", "versions only"},
+	{"refs/heads/\x1b]0;title\x07", "versions only"},
+	{"refs/heads/\x1b[2Jgone", "versions only"},
+	{"refs/heads/" + strings.Repeat("a", 5000), "versions only"},
+	{"refs/heads/a@{1}", "versions only"},
+	{"refs/stash", "versions only"},
+	{"refs/notes/commits", "versions only"},
+	{"refs/pull/1/head", "versions only"},
+	{"refs/dry-run/1.2.3", "versions only"},
+	{"refs/tags", "versions only"},
+	{"refs/", "versions only"},
+	{"refs//tags/1.2.3", "versions only"},
+	{"refs/tags/", "tag of a version"},
+	{"refs/tags/v", "tag of a version"},
+	{"refs/tags/1", "tag of a version"},
+	{"refs/tags/1.2", "tag of a version"},
+	{"refs/tags/1.2.3.4", "tag of a version"},
+	{"refs/tags/01.2.3", "tag of a version"},
+	{"refs/tags/1.2.-3", "tag of a version"},
+	{"refs/tags/+1.2.3", "tag of a version"},
+	{"refs/tags/1.2.3 ", "tag of a version"},
+	{"refs/tags/1.2.3\r", "tag of a version"},
+	{"refs/tags/1.2.3\t", "tag of a version"},
+	{"refs/tags/1.2.3/", "tag of a version"},
+	{"refs/tags/1.2.3/x", "tag of a version"},
+	{"refs/tags/../heads/main", "tag of a version"},
+	{"refs/tags/1.2.9999999999", "tag of a version"},
+	{"refs/tags/V1.2.3", "tag of a version"},
+	{"refs/tags/vv1.2.3", "tag of a version"},
+	{"refs/tags/1.2.3-rc1", "tag of a version"},
+	{"refs/tags/flow-1.2.3", "tag of a version"},
+	{"refs/tags/１.2.3", "tag of a version"},
+	{"refs/tags/1.2.3^{}", "tag of a version"},
+}
+
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	if len(hostileNames) < 40 {
+		t.Errorf("only %d names", len(hostileNames))
+	}
+	for _, h := range hostileNames {
+		refs, faults := understand(flowPackage, []command{{"", dm.Revision(oneID), h.name}}, 1)
+		if len(refs) != 0 || len(faults) != 1 {
+			t.Errorf("%q: %d refs and %d faults, want the name refused", h.name, len(refs), len(faults))
+			continue
+		}
+		got := dm.Public(faults[0])
+		if !strings.Contains(got, h.why) || !strings.Contains(got, quoted(h.name)) {
+			t.Errorf("%q: got %q, want the name and %q", h.name, got, h.why)
+		}
+		if len(got) > 600 || strings.IndexFunc(got, func(r rune) bool { return r < ' ' || r > '~' && r != '…' }) >= 0 {
+			t.Errorf("%q: the sentence is not fit for a terminal: %q", h.name, got)
+		}
+		if h.why == "not the full name" || h.name == "refs/heads/main" {
+			continue
+		}
+		if refs, _ := understand(noonApplication, []command{{"", dm.Revision(oneID), h.name}}, 1); len(refs) != 0 {
+			t.Errorf("%q: an application takes it", h.name)
+		}
+	}
+}
+
+func TestUnderstand(t *testing.T) {
+	t.Parallel()
+	one := dm.Revision(oneID)
+	many := make([]command, maxRefs)
+	for n := range many {
+		many[n] = command{"", one, fmt.Sprintf("refs/tags/1.0.%d", n)}
+	}
+	tests := []struct {
+		name       string
+		repository dm.Repository
+		commands   []command
+		count      int      // 0 means that of commands
+		refs       []string // names understood
+		faults     []string // beginnings
+	}{
+		{"a version", flowPackage, []command{{"", one, "refs/tags/1.2.3"}}, 0, []string{"refs/tags/1.2.3"}, nil},
+		{"a version with v", flowPackage, []command{{"", one, "refs/tags/v0.0.0"}}, 0, []string{"refs/tags/v0.0.0"}, nil},
+		{"ten versions", flowPackage, many, 0, []string{
+			"refs/tags/1.0.0", "refs/tags/1.0.1", "refs/tags/1.0.2", "refs/tags/1.0.3", "refs/tags/1.0.4",
+			"refs/tags/1.0.5", "refs/tags/1.0.6", "refs/tags/1.0.7", "refs/tags/1.0.8", "refs/tags/1.0.9",
+		}, nil},
+		{"eleven", flowPackage, many, 11, nil, []string{"the push has 11 refs, at most 10 are allowed"}},
+		{"a good one beside bad ones", flowPackage, []command{{one, "", "refs/tags/1.0.0"}, {"", one, "refs/tags/1.1.0"}, {one, one, "refs/tags/1.2.0"}}, 0,
+			[]string{"refs/tags/1.1.0"}, []string{"refs/tags/1.0.0 can't be deleted", "refs/tags/1.2.0 is published already"}},
+		{"a version twice", flowPackage, []command{{"", one, "refs/tags/1.0.0"}, {"", one, "refs/tags/v1.0.0"}}, 0,
+			[]string{"refs/tags/1.0.0"}, []string{"refs/tags/1.0.0 and refs/tags/v1.0.0 name the same"}},
+		{"a delete of what is not there", flowPackage, []command{{"", "", "refs/tags/1.0.0"}}, 0, nil, []string{"refs/tags/1.0.0 can't be deleted"}},
+		{"main of an application", noonApplication, []command{{one, one, "refs/heads/main"}}, 0, []string{"refs/heads/main"}, nil},
+		{"main twice", noonApplication, []command{{one, one, "refs/heads/main"}, {one, one, "refs/heads/main"}}, 0,
+			[]string{"refs/heads/main"}, []string{"refs/heads/main and refs/heads/main name the same"}},
+		{"main deleted", noonApplication, []command{{one, "", "refs/heads/main"}}, 0, nil, []string{"refs/heads/main can't be deleted"}},
+		{"a tag of an application", noonApplication, []command{{"", one, "refs/tags/1.0.0"}}, 0, nil, []string{"refs/tags/1.0.0 is not taken: an application has main"}},
+		{"a workspace", dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, []command{{"", one, "refs/heads/main"}}, 0, nil,
+			[]string{"the server alone writes this repository: it syncs it"}},
+		{"an unknown kind", dm.Repository{Kind: "homes"}, []command{{"", one, "refs/heads/main"}}, 0, nil, []string{"the server alone writes"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			count := tt.count
+			if count == 0 {
+				count = len(tt.commands)
+			}
+			refs, faults := understand(tt.repository, tt.commands, count)
+			var names []string
+			for _, r := range refs {
+				names = append(names, r.Name)
+			}
+			if fmt.Sprint(names) != fmt.Sprint(tt.refs) {
+				t.Errorf("refs = %q, want %q", names, tt.refs)
+			}
+			if len(faults) != len(tt.faults) {
+				t.Fatalf("faults = %v, want %q", faults, tt.faults)
+			}
+			for n, want := range tt.faults {
+				if got := dm.Public(faults[n]); !strings.HasPrefix(got, want) {
+					t.Errorf("fault %d = %q, want %q", n, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestReadCommands(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, in string
+		count    int
+		err      string
+	}{
+		{"one", lines(tagLine), 1, ""},
+		{"blanks belong to the name", lines("refs/tags/a b\r"), 1, ""},
+		{"more than are kept", strings.Repeat(lines(tagLine), 5000), 5000, ""},
+		{"none", "", 0, "names no ref"},
+		{"no line end", strings.TrimSpace(lines(tagLine)), 0, "names no ref"},
+		{"no name", zeroID + " " + oneID + "\n", 0, "can't be understood"},
+		{"a short id", "0 " + oneID + " refs/tags/1.0.0\n", 0, "can't be understood"},
+		{"an id in capitals", zeroID + " " + strings.Repeat("A", 40) + " refs/tags/1.0.0\n", 0, "can't be understood"},
+		{"a line without end", lines(tagLine) + strings.Repeat("x", 1<<20), 0, "can't be read"},
+		{"a list without end", strings.Repeat(lines(tagLine), maxCommands/99+1), 0, "more than"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			commands, count, err := readCommands(strings.NewReader(tt.in))
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error = %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil || count != tt.count || len(commands) != min(count, maxRefs) {
+				t.Errorf("got %d commands of %d, error %v; want %d", len(commands), count, err, tt.count)
+			}
+		})
+	}
+}
+
+func TestParseOptions(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		options []string
+		want    pushOptions
+		faults  []string
+	}{
+		{"none", nil, pushOptions{}, nil},
+		{"both", []string{"reason= new rack", "dry-run"}, pushOptions{true, "new rack"}, nil},
+		{"an empty reason", []string{"reason="}, pushOptions{}, nil},
+		{"an equals sign in the reason", []string{"reason=a=b"}, pushOptions{false, "a=b"}, nil},
+		{"twice", []string{"dry-run", "dry-run"}, pushOptions{dry: true}, []string{"dry-run is given twice"}},
+		{"a value where none belongs", []string{"dry-run=1"}, pushOptions{}, []string{"dry-run=1"}},
+		{"capitals", []string{"Dry-Run", "Reason=x"}, pushOptions{}, []string{"Dry-Run", "Reason=x"}},
+		{"nothing", []string{""}, pushOptions{}, []string{`"" is not known`}},
+		{"two lines", []string{"reason=a\nDM-User: root"}, pushOptions{}, []string{"one line"}},
+		{"no UTF-8", []string{"reason=\xff"}, pushOptions{}, []string{"UTF-8"}},
+		{"a long reason", []string{"reason=" + strings.Repeat("x", 1001)}, pushOptions{}, []string{"1001 bytes"}},
+		{"many", strings.Split(strings.Repeat("dry-run ", 9)+"x", " "), pushOptions{dry: true}, []string{"more than 8", "twice", "twice", "twice", "twice", "twice", "twice", "twice"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var list [][]byte
+			for _, o := range tt.options {
+				list = append(list, []byte(o))
+			}
+			got, faults := parseOptions(list)
+			if tt.faults == nil && got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			if len(faults) != len(tt.faults) {
+				t.Fatalf("faults = %v, want %q", faults, tt.faults)
+			}
+			for n, want := range tt.faults {
+				if !strings.Contains(faults[n].Error(), want) {
+					t.Errorf("fault %d = %v, want %q", n, faults[n], want)
+				}
+			}
+		})
+	}
+}
+
+// FuzzHookInput feeds what git hands to the hooks: nothing may panic, and no
+// name that is taken may be other than plain.
+func FuzzHookInput(f *testing.F) {
+	for _, h := range hostileNames {
+		f.Add(lines(h.name))
+	}
+	f.Add(lines(tagLine, mainLine))
+	f.Add(packets("atomic", tagLine))
+	f.Fuzz(func(t *testing.T, in string) {
+		commands, count, err := readCommands(strings.NewReader(in))
+		if err == nil {
+			for _, r := range []dm.Repository{flowPackage, noonApplication} {
+				refs, _ := understand(r, commands, count)
+				for _, ref := range refs {
+					if quoted(ref.Name) != ref.Name || !strings.HasPrefix(ref.Name, "refs/") {
+						t.Errorf("%s takes %q", r.Kind, ref.Name)
+					}
+				}
+			}
+		}
+		if commands, _, err := greet(strings.NewReader(in), discard{}); err == nil && len(commands) > maxRefs {
+			t.Errorf("%d commands", len(commands))
+		}
+	})
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestLine(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, in, want string }{
+		{"plain", "flow-1.2.3 is published; größer ✓", "flow-1.2.3 is published; größer ✓"},
+		{"a colour", "\x1b[31mred", `\x1b[31mred`},
+		{"lines", "a\r\nb\u2028c", `a\r\nb\u2028c`},
+		{"turned round", "a\u202eb", `a\u202eb`},
+		{"no UTF-8", "a\xffb", `a\xffb`},
+		{"C1 control", "a\u009b2Jb", `a\u009b2Jb`},
+		{"long", strings.Repeat("x", 50), strings.Repeat("x", 40) + "…"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := line(tt.in, 40); got != tt.want {
+				t.Errorf("line = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestReplyTo(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		err  error
+		want reply
+	}{
+		{dm.Errorf(dm.Invalid, "op", "wrong"), reply{message: "wrong", exit: 1}},
+		{dm.Errorf(dm.Forbidden, "op", "not yours").WithHint("ask"), reply{message: "not yours", hint: "ask", exit: 1}},
+		{dm.Errorf(dm.Stale, "op", "moved"), reply{message: "moved", hint: "somebody else was faster: pull, then push again", exit: 1}},
+		{dm.Errorf(dm.Unavailable, "op", "down"), reply{message: "down", hint: "push again later", exit: 2}},
+		{dm.Errorf(dm.Unauthenticated, "op", "who"), reply{message: "who", hint: "sign in again", exit: 1}},
+		{errBare, reply{message: "internal error", hint: "the cause stands in the server's log", exit: 2}},
+	}
+	for _, tt := range tests {
+		if got := replyTo(tt.err); fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("%v: reply = %+v, want %+v", tt.err, got, tt.want)
+		}
+	}
+}
