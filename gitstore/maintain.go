@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -64,27 +62,4 @@ func packFiles(dir string) ([]string, error) {
 		}
 	}
 	return list, nil
-}
-
-// registerMetrics shows the size of the record.
-func (s *Store) registerMetrics() error {
-	if s.Registry == nil {
-		return nil
-	}
-	gauges := map[string]struct {
-		help  string
-		count func() int
-	}{
-		"dm_packages":             {"Package names with at least one version.", func() int { return len(s.ListPackages(1)) }},
-		"dm_applications":         {"Applications that exist.", func() int { return len(s.Applications()) }},
-		"dm_applications_pending": {"Applications whose last change has no outcome yet.", func() int { return len(s.Pending()) }},
-		"dm_damaged_repositories": {"Repositories that were set aside.", s.index.countDamaged},
-	}
-	for name, g := range gauges {
-		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return float64(g.count()) })
-		if err := s.Registry.Register(gauge); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -51,6 +51,7 @@ type Store struct {
 
 	defaults defaultsCache
 	pasts    pasts
+	upkeep   upkeep
 	blank    workspaceState // tip and tree of the blank workspace
 
 	background sync.WaitGroup // maintenance started by a change

@@ -1,0 +1,65 @@
+package gitcmd
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"path/filepath"
+	"strings"
+)
+
+// Grace is how long an object that no ref leads to is kept at least. git has no
+// other protection for what is being written while it prunes.
+const Grace = "2.weeks.ago"
+
+// PackRefs brings all refs of the repository dir into one file. The caller
+// holds the repository's lock: beside a change, git can lose that change.
+func (g *Git) PackRefs(ctx context.Context, dir string) error {
+	// git removes the loose refs right after it renamed the new file, and
+	// fsyncs neither folder. So the first pass removes nothing, and when the
+	// second one does, a file with all refs is on the disk.
+	for _, prune := range []string{"--no-prune", "--prune"} {
+		if err := g.run(ctx, command{dir: dir, args: []string{"pack-refs", "--all", prune}, writes: true}); err != nil {
+			return err
+		}
+		if err := Fsync(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Prune brings all objects of the repository dir that refs lead to together
+// into one pack and sets the others aside in a cruft pack, from which they go
+// when they are older than Grace. Packs with a .keep file stay as they are. The
+// caller holds the repository's lock.
+func (g *Git) Prune(ctx context.Context, dir string) error {
+	c := command{
+		dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
+		args: []string{"repack", "-q", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace, "--write-midx"},
+	}
+	if err := g.run(ctx, c); err != nil {
+		return err
+	}
+	return Fsync(filepath.Join(dir, "objects", "pack"))
+}
+
+// Reachable visits the names of all objects that the refs of the repository dir
+// lead to.
+func (g *Git) Reachable(ctx context.Context, dir string, visit func(id string) error) error {
+	c := command{dir: dir, args: []string{"rev-list", "--objects", "--no-object-names", "--all"}}
+	return g.parse(ctx, c, nothing, func(out *bufio.Reader) error {
+		for {
+			line, err := out.ReadString('\n')
+			switch {
+			case err == io.EOF && line == "":
+				return nil
+			case err != nil:
+				return errCut
+			}
+			if err := visit(strings.TrimSuffix(line, "\n")); err != nil {
+				return err
+			}
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package gitstore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+)
+
+// cruftAge is how old a cruft pack gets before another pass looks for what has
+// become too old in it. It is git's grace time.
+const cruftAge = 14 * 24 * time.Hour
+
+// errNoneLeft ends a walk that has nothing more to find.
+var errNoneLeft = errors.New("all objects are reachable")
+
+// unreachable tells whether the packs of a repository hold objects that no ref
+// leads to. It passes over cruft packs, where those are already, and packs with
+// a .keep file, which nobody takes anything out of.
+func (s *Store) unreachable(ctx context.Context, dir string) (bool, error) {
+	left := map[plumbing.Hash]struct{}{}
+	packs, err := packFiles(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, path := range packs {
+		base := strings.TrimSuffix(path, ".pack")
+		if exists(base+".keep") || exists(base+".mtimes") {
+			continue
+		}
+		if err := readNames(base+".idx", left); err != nil {
+			return false, err
+		}
+	}
+	if len(left) == 0 {
+		return false, nil
+	}
+	err = s.git.Reachable(ctx, dir, func(id string) error {
+		delete(left, plumbing.NewHash(id))
+		if len(left) == 0 {
+			return errNoneLeft
+		}
+		return nil
+	})
+	if errors.Is(err, errNoneLeft) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// readNames adds the names in a pack's index to names.
+func readNames(path string, names map[plumbing.Hash]struct{}) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	index := idxfile.NewMemoryIndex()
+	if err := idxfile.NewDecoder(bufio.NewReader(f)).Decode(index); err != nil {
+		return err
+	}
+	entries, err := index.Entries()
+	if err != nil {
+		return err
+	}
+	defer entries.Close()
+	for {
+		e, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		names[e.Hash] = struct{}{}
+	}
+}
+
+// oldCruft tells whether a cruft pack may hold objects whose time has come.
+func oldCruft(dir string, now time.Time) (bool, error) {
+	lists, err := filepath.Glob(filepath.Join(packDir(dir), "pack-*.mtimes"))
+	if err != nil {
+		return false, err
+	}
+	for _, path := range lists {
+		info, err := os.Stat(path)
+		if err != nil {
+			return false, err
+		}
+		if now.Sub(info.ModTime()) > cruftAge {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// countLooseRefs counts the refs that are files of their own.
+func countLooseRefs(dir string) (n int, err error) {
+	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			n++
+		}
+		return err
+	})
+	return n, err
+}

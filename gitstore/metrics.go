@@ -1,0 +1,29 @@
+package gitstore
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// registerMetrics shows the size of the record.
+func (s *Store) registerMetrics() error {
+	if s.Registry == nil {
+		return nil
+	}
+	if err := s.upkeep.register(s.Registry); err != nil {
+		return err
+	}
+	gauges := map[string]struct {
+		help  string
+		count func() int
+	}{
+		"dm_packages":             {"Package names with at least one version.", func() int { return len(s.ListPackages(1)) }},
+		"dm_applications":         {"Applications that exist.", func() int { return len(s.Applications()) }},
+		"dm_applications_pending": {"Applications whose last change has no outcome yet.", func() int { return len(s.Pending()) }},
+		"dm_damaged_repositories": {"Repositories that were set aside.", s.index.countDamaged},
+	}
+	for name, g := range gauges {
+		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return float64(g.count()) })
+		if err := s.Registry.Register(gauge); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// worth says from when on a part of the upkeep is worth its time.
+type worth struct {
+	refs  int // loose refs
+	packs int // packs without a .keep file
+}
+
+// usually leaves alone what a few changes make.
+var usually = worth{refs: 8, packs: 8}
+
+// upkeep is what maintenance remembers and tells of itself.
+type upkeep struct {
+	mu       sync.Mutex                  // one pass at a time; guards searched
+	searched map[dm.Repository]time.Time // when its packs had changed, as they were searched for unreachable objects
+
+	runs    *prometheus.CounterVec
+	tended  prometheus.Counter
+	success prometheus.Gauge
+}
+
+func (u *upkeep) register(registry prometheus.Registerer) error {
+	u.runs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dm_maintenance_runs_total", Help: "Passes of maintenance over all repositories."}, []string{"outcome"})
+	u.tended = prometheus.NewCounter(prometheus.CounterOpts{Name: "dm_maintenance_repositories_total", Help: "Repositories in which maintenance changed something."})
+	u.success = prometheus.NewGauge(prometheus.GaugeOpts{Name: "dm_maintenance_last_success_timestamp_seconds", Help: "When maintenance last went over all repositories without an error."})
+	for _, c := range []prometheus.Collector{u.runs, u.tended, u.success} {
+		if err := registry.Register(c); err != nil {
+			return err
+		}
+	}
+	for _, outcome := range []string{"ok", "failed"} {
+		u.runs.WithLabelValues(outcome)
+	}
+	return nil
+}
+
+// count records the end of a pass that changed n repositories.
+func (u *upkeep) count(n int, err error, now time.Time) {
+	if u.runs == nil {
+		return
+	}
+	u.tended.Add(float64(n))
+	if err != nil {
+		u.runs.WithLabelValues("failed").Inc()
+		return
+	}
+	u.runs.WithLabelValues("ok").Inc()
+	u.success.Set(float64(now.Unix()))
+}
+
+// MaintainEvery runs Maintain after each interval until ctx ends.
+func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error {
+	if interval <= 0 {
+		return dm.Errorf(dm.Invalid, "gitstore.MaintainEvery", "the time between two passes of maintenance must be above 0")
+	}
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error("maintenance left repositories as they were", "err", err)
+		}
+		timer.Reset(interval) // from the end of a pass, so that a slow one does not follow itself
+	}
+}
+
+// Maintain goes over all repositories, one at a time, and under its lock brings
+// each one's refs and packs together and prunes what no ref has led to for two
+// weeks. Packs with a .keep file, which hold all uploaded and delivered content,
+// stay as they are. Repositories in which there is little to do are passed over. Readers
+// go on meanwhile; changes of the repository in hand wait. Kind Unavailable:
+// some repositories could not be maintained; the others were.
+func (s *Store) Maintain(ctx context.Context) error { return s.maintain(ctx, usually) }
+
+func (s *Store) maintain(ctx context.Context, enough worth) error {
+	const op = "gitstore.Maintain"
+	s.upkeep.mu.Lock()
+	defer s.upkeep.mu.Unlock()
+	begin := time.Now()
+	var n int
+	var errs []error
+	for _, kind := range repositoryKinds {
+		err := s.each(ctx, kind, func(r dm.Repository) error {
+			changed, err := s.tend(ctx, r, enough)
+			if err != nil && ctx.Err() == nil {
+				s.Log.Error("a repository could not be maintained", "kind", r.Kind, "name", r.Name, "err", err)
+				errs = append(errs, err)
+			}
+			if changed {
+				n++
+			}
+			return nil
+		})
+		errs = append(errs, err)
+	}
+	err := failed(op, errors.Join(errs...))
+	if ctx.Err() == nil {
+		s.upkeep.count(n, err, time.Now())
+	}
+	if n > 0 {
+		s.Log.Info("repositories maintained", "changed", n, "duration", time.Since(begin))
+	}
+	return err
+}
+
+// chores is what there is to do in a repository.
+type chores struct{ refs, packs, prune bool }
+
+// tend maintains one repository and tells whether there was anything to do. It
+// looks once without the lock, because mostly there is nothing, and once more
+// with it: what a change brought whose ref had not moved yet looked unreachable.
+func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (changed bool, err error) {
+	packs, todo, err := s.look(ctx, r, enough)
+	if err == nil && todo != (chores{}) {
+		release := s.locks.hold(r)
+		defer release()
+		if s.index.sound(r) != nil {
+			return false, nil
+		}
+		if packs, todo, err = s.look(ctx, r, enough); err == nil {
+			err = s.clear(ctx, s.repositoryDir(r), todo)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // it was set aside, or repacked, meanwhile; the next pass sees
+	}
+	if err != nil {
+		return false, err
+	}
+	if s.upkeep.searched == nil {
+		s.upkeep.searched = map[dm.Repository]time.Time{}
+	}
+	s.upkeep.searched[r] = packs
+	return todo != (chores{}), nil
+}
+
+// look finds out what there is to do, and when the packs changed last.
+func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs time.Time, todo chores, err error) {
+	dir := s.repositoryDir(r)
+	info, err := os.Stat(packDir(dir))
+	if err != nil {
+		return packs, todo, err
+	}
+	loose, err := countLooseRefs(dir)
+	if err != nil {
+		return packs, todo, err
+	}
+	small, err := countSmallPacks(dir)
+	if err != nil {
+		return packs, todo, err
+	}
+	packs, todo.refs, todo.packs = info.ModTime(), loose >= enough.refs, small >= enough.packs
+	todo.prune, err = oldCruft(dir, time.Now())
+	if err == nil && !todo.prune && !packs.Equal(s.upkeep.searched[r]) {
+		todo.prune, err = s.unreachable(ctx, dir)
+	}
+	return packs, todo, err
+}
+
+// clear does it. The caller holds the repository's lock.
+func (s *Store) clear(ctx context.Context, dir string, todo chores) error {
+	if todo.refs {
+		if err := s.git.PackRefs(ctx, dir); err != nil {
+			return err
+		}
+	}
+	switch {
+	case todo.prune:
+		return s.git.Prune(ctx, dir)
+	case todo.packs:
+		return s.git.RepackSmall(ctx, dir)
+	}
+	return nil
+}
