@@ -28,10 +28,11 @@ func demoCommand(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Play the walk-through on a server of its own",
-		Long: `Starts a server on 127.0.0.1 with an empty data folder, uploads two versions of
-an example package, deploys them, creates an application, clones its notebooks,
-changes it to the new version, and shows who did what and when. Every step is
-printed as the command that a person would type, and checked.
+		Long: `Starts a server on 127.0.0.1 with an empty data folder, uploads an example
+package, creates an application from it and clones its notebooks; publishes a new
+version and moves the application to it with git push; shows a push that is
+refused; rolls back; and tells who did what, when and why. Every step is printed
+as the command that a person would type, and checked.
 
 The ports are 8888, 5000 and 8099; the variables PORT_PACKAGES, PORT_MANAGER and
 PORT_GIT change them.`,

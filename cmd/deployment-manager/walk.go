@@ -56,6 +56,7 @@ func gitEnvironment(environ []string, home string) []string {
 		return strings.HasPrefix(pair, "GIT_") || strings.HasPrefix(pair, "HOME=") || strings.HasPrefix(pair, "XDG_")
 	})
 	return append(kept, "HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull,
+		"GIT_AUTHOR_NAME=a laptop", "GIT_AUTHOR_EMAIL=me@laptop", "GIT_COMMITTER_NAME=a laptop", "GIT_COMMITTER_EMAIL=me@laptop",
 		"GIT_TERMINAL_PROMPT=0", "NO_PROXY=*", "no_proxy=*", "TZ=UTC", "LC_ALL=C")
 }
 
@@ -70,15 +71,13 @@ func (w *walk) play(ctx context.Context) error {
 		{"Ana deploys it", func(ctx context.Context) error { return w.deploy(ctx, demoOld) }},
 		{"Pnda creates an application from it", w.create},
 		{"Pnda clones the notebooks", w.clone},
-		{"Ana uploads and deploys a new version", func(ctx context.Context) error {
-			if err := w.upload(ctx, demoNew); err != nil {
-				return err
-			}
-			return w.deploy(ctx, demoNew)
-		}},
-		{"Pnda changes the application to the new version", w.change},
-		{"Pnda pulls", w.pull},
+		{"Ana publishes a new version from her own repository with git push", w.publish},
+		{"A push of what no package may hold is refused, with all findings", w.refusal},
+		{"Pnda changes the application with git push, and sees how it goes on", w.push},
+		{"Pnda pulls the notebooks", w.pull},
 		{"What Pnda has now", w.tree},
+		{"Pnda rolls back to the first deployment", w.rollback},
+		{"What was, when and why", w.past},
 		{"Who did what, and when", w.history},
 	} {
 		w.number++
@@ -125,15 +124,6 @@ func (w *walk) clone(ctx context.Context) error {
 		return err
 	}
 	return w.filled(ctx)
-}
-
-func (w *walk) change(ctx context.Context) error {
-	url := w.manager + "/api/v1/applications/" + demoApp
-	body := `{"package": "` + demoNew + `"}`
-	if _, err := w.send(ctx, request{method: http.MethodPut, url: url + "?user.name=" + demoUser, body: body}, http.StatusAccepted); err != nil {
-		return err
-	}
-	return w.await(ctx, w.manager+"/applications/"+demoApp, `"package_name":"`+demoNew+`"`, `"status":"CREATED"`)
 }
 
 func (w *walk) pull(ctx context.Context) error {
@@ -184,12 +174,14 @@ func (w *walk) history(ctx context.Context) error {
 		{w.git + "/applications/" + demoApp + ".git", demoApp, []string{demoUser}},
 		{w.git + "/jupyter-" + demoUser, "jupyter-" + demoUser, []string{demoUser}},
 	} {
-		if _, err := os.Stat(filepath.Join(w.folder, of.folder)); err != nil {
-			if _, err := w.typed(ctx, "clone", of.address); err != nil {
-				return err
-			}
+		get := []string{"clone", "-q", of.address}
+		if _, err := os.Stat(filepath.Join(w.folder, of.folder)); err == nil {
+			get = []string{"-C", of.folder, "pull", "-q"}
 		}
-		answer, err := w.typed(ctx, "-C", of.folder, "log", "--date=iso", "--format=%h  %ad  %an: %s")
+		if _, err := w.typed(ctx, get...); err != nil {
+			return err
+		}
+		answer, err := w.typed(ctx, "-C", of.folder, "log", "--first-parent", "--date=iso", "--format=%h  %ad  %an: %s")
 		if err := expect(err, answer, of.people...); err != nil {
 			return err
 		}
@@ -294,7 +286,7 @@ func (w *walk) typed(ctx context.Context, args ...string) (string, error) {
 	said, err := git.CombinedOutput()
 	fmt.Fprintf(w.out, "%s\n", said)
 	if err != nil {
-		return "", fmt.Errorf("git %s: %w", args[0], err)
+		return string(said), fmt.Errorf("git %s: %w", args[0], err)
 	}
 	return string(said), nil
 }
