@@ -330,7 +330,9 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build the native API", err)
 	}
-	clones, err := githttp.New(githttp.Config{Transport: record.store, Authorize: who.auth.Git, Log: log, Registry: registry})
+	clones, err := githttp.New(githttp.Config{
+		Transport: record.store, Authorize: who.auth.Git, Log: log, Registry: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
+	})
 	if err != nil {
 		return dm.Wrap("build git over HTTP", err)
 	}
