@@ -67,11 +67,12 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 		return err
 	}
 	defer d.close()
+	scheme := "http"
 	if secure != nil {
-		d = d.secure(secure)
+		scheme, d = "https", d.secure(secure)
 	}
 	if cfg.PublicManager == "" {
-		cfg.PublicManager = "http://" + d.manager.Addr().String()
+		cfg.PublicManager = scheme + "://" + d.manager.Addr().String()
 	}
 	server, err := build(ctx, cfg, s)
 	if ctx.Err() != nil && err != nil {
