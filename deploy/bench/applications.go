@@ -47,7 +47,7 @@ func applications(ctx context.Context, b *bench) ([]line, error) {
 	if err != nil {
 		return lines, err
 	}
-	lines = append(lines, quick(fmt.Sprintf("GET /applications with %d, p50", many.others), list))
+	lines = append(lines, quick(fmt.Sprintf("GET /applications with %d, p50", many.others), list, 20))
 	worst, err := oneUser(ctx, b, alone, turns)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		worst, err = noTime, nil // it is for information, and all else is there
@@ -61,7 +61,7 @@ var noTime = []line{{what: "creates beside others of the same user", ours: "no t
 // one slower, so this ends early where the run's time would not do: it keeps
 // three times what the turns of the other servers took.
 func oneUser(ctx context.Context, b *bench, alone *crowd, turns time.Duration) ([]line, error) {
-	hoarder := &crowd{others: b.sizes.others, owners: 1}
+	hoarder := &crowd{others: b.sizes.hoard, owners: 1}
 	if end, ok := ctx.Deadline(); ok {
 		hoarder.until = end.Add(-3 * turns)
 	}
@@ -132,7 +132,7 @@ func (c *crowd) start(ctx context.Context, b *bench, name string) (err error) {
 		return err
 	}
 	b.progress("  fills a server with %d applications of %s", c.others, users(c.owners))
-	if err = c.fill(ctx, b.sizes.fillers); err != nil {
+	if err = c.fill(ctx, b.sizes.fillers, 0); err != nil {
 		c.stop()
 	}
 	return err
@@ -141,25 +141,21 @@ func (c *crowd) start(ctx context.Context, b *bench, name string) (err error) {
 // forget starts the measurement again.
 func (c *crowd) forget() { c.accepted, c.created, c.perSecond = nil, nil, nil }
 
-// fill publishes and deploys an example and makes the others from it.
-func (c *crowd) fill(ctx context.Context, clients int) error {
-	archive, err := examples.Archive(exampleID)
-	if err != nil {
-		return err
+// fill makes the others from an example, the first ones of which may be there
+// already.
+func (c *crowd) fill(ctx context.Context, clients, there int) error {
+	if there == 0 {
+		if err := c.publishExample(ctx); err != nil {
+			return err
+		}
 	}
-	if err := c.upload(ctx, exampleID, bytes.NewReader(archive), int64(len(archive))); err != nil {
-		return err
-	}
-	if err := c.deploy(ctx, exampleID); err != nil {
-		return err
-	}
-	for from := 0; from < c.others; from += fillBatch {
+	for from := there; from < c.others; from += fillBatch {
 		if !c.until.IsZero() && time.Now().After(c.until) {
 			c.others = from
 			break
 		}
 		err := parallel(ctx, clients, min(fillBatch, c.others-from), func(ctx context.Context, i int) error {
-			name := fmt.Sprintf("other-%04d", from+i)
+			name := fmt.Sprintf("other-%05d", from+i)
 			if err := c.put(ctx, name, c.owner(from+i)); err != nil {
 				return err
 			}
@@ -170,6 +166,18 @@ func (c *crowd) fill(ctx context.Context, clients int) error {
 		}
 	}
 	return nil
+}
+
+// publishExample uploads and deploys what the applications are made from.
+func (c *crowd) publishExample(ctx context.Context) error {
+	archive, err := examples.Archive(exampleID)
+	if err != nil {
+		return err
+	}
+	if err := c.upload(ctx, exampleID, bytes.NewReader(archive), int64(len(archive))); err != nil {
+		return err
+	}
+	return c.deploy(ctx, exampleID)
 }
 
 // fillBatch is after how many creates the clock is looked at.
@@ -253,8 +261,8 @@ func (s *server) list(ctx context.Context, url string, requests, n int) ([]time.
 	return times, nil
 }
 
-// quick is the line of a list.
-func quick(what string, times []time.Duration) line {
+// quick is the line of a list that has to come within so many milliseconds.
+func quick(what string, times []time.Duration, bound float64) line {
 	p50 := median(times)
-	return line{what: what, ours: show(p50), value: float64(p50) / float64(time.Millisecond), goal: goal{below, 20, " ms"}}
+	return line{what: what, ours: show(p50), value: float64(p50) / float64(time.Millisecond), goal: goal{below, bound, " ms"}}
 }

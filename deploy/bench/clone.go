@@ -36,7 +36,7 @@ func clone(ctx context.Context, b *bench) ([]line, error) {
 	defer backend.stop()
 
 	var ours, theirs []time.Duration
-	oursBefore, theirsBefore := cpu(s.pid()), cpu(backend.pid())
+	oursBefore, theirsBefore := s.spent(), backend.spent()
 	for range b.sizes.clones {
 		for _, side := range []struct {
 			to  *[]time.Duration
@@ -50,7 +50,7 @@ func clone(ctx context.Context, b *bench) ([]line, error) {
 		}
 	}
 	n := time.Duration(b.sizes.clones)
-	oursCPU, theirsCPU := (cpu(s.pid())-oursBefore)/n, (cpu(backend.pid())-theirsBefore)/n
+	oursCPU, theirsCPU := (s.spent()-oursBefore)/n, (backend.spent()-theirsBefore)/n
 	what := fmt.Sprintf("processor time of a clone (2 versions, %s raw), beside loose objects", significant(float64(b.sizes.cloneContent)/megabyte)+" MB")
 	return []line{
 		{what: what, ours: show(oursCPU), beside: show(theirsCPU), value: ratio(theirsCPU, oursCPU), goal: goal{atLeast, 10, "×"}},

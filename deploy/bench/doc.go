@@ -1,5 +1,5 @@
 // Command bench measures the server beside what it replaces: plain git and tar,
-// a static file server, and loose objects behind git http-backend.
+// a static file server, gitkit, and git http-backend behind nginx and fcgiwrap.
 //
 // It starts the real program as a real process on loopback ports, with data
 // folders under the temporary folder, and prints one table. Both sides of a
@@ -10,7 +10,13 @@
 //
 // docs/benchmarks.md tells what each line means.
 //
-// Imports: the standard library, and of the project deploy/examples and
+// Processor time is read from a control group for each server where the machine
+// lets bench make them, as a rule for root only; else from /proc, which misses
+// the children of fcgiwrap. Nothing but this machine's loopback is spoken to,
+// except that nginx and fcgiwrap come from Debian's archive, into the user's
+// cache, when they are not installed.
+//
+// Imports: the standard library, gitkit, and of the project deploy/examples and
 // gitstore/gitcmd, whose move of a ref is measured without a server around it.
 // It is a module of its own, so that nothing it may need weighs on the server.
 package main

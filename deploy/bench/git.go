@@ -32,13 +32,19 @@ func discard(ctx context.Context, name string, args ...string) error {
 	return runCommand(exec.CommandContext(ctx, name, args...))
 }
 
-func runCommand(c *exec.Cmd) error {
+// cleanEnvironment is the environment without what could change how git works.
+func cleanEnvironment(more ...string) []string {
+	var list []string
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "GIT_") {
-			c.Env = append(c.Env, pair)
+			list = append(list, pair)
 		}
 	}
-	c.Env = append(c.Env, gitSettings()...)
+	return append(append(list, gitSettings()...), more...)
+}
+
+func runCommand(c *exec.Cmd) error {
+	c.Env = cleanEnvironment()
 	var said bytes.Buffer
 	c.Stderr = &said
 	if err := c.Run(); err != nil {

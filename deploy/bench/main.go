@@ -43,10 +43,13 @@ type section struct {
 var sections = []section{
 	{"refs", refs},
 	{"clone", clone},
+	{"fetch", fetch},
+	{"push", push},
 	{"packages", packages},
 	{"memory", memory},
 	{"versions", versions},
-	{"applications", applications}, // the last: it may use what time is left
+	{"applications", applications},
+	{"scale", scale}, // after applications: it goes on with their server
 }
 
 // bench is what every section gets.
@@ -55,8 +58,10 @@ type bench struct {
 	program string // the server's
 	self    string // this program's, for the peers
 	folder  string // removed at the end
-	began   time.Time
-	stderr  io.Writer
+
+	accounts string // where processor time is counted, "" where it can't be
+	began    time.Time
+	stderr   io.Writer
 }
 
 // progress tells a person who waits where the run is.
@@ -109,7 +114,7 @@ func choose(only string) ([]section, error) {
 // measure runs the chosen sections one after the other. A section that fails
 // does not keep the others from being measured.
 func measure(ctx context.Context, program string, s sizes, chosen []section, stdout, stderr io.Writer) (err error) {
-	b := &bench{sizes: s, began: time.Now(), stderr: stderr}
+	b := &bench{sizes: s, accounts: accountsFolder(), began: time.Now(), stderr: stderr}
 	if b.program, err = filepath.Abs(program); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (p *packaged) uploads(ctx context.Context, rounds int) ([]line, error) {
 	p.sizeOfBytes = info.Size()
 	var ours, git, gunzip []time.Duration
 	var gitSpent time.Duration
-	before := cpu(p.s.pid())
+	before := p.s.spent()
 	for round := range rounds {
 		// A name of its own: a second version would find the first one's files.
 		p.uploaded = fmt.Sprintf("%s-%d-1.0.0", p.id, round)
@@ -98,7 +98,7 @@ func (p *packaged) uploads(ctx context.Context, rounds int) ([]line, error) {
 		}
 	}
 	n := time.Duration(rounds)
-	spent := (cpu(p.s.pid()) - before) / n
+	spent := (p.s.spent() - before) / n
 	gitSpent /= n
 	what := fmt.Sprintf("upload of %s (%s)", p.label, bytesText(p.sizeOfBytes))
 	return []line{
@@ -140,7 +140,7 @@ func settled(do func() error) (time.Duration, error) {
 // downloads takes turns between the server and a static file server.
 func (p *packaged) downloads(ctx context.Context, files *child, address string) ([]line, error) {
 	var ours, static []time.Duration
-	oursBefore, staticBefore := cpu(p.s.pid()), cpu(files.pid())
+	oursBefore, staticBefore := p.s.spent(), files.spent()
 	for range p.b.sizes.downloads {
 		for _, side := range []struct {
 			to  *[]time.Duration
@@ -157,7 +157,7 @@ func (p *packaged) downloads(ctx context.Context, files *child, address string) 
 		}
 	}
 	n := time.Duration(p.b.sizes.downloads)
-	oursCPU, staticCPU := (cpu(p.s.pid())-oursBefore)/n, (cpu(files.pid())-staticBefore)/n
+	oursCPU, staticCPU := (p.s.spent()-oursBefore)/n, (files.spent()-staticBefore)/n
 	return []line{
 		slower(fmt.Sprintf("download of %s, beside a static file", p.label), ours, static, 3),
 		{what: "same, processor time of the server", ours: show(oursCPU), beside: show(staticCPU), value: ratio(oursCPU, staticCPU), goal: goal{unit: "×"}},

@@ -2,14 +2,18 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/sosedoff/gitkit"
 )
 
 // peers are the servers beside which ours is measured. Each runs in a process
@@ -18,6 +22,8 @@ import (
 var peers = map[string]func(folder string) error{
 	"files":   serveFiles,
 	"backend": serveBackend,
+	"gitkit":  serveGitkit,
+	"nginx":   serveNginx,
 }
 
 // serveFiles is the plainest way to give out a file.
@@ -39,6 +45,17 @@ func serveBackend(folder string) error {
 	})
 }
 
+// serveGitkit serves the repositories in a folder by gitkit with its defaults.
+// What it logs for each request is thrown away.
+func serveGitkit(folder string) error {
+	log.SetOutput(io.Discard)
+	server := gitkit.New(gitkit.Config{Dir: folder})
+	if err := server.Setup(); err != nil {
+		return err
+	}
+	return servePeer(server)
+}
+
 // servePeer prints the address and serves until standard input ends, which it
 // also does when bench is killed.
 func servePeer(handler http.Handler) error {
@@ -57,6 +74,12 @@ func servePeer(handler http.Handler) error {
 // peer starts this program as one of the peers and returns its base address.
 func (b *bench) peer(name, folder string) (*child, string, error) {
 	command := exec.Command(b.self, name, folder)
+	command.Env = cleanEnvironment()
+	if cache, err := os.UserCacheDir(); err == nil { // it follows from HOME, which git must not have
+		command.Env = append(command.Env, "XDG_CACHE_HOME="+cache)
+	}
+	var said bytes.Buffer
+	command.Stderr = &said
 	if _, err := command.StdinPipe(); err != nil { // stays open until the peer is waited for
 		return nil, "", err
 	}
@@ -64,14 +87,14 @@ func (b *bench) peer(name, folder string) (*child, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	c, err := startChild(command)
+	c, err := b.start(command)
 	if err != nil {
 		return nil, "", err
 	}
 	address, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		c.stop()
-		return nil, "", fmt.Errorf("%s did not tell its address: %w", name, err)
+		return nil, "", fmt.Errorf("%s did not tell its address: %w: %s", name, err, bytes.TrimSpace(said.Bytes()))
 	}
 	return c, "http://" + strings.TrimSpace(address), nil
 }

@@ -31,15 +31,28 @@ type server struct {
 // child is a process that bench started and ends.
 type child struct {
 	command *exec.Cmd
+	account *account // nil where the machine has none
 	ended   chan struct{}
 	err     error // how it ended, once ended is closed
 }
 
-func startChild(command *exec.Cmd) (*child, error) {
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
+// start starts a process, in an account of its own where that can be had.
+func (b *bench) start(command *exec.Cmd) (*child, error) {
 	c := &child{command: command, ended: make(chan struct{})}
+	if b.accounts != "" {
+		var err error
+		if c.account, err = openAccount(b.accounts); err != nil {
+			return nil, err
+		}
+		enter, err := c.account.enter(command)
+		if err != nil {
+			return nil, errors.Join(err, c.account.close())
+		}
+		defer enter.Close()
+	}
+	if err := command.Start(); err != nil {
+		return nil, errors.Join(err, c.closeAccount())
+	}
 	go func() {
 		c.err = command.Wait()
 		close(c.ended)
@@ -57,6 +70,25 @@ func (c *child) stop() {
 		_ = c.command.Process.Kill()
 		<-c.ended
 	}
+	_ = c.closeAccount() // an empty group that stays costs nothing
+}
+
+func (c *child) closeAccount() error {
+	if c.account == nil {
+		return nil
+	}
+	return c.account.close()
+}
+
+// spent is the processor time of the process and of all that it started; where
+// there are no accounts, of those that it waited for.
+func (c *child) spent() time.Duration {
+	if c.account != nil {
+		if sum, err := c.account.spent(); err == nil {
+			return sum
+		}
+	}
+	return cpu(c.pid())
 }
 
 // serve starts the program on free loopback ports and waits until it is ready.
@@ -75,7 +107,7 @@ func (b *bench) serve(ctx context.Context, name string) (*server, error) {
 	command := exec.Command(b.program, "serve", "--data", data, "--auth", "insecure-pnda", "--log-format", "json",
 		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0")
 	command.Stderr = log
-	c, err := startChild(command)
+	c, err := b.start(command)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +122,7 @@ func (b *bench) serve(ctx context.Context, name string) (*server, error) {
 // newClient asks nobody but the address itself and keeps a connection for each
 // client of a burst.
 func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true}}
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true, DialContext: loopback}}
 }
 
 // await reads the addresses from the server's log.

@@ -25,7 +25,10 @@ func TestMain(m *testing.M) {
 var small = sizes{
 	archives:  []archiveSize{{"1 MB", megabyte, 2}},
 	downloads: 2, moves: 2, clones: 2, cloneContent: 200_000, bigArchive: 2 * megabyte,
-	others: 6, owners: 3, creates: 2, bursts: 1, burst: 4,
+	others: 6, hoard: 4, owners: 3, creates: 2, bursts: 1, burst: 4,
+	gits: []gitSize{{label: "1 KB", name: "small", raw: 1_000, goal: 0.5,
+		pushes: []burst{{2, 2, 1}}, clones: []burst{{2, 2, 2}}, looks: []burst{{1, 2, 1}}}},
+	scale: 9, scaleEach: 3, starts: 1,
 	names: 3, versionsEach: 2, listRequests: 2, fillers: 3, burstOfClient: 2,
 }
 
@@ -45,8 +48,9 @@ func TestEverySectionMeasures(t *testing.T) {
 	}
 	for _, want := range []string{
 		"upload of 1 MB", "gzip -dc", "download of 1 MB", "durable move of a ref", "create until 202", "create until CREATED",
-		"creates per second", "of the same user", "GET /applications with 6", "GET /packages of the repository with 6 versions",
+		"creates per second", "of the same user", "GET /applications with 6", "GET /applications with 9", "start until ready with 9", "GET /packages of the repository with 6 versions",
 		"processor time of a clone", "memory during the upload", "cores",
+		"clone of 1 KB, 2 at once", "push of 1 KB, 2 at once", "fetch of nothing new from 1 KB, 1 at once", "gitkit",
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, stdout.String())

@@ -48,7 +48,7 @@ func versions(ctx context.Context, b *bench) ([]line, error) {
 		if err != nil {
 			return nil, err
 		}
-		lines = append(lines, quick(fmt.Sprintf("%s with %d versions (%d × %d), p50", door.what, count, b.sizes.names, b.sizes.versionsEach), times))
+		lines = append(lines, quick(fmt.Sprintf("%s with %d versions (%d × %d), p50", door.what, count, b.sizes.names, b.sizes.versionsEach), times, 20))
 	}
 	return lines, nil
 }
