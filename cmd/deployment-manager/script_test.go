@@ -81,7 +81,7 @@ func TestScripts(t *testing.T) {
 			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
 			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,
 			"pack": cmdPack, "example": cmdExample, "htpasswd": cmdHtpasswd, "secret": cmdSecret, "damage": cmdDamage,
-			"capture": cmdCapture, "mask": cmdMask,
+			"capture": cmdCapture, "mask": cmdMask, "page": cmdPage,
 		},
 	})
 }
