@@ -42,6 +42,9 @@ type outcomeLine struct {
 	Time        time.Time   `json:"time"`
 }
 
+// outcomeSize estimates the memory of an outcome without its information.
+const outcomeSize = 320
+
 // ApplicationHistory implements dm.History. Every change but the newest has an
 // outcome, because a change is only accepted when the one before it has ended.
 func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (dm.ChangePage, error) {
@@ -133,27 +136,41 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 	p := s.pasts.of(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.application.size
-	err := p.application.extend(ctx, openObjects(s.repositoryDir(r)), e.main, e.observedTip)
-	if p.application.size != before {
+	if !p.application.knows(e.main, e.observedTip) {
+		err := p.application.extend(ctx, openObjects(s.repositoryDir(r)), e.main, e.observedTip)
 		s.pasts.resize(r, p, p.application.size)
-	}
-	if err != nil {
-		return failed(op, fmt.Errorf("history of %s: %w", app, err))
+		if err != nil {
+			return failed(op, fmt.Errorf("history of %s: %w", app, err))
+		}
 	}
 	return failed(op, do(&p.application))
 }
 
-// extend reads the commits of both chains that are not known yet. A reader that
-// looked at the index earlier than another may come with tips that are known
-// already; then there is nothing to do.
+// knows tells whether both tips were read. A reader that looked at the index
+// earlier than another may come with tips that have others behind them.
+func (p *applicationPast) knows(main, observed plumbing.Hash) bool {
+	_, known := p.place[dm.Revision(main.String())]
+	return known && p.observed(observed)
+}
+
+// observed tells whether the outcome at tip was read, or whether there is none.
+func (p *applicationPast) observed(tip plumbing.Hash) bool {
+	for _, o := range slices.Backward(p.outcomes) {
+		if o.commit == tip {
+			return true
+		}
+	}
+	return tip.IsZero()
+}
+
+// extend reads the commits of both chains that are not known yet.
 func (p *applicationPast) extend(ctx context.Context, repo *objects, main, observed plumbing.Hash) error {
 	if _, known := p.place[dm.Revision(main.String())]; !known {
-		known := plumbing.ZeroHash
+		last := plumbing.ZeroHash
 		if n := len(p.changes); n > 0 {
-			known = plumbing.NewHash(string(p.changes[n-1].Revision))
+			last = plumbing.NewHash(string(p.changes[n-1].Revision))
 		}
-		fresh, reached, err := chain(ctx, repo, main, known)
+		fresh, reached, err := chain(ctx, repo, main, last)
 		if err != nil {
 			return err
 		}
@@ -208,7 +225,7 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 		}
 		p.place[line.Revision] = len(p.changes)
 		p.changes = append(p.changes, line)
-		p.size += lineSize(c.Message)
+		p.size += messageLine(c.Message)
 	}
 }
 
@@ -227,13 +244,8 @@ func pastChange(h plumbing.Hash, message string, when time.Time) dm.PastChange {
 
 // extendOutcomes reads the outcomes that are not known yet.
 func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip plumbing.Hash) error {
-	if tip.IsZero() {
+	if p.observed(tip) {
 		return nil
-	}
-	for _, o := range slices.Backward(p.outcomes) {
-		if o.commit == tip {
-			return nil
-		}
 	}
 	known := plumbing.ZeroHash
 	if n := len(p.outcomes); n > 0 {
@@ -254,7 +266,7 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip
 		}
 		p.ended[o.Desired] = len(p.outcomes)
 		p.outcomes = append(p.outcomes, o)
-		p.size += lineSize(c.Message)
+		p.size += outcomeSize + len(o.Information)
 	}
 	return nil
 }

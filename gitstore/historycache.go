@@ -6,14 +6,14 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// maxPast bounds what is remembered of histories, in bytes as lineSize counts
-// them. It holds some 80,000 changes with their outcomes; the histories that
-// were not asked for longest are read again when they are.
-const maxPast = 64 << 20
+// maxPast bounds what is remembered of histories, in bytes as lines count them:
+// some 100,000 changes with their outcomes. The histories that were not asked
+// for longest are read again when they are.
+const maxPast = 128 << 20
 
-// lineSize estimates the memory of one line of a history whose commit has that
-// message. The line's texts are parts of the message and keep it alive.
-func lineSize(message string) int { return 512 + len(message) }
+// messageLine estimates the memory of a line whose texts are parts of a message,
+// which they keep alive.
+func messageLine(message string) int { return 448 + len(message) }
 
 // pasts remembers what was read of histories. A commit never changes, so what
 // was read once holds for ever, and only what came since has to be read.

@@ -177,7 +177,7 @@ func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
 	if err != nil {
 		return packageLine{}, err
 	}
-	line := packageLine{change: pastChange(h, t.Message, t.Tagger.When), size: lineSize(t.Message)}
+	line := packageLine{change: pastChange(h, t.Message, t.Tagger.When), size: messageLine(t.Message)}
 	if t.TargetType == plumbing.TagObject {
 		line.below = t.Target
 	}
@@ -190,7 +190,7 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 	if err != nil {
 		return packageLine{}, err
 	}
-	line := packageLine{change: pastChange(h, c.Message, c.Author.When), below: parentOf(c), size: lineSize(c.Message)}
+	line := packageLine{change: pastChange(h, c.Message, c.Author.When), below: parentOf(c), size: messageLine(c.Message)}
 	o := parseOutcome(c)
 	line.change.Outcome = &dm.Outcome{
 		Phase: o.phase, Succeeded: o.phase == dm.Deployed || line.change.Verb == dm.Undeploy,

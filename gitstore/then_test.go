@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,19 +12,28 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
-// clock is moved by the test only.
-type clock struct{ now time.Time }
+// clock is moved by the test only; maintenance looks at it too.
+type clock struct {
+	mu   sync.Mutex
+	time time.Time
+}
+
+func newClock() *clock { return &clock{time: time.Date(2026, 1, 2, 3, 4, 5, 999_999_990, time.UTC)} }
+
+func (c *clock) now() time.Time { return c.tick(0) }
 
 func (c *clock) tick(d time.Duration) time.Time {
-	c.now = c.now.Add(d)
-	return c.now
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.time = c.time.Add(d)
+	return c.time
 }
 
 // manual is a house whose changes the test carries out itself, at times that it
 // chooses.
 func manual(t *testing.T, dir string, c *clock) *house {
 	t.Helper()
-	h, _ := build(t, dir, func(cfg *gitstore.Config) { cfg.Clock = func() time.Time { return c.now } })
+	h, _ := build(t, dir, func(cfg *gitstore.Config) { cfg.Clock = c.now })
 	h.closeWith(func() {})
 	return h
 }
@@ -90,7 +100,7 @@ func (w *walk) step(app dm.ApplicationName) {
 		}[w.random.IntN(4)]()
 	}
 	check(w.t, err)
-	w.edges = append(w.edges, w.clock.now)
+	w.edges = append(w.edges, w.clock.now())
 	w.carryOut(app)
 }
 
@@ -127,11 +137,11 @@ func TestAt(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			c := &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 999_999_990, time.UTC)}
+			c := newClock()
 			h := manual(t, t.TempDir(), c)
 			w := &walk{house: h, clock: c, random: rand.New(rand.NewPCG(seed, 0)), model: timeline{}}
 			w.refs = []dm.PackageRef{h.deployed("ana", "flow-1.0.0", "one"), h.deployed("ana", "flow-1.1.0", "two")}
-			w.edges = []time.Time{c.now}
+			w.edges = []time.Time{c.now()}
 			apps := []dm.ApplicationName{"app-a", "app-b"}
 			compare := func(h *house, when string, at time.Time) {
 				t.Helper()
@@ -168,7 +178,7 @@ func TestAt(t *testing.T) {
 // owner.
 func TestAtAsksWhoMayRead(t *testing.T) {
 	t.Parallel()
-	c := &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	c := newClock()
 	h := manual(t, t.TempDir(), c)
 	ref := h.deployed("ana", "flow-1.0.0", "one")
 	w := &walk{house: h, clock: c, model: timeline{}}
@@ -184,10 +194,10 @@ func TestAtAsksWhoMayRead(t *testing.T) {
 	}
 	check(t, h.Create(ctx, as("ana"), dm.Spec{Name: "app", Package: ref}))
 	settle()
-	first := c.now
+	first := c.now()
 	check(t, h.Destroy(ctx, as("ana"), "app", false))
 	settle()
-	gone := c.now
+	gone := c.now()
 	check(t, h.Create(ctx, as("bob"), dm.Spec{Name: "app", Package: ref}))
 	settle()
 	for _, row := range []struct {
@@ -198,13 +208,13 @@ func TestAtAsksWhoMayRead(t *testing.T) {
 	}{
 		{"anybody, in the first life", first, "", "ana"},
 		{"anybody, in between", gone, "", ""},
-		{"anybody, now", c.now, "", "bob"},
+		{"anybody, now", c.now(), "", "bob"},
 		{"the present owner, in the first life", first, "bob", ""},
 		{"the first owner, in the first life", first, "ana", ""},
-		{"the present owner, now", c.now, "bob", "bob"},
-		{"the first owner, now", c.now, "ana", ""},
+		{"the present owner, now", c.now(), "bob", "bob"},
+		{"the first owner, now", c.now(), "ana", ""},
 		{"before all", first.Add(-time.Hour), "", ""},
-		{"in future", c.now.Add(time.Hour), "", "bob"},
+		{"in future", c.now().Add(time.Hour), "", "bob"},
 	} {
 		got, err := h.At(ctx, row.at, func(_ dm.ApplicationName, owner dm.UserName) bool { return row.who == "" || owner == row.who })
 		check(t, err)
