@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -33,6 +34,7 @@ type config struct {
 	DeployerThreads               int
 	OozieSparkVersion             string
 	GitPath                       string
+	Maintenance                   time.Duration
 	LogLevel                      slog.Level
 	LogFormat                     string
 }
@@ -80,6 +82,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.TLSCert} }},
 		{key: "tls.key", help: "`FILE` of the certificate's private key in PEM",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.TLSKey} }},
+		{key: "maintenance", preset: "24h", help: "`TIME` from one pass to the next that packs refs and repacks and prunes repositories",
+			field: func(c *config) pflag.Value { return &timeValue{&c.Maintenance} }},
 
 		{key: "auth", section: "Who", preset: string(dm.Strict), help: "how callers are known: `MODE` is strict, public-read or insecure-pnda",
 			field: func(c *config) pflag.Value { return &modeValue{&c.Auth} }},

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -78,6 +79,20 @@ func (v *boolValue) Set(s string) error {
 	default:
 		return fmt.Errorf("%q is not true or false", s)
 	}
+	return nil
+}
+
+// timeValue is a time between a second and a year, such as 90s, 24h or 1h30m.
+type timeValue struct{ to *time.Duration }
+
+func (v *timeValue) Type() string   { return "time" }
+func (v *timeValue) String() string { return v.to.String() }
+func (v *timeValue) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d > 365*24*time.Hour {
+		return fmt.Errorf("%q is not a time between 1s and 8760h, such as 90s or 24h", s)
+	}
+	*v.to = d
 	return nil
 }
 

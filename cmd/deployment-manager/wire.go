@@ -89,6 +89,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 			{"pushes", pushes.Run},
 			{"sign-in", people.auth.Run},
 			{"patrol", patrol(record.store, s.log)},
+			{"maintenance", func(ctx context.Context) error { return record.store.MaintainEvery(ctx, cfg.Maintenance) }},
 		},
 	}
 	if err := srv.buildPorts(cfg, people, record, registry, s.log); err != nil {
