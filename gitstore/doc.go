@@ -1,8 +1,8 @@
 // Package gitstore is THE RECORD: the repositories on disk, and the methods
 // that change them. Publish, Withdraw, DeployPackage, UndeployPackage, Create,
-// Change, Start, Stop and Destroy each plan, ask admission, build objects and
-// then move one ref; what that ref says is the truth, and everything else is
-// written before it and never moves, or is derived from it and rebuilt.
+// Change, Start, Stop, Rollback and Destroy each plan, ask admission, build
+// objects and then move one ref; what that ref says is the truth, and everything
+// else is written before it and never moves, or is derived from it and rebuilt.
 //
 // # Promises
 //
@@ -14,7 +14,8 @@
 //   - One process owns a data folder. Opening it is recovery: what a killed
 //     server left half done is removed or finished, and a damaged repository is
 //     set aside so that it alone answers Unavailable.
-//   - Reads come from an index in memory; no request walks history.
+//   - Reads come from an index in memory. Only the questions of dm.History and a
+//     rollback walk history, once; what came since is read when they come again.
 //   - Every method may be called from many goroutines.
 //
 // # Ownership
