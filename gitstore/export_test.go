@@ -1,0 +1,54 @@
+package gitstore
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+)
+
+// MaintainAll maintains every repository, however little there is to do.
+func (s *Store) MaintainAll(ctx context.Context) error {
+	return s.maintain(ctx, worth{refs: 1, packs: 1})
+}
+
+// MoveRef moves a ref as every change does.
+func (s *Store) MoveRef(ctx context.Context, r dm.Repository, u gitcmd.RefUpdate) error {
+	release := s.locks.hold(r)
+	defer release()
+	return s.git.UpdateRefs(ctx, s.repositoryDir(r), u)
+}
+
+// ReadRef reads a ref as every change does.
+func (s *Store) ReadRef(r dm.Repository, name string) (string, error) {
+	release := s.locks.hold(r)
+	defer release()
+	h, err := readRef(s.repositoryDir(r), name)
+	if err != nil || h.IsZero() {
+		return "", err
+	}
+	return h.String(), nil
+}
+
+// AddBlobs writes n objects that no ref leads to, in a pack of their own.
+func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
+	release := s.locks.hold(r)
+	defer release()
+	w, err := s.packWriter(s.repositoryDir(r))
+	if err != nil {
+		return nil, err
+	}
+	defer w.Abort()
+	for i := range n {
+		id, err := w.Add(plumbing.BlobObject, []byte(strconv.Itoa(i)))
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id.String())
+	}
+	_, err = w.Commit("")
+	return ids, err
+}
