@@ -72,18 +72,6 @@ func cmdHtpasswd(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(lines.String()), 0o600))
 }
 
-// cmdSecret: secret VARIABLE keeps what the last command printed, one line.
-func cmdSecret(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: secret VARIABLE")
-	}
-	line, rest, ended := strings.Cut(ts.ReadFile("stdout"), "\n")
-	if line == "" || rest != "" || !ended {
-		ts.Fatalf("want one line on standard output and nothing else")
-	}
-	ts.Setenv(args[0], line)
-}
-
 // cmdExample: example ID FILE writes the archive of an example package.
 func cmdExample(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {

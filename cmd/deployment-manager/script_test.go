@@ -80,7 +80,8 @@ func TestScripts(t *testing.T) {
 			"http": cmdHTTP, "waitfor": cmdWaitFor, "waitclosed": cmdWaitClosed, "code": cmdCode,
 			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
 			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,
-			"pack": cmdPack, "example": cmdExample, "htpasswd": cmdHtpasswd, "secret": cmdSecret, "damage": cmdDamage,
+			"pack": cmdPack, "example": cmdExample, "htpasswd": cmdHtpasswd, "damage": cmdDamage,
+			"untold": cmdUntold, "waitlog": cmdWaitLog,
 			"capture": cmdCapture, "mask": cmdMask, "page": cmdPage,
 		},
 	})
