@@ -99,7 +99,7 @@ func (s *PushServer) tellProgress(ctx context.Context, p *pushSession, t *talk) 
 				t.say(fmt.Sprintf("%s was published before with the same files", id))
 				continue
 			}
-			t.say(fmt.Sprintf("%s is published; deploy it with: %s", id, s.cfg.Deploy(id)))
+			t.say(fmt.Sprintf("%s is published; deploy it with: %s", id, s.cfg.Deploy(p.push.Actor(), id)))
 		case !d.outcome.Changed:
 			t.say(fmt.Sprintf("%s is as it was", r.Name))
 		case p.news != nil:

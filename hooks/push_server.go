@@ -19,15 +19,15 @@ import (
 
 // PushConfig is what a PushServer needs.
 type PushConfig struct {
-	Folder     string                          // required, absolute: holds the hook programs; private to the server
-	Program    string                          // required, absolute: the executable whose main calls Program
-	Address    func(dm.ApplicationName) string // where a person watches an application; nil leaves it out
-	Deploy     func(dm.PackageRef) string      // the command that deploys a published version; nil names the request
-	Relay      time.Duration                   // how long progress is told after a change; 0 means 10 s
-	Timeout    time.Duration                   // of one hook; 0 means 5 minutes
-	Grace      time.Duration                   // for changes that are being accepted when Run is told to stop; 0 means 5 s
-	Log        *slog.Logger                    // nil means silent
-	Registerer prometheus.Registerer           // nil means not counted
+	Folder     string                               // required, absolute: holds the hook programs; private to the server
+	Program    string                               // required, absolute: the executable whose main calls Program
+	Address    func(dm.ApplicationName) string      // where a person watches an application; nil leaves it out
+	Deploy     func(dm.Actor, dm.PackageRef) string // the command with which the person deploys a published version; nil names the request
+	Relay      time.Duration                        // how long progress is told after a change; 0 means 10 s
+	Timeout    time.Duration                        // of one hook; 0 means 5 minutes
+	Grace      time.Duration                        // for changes that are being accepted when Run is told to stop; 0 means 5 s
+	Log        *slog.Logger                         // nil means silent
+	Registerer prometheus.Registerer                // nil means not counted
 }
 
 // Names of the closed environment by which a hook program finds its session.
@@ -84,7 +84,7 @@ func NewPushServer(cfg PushConfig) (*PushServer, error) {
 		cfg.Address = func(dm.ApplicationName) string { return "" }
 	}
 	if cfg.Deploy == nil {
-		cfg.Deploy = func(r dm.PackageRef) string { return "PUT /packages/" + r.String() }
+		cfg.Deploy = func(_ dm.Actor, r dm.PackageRef) string { return "PUT /packages/" + r.String() }
 	}
 	s := &PushServer{cfg: cfg, sessions: map[string]*pushSession{}}
 	s.pushes = prometheus.NewCounterVec(prometheus.CounterOpts{

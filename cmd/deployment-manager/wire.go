@@ -110,7 +110,9 @@ func buildPushes(cfg config, s serving, record *record, registry *prometheus.Reg
 	pushes, err := hooks.NewPushServer(hooks.PushConfig{
 		Folder: record.store.HooksFolder(), Program: program, Log: s.log, Registerer: registry,
 		Address: func(app dm.ApplicationName) string { return address + "/api/v1/applications/" + string(app) },
-		Deploy:  func(ref dm.PackageRef) string { return "curl -X PUT " + address + "/packages/" + ref.String() },
+		Deploy: func(by dm.Actor, ref dm.PackageRef) string {
+			return deployCommand(address, cfg.Auth == dm.InsecurePNDA, by.User, ref)
+		},
 	})
 	if err != nil {
 		return nil, dm.Wrap("build pushes", err)
