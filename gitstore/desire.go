@@ -202,8 +202,13 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, before plumb
 	return err
 }
 
+// changeSubject is the first line of a change's commit, and what a push is told.
 func changeSubject(spec dm.Spec, verb dm.Verb) string {
-	subject := strings.ToUpper(string(verb[:1])) + string(verb[1:]) + " " + string(spec.Name)
+	words := strings.ToUpper(string(verb[:1])) + string(verb[1:])
+	if verb == dm.Rollback {
+		words = "Roll back"
+	}
+	subject := words + " " + string(spec.Name)
 	switch verb {
 	case dm.Create:
 		subject += " from " + spec.Package.String()

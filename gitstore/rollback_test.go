@@ -32,6 +32,9 @@ func TestRollback(t *testing.T) {
 		string(view.Spec.Overrides["jupyter"]["report"]["topic"]) != `"rivers"` || !slices.Equal(view.Spec.Audience, []dm.Subject{"user:ana"}) {
 		t.Errorf("after the rollback: %+v", view)
 	}
+	if got := h.git("applications/course.git", "log", "-1", "--format=%s", "main"); got != "Roll back course to flow-1.0.0" {
+		t.Errorf("the commit's subject is %q", got)
+	}
 	if got := h.git("users/ana.git", "show", "main:course/report.ipynb"); !strings.Contains(got, "one rivers") {
 		t.Errorf("ana's notebook is %s", got)
 	}
