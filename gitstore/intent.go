@@ -62,19 +62,31 @@ func (s *Store) intend(r dm.Repository) (end func(failed bool), err error) {
 	return end, f.Close()
 }
 
-// emptyTmp removes what a killed server was building, but not its notes.
+// emptyTmp removes what a killed server was building, but not its notes. A git
+// that outlived that server may still be writing into the stage of a push; what
+// can't be removed for that costs room until the next start, and no more.
 func (s *Store) emptyTmp() error {
 	tmp := filepath.Join(s.dir, tmpDir)
 	if err := os.MkdirAll(tmp, 0o750); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), intentPrefix) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(tmp, e.Name())))
+		path := filepath.Join(tmp, e.Name())
+		if strings.HasPrefix(e.Name(), intentPrefix) {
+			continue
+		}
+		if os.RemoveAll(path) == nil {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			s.Log.Warn("a temporary file of an earlier server stays until the next start", "err", err)
 		}
 	}
-	return err
+	return nil
 }
 
 // sweep takes away the packs of changes that a killed server did not end. A

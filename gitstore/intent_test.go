@@ -1,10 +1,12 @@
 package gitstore_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -83,5 +85,37 @@ func TestPacksOfAKilledChangeGo(t *testing.T) {
 			}
 			h.sound()
 		})
+	}
+}
+
+// TestOrphansWriteIntoTmp opens a folder while what outlived its last server
+// keeps filling stages. The start must not fail for that, and the next one finds
+// nothing that stays.
+func TestOrphansWriteIntoTmp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	open(t, dir).stop()
+	var orphans sync.WaitGroup
+	var end atomic.Bool
+	for i := range 3 {
+		objects := filepath.Join(dir, "tmp", fmt.Sprint("stage-", i), "objects")
+		check(t, os.MkdirAll(objects, 0o700))
+		orphans.Go(func() {
+			for n := 0; !end.Load(); n++ {
+				_ = os.MkdirAll(objects, 0o700) // it may just have been removed
+				_ = os.WriteFile(filepath.Join(objects, fmt.Sprint(n)), []byte("part of a pack"), 0o600)
+			}
+		})
+	}
+	for range 3 {
+		h, _ := build(t, dir)
+		check(t, h.Close())
+	}
+	end.Store(true)
+	orphans.Wait()
+	h := openStill(t, dir)
+	h.publish("ana", "flow-1.0.0.tgz", notebook("flow-1.0.0", "one"))
+	if left, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(left) > 0 {
+		t.Errorf("tmp holds %v, %v", left, err)
 	}
 }
