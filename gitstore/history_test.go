@@ -3,6 +3,7 @@ package gitstore_test
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -140,6 +141,39 @@ func TestFailedDestroy(t *testing.T) {
 		wantStory(t, h.past("app")[:1], o.want)
 	}
 	wantStory(t, h.past("app")[2:], "create flow-2.0.0 1 by ana: NOTCREATED false")
+}
+
+// TestHistoryPassesByWhatWasPushed has commits that claim to be changes below a
+// create and a start that pushes proposed.
+func TestHistoryPassesByWhatWasPushed(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	ref := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "old", ref)
+	h.stop()
+	h = openStill(t, h.dir)
+	check(t, h.Create(ctx, as("ana"), dm.Spec{Name: "new", Package: ref}))
+	check(t, h.Start(ctx, as("ana"), "old"))
+	h.stop()
+	claims := "Destroy app\n\nDM-Action: destroy\nDM-User: root\nDM-Deployment: 9\n"
+	pushed := map[dm.ApplicationName]string{}
+	for _, app := range []dm.ApplicationName{"old", "new"} {
+		f := forger{t, filepath.Join(h.dir, "applications", string(app)+".git")}
+		pushed[app] = f.git(claims, "commit-tree", "-F", "-", "main^{tree}")
+		f.rewrite("refs/heads/main", "author ", "parent "+pushed[app]+"\nauthor ", "DM-Package", "DM-Pushed: "+pushed[app]+"\nDM-Package")
+		if app == "new" {
+			f.point("refs/deployments/1", "main")
+		}
+	}
+	h = openStill(t, h.dir)
+	wantStory(t, h.past("new"), "create flow-1.0.0 1 by ana: none")
+	wantStory(t, h.past("old"), "start flow-1.0.0 0 by ana: none", "create flow-1.0.0 1 by ana: CREATED true")
+	for app, commit := range pushed {
+		if got := h.past(app)[0].Pushed; string(got) != commit {
+			t.Errorf("%s: pushed is %q, want %s", app, got, commit)
+		}
+	}
+	h.sound()
 }
 
 func TestPages(t *testing.T) {

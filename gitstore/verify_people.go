@@ -34,7 +34,7 @@ type told struct {
 func (v *verifier) told(what, message string, verbs ...dm.Verb) told {
 	t := parseTrailers(message)
 	d := told{what, t, parseStamp(t)}
-	for key := range t {
+	for _, key := range slices.Sorted(maps.Keys(t)) {
 		if strings.Count("\n"+message, "\n"+key+": ") > 1 {
 			v.problem("%s has the trailer %s twice", what, key)
 		}
@@ -48,23 +48,24 @@ func (v *verifier) told(what, message string, verbs ...dm.Verb) told {
 	if d.stamp.Time.Format(time.RFC3339Nano) != t[trailerTime] || d.stamp.Time.Location() != time.UTC {
 		v.problem("%s has the time %q, which is not one that the server writes", what, t[trailerTime])
 	}
-	for key, parse := range map[string]func(string) error{
-		trailerUser: func(s string) error { _, err := dm.ParseUserName(s); return err },
-		trailerImpersonator: func(s string) error {
-			if s == "" {
-				return nil
-			}
-			_, err := dm.ParseUserName(s)
-			return err
-		},
-		trailerReason:  func(s string) error { _, err := dm.ParseReason(s); return err },
-		trailerPackage: func(s string) error { _, err := dm.ParsePackageRef(s); return err },
-	} {
-		if err := parse(t[key]); err != nil {
-			v.problem("%s has a bad %s: %v", what, key, dm.Public(err))
-		}
+	_, user := dm.ParseUserName(t[trailerUser])
+	v.parsed(what, trailerUser, user)
+	if service := t[trailerImpersonator]; service != "" {
+		_, err := dm.ParseUserName(service)
+		v.parsed(what, trailerImpersonator, err)
 	}
+	_, why := dm.ParseReason(t[trailerReason])
+	v.parsed(what, trailerReason, why)
+	_, of := dm.ParsePackageRef(t[trailerPackage])
+	v.parsed(what, trailerPackage, of)
 	return d
+}
+
+// parsed reports a trailer that could not be parsed.
+func (v *verifier) parsed(what, trailer string, err error) {
+	if err != nil {
+		v.problem("%s has a bad %s: %s", what, trailer, dm.Public(err))
+	}
 }
 
 // person is the signature that d's user has on a change.
