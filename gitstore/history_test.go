@@ -3,6 +3,7 @@ package gitstore_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -270,6 +271,33 @@ func TestHistoryWhileItGrows(t *testing.T) {
 	readers.Wait()
 	if got := len(h.past("app")); got != 9 {
 		t.Errorf("%d changes, want 9", got)
+	}
+}
+
+// TestHistoryIsReadOnce takes the objects away after the first questions.
+func TestHistoryIsReadOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
+	created := h.past("app")[0].Outcome.Time
+	check(t, h.Destroy(ctx, as("ana"), "app", false))
+	h.settle("app")
+	ask := func() string {
+		t.Helper()
+		uploads, err := h.PackageHistory(ctx, "flow", dm.Page{})
+		check(t, err)
+		then, err := h.At(ctx, created, all)
+		check(t, err)
+		return fmt.Sprintf("%s\n%s\n%+v", story(h.past("app")), story(uploads.Changes), then)
+	}
+	first := ask()
+	for _, repository := range []string{"applications/app.git", "packages/flow.git"} {
+		objects := filepath.Join(h.dir, repository, "objects")
+		check(t, os.Rename(objects, objects+"-away"))
+		defer func() { check(t, os.Rename(objects+"-away", objects)) }()
+	}
+	if again := ask(); again != first {
+		t.Errorf("without the objects:\n%s\nwith them:\n%s", again, first)
 	}
 }
 
