@@ -321,7 +321,7 @@ func golden(t *testing.T, path, got string) {
 }
 
 const pageIntro = "What the server answers on each of its ports. The first two are PNDA's APIs, with PNDA's codes and bodies.\n\n" +
-	"Identity: in `strict` and `public-read` send a Basic or Bearer credential; `user.name` may be left out or must repeat the same name. " +
+	"Identity: in `strict` and `public-read` send a Basic or Bearer credential; `user.name` may be left out or must repeat the same name, except that an impersonator names in it whom it acts for. Who sends too many wrong passwords gets 429 and `Retry-After`. " +
 	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. " +
 	"Every change takes a query parameter `reason`, one line of up to 1,000 bytes that the record keeps; where the option `require_reason` is on, a change without one is 400. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
 	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
@@ -336,7 +336,7 @@ func TestAPIPage(t *testing.T) {
 	}
 	page := apihandlers.Page(pageIntro, []apihandlers.Section{
 		{Title: "Package repository, port 8888", Routes: tables["packages"][0].Routes,
-			Text: "`user.name` is required by presence of every request without a credential. Errors are `{\"status\": \"NOTFOUND\", \"information\": \"…\"}`; the status is one of BADREQUEST, UNAUTHORIZED, FORBIDDEN, NOTFOUND, NOTALLOWED, TIMEOUT, CONFLICT, TOOLARGE, UNSUPPORTED, ERROR and UNAVAILABLE."},
+			Text: "`user.name` is required by presence of every request without a credential. Errors are `{\"status\": \"NOTFOUND\", \"information\": \"…\"}`; the status is one of BADREQUEST, UNAUTHORIZED, FORBIDDEN, NOTFOUND, NOTALLOWED, TIMEOUT, CONFLICT, TOOLARGE, UNSUPPORTED, TOOMANY, ERROR and UNAVAILABLE."},
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
 			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. Pages of other origins may call as the configuration says; `OPTIONS` answers 204."},
 		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},

@@ -250,6 +250,9 @@ func TestImpersonation(t *testing.T) {
 				if w.Code != c.status || got.User != c.user || got.Impersonator != c.service || !slices.Equal(got.Groups, c.groups) {
 					t.Fatalf("got %d, %+v: %s", w.Code, got, w.Body)
 				}
+				if logged := strings.Contains(h.log.String(), `"impersonator":"console"`); logged != (c.service != "") {
+					t.Errorf("the access line names a service: %v", logged)
+				}
 				if want := "token:" + people.ids[c.caller]; c.status == 200 && got.Auth != want {
 					t.Errorf("the record is told %q, want %q", got.Auth, want)
 				}

@@ -20,8 +20,10 @@ import (
 type exchange struct {
 	route string
 	user  dm.UserName
-	err   error // of a 5xx only
-	quiet bool  // a probe: told at debug level
+	// impersonator is the service that acts for user, "" for none.
+	impersonator dm.UserName
+	err          error // of a 5xx only
+	quiet        bool  // a probe: told at debug level
 }
 
 type exchangeKey struct{}
@@ -122,6 +124,9 @@ func (o *observer) tell(r *http.Request, rec *recorder, x *exchange, id string, 
 		slog.String("server", o.server), slog.String("method", methodLabel(r.Method)), slog.String("route", x.route),
 		slog.Int("status", status), slog.Int64("bytes", rec.bytes), slog.Duration("duration", took),
 		slog.String("user", string(x.user)), slog.String("request_id", id),
+	}
+	if x.impersonator != "" {
+		attrs = append(attrs, slog.String("impersonator", string(x.impersonator)))
 	}
 	if x.err != nil {
 		attrs = append(attrs, slog.String("err", x.err.Error()))

@@ -84,6 +84,7 @@ func Actor(r *http.Request) (dm.Actor, error) {
 		return dm.Actor{}, err
 	}
 	SetUser(r.Context(), actor.User)
+	exchangeOf(r.Context()).impersonator = actor.Impersonator
 	if caller.access != Changing {
 		return actor, nil
 	}
