@@ -139,7 +139,7 @@ func TestRefsAreLinearizable(t *testing.T) {
 	h := openStill(t, t.TempDir())
 	h.publish("ana", "flow-1.0.0.tar.gz", notebook("flow-1.0.0", "one"))
 	flow := dm.Repository{Kind: dm.PackageRepository, Name: "flow"}
-	total := updates(t, 150)
+	total := updates(t, 100)
 	values, err := h.AddBlobs(flow, total+clients)
 	check(t, err)
 	kept := h.keptPacks()
