@@ -16,6 +16,9 @@
 //     set aside so that it alone answers Unavailable.
 //   - Reads come from an index in memory. Only the questions of dm.History and a
 //     rollback walk history, once; what came since is read when they come again.
+//   - Maintenance brings refs and small packs together under a repository's
+//     lock while readers go on. Packs with a .keep file stay byte for byte, and
+//     an object that no ref leads to stays for two weeks.
 //   - Every method may be called from many goroutines.
 //
 // # Ownership
