@@ -28,7 +28,7 @@ const (
 	provenFor       = time.Minute
 	refusedFor      = 5 * time.Second
 	maxRemembered   = 10_000
-	maxWait         = 10 * time.Second // for a processor
+	maxWait         = 30 * time.Second // for a processor; many pods may start at once
 )
 
 // HtpasswdConfig says where the password file is.
