@@ -154,18 +154,24 @@ func (c *crowd) fill(ctx context.Context, clients, there int) error {
 			c.others = from
 			break
 		}
-		err := parallel(ctx, clients, min(fillBatch, c.others-from), func(ctx context.Context, i int) error {
-			name := fmt.Sprintf("other-%05d", from+i)
-			if err := c.put(ctx, name, c.owner(from+i)); err != nil {
-				return err
-			}
-			return c.settle(ctx, c.url(name)+"/status", "CREATED")
-		})
-		if err != nil {
+		if err := c.fillFrom(ctx, clients, from, min(from+fillBatch, c.others)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fillFrom asks for some applications and then waits for them one after the
+// other, because many that ask again and again would take the server's time.
+func (c *crowd) fillFrom(ctx context.Context, clients, from, to int) error {
+	name := func(i int) string { return fmt.Sprintf("other-%05d", i) }
+	err := parallel(ctx, clients, to-from, func(ctx context.Context, i int) error {
+		return c.put(ctx, name(from+i), c.owner(from+i))
+	})
+	for i := from; i < to && err == nil; i++ {
+		err = c.settle(ctx, c.url(name(i))+"/status", "CREATED")
+	}
+	return err
 }
 
 // publishExample uploads and deploys what the applications are made from.

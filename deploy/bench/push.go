@@ -50,7 +50,7 @@ func (b *bench) pushes(ctx context.Context, peers []*rival, folder string, size 
 	}
 	defer os.RemoveAll(filepath.Join(b.folder, name))
 	defer s.stop()
-	if l.clients*int(size.raw/megabyte) > mostPushedAtOnce {
+	if int64(l.clients)*size.raw > mostPushedAtOnce*megabyte {
 		peers = peers[:1] // each of the others would take as long as gitkit
 	}
 	for _, r := range peers {
@@ -80,7 +80,7 @@ func (b *bench) pushes(ctx context.Context, peers []*rival, folder string, size 
 
 // mostPushedAtOnce is how many megabytes may be pushed at once to all peers; more
 // go to gitkit alone, so that the run ends in its time.
-const mostPushedAtOnce = 1000
+const mostPushedAtOnce = 500
 
 // packageName is the repository of one push.
 func packageName(size gitSize, i int) string { return fmt.Sprintf("%s-%03d.git", size.name, i) }

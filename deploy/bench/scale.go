@@ -23,14 +23,15 @@ func scale(ctx context.Context, b *bench) ([]line, error) {
 		return nil, err
 	}
 	b.progress("  fills a server with %d applications of %s, from %d on", c.others, users(c.owners), there)
-	begin := time.Now()
+	begin, before := time.Now(), c.spent()
 	if err := c.fill(ctx, b.sizes.fillers, there); err != nil {
 		return nil, err
 	}
+	each := (c.spent() - before) / time.Duration(max(1, c.others-there))
 	perSecond := float64(c.others-there) / time.Since(begin).Seconds()
 	lines := []line{{
 		what: fmt.Sprintf("creates by %d clients, from %d applications to %d", b.sizes.fillers, there, c.others),
-		ours: significant(perSecond) + "/s", value: 1000 / perSecond, goal: goal{unit: " ms each"},
+		ours: significant(perSecond) + "/s, " + show(each) + " of processor time each", value: 1000 / perSecond, goal: goal{unit: " ms each"},
 	}}
 	list, err := c.list(ctx, c.manager+"/applications", b.sizes.listRequests, c.others)
 	if err != nil {
