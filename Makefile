@@ -45,7 +45,7 @@ ALONE := unshare --mount --pid --fork --kill-child --mount-proc
 test-root: ## Cut the power, fill and fail the disk below the server; needs root
 	@echo 'testing what power cuts and failing disks leave; some minutes'
 	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
-	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -race -count=1 -timeout 10m -run '^TestRoot'
+	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 10m -run '^TestRoot'
 
 bench: build ## Measure the server beside plain git and files; at most 8 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .

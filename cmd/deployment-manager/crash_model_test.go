@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -214,14 +215,21 @@ func (w *crashWorld) app(name string) *cell[appState] {
 
 // publish uploads a version. The bytes that are there already change nothing.
 func (w *crashWorld) publish(user, id, mark string) error {
-	file, newest, old := id+".tar.gz", w.main(id), w.file(id).now()
-	next := upload{file, mark}
+	return w.publishBy(id, mark, func() (int, string, error) {
+		return w.send(http.MethodPut, "packages", "/packages/"+id+".tar.gz", user, string(crashArchive(id, mark)))
+	})
+}
+
+func (w *crashWorld) mark(text string) string { return text }
+
+// publishBy keeps what comes of sending a version through one of the doors.
+func (w *crashWorld) publishBy(id, mark string, send func() (int, string, error)) error {
+	newest, old := w.main(id), w.file(id).now()
+	next := upload{id + ".tar.gz", mark}
 	if old != mark {
 		newest.possible = append(newest.possible[:1], next)
 	}
-	err := attempt(w.file(id), mark, http.StatusOK, func() (int, string, error) {
-		return w.send(http.MethodPut, "packages", "/packages/"+file, user, string(crashArchive(id, mark)))
-	})
+	err := attempt(w.file(id), mark, http.StatusOK, send)
 	if err == nil && old != mark {
 		newest.possible = []upload{next}
 		w.ended(id, old)
@@ -266,9 +274,13 @@ func (w *crashWorld) undeploy(user, id string) error {
 
 // request changes an application and waits until the change is carried out.
 func (w *crashWorld) request(app string, next appState, method, path, user, body string) error {
-	err := attempt(w.app(app), next, http.StatusAccepted, func() (int, string, error) { return w.send(method, "manager", path, user, body) })
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+	return w.requestBy(app, next, func() (int, string, error) { return w.send(method, "manager", path, user, body) })
+}
+
+// requestBy sends the change through one of the doors.
+func (w *crashWorld) requestBy(app string, next appState, send func() (int, string, error)) error {
+	if err := attempt(w.app(app), next, http.StatusAccepted, send); err != nil {
+		return fmt.Errorf("change of %s to %+v: %w", app, next, err)
 	}
 	return w.settle(app)
 }
@@ -278,17 +290,30 @@ const broken = " broken"
 
 // create makes an application; with a broken package it is accepted and fails.
 func (w *crashWorld) create(user, app, id, topic string) error {
+	next := w.afterCreate(user, app, id, topic)
+	return w.request(app, next, http.MethodPut, "/applications/"+app, user, fmt.Sprintf(`{"package":%q,"jupyter":{"report":{"topic":%q}}}`, id, topic))
+}
+
+// afterCreate is what a create leads to.
+func (w *crashWorld) afterCreate(user, app, id, topic string) appState {
 	old, marker := w.app(app).now(), w.deployment(id).now()
 	next := appState{Phase: "CREATED", Package: id, Topic: topic, Audience: user, Number: old.given + 1, marker: marker, given: old.given + 1}
 	if strings.HasSuffix(marker, broken) {
 		next.Phase, next.Failed = "NOTCREATED", true
 	}
-	return w.request(app, next, http.MethodPut, "/applications/"+app, user, fmt.Sprintf(`{"package":%q,"jupyter":{"report":{"topic":%q}}}`, id, topic))
+	return next
 }
 
 // change gives an application another package, topic and audience; with a
 // broken package it is accepted and everything stays.
 func (w *crashWorld) change(user, app, id, topic, audience string) error {
+	subjects := `"user:` + strings.ReplaceAll(audience, " ", `","user:`) + `"`
+	body := fmt.Sprintf(`{"package":%q,"overrides":{"jupyter":{"report":{"topic":%q}}},"audience":[%s]}`, id, topic, subjects)
+	return w.request(app, w.afterChange(app, id, topic, audience), http.MethodPut, "/api/v1/applications/"+app, user, body)
+}
+
+// afterChange is what a change leads to.
+func (w *crashWorld) afterChange(app, id, topic, audience string) appState {
 	old, marker := w.app(app).now(), w.deployment(id).now()
 	if id == old.Package {
 		marker = old.marker // an application keeps the files of its package, whatever is deployed under the id now
@@ -300,21 +325,28 @@ func (w *crashWorld) change(user, app, id, topic, audience string) error {
 	} else {
 		next.Package, next.Topic, next.Audience, next.Number, next.Failed, next.marker = id, topic, audience, next.given, false, marker
 	}
-	subjects := `"user:` + strings.ReplaceAll(audience, " ", `","user:`) + `"`
-	body := fmt.Sprintf(`{"package":%q,"overrides":{"jupyter":{"report":{"topic":%q}}},"audience":[%s]}`, id, topic, subjects)
-	return w.request(app, next, http.MethodPut, "/api/v1/applications/"+app, user, body)
+	return next
 }
 
 func (w *crashWorld) run(user, app, verb string) error {
+	return w.request(app, w.afterRun(app, verb), http.MethodPost, "/applications/"+app+"/"+verb, user, "")
+}
+
+// afterRun is what a start or stop leads to.
+func (w *crashWorld) afterRun(app, verb string) appState {
 	next := w.app(app).now()
 	next.Failed = false
 	next.Phase = map[string]string{"start": "STARTED", "stop": "CREATED"}[verb]
-	return w.request(app, next, http.MethodPost, "/applications/"+app+"/"+verb, user, "")
+	return next
 }
 
 func (w *crashWorld) destroy(user, app string) error {
-	next := appState{Phase: "NOTCREATED", given: w.app(app).now().given}
-	return w.request(app, next, http.MethodDelete, "/applications/"+app, user, "")
+	return w.request(app, w.afterDestroy(app), http.MethodDelete, "/applications/"+app, user, "")
+}
+
+// afterDestroy is what a destroy leads to.
+func (w *crashWorld) afterDestroy(app string) appState {
+	return appState{Phase: "NOTCREATED", given: w.app(app).now().given}
 }
 
 // settle waits until an application is not being worked on.
@@ -371,6 +403,18 @@ func crashNotebook(mark, topic string) []byte {
 
 // crashArchive is a tiny package. The same id and mark give the same bytes.
 func crashArchive(id, mark string) []byte {
+	build := tarball
+	if strings.Contains(mark, byPush) {
+		build = pushedTarball
+	}
+	data, err := build(crashFiles(mark), id)
+	if err != nil {
+		panic(err) // into memory, of a map: it can't fail
+	}
+	return data
+}
+
+func crashFiles(mark string) fs.FS {
 	files := fstest.MapFS{
 		"jupyter/report/report.ipynb":    {Data: crashNotebook(mark, "${component_topic}")},
 		"jupyter/report/properties.json": {Data: []byte(`{"topic": "flows"}`)},
@@ -380,11 +424,7 @@ func crashArchive(id, mark string) []byte {
 		files["sparkStreaming/job/log4j.properties"] = &fstest.MapFile{}
 		files["sparkStreaming/job/properties.json"] = &fstest.MapFile{Data: []byte(`{"main_py": "job.py"}`)}
 	}
-	data, err := tarball(files, id)
-	if err != nil {
-		panic(err) // into memory, of a map: it can't fail
-	}
-	return data
+	return files
 }
 
 func blobName(data []byte) string {

@@ -135,15 +135,28 @@ type crashClient struct {
 	random *rand.Rand
 	number int
 	user   string
-	done   int // acknowledged and carried out
-	died   int // broken off
+	doors  []crashDoor // one of them is picked for each change
+	done   int         // acknowledged and carried out
+	died   int         // broken off
+}
+
+// crashDoor is a way to make changes; REST is crashWorld itself.
+type crashDoor interface {
+	publish(user, id, mark string) error
+	create(user, app, id, topic string) error
+	change(user, app, id, topic, audience string) error
+	run(user, app, verb string) error
+	destroy(user, app string) error
+	mark(text string) string // of new content that comes this way
 }
 
 func newCrashClients(w *crashWorld, seed uint64) []*crashClient {
 	clients := make([]*crashClient, 6)
 	for i := range clients {
 		user := []string{"ana", "ben", "cyd"}[i%3]
-		clients[i] = &crashClient{w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user}
+		clients[i] = &crashClient{
+			w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user, doors: []crashDoor{w},
+		}
 	}
 	return clients
 }
@@ -171,6 +184,8 @@ func (c *crashClient) work(done chan<- struct{}) {
 	}
 }
 
+func (c *crashClient) door() crashDoor { return c.doors[c.random.IntN(len(c.doors))] }
+
 func (c *crashClient) pick(list ...string) string { return list[c.random.IntN(len(list))] }
 
 // choose picks one of the changes that are legal now.
@@ -181,24 +196,24 @@ func (c *crashClient) choose() (name string, do func() error) {
 	}
 	app := fmt.Sprintf("a%d-%s", c.number, c.pick("x", "y"))
 	topic := c.pick("north", "south", "east")
-	deployed := c.w.deployment(id).now() != ""
+	deployed, door := c.w.deployment(id).now() != "", c.door()
 	switch phase := c.w.app(app).now().Phase; {
 	case phase == "NOTCREATED" && deployed:
-		return "create", func() error { return c.w.create(c.user, app, id, topic) }
+		return "create", func() error { return door.create(c.user, app, id, topic) }
 	case phase == "NOTCREATED":
 		return c.choosePackage(id)
 	}
 	switch c.random.IntN(6) {
 	case 0:
-		return "destroy", func() error { return c.w.destroy(c.user, app) }
+		return "destroy", func() error { return door.destroy(c.user, app) }
 	case 1, 2:
 		verb := map[string]string{"CREATED": "start", "STARTED": "stop"}[c.w.app(app).now().Phase]
-		return verb, func() error { return c.w.run(c.user, app, verb) }
+		return verb, func() error { return door.run(c.user, app, verb) }
 	}
 	if !deployed {
 		return c.choosePackage(id)
 	}
-	return "change", func() error { return c.w.change(c.user, app, id, topic, c.audience()) }
+	return "change", func() error { return door.change(c.user, app, id, topic, c.audience()) }
 }
 
 // audience is one to four users, and always sorted as the server has it.
@@ -212,14 +227,14 @@ func (c *crashClient) audience() string {
 
 func (c *crashClient) choosePackage(id string) (name string, do func() error) {
 	published, deployed := c.w.file(id).now(), c.w.deployment(id).now()
-	rarely := c.random.IntN(4) == 0
+	rarely, door := c.random.IntN(4) == 0, c.door()
 	switch {
 	case published == "":
-		mark := fmt.Sprintf("%s upload %d", id, c.random.IntN(1000))
+		mark := door.mark(fmt.Sprintf("%s upload %d", id, c.random.IntN(1000)))
 		if c.random.IntN(6) == 0 {
 			mark += broken
 		}
-		return "publish", func() error { return c.w.publish(c.user, id, mark) }
+		return "publish", func() error { return door.publish(c.user, id, mark) }
 	case deployed == "":
 		return "deploy", func() error { return c.w.deploy(c.user, id) }
 	case rarely:
@@ -227,5 +242,5 @@ func (c *crashClient) choosePackage(id string) (name string, do func() error) {
 	case c.random.IntN(2) == 0:
 		return "withdraw", func() error { return c.w.withdraw(c.user, id) }
 	}
-	return "publish again", func() error { return c.w.publish(c.user, id, published) }
+	return "publish again", func() error { return door.publish(c.user, id, published) }
 }

@@ -40,6 +40,13 @@ func cutRandomly(t *testing.T, cuts int, seed uint64) {
 	w := newCrashWorld(t)
 	d := newDisk(t, filepath.Join(w.folder, "data"))
 	clients := newCrashClients(w, seed)
+	pushers := make([]*crashPusher, len(clients))
+	for i, c := range clients {
+		pushers[i] = newCrashPusher(w, fmt.Sprint("client", i))
+		if i%2 == 1 {
+			c.doors = []crashDoor{pushers[i]}
+		}
+	}
 	starting, begin := 0, time.Now()
 	for cut := range cuts {
 		delay := time.Duration(random.IntN(120)) * time.Millisecond
@@ -62,12 +69,12 @@ func cutRandomly(t *testing.T, cuts int, seed uint64) {
 	w.start()
 	w.finish()
 	w.fsck()
-	done, died := 0, 0
-	for _, c := range clients {
-		done, died = done+c.done, died+c.died
+	done, died, pushed := 0, 0, 0
+	for i, c := range clients {
+		done, died, pushed = done+c.done, died+c.died, pushed+pushers[i].accepted
 	}
-	tell("power cuts: %d, %d of them during a start: 0 acknowledged changes lost (goal 0) of %d, %d broken off; slowest start %v; %v, seed %d",
-		cuts, starting, done, died, w.slowest.Round(time.Millisecond), time.Since(begin).Round(time.Second), seed)
+	tell("power cuts: %d, %d of them during a start: 0 acknowledged changes lost (goal 0) of %d, %d of them pushes; %d broken off; slowest start %v; %v, seed %d",
+		cuts, starting, done, pushed, died, w.slowest.Round(time.Millisecond), time.Since(begin).Round(time.Second), seed)
 }
 
 // powerCut cuts the power, and ends the server a little later: what it
