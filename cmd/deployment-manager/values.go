@@ -85,8 +85,20 @@ func (v *boolValue) Set(s string) error {
 // timeValue is a time between a second and a year, such as 90s, 24h or 1h30m.
 type timeValue struct{ to *time.Duration }
 
-func (v *timeValue) Type() string   { return "time" }
-func (v *timeValue) String() string { return v.to.String() }
+func (v *timeValue) Type() string { return "time" }
+
+// String leaves out the zero minutes and seconds that nobody types.
+func (v *timeValue) String() string {
+	text := v.to.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
 func (v *timeValue) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < time.Second || d > 365*24*time.Hour {
