@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -22,14 +23,8 @@ const fcgiWorkers = 16
 // in front, fcgiwrap behind it, which starts git http-backend for each request.
 // Unlike PNDA's it passes Git-Protocol on, so that both sides speak version 2.
 func serveNginx(folder string) error {
-	cache, err := cacheFolder()
-	if err != nil {
-		return err
-	}
-	w, err := findWebServer(filepath.Join(cache, "debian"))
-	if err != nil {
-		return err
-	}
+	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	run, err := os.MkdirTemp("", "nginx-") // short: the path of a socket has a limit
 	if err != nil {
 		return err
@@ -39,15 +34,14 @@ func serveNginx(folder string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(run, "nginx.conf"), []byte(nginxConfiguration(run, folder, address, w.backend)), 0o600); err != nil {
+	programs, err := nginxPrograms(run, folder, address)
+	if err != nil {
 		return err
 	}
-	socket := filepath.Join(run, "fcgi")
-	wrap := exec.Command(w.fcgiwrap, "-c", fmt.Sprint(fcgiWorkers), "-s", "unix:"+socket)
-	wrap.Env = cleanEnvironment("LD_LIBRARY_PATH=" + w.libraries)
-	nginx := exec.Command(w.nginx, "-c", filepath.Join(run, "nginx.conf"), "-p", run, "-e", filepath.Join(run, "errors"))
-	nginx.Env = cleanEnvironment()
-	for _, program := range []*exec.Cmd{wrap, nginx} {
+	if err := adoptOrphans(); err != nil {
+		return err
+	}
+	for _, program := range programs {
 		// fcgiwrap leaves its workers behind when it is told to end; with a
 		// group of its own they can be told too.
 		program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -56,21 +50,55 @@ func serveNginx(folder string) error {
 		}
 		defer endGroup(program)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := awaitAddress(ctx, address, socket); err != nil {
+	if err := awaitAddress(told, address, filepath.Join(run, "fcgi")); err != nil {
 		said, _ := os.ReadFile(filepath.Join(run, "errors"))
 		return fmt.Errorf("nginx does not answer: %w: %s", err, said)
 	}
 	fmt.Println(address)
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop() // bench has ended without a word
+	}()
+	<-told.Done()
+	return nil
 }
 
-// endGroup ends a program and all it started.
+// nginxPrograms are fcgiwrap and nginx, configured to serve a folder.
+func nginxPrograms(run, folder, address string) ([]*exec.Cmd, error) {
+	cache, err := cacheFolder()
+	if err != nil {
+		return nil, err
+	}
+	w, err := findWebServer(filepath.Join(cache, "debian"))
+	if err != nil {
+		return nil, err
+	}
+	configuration := filepath.Join(run, "nginx.conf")
+	wrap := exec.Command(w.fcgiwrap, "-c", fmt.Sprint(fcgiWorkers), "-s", "unix:"+filepath.Join(run, "fcgi"))
+	wrap.Env = cleanEnvironment("LD_LIBRARY_PATH=" + w.libraries)
+	nginx := exec.Command(w.nginx, "-c", configuration, "-p", run, "-e", filepath.Join(run, "errors"))
+	nginx.Env = cleanEnvironment()
+	return []*exec.Cmd{wrap, nginx}, os.WriteFile(configuration, []byte(nginxConfiguration(run, folder, address, w.backend)), 0o600)
+}
+
+// adoptOrphans makes this process the parent of those whose parent has ended.
+func adoptOrphans() error {
+	const setChildSubreaper = 36 // PR_SET_CHILD_SUBREAPER of prctl(2)
+	if _, _, err := syscall.Syscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); err != 0 {
+		return err
+	}
+	return nil
+}
+
+// endGroup ends a program and all it started, and waits for them.
 func endGroup(program *exec.Cmd) {
 	_ = syscall.Kill(-program.Process.Pid, syscall.SIGTERM) // fails only when all have ended
 	_ = program.Wait()
+	for {
+		if _, err := syscall.Wait4(-program.Process.Pid, nil, 0, nil); err != nil && err != syscall.EINTR {
+			return
+		}
+	}
 }
 
 func freeAddress() (string, error) {
@@ -83,6 +111,8 @@ func freeAddress() (string, error) {
 
 // awaitAddress waits until both programs listen.
 func awaitAddress(ctx context.Context, address, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	for {
 		_, err := os.Stat(socket)
 		if err == nil {
