@@ -20,7 +20,6 @@ import (
 
 // Publish implements dm.PackageStore.
 func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile, body io.Reader, size int64) (dm.Published, error) {
-	const op = "gitstore.Publish"
 	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Publish, Package: file.Ref}); err != nil {
 		return dm.Published{}, err
 	}
@@ -40,6 +39,13 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 		return dm.Published{}, err
 	}
 	defer up.discard()
+	return s.land(ctx, actor, file, up)
+}
+
+// land makes what has arrived whole a version.
+func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+	const op = "gitstore.Publish"
+	r := packageRepository(file.Ref.Name)
 	release := s.locks.hold(r)
 	defer release()
 	if err := s.index.sound(r); err != nil {

@@ -41,7 +41,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	if round.Advertise {
 		return s.git.ReceivePack(ctx, stage.dir, round, gitcmd.ReceiveOptions{})
 	}
-	session, end, err := s.Pushes.Open(ctx, &push{s: s, repository: r, actor: round.Actor, stage: stage.dir})
+	session, end, err := s.Pushes.Open(ctx, &push{s: s, repository: r, actor: round.Actor, stage: stage.dir, judged: map[string]pushedVersion{}})
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,8 @@ type push struct {
 	s          *Store
 	repository dm.Repository
 	actor      dm.Actor
-	stage      string // repository
+	stage      string                   // repository
+	judged     map[string]pushedVersion // by ref
 }
 
 var _ dm.Push = (*push)(nil)

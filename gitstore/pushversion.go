@@ -2,9 +2,6 @@ package gitstore
 
 import (
 	"context"
-	"errors"
-	"io"
-	"slices"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -17,6 +14,13 @@ type pushedFile struct {
 	path       string
 	executable bool
 	id         string
+	size       int64 // bytes
+}
+
+// pushedVersion is what a push calls a version, once it was judged.
+type pushedVersion struct {
+	tree  string
+	files []pushedFile
 }
 
 // file is the archive that a pushed version gets.
@@ -37,9 +41,11 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	if _, err := from.files(ctx, commit.tree, file.Ref.String(), p.s.Limits); err != nil {
+	files, err := from.files(ctx, commit.tree, file.Ref.String(), p.s.Limits)
+	if err != nil {
 		return dm.PushOutcome{}, err
 	}
+	p.judged[ref.Name] = pushedVersion{commit.tree, files}
 	return p.compare(file, commit.tree)
 }
 
@@ -59,43 +65,36 @@ func (p *push) compare(file dm.PackageFile, tree string) (dm.PushOutcome, error)
 	return outcome, nil
 }
 
-// publish makes the pushed tree a version: it is written as an archive, and that
-// goes the way of every upload.
+// publish makes the pushed tree a version, with an archive made of it.
 func (p *push) publish(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.PushOutcome, error) {
+	const op = "gitstore.publish"
 	file, err := p.file(*ref.Version)
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	commit, err := from.peel(ctx, string(ref.New))
-	if err != nil {
-		return dm.PushOutcome{}, err
+	pushed, ok := p.judged[ref.Name]
+	if !ok {
+		return dm.PushOutcome{}, dm.Errorf(dm.Internal, op, "the push of %s was not judged", file.Ref)
 	}
-	outcome, err := p.compare(file, commit.tree)
+	outcome, err := p.compare(file, pushed.tree)
 	if err != nil || !outcome.Changed {
 		return outcome, err
 	}
-	top := file.Ref.String()
-	files, err := from.files(ctx, commit.tree, top, p.s.Limits)
+	actor := p.by(ref)
+	if _, err := p.s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Publish, Package: file.Ref}); err != nil {
+		return dm.PushOutcome{}, err
+	}
+	up, err := p.s.newUpload()
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	r, w := io.Pipe()
-	written := make(chan error, 1)
-	go func() {
-		err := from.archive(ctx, w, top, files)
-		w.CloseWithError(err)
-		written <- err
-	}()
-	published, err := p.s.Publish(ctx, p.by(ref), file, r, -1)
-	r.Close()
-	if cause := <-written; cause != nil && !errors.Is(cause, io.ErrClosedPipe) {
-		return dm.PushOutcome{}, cause // Publish only knows that its body failed
-	}
-	if err != nil {
+	defer up.discard()
+	if err := up.take(ctx, from, file.Ref.String(), pushed.files); err != nil {
 		return dm.PushOutcome{}, err
 	}
+	published, err := p.s.land(ctx, actor, file, up)
 	outcome.Changed = !published.Already
-	return outcome, nil
+	return outcome, err
 }
 
 // files lists the files of a pushed tree, as the archive with the outer
@@ -110,7 +109,7 @@ func (o pushedObjects) files(ctx context.Context, tree, top string, limits archi
 		entry := entryOf(e.Mode, top+"/"+e.Path, e.Size)
 		path, err := judge.Entry(entry)
 		if err == nil && path != "" && !entry.Directory {
-			files = append(files, pushedFile{strings.TrimPrefix(path, top+"/"), entry.Mode&0o100 != 0, e.ID})
+			files = append(files, pushedFile{strings.TrimPrefix(path, top+"/"), entry.Mode&0o100 != 0, e.ID, e.Size})
 		}
 		return err
 	})
@@ -118,26 +117,4 @@ func (o pushedObjects) files(ctx context.Context, tree, top string, limits archi
 		return nil, err
 	}
 	return files, judge.Refusal()
-}
-
-// archive writes the archive of the files.
-func (o pushedObjects) archive(ctx context.Context, w io.Writer, top string, files []pushedFile) error {
-	a, err := archive.NewWriter(w, top)
-	if err != nil {
-		return err
-	}
-	ids := make([]string, len(files))
-	for i, f := range files {
-		ids[i] = f.id
-	}
-	next := 0
-	err = o.git.CatObjects(ctx, o.dir, o.env, slices.Values(ids), func(_, _ string, size int64, r io.Reader) error {
-		f := files[next]
-		next++
-		return a.File(f.path, f.executable, size, r)
-	})
-	if err != nil {
-		return err
-	}
-	return a.Close()
 }

@@ -37,29 +37,35 @@ type uploadedFile struct {
 
 // receive reads an archive once: while its bytes go into one pack, its files
 // go into another. Memory does not grow with the archive.
-func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (_ *upload, err error) {
+func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (*upload, error) {
 	const op = "gitstore.Publish"
 	if size > s.Limits.Wire {
 		return nil, tooLong(s.Limits.Wire)
 	}
-	a, err := s.newAside()
+	up, err := s.newUpload()
 	if err != nil {
 		return nil, failed(op, err)
 	}
-	up := &upload{aside: a}
-	defer func() {
-		if err != nil {
-			up.discard()
-		}
-	}()
-	if up.archive, err = s.packWriter(a.dir); err != nil {
-		return nil, failed(op, err)
-	}
-	if up.content, err = s.packWriter(a.dir); err != nil {
-		return nil, failed(op, err)
-	}
 	if err = up.read(ctx, body, size, s.Limits); err != nil {
+		up.discard()
 		return nil, failed(op, err)
+	}
+	return up, nil
+}
+
+// newUpload makes room for the two packs.
+func (s *Store) newUpload() (up *upload, err error) {
+	a, err := s.newAside()
+	if err != nil {
+		return nil, err
+	}
+	up = &upload{aside: a}
+	if up.archive, err = s.packWriter(a.dir); err == nil {
+		up.content, err = s.packWriter(a.dir)
+	}
+	if err != nil {
+		up.discard()
+		return nil, err
 	}
 	return up, nil
 }
@@ -74,6 +80,16 @@ const ahead = 256 << 10
 
 // read drives both packs from one pass over body.
 func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits archive.Limits) error {
+	return u.both(size, func(bytes io.Writer) error {
+		result, err := archive.Read(ctx, io.TeeReader(body, bytes), limits, u)
+		u.top = result.Top
+		return err
+	})
+}
+
+// both stores what feed writes as the archive, of size bytes or of -1 when that
+// is not known, while feed puts the files into the other pack.
+func (u *upload) both(size int64, feed func(bytes io.Writer) error) error {
 	pr, pw := io.Pipe()
 	digest := sha256.New()
 	stored := make(chan error, 1)
@@ -84,7 +100,7 @@ func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits ar
 		stored <- err
 	}()
 	bytes := bufio.NewWriterSize(pw, ahead)
-	result, err := archive.Read(ctx, io.TeeReader(body, bytes), limits, u)
+	err := feed(bytes)
 	if err == nil {
 		err = bytes.Flush()
 	}
@@ -95,12 +111,8 @@ func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits ar
 	if err == nil {
 		err = errors.Join(u.archive.Flush(), u.content.Flush())
 	}
-	if err != nil {
-		return err
-	}
-	u.top = result.Top
 	u.digest = hex.EncodeToString(digest.Sum(nil))
-	return nil
+	return err
 }
 
 // File implements archive.Sink.

@@ -37,7 +37,11 @@ func pushedTarball(files fs.FS, top string) ([]byte, error) {
 		if err != nil {
 			return err
 		}
-		return a.File(name, false, int64(len(data)), bytes.NewReader(data))
+		if err := a.File(name, false, int64(len(data))); err != nil {
+			return err
+		}
+		_, err = a.Write(data)
+		return err
 	})
 	err = errors.Join(err, a.Close())
 	return out.Bytes(), err

@@ -188,6 +188,15 @@ func (w *twin) record() string {
 	return b.String()
 }
 
+// numbers is a file of n lines.
+func numbers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "%d,%d\n", i, i*i)
+	}
+	return b.String()
+}
+
 // TestPushEqualsUpload gives one server pushes and another uploads of the same
 // content: records, archives, listings and events are the same.
 func TestPushEqualsUpload(t *testing.T) {
@@ -196,7 +205,9 @@ func TestPushEqualsUpload(t *testing.T) {
 	d := newDeveloper(t)
 	contents := []map[string]string{
 		{"jupyter/report/notebook.ipynb": "{}", "jupyter/report/properties.json": `{"topic":"wind"}`},
-		{"jupyter/report/notebook.ipynb": "{ }", "jupyter/report/a file (1).csv": strings.Repeat("a,b\n", 100_000), "é/" + strings.Repeat("long/", 20) + "x": ""},
+		{"jupyter/report/notebook.ipynb": "{ }", "jupyter/report/a file (1).csv": numbers(20_000), "é/" + strings.Repeat("long/", 20) + "x": ""},
+		// The push brings some of these as differences from others, and some twice.
+		{"a/copy.csv": numbers(20_000), "jupyter/report/a file (1).csv": numbers(20_000) + "more\n", "b.csv": numbers(19_000), "z": "{ }", "zz": "{ }"},
 	}
 	for i, files := range contents {
 		version := fmt.Sprintf("1.%d.0", i)
@@ -222,7 +233,7 @@ func TestPushEqualsUpload(t *testing.T) {
 	if got, want := pushed.record(), uploaded.record(); got != want || !strings.Contains(got, "DM-Archive-Sha256") {
 		t.Errorf("the record of pushes is\n%s\nthat of uploads is\n%s", got, want)
 	}
-	if got, want := pushed.waitForEvents(2), uploaded.waitForEvents(2); !slices.Equal(got, want) {
+	if got, want := pushed.waitForEvents(3), uploaded.waitForEvents(3); !slices.Equal(got, want) {
 		t.Errorf("pushes tell %q, uploads %q", got, want)
 	}
 }

@@ -4,23 +4,21 @@ import (
 	"archive/tar"
 	"io"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // Writer writes the archive of a package that did not come as one: a single
-// gzip member whose bytes follow from its files alone.
+// gzip member whose bytes follow from its files alone. It does not compress:
+// the archive is made for those who ask for one over REST, and what is pushed
+// is kept compressed already.
 type Writer struct {
-	zip *gzip.Writer
+	zip *storedGzip
 	tar *tar.Writer
 	top string
 }
 
-var _ Sink = (*Writer)(nil)
-
 // NewWriter begins an archive whose single outer directory is top.
 func NewWriter(w io.Writer, top string) (*Writer, error) {
-	zip, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	zip, err := newStoredGzip(w)
 	if err != nil {
 		return nil, err
 	}
@@ -31,18 +29,18 @@ func NewWriter(w io.Writer, top string) (*Writer, error) {
 // noTime is the time of every entry: trees of git know none.
 var noTime = time.Unix(0, 0)
 
-// File implements Sink. Files come in the order in which they shall stand.
-func (a *Writer) File(path string, executable bool, size int64, r io.Reader) error {
+// File begins a file below the outer directory. Its content, of size bytes, is
+// written to the Writer next. Files come in the order in which they shall stand.
+func (a *Writer) File(path string, executable bool, size int64) error {
 	mode := int64(0o644)
 	if executable {
 		mode = 0o755
 	}
-	if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: a.top + path, Mode: mode, Size: size, ModTime: noTime}); err != nil {
-		return err
-	}
-	_, err := io.Copy(a.tar, r)
-	return err
+	return a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: a.top + path, Mode: mode, Size: size, ModTime: noTime})
 }
+
+// Write writes content of the file that File began.
+func (a *Writer) Write(p []byte) (int, error) { return a.tar.Write(p) }
 
 // Close ends the archive.
 func (a *Writer) Close() error {

@@ -2,7 +2,9 @@ package archive
 
 import (
 	"bytes"
+	"compress/gzip"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,6 +32,7 @@ func TestWriterIsReadBack(t *testing.T) {
 		{"jupyter/report/notebook.ipynb", false, "{}"},
 		{"jupyter/report/run.sh", true, strings.Repeat("x", 100_000)},
 		{long, false, ""},
+		{"exactly", false, strings.Repeat("z", storedBlock)},
 	}
 	write := func() []byte {
 		var b bytes.Buffer
@@ -38,8 +41,13 @@ func TestWriterIsReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range files {
-			if err := w.File(f.path, f.executable, int64(len(f.content)), strings.NewReader(f.content)); err != nil {
+			if err := w.File(f.path, f.executable, int64(len(f.content))); err != nil {
 				t.Fatal(err)
+			}
+			for piece := range slices.Chunk([]byte(f.content), 7000) {
+				if _, err := w.Write(piece); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		if err := w.Close(); err != nil {
@@ -52,6 +60,13 @@ func TestWriterIsReadBack(t *testing.T) {
 		t.Error("two archives of the same files differ")
 	}
 	got := kept{}
+	unzipped, err := gzip.NewReader(bytes.NewReader(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, unzipped); err != nil {
+		t.Errorf("the standard library reads it: %v", err)
+	}
 	result, err := Read(t.Context(), bytes.NewReader(first), Limits{}, got)
 	if err != nil {
 		t.Fatal(err)

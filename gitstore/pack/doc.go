@@ -1,5 +1,5 @@
-// Package pack writes git packs and their indexes while bytes arrive, and
-// reads back what it stored whole.
+// Package pack writes git packs and their indexes while bytes arrive, reads back
+// what it stored whole, and moves objects from pack to pack as they are.
 //
 // # What it owns
 //
