@@ -219,7 +219,8 @@ func changeSubject(spec dm.Spec, verb dm.Verb) string {
 }
 
 // moveDesired moves main, and after it the derived number of the deployment. A
-// number that can't be written is only logged: the next start writes it.
+// number that can't be written is only logged: mendNumber writes it, or the next
+// start.
 func (s *Store) moveDesired(ctx context.Context, c *change, e *appEntry, content contentEntry, numbered bool) error {
 	number := deploymentRef(content.deployment)
 	if c.fresh != nil {
@@ -236,4 +237,23 @@ func (s *Store) moveDesired(ctx context.Context, c *change, e *appEntry, content
 	}
 	s.Step("desired-numbered")
 	return nil
+}
+
+// mendNumber writes the number of the newest deployment if it is missing, as
+// when the disk was full just after main had moved. The caller holds the
+// application's lock.
+func (s *Store) mendNumber(ctx context.Context, dir string, e *appEntry) {
+	switch e.last.Verb {
+	case dm.Create, dm.Change, dm.Rollback:
+	default:
+		return // the commit has no number
+	}
+	number := deploymentRef(e.desired.deployment)
+	h, err := readRef(dir, number)
+	if err == nil && h.IsZero() {
+		err = s.git.UpdateRefs(ctx, dir, update(number, plumbing.ZeroHash, e.desired.commit))
+	}
+	if err != nil {
+		s.Log.Error("the number of a deployment could not be written", "app", e.desired.spec.Name, "number", e.desired.deployment, "err", err)
+	}
 }

@@ -143,6 +143,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 		return failed(op, err)
 	}
 	next.observedTip, next.observed = tip, &outcome
+	s.mendNumber(ctx, s.repositoryDir(r), e)
 	s.index.putApp(app, &next)
 	s.emit(dm.Event{
 		Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,

@@ -207,9 +207,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		}
 	}
 	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
-	if err := s.mendMain(ctx, dir, entry, newest.commit, after); err != nil {
-		return err
-	}
+	s.mendMain(ctx, dir, entry, newest.commit, after)
 	s.index.putPackage(name, entry)
 	return nil
 }
@@ -256,7 +254,7 @@ func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEn
 // mendMain moves main on when a crash came between a tag and main: to the
 // upload that follows the one that main has. A missing main becomes the newest
 // by its time; otherwise times, which a wrong clock may have made, do not count.
-func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, newest plumbing.Hash, after map[plumbing.Hash]plumbing.Hash) error {
+func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, newest plumbing.Hash, after map[plumbing.Hash]plumbing.Hash) {
 	main := entry.main
 	if main.IsZero() {
 		main = newest
@@ -265,13 +263,12 @@ func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, n
 		main = next
 	}
 	if main == entry.main {
-		return nil
+		return
 	}
 	if err := s.git.UpdateRefs(ctx, dir, update(mainRef, entry.main, main)); err != nil {
-		return err
+		s.Log.Error("main of a package could not be moved", "err", err) // a full disk is no damage
 	}
 	entry.main = main
-	return nil
 }
 
 // recoverApplication reads desired and observed of one application and writes
@@ -392,7 +389,10 @@ func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main
 		}
 		h = parentOf(c)
 	}
-	return highest, s.git.UpdateRefs(ctx, dir, missing...)
+	if err := s.git.UpdateRefs(ctx, dir, missing...); err != nil {
+		s.Log.Error("numbers of deployments could not be written", "err", err) // a full disk is no damage
+	}
+	return highest, nil
 }
 
 // checkWorkspace proves that every ref of a workspace leads to a tree.

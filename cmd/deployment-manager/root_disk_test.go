@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,13 +153,51 @@ func detach(t *testing.T, dir string) {
 // fsck lets git check every repository of the record.
 func (w *crashWorld) fsck() {
 	w.t.Helper()
-	repositories, err := filepath.Glob(filepath.Join(w.folder, "data", "*", "*.git"))
+	for _, dir := range w.repositories() {
+		w.git("--git-dir="+dir, "fsck", "--strict", "--full", "--no-dangling", "--no-progress")
+	}
+}
+
+// packFiles lists the packs of all applications and workspaces.
+func (w *crashWorld) packFiles() []string {
+	w.t.Helper()
+	var all []string
+	for _, dir := range w.repositories() {
+		packs, err := filepath.Glob(filepath.Join(dir, "objects", "pack", "*"))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if filepath.Base(filepath.Dir(dir)) != "packages" {
+			all = append(all, packs...)
+		}
+	}
+	return all
+}
+
+// checkRefused wants that a refused change has left no packs: none at all where
+// before tells what was there, and in packages none that no ref leads to (a
+// refused version may leave its archive, which the next attempt takes up).
+func (w *crashWorld) checkRefused(before []string) {
+	w.t.Helper()
+	if after := w.packFiles(); !slices.Equal(after, before) {
+		w.t.Errorf("a refused change left packs: got %q, want %q", after, before)
+	}
+	for _, dir := range w.repositories() {
+		if filepath.Base(filepath.Dir(dir)) != "packages" {
+			continue
+		}
+		if lost := w.git("--git-dir="+dir, "fsck", "--unreachable", "--no-progress"); lost != "" {
+			w.t.Errorf("a refused change left objects in %s that no ref leads to:\n%s", filepath.Base(dir), lost)
+		}
+	}
+}
+
+// repositories lists the folders of all repositories of the record.
+func (w *crashWorld) repositories() []string {
+	w.t.Helper()
+	list, err := filepath.Glob(filepath.Join(w.folder, "data", "*", "*.git"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	for _, dir := range repositories {
-		if filepath.Base(filepath.Dir(dir)) != "tmp" {
-			w.git("--git-dir="+dir, "fsck", "--strict", "--full", "--no-dangling", "--no-progress")
-		}
-	}
+	return slices.DeleteFunc(list, func(dir string) bool { return filepath.Base(filepath.Dir(dir)) == "tmp" })
 }
