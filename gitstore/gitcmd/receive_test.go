@@ -77,9 +77,9 @@ type stage struct {
 	errs chan error
 }
 
-func newStage(t *testing.T, g *Git) *stage {
+func newStage(t *testing.T, g *Git, opts ReceiveOptions) *stage {
 	t.Helper()
-	s := &stage{t: t, g: g, dir: filepath.Join(t.TempDir(), "stage.git"), errs: make(chan error, 16)}
+	s := &stage{t: t, g: g, dir: filepath.Join(t.TempDir(), "stage.git"), opts: opts, errs: make(chan error, 16)}
 	s.opts.HooksPath = t.TempDir()
 	s.seen = filepath.Join(s.opts.HooksPath, "seen")
 	s.opts.Environment = []string{"SEEN=" + s.seen}
@@ -179,7 +179,7 @@ func workTree(t *testing.T, n int) string {
 
 func TestReceivePackTakesAPush(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, newGit(t))
+	s := newStage(t, newGit(t), ReceiveOptions{})
 	dir := workTree(t, 2)
 	mustClient(t, dir, "tag", "-a", "-m", "t", "v1.0.0")
 	mustClient(t, dir, "push", "-q", "-o", "reason=a b", s.url, "v1.0.0")
@@ -212,8 +212,7 @@ func TestReceivePackTakesAShallowPush(t *testing.T) {
 	mustClient(t, shallow, "tag", "v1.0.0")
 	commit := mustClient(t, shallow, "rev-parse", "v1.0.0")
 
-	s := newStage(t, g)
-	s.opts.Shallow = true
+	s := newStage(t, g, ReceiveOptions{Shallow: true})
 	mustClient(t, shallow, "push", s.url, "v1.0.0")
 	if seen, err := os.ReadFile(s.seen); err != nil || !strings.Contains(string(seen), commit+" refs/tags/v1.0.0") {
 		t.Errorf("the hook saw %q, %v", seen, err)
@@ -227,7 +226,7 @@ func TestReceivePackTakesAShallowPush(t *testing.T) {
 		t.Errorf("new objects are %q, %v; want one commit without its parent", kinds, err)
 	}
 
-	s = newStage(t, g)
+	s = newStage(t, g, ReceiveOptions{})
 	out, err := client(t, shallow, "push", s.url, "v1.0.0")
 	if err == nil || !strings.Contains(out, "shallow update not allowed") {
 		t.Errorf("with shallow pushes off: %v\n%s", err, out)
@@ -244,8 +243,7 @@ func TestReceivePackOnTopOfAShallowClone(t *testing.T) {
 	mustClient(t, origin, "clone", "-q", "--depth", "1", "file://"+origin, shallow)
 	mustClient(t, shallow, "commit", "-q", "--allow-empty", "-m", "more")
 	for _, allowed := range []bool{false, true} {
-		s := newStage(t, g)
-		s.opts.Shallow = allowed
+		s := newStage(t, g, ReceiveOptions{Shallow: allowed})
 		s.borrow(filepath.Join(origin, ".git"))
 		output(t, g, s.dir, "", "update-ref", "refs/heads/main", mustClient(t, origin, "rev-parse", "main"))
 		if out, err := client(t, shallow, "push", s.url, "main"); err != nil {
@@ -270,8 +268,7 @@ func TestReceivePackTakesAThinPack(t *testing.T) {
 	f.Close()
 	mustClient(t, dir, "commit", "-q", "-a", "-m", "more")
 	for _, ref := range []bool{true, false} {
-		s := newStage(t, g)
-		s.opts.MaxInput = 10 << 10 // the file is 100 KB and does not shrink
+		s := newStage(t, g, ReceiveOptions{MaxInput: 10 << 10}) // the file is 100 KB and does not shrink
 		s.borrow(real)
 		if ref { // otherwise the client learns of it by a .have line
 			output(t, g, s.dir, "", "update-ref", "refs/heads/main", mustClient(t, real, "rev-parse", "main"))
@@ -333,7 +330,7 @@ func TestReceivePackRefusesBadObjects(t *testing.T) {
 				text = tt.text(tree)
 			}
 			id := hash("commit", text)
-			s := newStage(t, g)
+			s := newStage(t, g, ReceiveOptions{})
 			out, err := client(t, dir, "push", s.url, id+":refs/heads/main")
 			if err == nil || !strings.Contains(out, tt.want) {
 				t.Errorf("%v, want a refusal with %s:\n%s", err, tt.want, out)
@@ -359,8 +356,7 @@ func raw(entry string) func(string) string {
 
 func TestReceivePackRefusesWhatIsTooLarge(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, newGit(t))
-	s.opts.MaxInput = 50 << 10
+	s := newStage(t, newGit(t), ReceiveOptions{MaxInput: 50 << 10})
 	dir := workTree(t, 1)
 	if out, err := client(t, dir, "push", s.url, "main"); err == nil {
 		t.Errorf("accepted:\n%s", out)
