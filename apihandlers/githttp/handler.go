@@ -184,7 +184,11 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 		defer b.close()
 	}
 	// Who leaves before git starts did not push yet.
-	release, err := h.slots.take(q.Context(), q.client())
+	wait := h.limits.Wait
+	if q.operation == receive {
+		wait = h.limits.PushWait
+	}
+	release, err := h.slots.take(q.Context(), q.client(), wait)
 	if err != nil {
 		return refuse(err, "")
 	}

@@ -15,7 +15,8 @@ import (
 type Limits struct {
 	Processes int           // git processes at a time; 4 per processor, at least 16
 	PerClient int           // of them for one client; half of Processes
-	Wait      time.Duration // for a free slot; 20 s, because git's client does not try again
+	Wait      time.Duration // for a free slot; 1 min, because git's client does not try again
+	PushWait  time.Duration // the same for a push; 5 min, because each takes longer
 	Idle      time.Duration // between two bytes in either direction; 30 s
 	Duration  time.Duration // of a whole request; 1 h
 	Wire      int64         // bytes of a request body as sent; 16 MiB
@@ -27,7 +28,8 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Processes, max(16, 4*runtime.GOMAXPROCS(0)))
 	setDefault(&l.PerClient, max(1, l.Processes/2))
-	setDefault(&l.Wait, 20*time.Second)
+	setDefault(&l.Wait, time.Minute)
+	setDefault(&l.PushWait, 5*time.Minute)
 	setDefault(&l.Idle, 30*time.Second)
 	setDefault(&l.Duration, time.Hour)
 	setDefault(&l.Wire, 16<<20)
@@ -53,7 +55,6 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 
 // slots hands out the right to start a git process.
 type slots struct {
-	wait      time.Duration
 	perClient int64
 	all       *semaphore.Weighted
 
@@ -68,16 +69,15 @@ type clientSlots struct {
 
 func newSlots(l Limits) *slots {
 	return &slots{
-		wait: l.Wait, perClient: int64(l.PerClient),
-		all: semaphore.NewWeighted(int64(l.Processes)), clients: map[string]*clientSlots{},
+		perClient: int64(l.PerClient), all: semaphore.NewWeighted(int64(l.Processes)), clients: map[string]*clientSlots{},
 	}
 }
 
-// take waits for a slot and returns the function that gives it back. Its error
+// take waits that long for a slot and returns the function that gives it back. Its error
 // is Unavailable. The client's own limit comes first, so that who waits for
 // that does not stand in the way of others.
-func (s *slots) take(ctx context.Context, client string) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.wait)
+func (s *slots) take(ctx context.Context, client string, wait time.Duration) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	own := s.enter(client)
 	if err := own.free.Acquire(ctx, 1); err != nil {

@@ -43,11 +43,11 @@ func FuzzParsePath(f *testing.F) {
 
 func TestSlots(t *testing.T) {
 	t.Parallel()
-	s := newSlots(Limits{Processes: 3, PerClient: 2, Wait: 20 * time.Millisecond})
+	s := newSlots(Limits{Processes: 3, PerClient: 2})
 	var releases []func()
 	take := func(client string, want dm.Kind) {
 		t.Helper()
-		release, err := s.take(t.Context(), client)
+		release, err := s.take(t.Context(), client, 20*time.Millisecond)
 		if dm.KindOf(err) != want {
 			t.Fatalf("take for %s: %v, want kind %q", client, err, want)
 		}
@@ -62,7 +62,7 @@ func TestSlots(t *testing.T) {
 	take("b", dm.Unavailable) // the limit of all
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.take(ended, "c"); dm.KindOf(err) != dm.Unavailable {
+	if _, err := s.take(ended, "c", time.Second); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("take for a client that left: %v", err)
 	}
 	for _, release := range releases {
@@ -77,11 +77,11 @@ func TestSlots(t *testing.T) {
 // TestSlotsAreHandedOn lets many wait for few.
 func TestSlotsAreHandedOn(t *testing.T) {
 	t.Parallel()
-	s := newSlots(Limits{Processes: 2, PerClient: 2, Wait: 10 * time.Second})
+	s := newSlots(Limits{Processes: 2, PerClient: 2})
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			release, err := s.take(t.Context(), "a")
+			release, err := s.take(t.Context(), "a", 10*time.Second)
 			if err != nil {
 				t.Errorf("take: %v", err)
 				return
