@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,6 +49,8 @@ type Store struct {
 	index *index
 	locks keyLocks
 	users workspaceCache
+
+	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
 
 	defaults defaultsCache
 	pasts    pasts
