@@ -194,6 +194,11 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, before plumb
 	lines = append(lines, [2]string{trailerInformation, strings.Join(content.notes, "; ")})
 	parents := []plumbing.Hash{before}
 	if pushed != nil {
+		if before.IsZero() {
+			if parents[0], err = addBeginning(w); err != nil {
+				return err
+			}
+		}
 		parents = append(parents, pushed.commit)
 		lines = append(lines, [2]string{trailerPushed, pushed.commit.String()})
 	}

@@ -161,7 +161,11 @@ func TestHistoryPassesByWhatWasPushed(t *testing.T) {
 	for _, app := range []dm.ApplicationName{"old", "new"} {
 		f := forger{t, filepath.Join(h.dir, "applications", string(app)+".git")}
 		pushed[app] = f.git(claims, "commit-tree", "-F", "-", "main^{tree}")
-		f.rewrite("refs/heads/main", "author ", "parent "+pushed[app]+"\nauthor ", "DM-Package", "DM-Pushed: "+pushed[app]+"\nDM-Package")
+		parents := "parent " + pushed[app] + "\n"
+		if app == "new" {
+			parents = "parent " + f.beginning() + "\n" + parents
+		}
+		f.rewrite("refs/heads/main", "author ", parents+"author ", "DM-Package", "DM-Pushed: "+pushed[app]+"\nDM-Package")
 		if app == "new" {
 			f.point("refs/deployments/1", "main")
 		}

@@ -241,16 +241,28 @@ func addCommit(w *pack.Writer, author object.Signature, tree plumbing.Hash, mess
 }
 
 // parentOf is the commit before c in the record's histories; zero when c is the
-// first. The parent that a push proposed is not of the record: its message and
-// its author say what its maker wanted them to say.
+// first. It is the first parent. Another one is what a push proposed: its message
+// and its author say what its maker wanted them to say.
 func parentOf(c *object.Commit) plumbing.Hash {
-	pushed := parseTrailers(c.Message)[trailerPushed]
-	for _, parent := range c.ParentHashes {
-		if parent.String() != pushed {
-			return parent
-		}
+	if len(c.ParentHashes) == 0 || c.ParentHashes[0] == beginning {
+		return plumbing.ZeroHash
 	}
-	return plumbing.ZeroHash
+	return c.ParentHashes[0]
+}
+
+// beginning is the commit that stands before the first one of an application
+// that a push made, the same everywhere: without it the first parent of that
+// would be the pushed commit, and git log --first-parent would take what
+// anybody wrote for the record.
+var beginning = plumbing.NewHash("5246304e47bfd518e9d0f1e86af790f78b6f0d94")
+
+// addBeginning writes the commit called beginning.
+func addBeginning(w *pack.Writer) (plumbing.Hash, error) {
+	tree, err := w.Add(plumbing.TreeObject, nil)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return addCommit(w, serverSignature(time.Unix(0, 0)), tree, "The record begins\n")
 }
 
 // addObject encodes a commit or a tag into w.

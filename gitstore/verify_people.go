@@ -103,8 +103,8 @@ func (v *verifier) commitBy(d told, c *object.Commit, author object.Signature) {
 	}
 	parents := len(c.ParentHashes)
 	if pushed := d.t[trailerPushed]; pushed != "" {
-		if parents == 0 || c.ParentHashes[parents-1].String() != pushed {
-			v.problem("%s says that %.40s was pushed, and that is not its last parent", d.what, pushed)
+		if parents != 2 || c.ParentHashes[1].String() != pushed {
+			v.problem("%s says that %.40s was pushed, and that is not its second parent", d.what, pushed)
 			return
 		}
 		parents--
