@@ -6,6 +6,7 @@
 // It promises that in strict mode nobody is anybody without a proven
 // credential, that user.name is never more than a claim, that a password or a
 // token is never logged nor kept, that checking a wrong password costs the same
-// whether or not the user exists, and that guessing is slow. It may import dm
-// and apihandlers.
+// whether or not the user exists, and that guessing is slow. It may import dm,
+// apihandlers and its sub-folder watched, golang.org/x/crypto and x/time, and
+// Prometheus' client.
 package auth

@@ -73,9 +73,9 @@ func newSlots(l Limits) *slots {
 	}
 }
 
-// take waits that long for a slot and returns the function that gives it back. Its error
-// is Unavailable. The client's own limit comes first, so that who waits for
-// that does not stand in the way of others.
+// take waits for a slot, for at most wait, and returns the function that gives
+// it back. Its error is Unavailable. The client's own limit comes first, so that
+// who waits for that does not stand in the way of others.
 func (s *slots) take(ctx context.Context, client string, wait time.Duration) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -11,20 +11,38 @@ import (
 )
 
 func (a *API) change(w http.ResponseWriter, r *http.Request) error {
-	text := apihandlers.Var(r, "name")
 	edit, reason, err := readEdit(w, r)
 	if err != nil {
 		return err
 	}
+	return accept(w, r, reason, func(actor dm.Actor, name dm.ApplicationName) error {
+		return a.Applications.Change(r.Context(), actor, name, edit)
+	})
+}
+
+func (a *API) rollback(w http.ResponseWriter, r *http.Request) error {
+	to, reason, err := readRollback(w, r)
+	if err != nil {
+		return err
+	}
+	return accept(w, r, reason, func(actor dm.Actor, name dm.ApplicationName) error {
+		return a.Applications.Rollback(r.Context(), actor, name, to)
+	})
+}
+
+// accept makes the change that a body asks for. It is durable, and carried out
+// later, when 202 is answered.
+func accept(w http.ResponseWriter, r *http.Request, reason string, do func(dm.Actor, dm.ApplicationName) error) error {
 	actor, err := actorWith(r, reason)
 	if err != nil {
 		return err
 	}
+	text := apihandlers.Var(r, "name")
 	name, err := dm.ParseApplicationName(text)
 	if err != nil {
 		return notCreated(text)
 	}
-	if err := a.Applications.Change(r.Context(), actor, name, edit); err != nil {
+	if err := do(actor, name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -112,27 +130,6 @@ func readReason(raw json.RawMessage) (string, error) {
 		return "", dm.Errorf(dm.Invalid, "v1", "the reason must be a text")
 	}
 	return dm.ParseReason(*text)
-}
-
-func (a *API) rollback(w http.ResponseWriter, r *http.Request) error {
-	text := apihandlers.Var(r, "name")
-	to, reason, err := readRollback(w, r)
-	if err != nil {
-		return err
-	}
-	actor, err := actorWith(r, reason)
-	if err != nil {
-		return err
-	}
-	name, err := dm.ParseApplicationName(text)
-	if err != nil {
-		return notCreated(text)
-	}
-	if err := a.Applications.Rollback(r.Context(), actor, name, to); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusAccepted)
-	return nil
 }
 
 func readRollback(w http.ResponseWriter, r *http.Request) (to int, reason string, err error) {
