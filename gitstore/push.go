@@ -26,7 +26,9 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	if err := s.index.sound(r); err != nil {
 		return err
 	}
-	if dir := s.repositoryDir(r); round.Advertise && exists(dir) {
+	// A version is pushed from any repository, and its tag there is not ours: a
+	// client that saw ours would refuse by itself to push the same once more.
+	if dir := s.repositoryDir(r); round.Advertise && r.Kind == dm.ApplicationRepository && exists(dir) {
 		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{})
 	}
 	stage, err := s.newStage(r)
@@ -117,6 +119,12 @@ func (p *push) by(ref dm.PushedRef) dm.Actor {
 	return actor
 }
 
+// quoted writes a path for a list of paths in git's environment, where a colon
+// would begin the next one.
+func quoted(path string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
+}
+
 // quarantined reads the objects of a push that is not accepted yet. The folder's
 // name comes back from a hook, so it is only looked for where git makes it.
 func (p *push) quarantined(folder string) (pushedObjects, error) {
@@ -128,6 +136,6 @@ func (p *push) quarantined(folder string) (pushedObjects, error) {
 	}
 	return pushedObjects{git: p.s.git, dir: p.stage, env: []string{
 		"GIT_OBJECT_DIRECTORY=" + filepath.Join(objects, name),
-		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + objects,
+		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + quoted(objects),
 	}}, nil
 }
