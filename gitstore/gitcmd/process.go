@@ -36,7 +36,8 @@ type command struct {
 	in      io.Reader
 	out     io.Writer
 	args    []string
-	writes  bool // inherits the data folder's lock, so that the next server waits for it
+	cpu     time.Duration // of each process, in whole seconds; 0 means no limit; only converse obeys it
+	writes  bool          // inherits the data folder's lock, so that the next server waits for it
 }
 
 // process is a started command. Signals go to its whole group, because git
@@ -96,6 +97,16 @@ func (p *process) start(out io.Writer) error {
 		p.copied <- err
 	}()
 	return nil
+}
+
+// limit bounds the processor time of the process and of each that it starts
+// from now on. The kernel ends one that takes more.
+func (p *process) limit(cpu time.Duration) error {
+	if cpu == 0 {
+		return nil
+	}
+	seconds := uint64(cpu / time.Second)
+	return unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds}, nil)
 }
 
 // drain waits until git's output is passed on, or until a cancellation makes

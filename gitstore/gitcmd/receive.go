@@ -36,6 +36,31 @@ var internalRefs = [...]string{"refs/archives", "refs/superseded", "refs/deploye
 // is looked at.
 const keepAlive = 5 * time.Second
 
+// A small pack can describe huge objects, as deltas above all, and git makes
+// every one to learn its name. What that may cost depends on the size that a
+// pack may have.
+
+// allocLimit is how many bytes git may want at once, which is what an object
+// has that it can't stream. By default clients make no deltas of files over
+// 512 MiB, and whole files are streamed.
+func allocLimit(maxInput int64) int64 {
+	const least, most = 64 << 20, 520 << 20
+	if maxInput == 0 {
+		return most
+	}
+	return min(max(maxInput, least), most)
+}
+
+// cpuLimit is the processor time that each git process of a push gets. Ordinary
+// packs take a tenth of it.
+func cpuLimit(maxInput int64) time.Duration {
+	const floor, perSecond = 2, 2 << 20
+	if maxInput == 0 {
+		return 0
+	}
+	return time.Duration(floor+maxInput/perSecond) * time.Second
+}
+
 // ReceivePack answers one stateless request of a push to the repository dir.
 // Input and output flow at the same time, as in UploadPack. Every ref goes to
 // the proc-receive hook, so git itself moves none; what is refused before that
@@ -71,12 +96,11 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 	}
 	c.args = append(c.args, "--", dir)
 	if !round.Advertise {
-		in = round.In
-		if opts.Shallow {
-			if in, err = takeShallow(ctx, dir, in); err != nil {
-				return dm.Wrap(op, err)
-			}
+		if in, err = takeFront(ctx, dir, round.In, opts.Shallow); err != nil {
+			return dm.Wrap(op, err)
 		}
+		c.env = append(c.env, "GIT_ALLOC_LIMIT="+strconv.FormatInt(allocLimit(opts.MaxInput), 10))
+		c.cpu = cpuLimit(opts.MaxInput)
 	}
 	return unanswered(op, g.converse(ctx, c, in))
 }
@@ -89,8 +113,9 @@ func receiveOptions(opts ReceiveOptions) []string {
 		"receive.procReceiveRefs=refs",
 		"receive.advertisePushOptions=true",
 		"receive.advertiseAtomic=false",
+		"pack.threads=1", // each holds the objects that it works on
 		"receive.keepAlive=" + strconv.Itoa(int(keepAlive.Seconds())),
-		"receive.shallowUpdate=false", // git aborts when a shallow ref goes to proc-receive; see takeShallow
+		"receive.shallowUpdate=false", // git aborts when a shallow ref goes to proc-receive; see takeFront
 		"receive.maxInputSize=" + strconv.FormatInt(opts.MaxInput, 10),
 		// What a push may delete, force or check out is judged by the hooks.
 		"receive.denyDeletes=false",

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -425,6 +426,10 @@ func TestReceivePackOfBadRequests(t *testing.T) {
 		{"shallow without a name", "0035shallow " + strings.Repeat("x", 41), true},
 		{"long shallow", "0fffshallow " + strings.Repeat("1", 4096), true},
 		{"many shallow", strings.Repeat("0034shallow "+id, maxShallow+1), true},
+		{"rubbish that calls itself shallow", "0035shallow " + strings.Repeat("x", 41), false},
+		{"shallow behind a command", packet(id+" "+id+" refs/tags/v1.0.0") + packet("shallow x"), true},
+		{"certificate", packet("push-cert\x00 report-status"), false},
+		{"certificate behind a command", packet(id+" "+id+" refs/tags/v1.0.0") + packet("push-cert\n"), true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -438,5 +443,32 @@ func TestReceivePackOfBadRequests(t *testing.T) {
 				t.Error("the repository was made shallow")
 			}
 		})
+	}
+}
+
+// TestReceivePackTakesNoEndlessCommands sends commands and no end.
+func TestReceivePackTakesNoEndlessCommands(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir, _ := newRepository(t, g)
+	commands := strings.Repeat(packet(strings.Repeat("x", 60_000)), maxFront/60_000+2)
+	err := g.ReceivePack(t.Context(), dir, dm.ReceiveRound{In: strings.NewReader(commands), Out: io.Discard}, ReceiveOptions{})
+	if dm.KindOf(err) != dm.TooLarge {
+		t.Errorf("got %v, want kind %q", err, dm.TooLarge)
+	}
+}
+
+// TestLimitsOfAPush compares what git gets for packs of some sizes.
+func TestLimitsOfAPush(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		maxInput, alloc int64
+		cpu             time.Duration
+	}{
+		{0, 520 << 20, 0}, {1, 64 << 20, 2 * time.Second}, {100 << 20, 100 << 20, 52 * time.Second}, {1 << 30, 520 << 20, 514 * time.Second},
+	} {
+		if alloc, cpu := allocLimit(tt.maxInput), cpuLimit(tt.maxInput); alloc != tt.alloc || cpu != tt.cpu {
+			t.Errorf("a pack of %d bytes: got %d bytes and %v, want %d and %v", tt.maxInput, alloc, cpu, tt.alloc, tt.cpu)
+		}
 	}
 }

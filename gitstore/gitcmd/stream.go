@@ -24,6 +24,10 @@ func (g *Git) converse(ctx context.Context, c command, in io.Reader) error {
 	if err != nil {
 		return failure(ctx, c.args[0], err, "")
 	}
+	if err := p.limit(c.cpu); err != nil {
+		// git has read nothing yet, and without input it does nothing.
+		return failure(ctx, c.args[0], errors.Join(err, stdin.Close(), p.wait()), "")
+	}
 	go func() {
 		// A request that breaks off ends git's input, and git judges that.
 		_, _ = io.Copy(stdin, in)
