@@ -75,6 +75,24 @@ func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
 func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.Spec, *proposal, error) {
 	const op = "gitstore.push"
 	app := dm.ApplicationName(p.repository.Name)
+	main := plumbing.ZeroHash
+	if e := p.s.index.app(app); e != nil {
+		main = e.main
+	}
+	switch {
+	case string(ref.New) == main.String():
+		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "main of %s is there already; the push asks for nothing new", app)
+	case plumbing.NewHash(string(ref.Old)) != main:
+		// git would fail over a name that no object has.
+		return dm.Spec{}, nil, behind(op, app)
+	}
+	commit, err := from.peel(ctx, string(ref.New))
+	if err != nil {
+		return dm.Spec{}, nil, err
+	}
+	if commit.id != string(ref.New) {
+		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "main must be a commit, not a tag")
+	}
 	if ref.Old != "" {
 		ok, err := from.git.IsAncestor(ctx, from.dir, from.env, string(ref.Old), string(ref.New))
 		if err != nil {
@@ -84,13 +102,6 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 			return dm.Spec{}, nil, dm.Errorf(dm.Conflict, op, "main of %s only moves forward, and the push is not based on it", app).
 				WithHint("git pull, then push again without force")
 		}
-	}
-	commit, err := from.peel(ctx, string(ref.New))
-	if err != nil {
-		return dm.Spec{}, nil, err
-	}
-	if commit.id != string(ref.New) {
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "main must be a commit, not a tag")
 	}
 	brought, err := from.gather(ctx, commit.id, plumbing.NewHash(string(ref.Old)))
 	if err != nil {
@@ -173,13 +184,18 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 	return err
 }
 
+// behind refuses a push that does not start from where main is.
+func behind(op string, app dm.ApplicationName) error {
+	return dm.Errorf(dm.Stale, op, "main of %s has moved since it was fetched", app).WithHint("git pull, then push again")
+}
+
 // decide finds out which change spec asks for in the present state, and admits
 // it.
 func (s *Store) decide(ctx context.Context, actor dm.Actor, e *appEntry, ref dm.PushedRef, spec dm.Spec) (dm.Verb, wanted, error) {
 	const op = "gitstore.push"
 	app := spec.Name
 	if old := plumbing.NewHash(string(ref.Old)); old != e.main {
-		return "", wanted{}, dm.Errorf(dm.Stale, op, "main of %s has moved since it was fetched", app).WithHint("git pull, then push again")
+		return "", wanted{}, behind(op, app)
 	}
 	switch phase := e.phase(); {
 	case phase.Working():

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -23,6 +24,7 @@ import (
 const (
 	maxProposedObjects = 10_000
 	maxProposedBytes   = 64 << 20
+	maxProposedPaths   = 200_000 // entries of trees, and paths of commits, that are looked at
 	maxHeadBytes       = 256 << 10
 	maxTreeBytes       = 4 << 20
 	maxTagDepth        = 5
@@ -92,8 +94,8 @@ func parseHead(kind, id string, content []byte) (map[string]string, error) {
 	fault := func(format string, args ...any) error {
 		return dm.Errorf(dm.Invalid, op, "the %s %.12s is refused: %s", kind, id, fmt.Sprintf(format, args...))
 	}
-	if i := bytes.IndexFunc(content, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r == 0x7f }); i >= 0 {
-		return nil, fault("it holds the control character %q at byte %d", content[i], i)
+	if at := controlIn(content); at >= 0 {
+		return nil, fault("it holds the control character %q at byte %d", content[at], at)
 	}
 	head, _, _ := bytes.Cut(content, []byte("\n\n"))
 	if bytes.IndexByte(head, '\r') >= 0 {
@@ -118,7 +120,21 @@ func parseHead(kind, id string, content []byte) (map[string]string, error) {
 			return nil, fault("its header has no field %q", key)
 		}
 	}
+	switch encoding := strings.ToLower(fields["encoding"]); {
+	case encoding == "", encoding == "utf-8", encoding == "utf8":
+	case !strings.HasPrefix(encoding, "iso-8859-") && encoding != "latin1":
+		// Others, such as UTF-7, write control characters in plain letters.
+		return nil, fault("its encoding is %q; UTF-8 and ISO-8859 are allowed", firstBytes(encoding))
+	case slices.ContainsFunc(content, func(b byte) bool { return 0x80 <= b && b < 0xa0 }):
+		return nil, fault("it holds a control character of its encoding")
+	}
 	return fields, nil
+}
+
+// controlIn returns the place of the first control character, or -1. Line ends
+// and tabs are none here.
+func controlIn(content []byte) int {
+	return bytes.IndexFunc(content, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' })
 }
 
 // headKeys are the fields that git and the programs around it write.
@@ -142,6 +158,8 @@ type proposal struct {
 	objects []newObject
 	trees   map[string][]treeLine // the new ones
 	sizes   map[string]int64      // of the new blobs
+	judged  map[string]bool       // new trees by path and name
+	looked  int                   // entries and paths that were looked at
 }
 
 // gather lists what commit leads to and the record, up to main, does not have.
@@ -151,7 +169,7 @@ func (o pushedObjects) gather(ctx context.Context, commit string, main plumbing.
 	if !main.IsZero() {
 		not = append(not, main.String())
 	}
-	p := &proposal{trees: map[string][]treeLine{}, sizes: map[string]int64{}}
+	p := &proposal{trees: map[string][]treeLine{}, sizes: map[string]int64{}, judged: map[string]bool{}}
 	total := int64(0)
 	err := o.git.NewObjects(ctx, o.dir, o.env, []string{commit}, not, func(kind, id string, size int64) error {
 		p.objects = append(p.objects, newObject{kind, id, size})
@@ -193,7 +211,9 @@ func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Li
 			return err
 		}
 		if kind == "tree" {
-			p.trees[id], err = parseTree(id, content)
+			if p.trees[id], err = parseTree(id, content); err == nil {
+				err = p.look(len(p.trees[id]))
+			}
 			return err
 		}
 		fields, err := parseHead(kind, id, content)
@@ -216,9 +236,27 @@ func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Li
 	return nil
 }
 
+// look counts n entries more and tells when there are too many: a small pack
+// can hold thousands of commits with all the paths that one of them may have.
+func (p *proposal) look(n int) error {
+	if p.looked += n; p.looked > maxProposedPaths {
+		return dm.Errorf(dm.TooLarge, "gitstore.push", "the commits of the push have more than %d files and directories", maxProposedPaths)
+	}
+	return nil
+}
+
 // checkTree judges the entries of a new tree and of the new trees below it.
-// What stands in the record already was judged when it came.
+// What stands in the record already was judged when it came, and what stands at
+// the same place in another commit was judged with that.
 func (p *proposal) checkTree(judge *archive.Judge, prefix, id string) error {
+	place := prefix + "\x00" + id
+	if p.judged[place] {
+		return nil
+	}
+	p.judged[place] = true
+	if err := p.look(len(p.trees[id])); err != nil {
+		return err
+	}
 	for _, line := range p.trees[id] {
 		name := prefix + line.name
 		entry := entryOf(line.mode, name, p.sizes[line.id])
@@ -286,6 +324,9 @@ func parseTree(id string, content []byte) ([]treeLine, error) {
 		name, rest, named := bytes.Cut(rest, []byte{0})
 		if !ok || !named || len(rest) < 20 {
 			return nil, dm.Errorf(dm.Invalid, "gitstore.push", "the tree %.12s can't be read", id)
+		}
+		if part := string(name); part == "" || part == "." || part == ".." || strings.Contains(part, "/") {
+			return nil, dm.Errorf(dm.Invalid, "gitstore.push", "the tree %.12s has an entry %q", id, firstBytes(part))
 		}
 		var hash plumbing.Hash
 		copy(hash[:], rest)
