@@ -114,7 +114,7 @@ func (c *Callbacks) Emit(e dm.Event) {
 // lost counts and tells of an event that will not be delivered.
 func (c *Callbacks) lost(e dm.Event, err error) {
 	c.results.WithLabelValues(e.Kind, "lost").Inc()
-	c.cfg.Log.Warn("callback lost", "kind", e.Kind, "id", e.ID, "state", e.State, "request_id", e.RequestID, "error", err)
+	c.cfg.Log.Warn("callback lost", "kind", e.Kind, "id", e.ID, "state", e.State, "request_id", e.RequestID, "err", err)
 }
 
 // Run delivers until ctx ends, then goes on with what is queued for two

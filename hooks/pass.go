@@ -78,7 +78,7 @@ func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (
 		return next{}
 	case err != nil:
 		if j.unread++; j.unread == 1 {
-			d.cfg.Log.Warn("pending change cannot be read", "app", app, "error", err)
+			d.cfg.Log.Warn("pending change cannot be read", "app", app, "err", err)
 		}
 		return next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
 	case !ok:
@@ -141,7 +141,7 @@ func (p *pass) tryAgain(err error) (next, bool) {
 	n := next{more: true, after: p.d.cfg.Retry.pause(p.job.attempts, p.d.cfg.Scan)}
 	p.count(resultRetry)
 	p.d.cfg.Log.Warn("change will be tried again", "app", p.app, "action", p.work.Change.Verb,
-		"request_id", p.work.Change.RequestID, "attempt", p.job.attempts, "after", n.after, "error", err)
+		"request_id", p.work.Change.RequestID, "attempt", p.job.attempts, "after", n.after, "err", err)
 	return n, true
 }
 
@@ -209,7 +209,7 @@ func (p *pass) observe(ctx context.Context, o dm.Observation) next {
 	}
 	n := next{more: true, after: cfg.Retry.pause(p.job.unrecorded, cfg.Scan)}
 	cfg.Log.Warn("outcome cannot be recorded", "app", p.app, "action", p.work.Change.Verb,
-		"request_id", p.work.Change.RequestID, "after", n.after, "error", err)
+		"request_id", p.work.Change.RequestID, "after", n.after, "err", err)
 	return n
 }
 
@@ -219,7 +219,7 @@ func (p *pass) settled(o dm.Observation) {
 		"request_id", p.work.Change.RequestID, "duration", p.d.cfg.Clock().Sub(p.started)}
 	if p.job.failure != nil {
 		p.count(resultFailure)
-		p.d.cfg.Log.Warn("change failed", append(args, "error", p.job.failure)...)
+		p.d.cfg.Log.Warn("change failed", append(args, "err", p.job.failure)...)
 		return
 	}
 	p.count(resultSuccess)

@@ -25,7 +25,7 @@ func (s *PushServer) accept(ctx context.Context, p *pushSession, t *talk) (next 
 	switch {
 	case err != nil:
 		t.say("git and the server do not understand each other")
-		s.cfg.Log.Error("proc-receive failed", "request_id", p.request, "error", err)
+		s.cfg.Log.Error("proc-receive failed", "request_id", p.request, "err", err)
 		return "", 2
 	case !slices.Equal(commands, p.commands):
 		// Such as a name with a line break in it, which the hooks see differently.
@@ -51,7 +51,7 @@ func (s *PushServer) accept(ctx context.Context, p *pushSession, t *talk) (next 
 	}
 	report.WriteString(flushPacket)
 	if _, err := t.Write(report.Bytes()); err != nil {
-		s.cfg.Log.Warn("a push did not hear what became of it", "request_id", p.request, "outcome", p.outcome, "error", err)
+		s.cfg.Log.Warn("a push did not hear what became of it", "request_id", p.request, "outcome", p.outcome, "err", err)
 	}
 	return postReceive, 0
 }

@@ -193,7 +193,7 @@ func (s *PushServer) Run(ctx context.Context) error {
 		case errors.Is(err, net.ErrClosed):
 			return errors.New("hooks: the push server is closed")
 		}
-		s.cfg.Log.Warn("a hook program could not be let in", "error", err)
+		s.cfg.Log.Warn("a hook program could not be let in", "err", err)
 		<-places
 		select { // what is short, such as open files, comes back
 		case <-ctx.Done():
@@ -211,6 +211,6 @@ func (s *PushServer) Close() {
 	}
 	s.closed = true
 	if err := errors.Join(s.listener.Close(), s.place.remove()); err != nil {
-		s.cfg.Log.Warn("the socket of the hook programs could not be removed", "error", err)
+		s.cfg.Log.Warn("the socket of the hook programs could not be removed", "err", err)
 	}
 }

@@ -67,7 +67,7 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		s.cfg.Log.Warn("a hook program could not be understood", "error", err)
+		s.cfg.Log.Warn("a hook program could not be understood", "err", err)
 		t.say("the server can't understand this hook program")
 		t.exit(1)
 		return
@@ -76,7 +76,7 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	defer cancel()
 	p, err := s.enter(h, cancel)
 	if err != nil {
-		s.cfg.Log.Warn("a hook program was sent away", "hook", h.Hook, "error", err)
+		s.cfg.Log.Warn("a hook program was sent away", "hook", h.Hook, "err", err)
 		t.sayError("", err)
 		t.exit(1)
 		return
@@ -196,7 +196,7 @@ func (s *PushServer) refuse(p *pushSession, t *talk, ref dm.PushedRef, err error
 			level = slog.LevelError
 		}
 		s.cfg.Log.Log(context.Background(), level, "a ref was not taken", "repository", p.push.Repository().Name,
-			"request_id", p.request, "error", err)
+			"request_id", p.request, "err", err)
 	}
 	return exit
 }

@@ -261,7 +261,7 @@ func (h *Handler) failed(q *request, a *answer, b *body, err error) *refusal {
 		err = early // git only missed the rest
 	case (kind == dm.Internal || kind == dm.Unavailable) && (!gone || q.operation.pushes()):
 		h.log.Warn("git did not answer", "kind", q.target.repository.Kind, "operation", q.operation,
-			"request_id", dm.RequestID(q.Context()), "error", err)
+			"request_id", dm.RequestID(q.Context()), "err", err)
 	}
 	if a.started {
 		h.abort(q)
