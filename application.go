@@ -55,6 +55,10 @@ const (
 	Destroy  Verb = "destroy"
 )
 
+// MakesDeployment tells whether a change of an application is one of content:
+// it is planned anew and gets a number. Start, stop and destroy keep both.
+func (v Verb) MakesDeployment() bool { return v == Create || v == Change || v == Rollback }
+
 // WantedState is the state that an application.json asks for.
 type WantedState string
 
@@ -170,8 +174,8 @@ type Edit struct {
 type Stamp struct {
 	Verb         Verb
 	User         UserName
-	Auth         string // how the user was verified: "htpasswd", "none"
-	Via          string // the door: "packages", "manager", "api", "push"
+	Auth         string // how the user was verified: "htpasswd", "token:<id>", "none"
+	Via          string // the door: "packages", "manager", "api", "push", "selftest"
 	Impersonator UserName
 	Reason       string
 	Time         time.Time

@@ -248,9 +248,7 @@ func (s *Store) moveDesired(ctx context.Context, c *change, e *appEntry, content
 // when the disk was full just after main had moved. The caller holds the
 // application's lock.
 func (s *Store) mendNumber(ctx context.Context, dir string, e *appEntry) {
-	switch e.last.Verb {
-	case dm.Create, dm.Change, dm.Rollback:
-	default:
+	if !e.last.Verb.MakesDeployment() {
 		return // the commit has no number
 	}
 	number := deploymentRef(e.desired.deployment)

@@ -338,12 +338,11 @@ func readContent(repo *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error)
 // contentNumber is the deployment's number on a commit that changed content,
 // else 0.
 func contentNumber(verb dm.Verb, t map[string]string) int {
-	switch verb {
-	case dm.Create, dm.Change, dm.Rollback:
-		n, _ := strconv.Atoi(t[trailerDeployment])
-		return n
+	if !verb.MakesDeployment() {
+		return 0
 	}
-	return 0
+	n, _ := strconv.Atoi(t[trailerDeployment])
+	return n
 }
 
 func readObservation(repo *objects, tip plumbing.Hash) (*dm.Observation, error) {

@@ -158,7 +158,7 @@ func (v *verifier) changes(commits []*object.Commit) map[string]told {
 				v.problem("%s is deployment %s, the next one is %s", d.what, got, want)
 			}
 			deployments++
-		case slices.Contains([]dm.Verb{dm.Create, dm.Change, dm.Rollback}, d.stamp.Verb):
+		case d.stamp.Verb.MakesDeployment():
 			v.problem("%s has no number of a deployment", d.what)
 		case got != "":
 			v.problem("%s has the number of a deployment, and %s makes none", d.what, d.stamp.Verb)

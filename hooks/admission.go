@@ -36,8 +36,9 @@ func NewAdmission(cfg AdmissionConfig) (*Admission, error) {
 }
 
 // Admit returns nil when the change may be made, and its plan for a create, a
-// change and a rollback. Kinds: Invalid (no user name, or findings), Forbidden. Policy comes
-// before content, so that nobody learns what a package holds by proposing it.
+// change and a rollback. Kinds: Invalid (no user name, no reason where one is
+// required, or findings), Forbidden. Policy comes before content, so that nobody
+// learns what a package holds by proposing it.
 func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	const op = "hooks.Admit"
 	needed, err := permissions(p)
@@ -59,7 +60,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 			return nil, dm.Wrap(op, err)
 		}
 	}
-	if p.Verb != dm.Create && p.Verb != dm.Change && p.Verb != dm.Rollback {
+	if !p.Verb.MakesDeployment() {
 		return nil, nil
 	}
 	if err := a.authorizeAudience(p); err != nil {
