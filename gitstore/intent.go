@@ -63,8 +63,9 @@ func (s *Store) intend(r dm.Repository) (end func(failed bool), err error) {
 }
 
 // emptyTmp removes what a killed server was building, but not its notes. A git
-// that outlived that server may still be writing into the stage of a push; what
-// can't be removed for that costs room until the next start, and no more.
+// that outlived that server may still be writing into the stage of a push, and a
+// file that it adds makes a removal fail: each gets a second one. What then can't
+// be removed costs room until the next start, and no more.
 func (s *Store) emptyTmp() error {
 	tmp := filepath.Join(s.dir, tmpDir)
 	if err := os.MkdirAll(tmp, 0o750); err != nil {
@@ -75,14 +76,15 @@ func (s *Store) emptyTmp() error {
 		return err
 	}
 	for _, e := range entries {
-		path := filepath.Join(tmp, e.Name())
 		if strings.HasPrefix(e.Name(), intentPrefix) {
 			continue
 		}
-		if os.RemoveAll(path) == nil {
-			continue
+		path := filepath.Join(tmp, e.Name())
+		err := os.RemoveAll(path)
+		if err != nil {
+			err = os.RemoveAll(path)
 		}
-		if err := os.RemoveAll(path); err != nil {
+		if err != nil {
 			s.Log.Warn("a temporary file of an earlier server stays until the next start", "err", err)
 		}
 	}

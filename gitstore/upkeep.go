@@ -84,9 +84,10 @@ func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error
 // Maintain goes over all repositories, one at a time, and under its lock brings
 // each one's refs and packs together and prunes what no ref has led to for two
 // weeks. Packs with a .keep file, which hold all uploaded and delivered content,
-// stay as they are. Repositories in which there is little to do are passed over. Readers
-// go on meanwhile; changes of the repository in hand wait. Kind Unavailable:
-// some repositories could not be maintained; the others were.
+// stay as they are. Repositories in which there is little to do are passed over.
+// Readers go on meanwhile; changes of the repository in hand wait. Kind
+// Unavailable: some repositories could not be maintained, which the log names
+// each with its cause; the others were.
 func (s *Store) Maintain(ctx context.Context) error { return s.maintain(ctx, usually) }
 
 func (s *Store) maintain(ctx context.Context, enough worth) error {
@@ -94,14 +95,14 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 	s.upkeep.mu.Lock()
 	defer s.upkeep.mu.Unlock()
 	begin := time.Now()
-	var n int
+	var n, left int
 	var errs []error
 	for _, kind := range repositoryKinds {
 		err := s.each(ctx, kind, func(r dm.Repository) error {
 			changed, err := s.tend(ctx, r, enough)
 			if err != nil && ctx.Err() == nil {
 				s.Log.Error("a repository could not be maintained", "kind", r.Kind, "name", r.Name, "err", err)
-				errs = append(errs, err)
+				left++
 			}
 			if changed {
 				n++
@@ -109,6 +110,9 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 			return nil
 		})
 		errs = append(errs, err)
+	}
+	if left > 0 {
+		errs = append(errs, dm.Errorf(dm.Unavailable, op, "%d repositories could not be maintained", left))
 	}
 	err := failed(op, errors.Join(errs...))
 	if ctx.Err() == nil {

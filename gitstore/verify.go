@@ -22,8 +22,8 @@ import (
 // Verify proves the whole record: git fsck of every repository, every ref
 // against the index, every package's tree against its archive, who made each
 // commit and tag, and every workspace against the applications that were
-// delivered to it. It calls
-// problem for each fault and returns an error only when it can't go on.
+// delivered to it. It calls problem for each fault and returns an error only when
+// it can't go on.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	const op = "gitstore.Verify"
 	for _, kind := range repositoryKinds {

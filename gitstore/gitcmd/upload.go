@@ -11,10 +11,10 @@ import (
 // Input and output flow at the same time: git writes while it reads, and a
 // request with many haves blocks for ever when the one waits for the other.
 //
-// It returns when git has ended (Invalid: the request made no sense to git, or
-// asked for what the repository does not show), and does not wait for a Read of round.In that
-// is still blocked then; who gave In ends that Read. When Out fails git ends
-// with it.
+// It returns when git has ended, and does not wait for a Read of round.In that is
+// still blocked then; who gave In ends that Read. When Out fails git ends with
+// it. Kind Invalid: the request made no sense to git, or asked for what the
+// repository does not show.
 func (g *Git) UploadPack(ctx context.Context, dir string, round dm.UploadRound) error {
 	const op = "gitcmd.UploadPack"
 	args := []string{"upload-pack", "--strict", "--stateless-rpc"}
