@@ -37,13 +37,17 @@ func running(t *testing.T, pid int) bool {
 	return false
 }
 
+// patience is how long a test waits for what takes a second or two where nothing
+// else runs. What hangs, hangs for longer.
+const patience = 20 * time.Second
+
 // gone waits until no process of the group pid is left.
-func gone(t *testing.T, pid int, limit time.Duration) {
+func gone(t *testing.T, pid int) {
 	t.Helper()
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(patience)
 	for running(t, pid) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the process group %d is still there after %v", pid, limit)
+			t.Fatalf("the process group %d is still there after %v", pid, patience)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -77,9 +81,9 @@ func TestCancelEndsTheGroup(t *testing.T) {
 			if err := p.wait(); err == nil {
 				t.Error("wait returned nil after a cancellation")
 			}
-			gone(t, p.cmd.Process.Pid, time.Second)
-			if d := time.Since(begin); d > 2*time.Second {
-				t.Errorf("the group was gone after %v, want at most 2s", d)
+			gone(t, p.cmd.Process.Pid)
+			if d := time.Since(begin); d > patience {
+				t.Errorf("the group was gone after %v, want two seconds where nothing else runs", d)
 			}
 		})
 	}
@@ -179,7 +183,7 @@ func TestCloseCatBlobEarly(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	gone(t, r.(*blob).p.cmd.Process.Pid, time.Second)
+	gone(t, r.(*blob).p.cmd.Process.Pid)
 }
 
 func TestRepackSmallLeavesKeptPacks(t *testing.T) {
@@ -295,7 +299,7 @@ func TestUploadPackDoesNotWaitForTheClient(t *testing.T) {
 		if dm.KindOf(err) != dm.Invalid {
 			t.Errorf("UploadPack: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("UploadPack waits for the rest of the request")
 	}
 }
@@ -335,7 +339,7 @@ func TestDeafReaderIsLeft(t *testing.T) {
 	if err := g.Run(ctx, "", nil, out, "version"); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("Run: %v", err)
 	}
-	if d := time.Since(begin); d > 3*time.Second {
+	if d := time.Since(begin); d > patience {
 		t.Errorf("Run returned after %v", d)
 	}
 }
