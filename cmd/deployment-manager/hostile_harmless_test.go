@@ -73,8 +73,8 @@ func (b *besieged) histories() string {
 func (b *besieged) wantTruth(n int) {
 	b.t.Helper()
 	text := b.histories()
-	for _, lie := range []string{"forged", "root", "Mallory", "2001-01-01", "console", "other-9.9.9", "77"} {
-		if strings.Contains(strings.ReplaceAll(text, "request_id", ""), `"`+lie) {
+	for _, lie := range []string{`"forged`, `"root`, `"Mallory`, `"2001-01-01`, `"console`, `"other-9.9.9`, `"deployment":77`} {
+		if strings.Contains(text, lie) {
 			b.t.Errorf("the history tells %q:\n%s", lie, text)
 		}
 	}

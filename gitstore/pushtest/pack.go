@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"hash/adler32"
 )
 
@@ -24,14 +25,20 @@ const (
 )
 
 // ItemOf is an ordinary item.
-func ItemOf(o Object) Item {
-	return Item{Type: byte(o.Kind), Size: uint64(len(o.Data)), Stream: deflate([]byte(o.Data))}
-}
+func ItemOf(o Object) Item { return itemsOf([]Object{o})[0] }
 
 func itemsOf(objects []Object) []Item {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b) // one for all: each takes as much memory as a thousand small objects
 	items := make([]Item, len(objects))
 	for i, o := range objects {
-		items[i] = ItemOf(o)
+		b.Reset()
+		w.Reset(&b)
+		_, err := w.Write([]byte(o.Data))
+		if err = errors.Join(err, w.Close()); err != nil {
+			panic(err) // into memory: it can't fail
+		}
+		items[i] = Item{Type: byte(o.Kind), Size: uint64(len(o.Data)), Stream: bytes.Clone(b.Bytes())}
 	}
 	return items
 }
@@ -42,7 +49,13 @@ func onNamed(base string, delta []byte) Item {
 	if err != nil {
 		panic(err) // a case of this package is wrong
 	}
-	return Item{Type: namedDelta, Size: uint64(len(delta)), Base: string(id), Stream: deflate(delta)}
+	item := Item{Type: namedDelta, Size: uint64(len(delta)), Base: string(id)}
+	if len(delta) > 1000 {
+		item.Stream = deflate(delta)
+	} else {
+		item.Stream = stored(delta)
+	}
+	return item
 }
 
 // onOffset is an item that is a delta on what stands so many bytes before it.
@@ -91,16 +104,15 @@ func sealed(b []byte) []byte {
 	return append(b, sum[:]...)
 }
 
-func deflate(data []byte) []byte {
-	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
-	if _, err := w.Write(data); err != nil {
-		panic(err) // into memory: it can't fail
-	}
-	if err := w.Close(); err != nil {
-		panic(err)
-	}
-	return b.Bytes()
+// deflate makes a stream of data.
+func deflate(data []byte) []byte { return ItemOf(Object{Blob, string(data)}).Stream }
+
+// stored makes a stream of a little data as it is.
+func stored(data []byte) []byte {
+	n := uint16(len(data))
+	b := binary.LittleEndian.AppendUint16([]byte{0x78, 0x01, 0x01}, n)
+	b = append(binary.LittleEndian.AppendUint16(b, ^n), data...)
+	return binary.BigEndian.AppendUint32(b, adler32.Checksum(data))
 }
 
 // zeros is the stream of so many MiB of zeros, made in no time: one compressed
