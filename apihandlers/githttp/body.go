@@ -22,7 +22,7 @@ const headSize = 64 << 10
 type body struct {
 	source     io.Reader // of expanded bytes
 	rc         *http.ResponseController
-	idle       time.Duration
+	pace       pace
 	end        time.Time // of the whole request
 	wire, room int64     // bytes that may still come, as sent and expanded
 
@@ -41,7 +41,7 @@ func newBody(r *http.Request, rc *http.ResponseController, l Limits) (*body, err
 	if r.ContentLength > l.Wire {
 		return nil, tooLarge(op, l.Wire)
 	}
-	b := &body{rc: rc, idle: l.Idle, end: time.Now().Add(l.Duration), wire: l.Wire, room: l.Expanded}
+	b := &body{rc: rc, pace: newPace(l.Rate, l.Idle), end: time.Now().Add(l.Duration), wire: l.Wire, room: l.Expanded}
 	sent := &wireReader{b: b, r: r.Body}
 	switch r.Header.Get("Content-Encoding") {
 	case "", "identity":
@@ -139,15 +139,15 @@ func (b *body) finish(all bool) (drained bool) {
 // past is a deadline that fails at once.
 var past = time.Unix(1, 0)
 
-// extend moves the deadline on, unless close has ended reading. Connections
-// without deadlines are served without.
-func (b *body) extend() {
+// extend moves the deadline to what is left from now, unless close has ended
+// reading. Connections without deadlines are served without.
+func (b *body) extend(now time.Time) {
 	b.state.Lock()
 	defer b.state.Unlock()
 	if b.closed {
 		return
 	}
-	deadline := time.Now().Add(b.idle)
+	deadline := now.Add(b.pace.left)
 	if deadline.After(b.end) {
 		deadline = b.end
 	}
@@ -165,15 +165,17 @@ func (b *body) drain() {
 	}
 }
 
-// wireReader reads bytes as sent, with a deadline that moves on with each.
+// wireReader reads bytes as sent, with a deadline that moves on with them.
 type wireReader struct {
 	b *body
 	r io.Reader
 }
 
 func (w *wireReader) Read(p []byte) (int, error) {
-	w.b.extend()
-	n, err := w.r.Read(p[:min(int64(len(p)), w.b.wire+1)])
+	begin := time.Now()
+	w.b.extend(begin)
+	n, err := w.r.Read(p[:min(int64(len(p)), w.b.wire+1, w.b.pace.bytes())])
+	w.b.pace.brought(n, time.Since(begin))
 	if w.b.wire -= int64(n); w.b.wire < 0 {
 		return 0, dm.Errorf(dm.TooLarge, "githttp.body", "the request is too large")
 	}

@@ -10,7 +10,8 @@
 // one encoded segment is decoded once; that no git process starts before the
 // head of the request is there and a slot is free; that an idle, slow or
 // vanished client holds neither a process nor memory for longer than the
-// limits say; and that an answer that broke off never looks complete.
+// limits say; that pushes, which may arrive slowly, take no slot of fetches; and
+// that an answer that broke off never looks complete.
 //
 // A push is ended as long as its body arrives, and only then. git gets the last
 // byte when the end of the request was seen; from that moment it has

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
@@ -308,6 +309,9 @@ func TestAnswers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) {
 		cfg.Authorize = func(_ *http.Request, repo dm.Repository, _ bool) (dm.Actor, error) {
+			if repo.Name == "too_many" {
+				return dm.Actor{}, dm.Wrap("authorize", apihandlers.TooMany("passwords", "too many wrong passwords"))
+			}
 			kind := dm.Kind(strings.ReplaceAll(repo.Name, "_", " "))
 			switch kind {
 			case dm.Unauthenticated, dm.Forbidden, dm.Unavailable, dm.Internal:
@@ -338,6 +342,8 @@ func TestAnswers(t *testing.T) {
 		{"push to a workspace", "POST", "/jupyter-ana/git-receive-pack", 403, derived},
 		{"first step of a push to a workspace", "GET", "/jupyter-ana/info/refs?service=git-receive-pack", 403, derived},
 		{"push to a forbidden workspace", "GET", "/jupyter-forbidden/info/refs?service=git-receive-pack", 403, derived},
+		{"out of tries", "GET", "/jupyter-too_many/info/refs?service=git-upload-pack", 429, "too many wrong passwords\n"},
+		{"push of who is out of tries", "POST", "/packages/too_many.git/git-receive-pack", 429, "too many wrong passwords\n"},
 		{"forbidden push", "GET", "/applications/forbidden.git/info/refs?service=git-receive-pack", 403, "sentence of forbidden\n"},
 		{"push of nobody", "GET", "/packages/unauthenticated.git/info/refs?service=git-receive-pack", 401, "sentence of unauthenticated\n"},
 		{"push to damaged", "GET", "/packages/damaged.git/info/refs?service=git-receive-pack", 503, "the repository is damaged\n"},
@@ -350,7 +356,7 @@ func TestAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			resp, body := s.do(t, tt.method, tt.path, nil, nil)
+			resp, body := s.do(t, tt.method, tt.path, http.Header{"Content-Type": {receiveType}}, nil)
 			if resp.StatusCode != tt.status || body != tt.body {
 				t.Errorf("got %d %q, want %d %q", resp.StatusCode, body, tt.status, tt.body)
 			}
@@ -358,6 +364,8 @@ func TestAnswers(t *testing.T) {
 			switch tt.status {
 			case 401:
 				wantHeaders["WWW-Authenticate"] = `Basic realm="deployment-manager", charset="UTF-8"`
+			case 429:
+				wantHeaders["Retry-After"] = "5"
 			case 503:
 				wantHeaders["Retry-After"] = "1"
 			}

@@ -35,7 +35,8 @@ type Handler struct {
 	authorize func(*http.Request, dm.Repository, bool) (dm.Actor, error)
 	log       *slog.Logger
 	limits    Limits
-	slots     *slots
+	fetches   *slots
+	pushes    *slots
 	metrics   *metrics
 }
 
@@ -49,7 +50,8 @@ func New(cfg Config) (*Handler, error) {
 		transport: cfg.Transport, authorize: cfg.Authorize, log: cfg.Log,
 		limits: cfg.Limits.withDefaults(), metrics: newMetrics(),
 	}
-	h.slots = newSlots(h.limits)
+	h.fetches = newSlots(h.limits.Processes, h.limits.PerClient)
+	h.pushes = newSlots(h.limits.Pushes, h.limits.PushesPerClient)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -183,12 +185,7 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 		}
 		defer b.close()
 	}
-	// Who leaves before git starts did not push yet.
-	wait := h.limits.Wait
-	if q.operation == receive {
-		wait = h.limits.PushWait
-	}
-	release, err := h.slots.take(q.Context(), q.client(), wait)
+	release, err := h.turn(q)
 	if err != nil {
 		return refuse(err, "")
 	}
@@ -228,6 +225,16 @@ func (h *Handler) open(q *request, t *term, a *answer) (*body, io.Reader, error)
 		return b, &lastByte{in}, nil
 	}
 	return b, in, nil
+}
+
+// turn waits for a slot; who leaves meanwhile did not push yet. Both steps of a
+// push wait for the slots of pushes: one holds its slot for as long as its
+// client sends, and nobody who fetches may have to wait for that.
+func (h *Handler) turn(q *request) (release func(), err error) {
+	if q.operation.pushes() {
+		return h.pushes.take(q.Context(), q.client(), h.limits.PushWait)
+	}
+	return h.fetches.take(q.Context(), q.client(), h.limits.Wait)
 }
 
 // run holds the slot for as long as git runs.

@@ -13,24 +13,30 @@ import (
 
 // Limits bound what clients can hold. A zero field takes its default.
 type Limits struct {
-	Processes int           // git processes at a time; 4 per processor, at least 16
-	PerClient int           // of them for one client; half of Processes
-	Wait      time.Duration // for a free slot; 1 min, because git's client does not try again
-	PushWait  time.Duration // the same for a push; 5 min, because each takes longer
-	Idle      time.Duration // between two bytes in either direction; 30 s
-	Duration  time.Duration // of a whole request; 1 h
-	Wire      int64         // bytes of a request body as sent; 16 MiB
-	Expanded  int64         // bytes of a request body without its compression; 64 MiB
-	Push      int64         // both for the body of a push; 1 GiB
-	Finish    time.Duration // for git after the last byte of a push; 15 min
+	Processes       int           // fetches at a time, each a git process; 4 per processor, at least 16
+	PerClient       int           // of them for one client; half of Processes
+	Wait            time.Duration // for a free slot; 1 min, because git's client does not try again
+	Pushes          int           // pushes at a time, beside the fetches; half of Processes, at least 2
+	PushesPerClient int           // of them for one client; half of Pushes
+	PushWait        time.Duration // as Wait; 5 min, because each takes longer
+	Idle            time.Duration // that a client may stand still, in either direction; 30 s
+	Rate            int64         // bytes a second that a body must keep, or it falls behind by Idle and is ended; 1 KiB
+	Duration        time.Duration // of a whole request; 1 h
+	Wire            int64         // bytes of a request body as sent; 16 MiB
+	Expanded        int64         // bytes of a request body without its compression; 64 MiB
+	Push            int64         // both for the body of a push; 1 GiB
+	Finish          time.Duration // for git after the last byte of a push; 15 min
 }
 
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Processes, max(16, 4*runtime.GOMAXPROCS(0)))
 	setDefault(&l.PerClient, max(1, l.Processes/2))
 	setDefault(&l.Wait, time.Minute)
+	setDefault(&l.Pushes, max(2, l.Processes/2))
+	setDefault(&l.PushesPerClient, max(1, l.Pushes/2))
 	setDefault(&l.PushWait, 5*time.Minute)
 	setDefault(&l.Idle, 30*time.Second)
+	setDefault(&l.Rate, 1<<10)
 	setDefault(&l.Duration, time.Hour)
 	setDefault(&l.Wire, 16<<20)
 	setDefault(&l.Expanded, 64<<20)
@@ -53,7 +59,7 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 	}
 }
 
-// slots hands out the right to start a git process.
+// slots hands out the right to start git.
 type slots struct {
 	perClient int64
 	all       *semaphore.Weighted
@@ -67,10 +73,8 @@ type clientSlots struct {
 	users int
 }
 
-func newSlots(l Limits) *slots {
-	return &slots{
-		perClient: int64(l.PerClient), all: semaphore.NewWeighted(int64(l.Processes)), clients: map[string]*clientSlots{},
-	}
+func newSlots(all, perClient int) *slots {
+	return &slots{perClient: int64(perClient), all: semaphore.NewWeighted(int64(all)), clients: map[string]*clientSlots{}}
 }
 
 // take waits for a slot, for at most wait, and returns the function that gives

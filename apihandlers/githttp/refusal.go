@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
 // refusal is an answer other than git's. git's client shows the sentence of a
@@ -19,34 +20,18 @@ type refusal struct {
 // know to exist; the two must not differ.
 var missing = refusal{http.StatusNotFound, "there is no such repository"}
 
-// refuse translates an error of Authorize, of the transport's Has and of the
-// body.
+// refuse translates an error of Authorize, of the transport and of the body.
+// Statuses are those of the other ports, but for what may not be known to exist.
 func refuse(err error, kind dm.RepositoryKind) *refusal {
-	status := http.StatusInternalServerError
-	switch dm.KindOf(err) {
-	case dm.Unauthenticated:
-		status = http.StatusUnauthorized
-	case dm.Forbidden:
-		if kind == dm.WorkspaceRepository {
-			return &missing
-		}
-		status = http.StatusForbidden
-	case dm.NotFound:
+	answer := apihandlers.FailureOf(err)
+	if answer.Status == http.StatusNotFound || answer.Status == http.StatusForbidden && kind == dm.WorkspaceRepository {
 		return &missing
-	case dm.Invalid:
-		status = http.StatusBadRequest
-	case dm.TooLarge:
-		status = http.StatusRequestEntityTooLarge
-	case dm.Conflict, dm.Stale:
-		status = http.StatusConflict
-	case dm.Unavailable:
-		status = http.StatusServiceUnavailable
 	}
 	var r *refused
 	if errors.As(err, &r) {
-		status = r.status
+		answer.Status = r.status
 	}
-	return &refusal{status, dm.Public(err)}
+	return &refusal{answer.Status, answer.Information}
 }
 
 // refused gives the error of a body a status that no kind has.
@@ -62,6 +47,8 @@ func (f *refusal) write(w http.ResponseWriter) {
 	switch f.status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Basic realm="deployment-manager", charset="UTF-8"`)
+	case http.StatusTooManyRequests:
+		h.Set("Retry-After", "5")
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	}

@@ -1,0 +1,235 @@
+package githttp_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+)
+
+// fakeGit reads what it is given and is content. A real git waits outside of
+// synctest's clock.
+type fakeGit struct{ running atomic.Int32 }
+
+func (*fakeGit) Has(dm.Repository) error { return nil }
+
+func (g *fakeGit) UploadPack(_ context.Context, _ dm.Repository, round dm.UploadRound) error {
+	return g.work(round.In, round.Out)
+}
+
+func (g *fakeGit) ReceivePack(_ context.Context, _ dm.Repository, round dm.ReceiveRound) error {
+	return g.work(round.In, round.Out)
+}
+
+func (g *fakeGit) work(in io.Reader, out io.Writer) error {
+	g.running.Add(1)
+	defer g.running.Add(-1)
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return dm.Wrap("git", err)
+	}
+	_, err := io.WriteString(out, "done")
+	return dm.Wrap("git", err)
+}
+
+// pipes is a listener whose connections are in memory, because synctest's clock
+// does not move while somebody waits for a socket.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestPaceOfBodies sends bodies slowly under the limits that the server has.
+func TestPaceOfBodies(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name            string
+		times, piece    int // pieces that are sent, and their bytes
+		every           time.Duration
+		status          int
+		atLeast, atMost time.Duration
+	}{
+		{"silence", 1, 10, 2 * time.Hour, 408, 30 * time.Second, 31 * time.Second},
+		{"one byte every 29 s", 100, 1, 29 * time.Second, 408, 30 * time.Second, 31 * time.Second},
+		{"one byte a second", 100, 1, time.Second, 408, 30 * time.Second, 31 * time.Second},
+		{"half of the rate", 200, 512, time.Second, 408, 30 * time.Second, 65 * time.Second},
+		{"a bit slower than the rate", 500, 900, time.Second, 408, time.Minute, 5 * time.Minute},
+		{"a bit faster than the rate", 200, 1100, time.Second, 200, 199 * time.Second, 201 * time.Second},
+		{"10 KB a second", 100, 10_000, time.Second, 200, 99 * time.Second, 101 * time.Second},
+		{"10 KB a second in small pieces", 1000, 1_000, time.Second / 10, 200, 99 * time.Second, 101 * time.Second},
+		{"with pauses", 20, 100_000, 29 * time.Second, 200, 579 * time.Second, 581 * time.Second},
+		{"longer than a request may take", 400, 20_000, 10 * time.Second, 408, time.Hour, time.Hour + time.Second},
+	}
+	for _, form := range []struct {
+		service string
+		chunked bool // as one chunk, which net/http reads on and on
+	}{{"git-receive-pack", false}, {"git-receive-pack", true}, {"git-upload-pack", true}} {
+		for _, tt := range tests {
+			t.Run(fmt.Sprintf("%s chunked=%v %s", form.service, form.chunked, tt.name), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					text := strings.Repeat("x", 300<<10) // more than what is read before git starts
+					size := len(text) + tt.times*tt.piece
+					head, end := fmt.Sprintf("Content-Length: %d\r\n\r\n", size), ""
+					if form.chunked {
+						head, end = fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", size), "\r\n0\r\n\r\n"
+					}
+					head = fmt.Sprintf("POST /packages/flow.git/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-%s-request\r\n%s",
+						form.service, form.service, head)
+					git := &fakeGit{}
+					status, took := paced(t, git, func(send func(string), wait func(time.Duration)) {
+						send(head + text)
+						for range tt.times {
+							wait(tt.every)
+							send(text[:tt.piece])
+						}
+						send(end)
+					})
+					if status != tt.status || took < tt.atLeast || took > tt.atMost {
+						t.Errorf("%d after %v, want %d after %v to %v", status, took, tt.status, tt.atLeast, tt.atMost)
+					}
+					if git.running.Load() != 0 {
+						t.Error("git still runs after the answer")
+					}
+				})
+			})
+		}
+	}
+}
+
+// paced serves one connection, on which client sends, and returns the status of
+// the answer and when it came by the clock of the bubble. Then nobody works for
+// it any more.
+func paced(t *testing.T, git dm.GitTransport, client func(send func(string), wait func(time.Duration))) (status int, took time.Duration) {
+	t.Helper()
+	h, err := githttp.New(githttp.Config{Transport: git, Authorize: allow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, server := make(pipes, 1), &http.Server{Handler: h}
+	go func() { _ = server.Serve(listener) }()
+	near, far := net.Pipe()
+	listener <- far
+	answered, cancel := context.WithCancel(t.Context())
+	defer func() {
+		cancel()
+		_ = near.Close()
+		if err := server.Shutdown(context.WithoutCancel(answered)); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	}()
+	begin := time.Now()
+	go client(func(text string) { _, _ = io.WriteString(near, text) }, func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-answered.Done():
+		}
+	})
+	resp, err := http.ReadResponse(bufio.NewReader(near), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, time.Since(begin)
+}
+
+// trickle sends one byte of a chunked body at a time until the connection
+// breaks.
+func trickle(c net.Conn, every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for range ticker.C {
+		if _, err := io.WriteString(c, chunk("x")); err != nil {
+			return
+		}
+	}
+}
+
+// TestSlowPushesLeaveFetchesAlone holds all slots of pushes by two users, and
+// asks with git's own client meanwhile.
+func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(cfg *githttp.Config) {
+		cfg.Limits = githttp.Limits{Processes: 4, Wait: 100 * time.Millisecond, PushWait: 100 * time.Millisecond, Idle: 2 * time.Second}
+	})
+	body, _ := s.pushBody(t, noise(300<<10))
+	other := s.add(t, dm.PackageRepository, "other", "x")
+	s.add(t, dm.PackageRepository, "flow", "y")
+	var held []net.Conn
+	for _, user := range []string{"ana", "bob"} {
+		for range 8 {
+			credential := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":x"))
+			c := s.raw(t, head(credential+"\r\nTransfer-Encoding: chunked")+chunk(body[:200<<10]))
+			held = append(held, c)
+			go trickle(c, 50*time.Millisecond)
+		}
+	}
+	eventually(t, 3*time.Second, "each user has one slot", func() bool { return s.running() == 2 })
+	out, err := client(t, "ls-remote", s.URL+"/packages/other.git")
+	if err != nil || !strings.Contains(out, other) {
+		t.Errorf("ls-remote meanwhile: %v\n%s", err, out)
+	}
+	out, err = client(t, "-C", developer(t, "z"), "push", s.URL+flowPath, "main:refs/heads/z")
+	if err == nil || !strings.Contains(out, "remote: too many requests are being served") {
+		t.Errorf("a push meanwhile: %v\n%s", err, out)
+	}
+	codes := map[int]int{}
+	for _, c := range held {
+		codes[status(t, c).StatusCode]++
+	}
+	if codes[408] < 2 || codes[408]+codes[503] != len(held) {
+		t.Errorf("the answers of the slow ones were %v, want 408 for who had a slot and 503 for the others", codes)
+	}
+	if s.peak != 3 {
+		t.Errorf("%d processes at a time, want two pushes and one fetch", s.peak)
+	}
+	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	if out, err = client(t, "-C", developer(t, "z"), "push", s.URL+flowPath, "main:refs/heads/z"); err != nil {
+		t.Errorf("a push afterwards: %v\n%s", err, out)
+	}
+}
+
+// TestServerStopsDuringPush tells the server to stop while git judges.
+func TestServerStopsDuringPush(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	release := s.makeFlow(t)
+	body, commit := s.pushBody(t, noise(300<<10))
+	c := s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body)
+	eventually(t, 5*time.Second, "git judges", s.judging)
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Config.Shutdown(t.Context()) }()
+	eventually(t, 5*time.Second, "nobody is let in any more", func() bool {
+		probe, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err == nil {
+			_ = probe.Close()
+		}
+		return err != nil
+	})
+	release()
+	resp := status(t, c)
+	if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), "ok refs/heads/main") {
+		t.Errorf("the answer is %q, %v", text, err)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	if got := s.tip(t, flow, "refs/heads/main"); got != commit {
+		t.Errorf("main is at %q, want %s", got, commit)
+	}
+}
