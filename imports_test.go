@@ -104,6 +104,19 @@ func TestWordsImportOnlyStandardLibrary(t *testing.T) {
 	}
 }
 
+// TestShippedCodeImportsNoTestCode keeps corpora and contracts for tests out of
+// the program.
+func TestShippedCodeImportsNoTestCode(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		for _, path := range p.Imports {
+			if strings.HasPrefix(path, module) && strings.HasSuffix(path, "test") && !strings.HasSuffix(p.folder(), "test") {
+				t.Errorf("%q imports %s, want only tests to", p.folder(), path)
+			}
+		}
+	}
+}
+
 func TestOnlyGitcmdStartsPrograms(t *testing.T) {
 	t.Parallel()
 	starters := map[string]string{

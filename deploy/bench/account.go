@@ -97,7 +97,8 @@ func (a *account) spent() (time.Duration, error) {
 
 // close ends what still runs in the group and removes it.
 func (a *account) close() error {
-	err := os.WriteFile(filepath.Join(a.folder, "cgroup.kill"), []byte("1"), 0)
+	_ = os.WriteFile(filepath.Join(a.folder, "cgroup.kill"), []byte("1"), 0) // what goes on keeps the folder
+	var err error
 	for range 200 {
 		// The kernel takes a moment to forget the last process.
 		if err = os.Remove(a.folder); !errors.Is(err, syscall.EBUSY) {
