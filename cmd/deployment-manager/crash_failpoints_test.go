@@ -82,7 +82,24 @@ var crashDrives = []crashDrive{
 	{"stop", func(d *driving) error { return errors.Join(d.created("1.0.0"), d.run(d.user, d.appName(), "start")) },
 		func(d *driving) error { return d.run(d.user, d.appName(), "stop") }},
 	{"destroy", func(d *driving) error { return d.created("1.0.0") }, func(d *driving) error { return d.destroy(d.user, d.appName()) }},
+	{"push a package", nothing, func(d *driving) error {
+		p := d.pusher()
+		return p.publish(d.user, d.pkg("1.0.0"), p.mark("first"))
+	}},
+	{"push a second version", func(d *driving) error { return d.publish(d.user, d.pkg("1.0.0"), "first") }, func(d *driving) error {
+		p := d.pusher()
+		return p.publish(d.user, d.pkg("1.1.0"), p.mark("second"))
+	}},
+	{"push a new application", func(d *driving) error { d.user = "u" + d.id; return d.published("1.0.0") },
+		func(d *driving) error { return d.pusher().create(d.user, d.appName(), d.pkg("1.0.0"), "one") }},
+	{"push another package", func(d *driving) error { return d.created("1.0.0", "1.1.0") },
+		func(d *driving) error { return d.pusher().change(d.user, d.appName(), d.pkg("1.1.0"), "two", d.user) }},
+	{"push a start", func(d *driving) error { return d.created("1.0.0") },
+		func(d *driving) error { return d.pusher().run(d.user, d.appName(), "start") }},
 }
+
+// pusher is the other door for this run.
+func (d *driving) pusher() *crashPusher { return newCrashPusher(d.crashWorld, "pusher-"+d.id) }
 
 func nothing(*driving) error { return nil }
 
@@ -106,7 +123,7 @@ type deathAt struct {
 
 // TestFailpoints kills the server at every named step of the write protocol and
 // of the dispatcher, in changes of every sort that reach it, and starts it
-// again. Which change reaches which step is found out by running all of them
+// again; where a push gets to, one dies in a push as well. Which change reaches which step is found out by running all of them
 // once, so that no step is named in vain.
 func TestFailpoints(t *testing.T) {
 	t.Parallel()
@@ -125,6 +142,10 @@ func TestFailpoints(t *testing.T) {
 		for i := range times {
 			// Far apart in the list, so that the changes are different ones.
 			plan = append(plan, chances[(i*len(chances)/times+len(plan))%len(chances)])
+		}
+		pushed := slices.DeleteFunc(chances, func(d deathAt) bool { return !strings.HasPrefix(d.drive.name, "push ") })
+		if len(pushed) > 0 {
+			plan = append(plan, pushed[len(plan)%len(pushed)])
 		}
 	}
 	const worlds = 2
@@ -209,12 +230,14 @@ func killAt(t *testing.T, plan []deathAt) {
 		if err := os.WriteFile(filepath.Join(w.folder, killFile), fmt.Appendf(nil, "%s %d", death.step, death.n), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		w.failing.Store(true) // git's client does not tell that from a refusal
 		var gone errGone
 		if err := death.drive.act(d); err != nil && !errors.As(err, &gone) {
 			t.Fatalf("%s: %v", death.drive.name, err)
 		}
 		w.server.awaitExit(t, fmt.Sprintf("%q does not reach the step %s for the %d. time", death.drive.name, death.step, death.n))
 		w.died()
+		w.failing.Store(false)
 		w.start()
 		w.check()
 		if t.Failed() {
