@@ -36,6 +36,8 @@ test: ## Run all tests with the race detector
 test-crash: ## Kill the server at every named step and 200 times at random
 	@echo 'testing what 200 kills and more leave; some minutes'
 	@DM_TEST_KILLS=200 go test -race -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
+	@echo 'pushing all that is hostile; a minute or two'
+	@DM_TEST_HOSTILE=all go test -race -count=1 -timeout 20m -run '^Test(Hostile|Harmless)' ./cmd/deployment-manager
 	@echo 'testing 2,000 changes and 10,000 reads beside maintenance; some minutes'
 	@DM_TEST_UPDATES=2000 go test -race -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
 
