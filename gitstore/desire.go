@@ -123,15 +123,11 @@ func (s *Store) writeContent(c *change, top *treeBuilder, content contentEntry, 
 func writeComponent(w *pack.Writer, from *objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
 	b := newTreeBuilder()
 	for _, f := range c.Files {
-		mode := filemode.Regular
-		if f.Executable {
-			mode = filemode.Executable
-		}
 		hash, err := writeFile(w, from, packageTree, f, c.Workspace)
 		if err != nil {
 			return plumbing.ZeroHash, fmt.Errorf("%s/%s/%s: %w", c.Type, c.Name, f.Path, err)
 		}
-		b.set(f.Path, mode, known(hash))
+		b.set(f.Path, fileMode(f.Executable), known(hash))
 	}
 	if err := w.Flush(); err != nil {
 		return plumbing.ZeroHash, err

@@ -194,8 +194,21 @@ func (b *treeBuilder) setAll(t *object.Tree) {
 	}
 }
 
+// adder takes objects; a pack.Writer is one.
+type adder interface {
+	Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error)
+}
+
+// namesOnly computes the names of objects and keeps none.
+type namesOnly struct{}
+
+// Add implements adder.
+func (namesOnly) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
+	return plumbing.ComputeHash(t, content), nil
+}
+
 // write adds the trees to w, innermost first, and returns the top one.
-func (b *treeBuilder) write(w *pack.Writer) (plumbing.Hash, error) {
+func (b *treeBuilder) write(w adder) (plumbing.Hash, error) {
 	if b.children == nil {
 		return b.hash(), nil
 	}

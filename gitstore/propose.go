@@ -125,11 +125,10 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 // parseSpec reads a pushed application.json. What it leaves out is zero. All
 // findings come back at once.
 func parseSpec(app dm.ApplicationName, file []byte) (dm.Spec, error) {
-	const op = "gitstore.push"
 	spec := dm.Spec{Name: app}
 	properties, err := dm.ParseProperties(file)
 	if err != nil {
-		return spec, dm.Wrap(specFile, err)
+		return spec, unreadable(app, dm.Finding{Path: specFile, Message: dm.Public(err)})
 	}
 	var findings []dm.Finding
 	for _, key := range slices.Sorted(maps.Keys(properties)) {
@@ -138,9 +137,13 @@ func parseSpec(app dm.ApplicationName, file []byte) (dm.Spec, error) {
 		}
 	}
 	if len(findings) > 0 {
-		return spec, dm.Refuse(op, fmt.Sprintf("the application %s can't be read", app), findings)
+		return spec, unreadable(app, findings...)
 	}
 	return spec, nil
+}
+
+func unreadable(app dm.ApplicationName, findings ...dm.Finding) error {
+	return dm.Refuse("gitstore.push", fmt.Sprintf("the application %s can't be read", app), findings)
 }
 
 func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {

@@ -204,7 +204,7 @@ func (p *proposal) of(kinds ...string) []string {
 // check judges every commit and every tree that would become part of the
 // record, in its history too: whoever clones gets all of it.
 func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Limits) error {
-	roots := map[string]bool{}
+	roots := map[string]string{} // tree → a commit that has it
 	err := o.git.CatObjects(ctx, o.dir, o.env, slices.Values(p.of("commit", "tree")), func(id, kind string, _ int64, r io.Reader) error {
 		content, err := io.ReadAll(r)
 		if err != nil {
@@ -217,7 +217,7 @@ func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Li
 			return err
 		}
 		fields, err := parseHead(kind, id, content)
-		roots[fields["tree"]] = true
+		roots[fields["tree"]] = id
 		return err
 	})
 	if err != nil {
@@ -230,10 +230,20 @@ func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Li
 			err = judge.Refusal()
 		}
 		if err != nil {
-			return err
+			return ofCommit(roots[root], err)
 		}
 	}
 	return nil
+}
+
+// ofCommit names the commit that is refused: it need not be the last one.
+func ofCommit(commit string, err error) error {
+	var refusal *dm.Error
+	if !errors.As(err, &refusal) || len(refusal.Findings) == 0 {
+		return err
+	}
+	return dm.Refuse("gitstore.push", fmt.Sprintf("the commit %.12s is refused", commit), refusal.Findings).
+		WithHint("every pushed commit stays in the history: 'git reset --soft origin/main', take the fault out, and commit again")
 }
 
 // look counts n entries more and tells when there are too many: a small pack

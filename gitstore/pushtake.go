@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
@@ -140,10 +139,6 @@ func (t *taking) file(put func(pushedFile) (*pack.Entry, error)) error {
 	if err != nil {
 		return err
 	}
-	mode := filemode.Regular
-	if f.executable {
-		mode = filemode.Executable
-	}
-	t.upload.files = append(t.upload.files, uploadedFile{t.top + "/" + f.path, mode, entry})
+	t.upload.files = append(t.upload.files, uploadedFile{t.top + "/" + f.path, fileMode(f.executable), entry})
 	return nil
 }

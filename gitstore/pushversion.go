@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
@@ -19,8 +21,18 @@ type pushedFile struct {
 
 // pushedVersion is what a push calls a version, once it was judged.
 type pushedVersion struct {
-	tree  string
+	tree  plumbing.Hash // as the record would hold it, with paths in normal form
 	files []pushedFile
+}
+
+// versionOfFiles names the tree of the files.
+func versionOfFiles(files []pushedFile) (pushedVersion, error) {
+	b := newTreeBuilder()
+	for _, f := range files {
+		b.set(f.path, fileMode(f.executable), known(plumbing.NewHash(f.id)))
+	}
+	tree, err := b.write(namesOnly{})
+	return pushedVersion{tree, files}, err
 }
 
 // file is the archive that a pushed version gets.
@@ -45,17 +57,21 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	p.judged[ref.Name] = pushedVersion{commit.tree, files}
-	return p.compare(file, commit.tree)
+	pushed, err := versionOfFiles(files)
+	if err != nil {
+		return dm.PushOutcome{}, err
+	}
+	p.judged[ref.Name] = pushed
+	return p.compare(file, pushed.tree)
 }
 
 // compare tells what a push of tree as file would do. The content counts, not
 // the bytes of the archive that would be made of it.
-func (p *push) compare(file dm.PackageFile, tree string) (dm.PushOutcome, error) {
+func (p *push) compare(file dm.PackageFile, tree plumbing.Hash) (dm.PushOutcome, error) {
 	outcome := dm.PushOutcome{Changed: true, Ref: tagRef(file.Ref.Version)}
 	old, had := p.s.version(file.Ref)
 	switch {
-	case had && old.tree.String() == tree:
+	case had && old.tree == tree:
 		outcome.Changed = false
 		return outcome, nil
 	case had && !p.s.Replace:

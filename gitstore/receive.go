@@ -121,12 +121,15 @@ func (u *upload) File(path string, executable bool, size int64, r io.Reader) err
 	if err != nil {
 		return err
 	}
-	mode := filemode.Regular
-	if executable {
-		mode = filemode.Executable
-	}
-	u.files = append(u.files, uploadedFile{path, mode, entry})
+	u.files = append(u.files, uploadedFile{path, fileMode(executable), entry})
 	return nil
+}
+
+func fileMode(executable bool) filemode.FileMode {
+	if executable {
+		return filemode.Executable
+	}
+	return filemode.Regular
 }
 
 // tree builds the package's tree: the files without the single outer directory.

@@ -25,9 +25,10 @@ const shallowWord = "shallow "
 // takeFront reads what a push says before its pack, and returns all of the push
 // that git shall read.
 //
-// With shallow it takes off the packets that tell at which commits the client's
-// clone ends, and writes them into the repository dir, which so becomes as
-// shallow as the client's. git can do that by itself, but with a proc-receive
+// It takes off the packets that tell at which commits the client's clone ends.
+// With shallow it writes them into the repository dir, which so becomes as
+// shallow as the client's; otherwise git finds the rest of the history in the
+// repository, or refuses the push. git can do both by itself, but with a proc-receive
 // hook it ends in a failed assertion (2.39) after the hook has accepted: it
 // looks for a check that only its own way of moving a ref makes. To a shallow
 // repository that push is an ordinary one, with all of its checks before the
@@ -42,7 +43,7 @@ func takeFront(ctx context.Context, dir string, push io.Reader, shallow bool) (r
 	taken := make(chan result, 1)
 	go func() { // the client may take its time with the first byte
 		in := bufio.NewReader(push)
-		f := front{shallow: shallow}
+		f := front{}
 		err := f.read(in)
 		taken <- result{f, io.MultiReader(bytes.NewReader(f.kept), in), err}
 	}()
@@ -59,10 +60,9 @@ func takeFront(ctx context.Context, dir string, push io.Reader, shallow bool) (r
 
 // front is the list of commands of a push, with what stands among them.
 type front struct {
-	shallow bool   // take those packets off that tell where a clone ends
-	kept    []byte // for git
-	ids     []byte // at which the clone ends, one a line
-	ends    int
+	kept []byte // for git
+	ids  []byte // at which the clone ends, one a line
+	ends int
 }
 
 // read reads up to the flush packet. Rubbish it leaves to git, with what comes
@@ -92,9 +92,7 @@ func (f *front) read(in *bufio.Reader) error {
 			if err := f.take(strings.TrimPrefix(text, shallowWord)); err != nil {
 				return err
 			}
-			if f.shallow {
-				continue
-			}
+			continue
 		}
 		f.kept = append(f.kept, packet...)
 		if size == 0 {

@@ -229,7 +229,7 @@ func TestReceivePackTakesAShallowPush(t *testing.T) {
 
 	s = newStage(t, g, ReceiveOptions{})
 	out, err := client(t, shallow, "push", s.url, "v1.0.0")
-	if err == nil || !strings.Contains(out, "shallow update not allowed") {
+	if err == nil || !strings.Contains(out, "did not receive expected object") {
 		t.Errorf("with shallow pushes off: %v\n%s", err, out)
 	}
 }
