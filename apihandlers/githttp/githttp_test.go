@@ -85,6 +85,13 @@ func (s *store) running() int {
 	return s.now
 }
 
+// most is how many processes ran at a time.
+func (s *store) most() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
+}
+
 type counter struct {
 	r io.Reader
 	n *atomic.Int64

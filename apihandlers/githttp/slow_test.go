@@ -166,10 +166,27 @@ func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
 	other := s.add(t, dm.PackageRepository, "other", "x")
 	s.add(t, dm.PackageRepository, "flow", "y")
 	var slow []net.Conn
+	answers := make(chan string, 16)
 	for range 8 {
-		slow = append(slow, s.startPush(t, "ana", body), s.startPush(t, "bob", body))
+		for _, user := range []string{"ana", "bob"} {
+			c := s.startPush(t, user, body)
+			slow = append(slow, c)
+			go func() {
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil {
+					answers <- err.Error()
+					return
+				}
+				answers <- resp.Status
+			}()
+		}
 	}
-	eventually(t, 3*time.Second, "each user has one slot", func() bool { return s.running() == 2 })
+	for range len(slow) - 2 {
+		if got := <-answers; got != "503 Service Unavailable" {
+			t.Errorf("a push without a slot: %s, want 503", got)
+		}
+	}
+	eventually(t, 3*time.Second, "each user holds one slot", func() bool { return s.running() == 2 })
 	out, err := client(t, "ls-remote", s.URL+"/packages/other.git")
 	if err != nil || !strings.Contains(out, other) {
 		t.Errorf("ls-remote meanwhile: %v\n%s", err, out)
@@ -183,8 +200,8 @@ func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
 		_ = c.Close()
 	}
 	eventually(t, 3*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
-	if s.peak != 3 {
-		t.Errorf("%d processes at a time, want two pushes and one fetch", s.peak)
+	if peak := s.most(); peak != 3 {
+		t.Errorf("%d processes at a time, want two pushes and one fetch", peak)
 	}
 	if out, err = client(t, "-C", dir, "push", s.URL+flowPath, "main:refs/heads/z"); err != nil {
 		t.Errorf("a push afterwards: %v\n%s", err, out)
