@@ -86,6 +86,28 @@ func ParseOverrides(p Properties, except ...string) (Overrides, error) {
 	return o, nil
 }
 
+// WithoutSecrets returns the overrides without the keys that IsSecret tells, and
+// which those were, as <type>/<component>/<key> in byte order.
+func (o Overrides) WithoutSecrets() (open Overrides, secret []string) {
+	open = Overrides{}
+	for t, components := range o {
+		open[t] = map[ComponentName]Properties{}
+		for name, properties := range components {
+			kept := Properties{}
+			for key, value := range properties {
+				if IsSecret(key) {
+					secret = append(secret, fmt.Sprintf("%s/%s/%s", t, name, key))
+				} else {
+					kept[key] = value
+				}
+			}
+			open[t][name] = kept
+		}
+	}
+	slices.Sort(secret)
+	return open, secret
+}
+
 func unmarshalObject(raw json.RawMessage, into any) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return errors.New("not an object")

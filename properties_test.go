@@ -3,6 +3,7 @@ package dm_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,4 +135,27 @@ func FuzzParseProperties(f *testing.F) {
 		}
 		_, _ = dm.ParseOverrides(p)
 	})
+}
+
+func TestOverridesWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	properties, err := dm.ParseProperties([]byte(`{"jupyter":{"b":{"Db_Password":"x","topic":"y"},"a":{"api_token":1}},"spark":{"c":{}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	overrides, err := dm.ParseOverrides(properties)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, secret := overrides.WithoutSecrets()
+	if want := []string{"jupyter/a/api_token", "jupyter/b/Db_Password"}; !slices.Equal(secret, want) {
+		t.Errorf("secret are %q, want %q", secret, want)
+	}
+	text, err := json.Marshal(open)
+	if want := `{"jupyter":{"a":{},"b":{"topic":"y"}},"spark":{"c":{}}}`; err != nil || string(text) != want {
+		t.Errorf("left is %s, want %s (%v)", text, want, err)
+	}
+	if len(overrides["jupyter"]["b"]) != 2 {
+		t.Error("the overrides themselves were changed")
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -248,8 +249,13 @@ type wanted struct {
 	fresh   *delivered // nil when the content stays
 }
 
-// admitContent asks admission for other content.
+// admitContent asks admission for other content. Overrides that name secrets are
+// left out: what enters the record stays there.
 func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, verb dm.Verb, spec dm.Spec, src source, audience bool) (wanted, error) {
+	open, secrets := spec.Overrides.WithoutSecrets()
+	if len(secrets) > 0 {
+		spec.Overrides = open
+	}
 	plan, err := s.Admission.Admit(ctx, dm.Proposal{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
 		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience,
@@ -258,8 +264,12 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 		return wanted{}, err
 	}
 	s.defaults.put(src.tree, plan.Defaults)
+	notes := plan.Notes
+	if len(secrets) > 0 {
+		notes = append(slices.Clip(notes), "left out, because secrets are not kept: "+strings.Join(secrets, ", "))
+	}
 	return wanted{
-		content: contentEntry{packageTree: src.tree, spec: spec, notes: plan.Notes, deployment: e.deployments + 1},
+		content: contentEntry{packageTree: src.tree, spec: spec, notes: notes, deployment: e.deployments + 1},
 		fresh:   &delivered{plan: plan, from: src},
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -174,7 +175,13 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 		if properties, err = dm.ParseProperties(raw); err != nil {
 			return dm.Errorf(dm.Invalid, op, "overrides must be an object of component types")
 		}
-		spec.Overrides, err = dm.ParseOverrides(properties)
+		if spec.Overrides, err = dm.ParseOverrides(properties); err != nil {
+			return err
+		}
+		// The pushed commit stays, so leaving them out would be too late.
+		if _, secrets := spec.Overrides.WithoutSecrets(); len(secrets) > 0 {
+			err = dm.Errorf(dm.Invalid, op, "overrides name secrets, which are not kept: %s", strings.Join(secrets, ", "))
+		}
 	case "audience":
 		var texts []string
 		if json.Unmarshal(raw, &texts) != nil {
