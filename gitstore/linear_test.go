@@ -53,7 +53,7 @@ func (h *house) maintained() (stop func() int) {
 // plainGit runs git on a repository of the record, from any goroutine.
 func (h *house) plainGit(repository string, args ...string) string {
 	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "--git-dir=" + filepath.Join(h.dir, repository)}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "LC_ALL=C"}
+	cmd.Env = isolated("/nonexistent")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		h.t.Errorf("git %q: %v\n%s", args, err, out)

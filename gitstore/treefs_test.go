@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -124,20 +125,17 @@ func TestReadAfterRepack(t *testing.T) {
 	if _, err := repo.tree(tree); err != nil {
 		t.Fatal(err)
 	}
-	run := func(args ...string) {
+	run := func(args ...string) string {
 		t.Helper()
 		cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "-c", "user.name=t", "-c", "user.email=t@t", "-C", dir}, args...)...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"}
-		if out, err := cmd.CombinedOutput(); err != nil {
+		out, err := cmd.CombinedOutput()
+		if err != nil {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
 		}
+		return strings.TrimSpace(string(out))
 	}
-	commit := exec.Command("git", "-c", "safe.directory=*", "-c", "user.name=t", "-c", "user.email=t@t", "-C", dir, "commit-tree", "-m", "x", tree.String())
-	out, err := commit.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run("update-ref", "refs/heads/main", string(out[:40]))
+	run("update-ref", "refs/heads/main", run("commit-tree", "-m", "x", tree.String()))
 	run("repack", "-a", "-d", "-q")
 	if got, err := repo.file(tree, "a/c"); err != nil || string(got) != "content of a/c" {
 		t.Errorf("read %q, %v", got, err)

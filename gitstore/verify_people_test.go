@@ -21,10 +21,7 @@ type forger struct {
 func (f forger) git(in string, args ...string) string {
 	f.t.Helper()
 	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*", "--git-dir", f.dir}, args...)...)
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + f.t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "LC_ALL=C",
-		"GIT_AUTHOR_NAME=eve", "GIT_AUTHOR_EMAIL=eve@pnda", "GIT_COMMITTER_NAME=eve", "GIT_COMMITTER_EMAIL=eve@pnda",
-	}
+	cmd.Env = isolated(f.t.TempDir(), "GIT_AUTHOR_NAME=eve", "GIT_AUTHOR_EMAIL=eve@pnda", "GIT_COMMITTER_NAME=eve", "GIT_COMMITTER_EMAIL=eve@pnda")
 	cmd.Stdin = strings.NewReader(in)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -264,7 +264,7 @@ func (w *crashWorld) git(args ...string) string {
 func (w *crashWorld) gitWith(input string, args ...string) string {
 	w.t.Helper()
 	cmd := exec.Command("git", append([]string{"-c", "safe.directory=*"}, args...)...)
-	cmd.Env = []string{"HOME=" + w.folder, "PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0"}
+	cmd.Env = isolated(w.folder)
 	var errs bytes.Buffer
 	cmd.Stdin, cmd.Stderr = strings.NewReader(input), &errs
 	out, err := cmd.Output()

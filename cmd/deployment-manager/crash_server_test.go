@@ -99,8 +99,7 @@ func startCrashServer(t *testing.T, folder string, options ...string) *crashServ
 		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0"}, options...)
 	s := &crashServer{cmd: exec.Command(program, args...), ready: make(chan struct{}), exited: make(chan struct{})}
 	s.cmd.Dir = folder
-	s.cmd.Env = []string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull,
-		crashVariable + "=" + folder, "GORACE=" + os.Getenv("GORACE")}
+	s.cmd.Env = isolated(folder, crashVariable+"="+folder, "GORACE="+os.Getenv("GORACE"))
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,15 @@ import (
 	"github.com/pndaproject/deployment-manager/deploy/examples"
 )
 
+// isolated is an environment in which a program, git above all, finds nobody's
+// settings, and more.
+func isolated(home string, more ...string) []string {
+	return append([]string{
+		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0",
+	}, more...)
+}
+
 // house is a server of its own with a helper for what a test does in it.
 type house struct {
 	*runningServer
@@ -23,9 +32,8 @@ type house struct {
 func startHouse(t *testing.T, folder string, login func(string) string, options ...string) *house {
 	t.Helper()
 	h := &house{t: t, folder: folder, login: login}
-	environ := []string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "GORACE=" + os.Getenv("GORACE")}
 	var err error
-	if h.runningServer, err = launch(folder, h.data(), environ, options); err != nil {
+	if h.runningServer, err = launch(folder, h.data(), isolated(folder, "GORACE="+os.Getenv("GORACE")), options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.stop)

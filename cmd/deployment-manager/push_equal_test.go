@@ -49,10 +49,9 @@ func startTwin(t *testing.T, options ...string) *twin {
 		w.told <- struct{}{}
 	}))
 	t.Cleanup(callbacks.Close)
-	environ := []string{"HOME=" + w.folder, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "GORACE=" + os.Getenv("GORACE")}
 	options = append(options, "--auth", "insecure-pnda", "--package-callback", callbacks.URL+"/package")
 	var err error
-	if w.runningServer, err = launch(w.folder, filepath.Join(w.folder, "data"), environ, options); err != nil {
+	if w.runningServer, err = launch(w.folder, filepath.Join(w.folder, "data"), isolated(w.folder, "GORACE="+os.Getenv("GORACE")), options); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -79,11 +78,9 @@ func newDeveloper(t *testing.T) *developer {
 func (d *developer) try(args ...string) (stdout, stderr string, err error) {
 	cmd := exec.Command("git", args...)
 	cmd.Dir = d.dir
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + d.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "LC_ALL=C",
-		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=core.protectNTFS", "GIT_CONFIG_VALUE_0=false",
-		"GIT_AUTHOR_NAME=root", "GIT_AUTHOR_EMAIL=root@pnda", "GIT_COMMITTER_NAME=root", "GIT_COMMITTER_EMAIL=root@pnda",
-	}
+	cmd.Env = isolated(d.dir,
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=core.protectNTFS", "GIT_CONFIG_VALUE_0=false",
+		"GIT_AUTHOR_NAME=root", "GIT_AUTHOR_EMAIL=root@pnda", "GIT_COMMITTER_NAME=root", "GIT_COMMITTER_EMAIL=root@pnda")
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err = cmd.Run()

@@ -85,11 +85,6 @@ func startTLS(t *testing.T, pair keyPair) *tlsServer {
 	return s
 }
 
-// isolated is an environment in which git finds nobody's settings.
-func isolated(home string) []string {
-	return []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0"}
-}
-
 func (s *tlsServer) write(t *testing.T, path string, data []byte) {
 	t.Helper()
 	must(t, os.WriteFile(path, data, 0o600))
