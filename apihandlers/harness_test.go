@@ -129,7 +129,7 @@ func newAuth(t *testing.T, o options, reg prometheus.Registerer, log *slog.Logge
 	must(t, err)
 	a, err := auth.New(auth.Config{
 		Mode: o.mode, Directory: directory, Policy: dm.DefaultPolicy(o.mode), Authenticators: []dm.Authenticator{file},
-		TrustedOrigins: o.cors, Metrics: reg, Log: log,
+		TrustedOrigins: o.cors, Registerer: reg, Log: log,
 	})
 	must(t, err)
 	return a

@@ -97,7 +97,7 @@ func newIdentities(t *testing.T, mode dm.AuthMode, admins bool) *identities {
 	must(t, err)
 	people.Auth, err = auth.New(auth.Config{
 		Mode: mode, Directory: directory, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{tokens},
-		Impersonators: []dm.UserName{"console"}, ImpersonateAdmins: admins, Metrics: prometheus.NewRegistry(),
+		Impersonators: []dm.UserName{"console"}, ImpersonateAdmins: admins, Registerer: prometheus.NewRegistry(),
 	})
 	must(t, err)
 	return people

@@ -4,10 +4,10 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // registerMetrics shows the size of the record.
 func (s *Store) registerMetrics() error {
-	if s.Registry == nil {
+	if s.Registerer == nil {
 		return nil
 	}
-	if err := s.upkeep.register(s.Registry); err != nil {
+	if err := s.upkeep.register(s.Registerer); err != nil {
 		return err
 	}
 	gauges := map[string]struct {
@@ -21,7 +21,7 @@ func (s *Store) registerMetrics() error {
 	}
 	for name, g := range gauges {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return float64(g.count()) })
-		if err := s.Registry.Register(gauge); err != nil {
+		if err := s.Registerer.Register(gauge); err != nil {
 			return err
 		}
 	}

@@ -23,21 +23,21 @@ import (
 
 // Config says what a Store needs.
 type Config struct {
-	Dir       string                   // the data folder; made when missing; required
-	LockWait  time.Duration            // how long Open waits for another process to leave Dir; 0 means not at all
-	Git       string                   // path of the git program, "" means the one in PATH
-	Planner   dm.Planner               // required
-	Admission dm.Admission             // required
-	Readme    []byte                   // README.ipynb of a workspace; required
-	Replace   bool                     // packages.versions: replace; otherwise versions are immutable
-	Limits    archive.Limits           // zero means archive.DefaultLimits()
-	Events    dm.EventSink             // nil means none
-	Pushes    dm.Pushes                // judges pushes; nil means that none are accepted
-	Wake      func(dm.ApplicationName) // called after a desired ref moved; nil means none
-	Clock     func() time.Time         // nil means time.Now
-	Log       *slog.Logger             // nil means silent
-	Registry  prometheus.Registerer    // nil means none
-	Step      func(name string)        // called at the named steps of the write protocol, see Steps; nil means none
+	Dir        string                   // the data folder; made when missing; required
+	LockWait   time.Duration            // how long Open waits for another process to leave Dir; 0 means not at all
+	Git        string                   // path of the git program, "" means the one in PATH
+	Planner    dm.Planner               // required
+	Admission  dm.Admission             // required
+	Readme     []byte                   // README.ipynb of a workspace; required
+	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
+	Limits     archive.Limits           // zero means archive.DefaultLimits()
+	Events     dm.EventSink             // nil means none
+	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
+	Wake       func(dm.ApplicationName) // called after a desired ref moved; nil means none
+	Clock      func() time.Time         // nil means time.Now
+	Log        *slog.Logger             // nil means silent
+	Registerer prometheus.Registerer    // nil means none
+	Step       func(name string)        // called at the named steps of the write protocol, see Steps; nil means none
 }
 
 // Store is the record of one data folder.

@@ -48,7 +48,7 @@ func (h *house) sameKept(before map[string][32]byte) {
 func TestMaintain(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	h := open(t, t.TempDir(), func(c *gitstore.Config) { c.Registry = registry })
+	h := open(t, t.TempDir(), func(c *gitstore.Config) { c.Registerer = registry })
 	ref := h.deployed("ana", "flow-1.0.0", "one")
 	h.created("ana", "app", ref)
 	for _, change := range []func(context.Context, dm.Actor, dm.ApplicationName) error{h.Start, h.Stop, h.Start} {
@@ -214,7 +214,7 @@ func TestMaintainGoesOn(t *testing.T) {
 func TestMaintainEvery(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	h, _ := build(t, t.TempDir(), func(c *gitstore.Config) { c.Registry = registry })
+	h, _ := build(t, t.TempDir(), func(c *gitstore.Config) { c.Registerer = registry })
 	h.closeWith(func() {})
 	wantKind(t, h.MaintainEvery(ctx, 0), dm.Invalid, "above 0")
 	inner, cancel := context.WithCancel(ctx)

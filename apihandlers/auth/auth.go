@@ -31,7 +31,7 @@ type Config struct {
 	// TrustedOrigins are the browser origins that may make changes with a
 	// password that the browser keeps, beside the server's own.
 	TrustedOrigins []string
-	Metrics        prometheus.Registerer // nil means none
+	Registerer     prometheus.Registerer // nil means none
 	Log            *slog.Logger          // nil means silent
 }
 
@@ -77,7 +77,7 @@ func New(cfg Config) (*Auth, error) {
 			return nil, dm.Errorf(dm.Invalid, "auth", "the origin %q must have the form https://host or http://host:port", origin)
 		}
 	}
-	if err := a.gauge(cfg.Metrics); err != nil {
+	if err := a.gauge(cfg.Registerer); err != nil {
 		return nil, err
 	}
 	return a, nil

@@ -351,7 +351,7 @@ func TestRunWarns(t *testing.T) {
 			d, err := NewDirectory(DirectoryConfig{})
 			must(t, err)
 			reg := prometheus.NewRegistry()
-			a, err := New(Config{Mode: mode, Directory: d, Metrics: reg, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			a, err := New(Config{Mode: mode, Directory: d, Registerer: reg, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			must(t, err)
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+time.Second)
 			defer cancel()

@@ -129,7 +129,7 @@ func newServer(t *testing.T, change func(*githttp.Config)) *server {
 		t.Fatal(err)
 	}
 	s := &server{store: &store{git: git, root: t.TempDir()}, registry: prometheus.NewRegistry()}
-	cfg := githttp.Config{Transport: s.store, Authorize: allow, Registry: s.registry}
+	cfg := githttp.Config{Transport: s.store, Authorize: allow, Registerer: s.registry}
 	if change != nil {
 		change(&cfg)
 	}
@@ -448,7 +448,7 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		t.Errorf("no transport: %v", err)
 	}
 	registry := prometheus.NewRegistry()
-	cfg := githttp.Config{Transport: &store{}, Authorize: allow, Registry: registry}
+	cfg := githttp.Config{Transport: &store{}, Authorize: allow, Registerer: registry}
 	if _, err := githttp.New(cfg); err != nil {
 		t.Errorf("first: %v", err)
 	}

@@ -23,10 +23,10 @@ type Config struct {
 	// Authorize proves who sent r and applies the policy for reading repo or
 	// for pushing to it; required. It must not tell an existing repository from
 	// a missing one. Nobody pushes without a name.
-	Authorize func(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error)
-	Log       *slog.Logger          // nil means silent
-	Registry  prometheus.Registerer // nil means no metrics
-	Limits    Limits
+	Authorize  func(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error)
+	Log        *slog.Logger          // nil means silent
+	Registerer prometheus.Registerer // nil means no metrics
+	Limits     Limits
 }
 
 // Handler serves git's smart HTTP protocol.
@@ -55,8 +55,8 @@ func New(cfg Config) (*Handler, error) {
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Registry != nil {
-		if err := h.metrics.register(cfg.Registry); err != nil {
+	if cfg.Registerer != nil {
+		if err := h.metrics.register(cfg.Registerer); err != nil {
 			return nil, dm.Wrap(op, err)
 		}
 	}

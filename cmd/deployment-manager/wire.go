@@ -158,7 +158,7 @@ func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (p
 	p.auth, err = auth.New(auth.Config{
 		Mode: cfg.Auth, Directory: p.directory, Policy: p.policy, Authenticators: signIn.chain,
 		Impersonators: userNames(cfg.Impersonators), ImpersonateAdmins: cfg.ImpersonateAdmins,
-		TrustedOrigins: cfg.Origins, Metrics: registry, Log: log,
+		TrustedOrigins: cfg.Origins, Registerer: registry, Log: log,
 	})
 	return p, err
 }
@@ -269,7 +269,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
 		Replace: cfg.Versions == versionsReplace,
 		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
-		Events:  hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registry: registry, Step: s.step,
+		Events:  hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {
 				d.Wake(app) // before that, the dispatcher's first look finds it
@@ -334,7 +334,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 		return dm.Wrap("build the native API", err)
 	}
 	clones, err := githttp.New(githttp.Config{
-		Transport: record.store, Authorize: who.auth.Git, Log: log, Registry: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
+		Transport: record.store, Authorize: who.auth.Git, Log: log, Registerer: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
 	})
 	if err != nil {
 		return dm.Wrap("build git over HTTP", err)
