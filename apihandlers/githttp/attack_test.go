@@ -28,7 +28,7 @@ func (s *server) raw(t *testing.T, text string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(c, text); err != nil {
@@ -212,10 +212,10 @@ func TestFourThousandHaves(t *testing.T) {
 		if resp.StatusCode != 200 || strings.Count(got, "common\n") < n-1 || !strings.Contains(got, "PACK") {
 			t.Errorf("%d haves: %s, %d acknowledged", n, resp.Status, strings.Count(got, "common\n"))
 		}
-		if d := time.Since(begin); d > 2*time.Second {
-			t.Errorf("%d haves took %v, want at most 2s", n, d)
+		if d := time.Since(begin); d > patience {
+			t.Errorf("%d haves took %v, want at most %v", n, d, patience)
 		}
-		eventually(t, 2*time.Second, "the process is gone", func() bool { return s.processes(t) == 0 })
+		eventually(t, "the process is gone", func() bool { return s.processes(t) == 0 })
 	}
 }
 
@@ -243,7 +243,7 @@ func TestHalfOpenRequests(t *testing.T) {
 	for range requests {
 		list = append(list, s.raw(t, text))
 	}
-	eventually(t, time.Second, "the slots are taken", func() bool { return s.running() == processes })
+	eventually(t, "the slots are taken", func() bool { return s.running() == processes })
 	codes := map[int]int{}
 	for _, c := range list {
 		resp := status(t, c)
@@ -259,7 +259,7 @@ func TestHalfOpenRequests(t *testing.T) {
 	if peak := s.most(); peak > processes {
 		t.Errorf("%d processes at a time, want at most %d", peak, processes)
 	}
-	eventually(t, time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 }
 
 // TestSlowHeadHoldsNoProcess sends requests that stop early.
@@ -296,7 +296,7 @@ func TestOneClientLeavesRoom(t *testing.T) {
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	s.raw(t, stalled(commit, 100<<10))
-	eventually(t, 2*time.Second, "the slot is taken", func() bool { return s.running() == 1 })
+	eventually(t, "the slot is taken", func() bool { return s.running() == 1 })
 	for name, want := range map[string]int{"": 503, "other": 200} {
 		header := http.Header{}
 		if name != "" {
@@ -360,11 +360,11 @@ func TestGzipBomb(t *testing.T) {
 		if n := s.read.Load(); n > expanded {
 			t.Errorf("%s: %d bytes were expanded, want at most %d", tt.name, n, expanded)
 		}
-		if d := time.Since(begin); d > 5*time.Second {
+		if d := time.Since(begin); d > patience {
 			t.Errorf("%s: answered after %v", tt.name, d)
 		}
 	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 })
 }
 
 // noise is text that no compression makes smaller.
@@ -398,10 +398,10 @@ func TestClientGone(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 		case "while it sends":
-			eventually(t, 5*time.Second, "git runs", func() bool { return s.processes(t) > 0 })
+			eventually(t, "git runs", func() bool { return s.processes(t) > 0 })
 		}
 		_ = c.Close()
-		eventually(t, 2*time.Second, name+": the process is gone", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+		eventually(t, name+": the process is gone", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 	}
 }
 
@@ -413,8 +413,8 @@ func TestDeafClient(t *testing.T) {
 	body := pkt("want %s side-band-64k\n", commit) + "0000" + pkt("done\n")
 	s.raw(t, fmt.Sprintf("POST /packages/p.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
 		uploadType, len(body), body))
-	eventually(t, 2*time.Second, "git runs", func() bool { return s.processes(t) > 0 })
-	eventually(t, 4*time.Second, "the process is gone", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "git runs", func() bool { return s.processes(t) > 0 })
+	eventually(t, "the process is gone", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 }
 
 // TestObjectsOfOtherUsers asks one workspace for what lies in another's.
@@ -453,5 +453,5 @@ func TestBrokenAnswer(t *testing.T) {
 	if out, err := client(t, "clone", s.URL+"/packages/p.git", clone); err == nil {
 		t.Errorf("the clone succeeded:\n%s", out)
 	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 })
 }

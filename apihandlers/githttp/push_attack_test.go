@@ -34,7 +34,7 @@ func TestHalfOpenPushes(t *testing.T) {
 	for range requests {
 		answers = append(answers, bufio.NewReader(s.raw(t, text)))
 	}
-	eventually(t, 2*time.Second, "the slots are taken", func() bool { return s.running() == processes })
+	eventually(t, "the slots are taken", func() bool { return s.running() == processes })
 	for _, r := range answers {
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
@@ -48,7 +48,7 @@ func TestHalfOpenPushes(t *testing.T) {
 	if peak := s.most(); peak > processes {
 		t.Errorf("%d processes at a time, want at most %d", peak, processes)
 	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 	if got := s.tip(t, flow, "refs/heads/main"); got != "" {
 		t.Errorf("main is at %s after half a push", got)
 	}
@@ -84,7 +84,7 @@ func TestTooLargePush(t *testing.T) {
 			t.Errorf("%s: git got %d bytes, want at most %d", name, n, limit)
 		}
 	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 	if got := s.tip(t, flow, "refs/heads/main"); got != "" {
 		t.Errorf("main is at %s after a push that is too large", got)
 	}
@@ -105,9 +105,9 @@ func TestPusherLeavesEarly(t *testing.T) {
 	} {
 		before := len(s.ended())
 		c := s.raw(t, text)
-		eventually(t, 5*time.Second, "git runs", func() bool { return s.processes(t) > 0 && s.read.Load() > 100<<10 })
+		eventually(t, "git runs", func() bool { return s.processes(t) > 0 && s.read.Load() > 100<<10 })
 		_ = c.Close()
-		eventually(t, 3*time.Second, name+": git is ended", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+		eventually(t, name+": git is ended", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 		s.read.Store(0)
 		if got := s.ended(); len(got) != before+1 || got[before] == nil {
 			t.Errorf("%s: the contexts ended with %v, want one more that was cancelled", name, got)
@@ -129,16 +129,16 @@ func TestPusherLeavesLate(t *testing.T) {
 	release := s.makeFlow(t)
 	body, commit := s.pushBody(t, noise(300<<10))
 	c := s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body)
-	eventually(t, 5*time.Second, "git judges", s.judging)
+	eventually(t, "git judges", s.judging)
 	_ = c.Close()
 	// Longer than any limit of the body: none of them counts now.
 	alive := time.Now().Add(2500 * time.Millisecond)
-	eventually(t, 5*time.Second, "time passes", func() bool { return time.Now().After(alive) || s.running() == 0 })
+	eventually(t, "time passes", func() bool { return time.Now().After(alive) || s.running() == 0 })
 	if s.running() != 1 {
 		t.Fatal("git was ended after its client had left")
 	}
 	release()
-	eventually(t, 5*time.Second, "git ends", func() bool { return s.running() == 0 })
+	eventually(t, "git ends", func() bool { return s.running() == 0 })
 	if got := s.ended(); len(got) != 1 || got[0] != nil {
 		t.Errorf("the context ended with %v, want nil", got)
 	}
@@ -159,7 +159,7 @@ func TestPushMustFinish(t *testing.T) {
 	if _, err := io.ReadAll(resp.Body); resp.StatusCode == 200 && err == nil {
 		t.Error("the answer of a push that was ended looks complete")
 	}
-	eventually(t, 3*time.Second, "git is ended", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "git is ended", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 }
 
 // TestProgressArrives reads what the hook says while it still works.

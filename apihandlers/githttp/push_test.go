@@ -141,7 +141,7 @@ func (s *server) makeFlow(t *testing.T) (release func()) {
 	}
 	return func() {
 		t.Helper()
-		eventually(t, 5*time.Second, "the hook waits", func() bool {
+		eventually(t, "the hook waits", func() bool {
 			f, err := os.OpenFile(gate, os.O_WRONLY|syscall.O_NONBLOCK, 0)
 			if err != nil {
 				return false // nobody reads yet
@@ -411,7 +411,7 @@ func TestPushMetrics(t *testing.T) {
 	}
 	for _, step := range []string{"push-info-refs", "receive-pack"} {
 		want := `dm_git_requests_total{code="200",kind="packages",service="` + step + `"} 1`
-		eventually(t, 2*time.Second, want, func() bool {
+		eventually(t, want, func() bool {
 			w := httptest.NewRecorder()
 			promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 			return strings.Contains(w.Body.String(), want)

@@ -186,7 +186,7 @@ func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
 			t.Errorf("a push without a slot: %s, want 503", got)
 		}
 	}
-	eventually(t, 3*time.Second, "each user holds one slot", func() bool { return s.running() == 2 })
+	eventually(t, "each user holds one slot", func() bool { return s.running() == 2 })
 	out, err := client(t, "ls-remote", s.URL+"/packages/other.git")
 	if err != nil || !strings.Contains(out, other) {
 		t.Errorf("ls-remote meanwhile: %v\n%s", err, out)
@@ -199,7 +199,7 @@ func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
 	for _, c := range slow {
 		_ = c.Close()
 	}
-	eventually(t, 3*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 	if peak := s.most(); peak != 3 {
 		t.Errorf("%d processes at a time, want two pushes and one fetch", peak)
 	}
@@ -226,7 +226,7 @@ func TestTricklingPush(t *testing.T) {
 	if resp := status(t, c); resp.StatusCode != 408 {
 		t.Errorf("got %s, want 408", resp.Status)
 	}
-	eventually(t, 2*time.Second, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
+	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 	if got := s.tip(t, flow, "refs/heads/main"); got != "" {
 		t.Errorf("main is at %s after half a push", got)
 	}
@@ -239,10 +239,10 @@ func TestServerStopsDuringPush(t *testing.T) {
 	release := s.makeFlow(t)
 	body, commit := s.pushBody(t, noise(300<<10))
 	c := s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body)
-	eventually(t, 5*time.Second, "git judges", s.judging)
+	eventually(t, "git judges", s.judging)
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Config.Shutdown(t.Context()) }()
-	eventually(t, 5*time.Second, "nobody is let in any more", func() bool {
+	eventually(t, "nobody is let in any more", func() bool {
 		probe, err := net.Dial("tcp", s.Listener.Addr().String())
 		if err == nil {
 			_ = probe.Close()
