@@ -29,7 +29,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	// A version is pushed from any repository, and its tag there is not ours: a
 	// client that saw ours would refuse by itself to push the same once more.
 	if dir := s.repositoryDir(r); round.Advertise && r.Kind == dm.ApplicationRepository && exists(dir) {
-		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{})
+		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{deploymentPrefix, observedRef}})
 	}
 	stage, err := s.newStage(r)
 	if err != nil {

@@ -16,6 +16,7 @@ type ReceiveOptions struct {
 	Environment []string // for the hooks, beside the closed environment
 	MaxInput    int64    // bytes of the pack as it is sent; 0 means no limit
 	Shallow     bool     // commits may lack their parents, as those of a shallow clone do
+	Hidden      []string // refs, and folders of refs, that the advertisement leaves out
 }
 
 // faults are what fsck lets through unless it is told otherwise, by the names
@@ -28,9 +29,6 @@ var faults = [...]string{
 	"gitmodulesUrl", "gitmodulesPath", "gitmodulesSymlink", "gitmodulesUpdate", "gitmodulesParse",
 	"gitattributesSymlink", "gitignoreSymlink", "mailmapSymlink",
 }
-
-// internalRefs are the refs that a push is not told of.
-var internalRefs = [...]string{"refs/archives", "refs/superseded", "refs/deployed", "refs/deployments", "refs/observed"}
 
 // keepAlive is how long a client waits without a sign of life while its push
 // is looked at.
@@ -88,7 +86,7 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 	var in io.Reader
 	if round.Advertise {
 		c.args = append(c.args, "--http-backend-info-refs")
-		for _, ref := range internalRefs {
+		for _, ref := range opts.Hidden {
 			// Only here: a command for a hidden ref would be refused without a
 			// hook having its say.
 			c.options = append(c.options, "-c", "receive.hideRefs="+ref)

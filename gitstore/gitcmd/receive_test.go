@@ -392,7 +392,7 @@ func TestReceivePackKnowsItsFaults(t *testing.T) {
 	}
 }
 
-func TestReceivePackHidesInternalRefs(t *testing.T) {
+func TestReceivePackHidesRefs(t *testing.T) {
 	t.Parallel()
 	g := newGit(t)
 	dir, one := newRepository(t, g)
@@ -400,7 +400,9 @@ func TestReceivePackHidesInternalRefs(t *testing.T) {
 		output(t, g, dir, "", "update-ref", ref, one)
 	}
 	var out strings.Builder
-	if err := g.ReceivePack(t.Context(), dir, dm.ReceiveRound{Advertise: true, Out: &out}, ReceiveOptions{}); err != nil {
+	if err := g.ReceivePack(t.Context(), dir, dm.ReceiveRound{Advertise: true, Out: &out}, ReceiveOptions{
+		Hidden: []string{"refs/archives/", "refs/superseded/", "refs/deployed", "refs/deployments/", "refs/observed/head"},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), one); n != 2 || !strings.Contains(out.String(), "refs/heads/main") || !strings.Contains(out.String(), "refs/tags/1.0.0") {
