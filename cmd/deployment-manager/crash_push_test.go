@@ -203,6 +203,7 @@ func (p *crashPusher) client(input string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"--git-dir=" + p.dir, "-c", "gc.auto=0"}, args...)...)
 	cmd.Env = []string{"HOME=" + p.folder, "PATH=" + os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0"}
 	cmd.Stdin = strings.NewReader(input)
+	cmd.WaitDelay = time.Second // its helpers hold the output
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

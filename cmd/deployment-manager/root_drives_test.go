@@ -66,15 +66,23 @@ func (d faultDrive) ready(p *crashPusher, number int) *faulty {
 	return f
 }
 
+// patience bounds how long a change meets a failing disk: strace misses the end
+// of a hook program at times, whose git would then wait for it.
+const patience = 4 * time.Second
+
 // whileWorking calls heal as soon as the server works on the application of f,
-// which is after it has accepted a change, and returns what act returns.
+// which is after it has accepted a change, or when act takes too long. It
+// returns what act returns.
 func (f *faulty) whileWorking(heal func(), act func() error) error {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		for {
+		for late := time.After(patience); ; {
 			select {
 			case <-done:
+				return
+			case <-late:
+				heal()
 				return
 			case <-time.After(3 * time.Millisecond):
 			}
