@@ -39,6 +39,9 @@ func TestRefThatMovedAllTheSame(t *testing.T) {
 	if view, _, err := h.Application(ctx, "app"); err != nil || string(view.Desired) != moved {
 		t.Errorf("desired is %s, %v; want %s", view.Desired, err, moved)
 	}
+	if view := h.settle("app"); string(view.Observed.Desired) != moved {
+		t.Errorf("the change that was made all the same is not carried out: %+v", view)
+	}
 }
 
 // TestFailedChangeLeavesNoPacks keeps a ref from being written, as a full disk
