@@ -100,13 +100,9 @@ func (v *verifier) packageRefs(ctx context.Context) {
 		if v.heads[ref] != version.tag {
 			v.problem("%s is %s, the index has %s", ref, v.heads[ref], version.tag)
 		}
-		if v.heads[archiveRef(version.archive.String())] != version.archive {
-			v.problem("the ref of the archive of %s is missing", version.file)
-		}
-		if err := v.archiveOf(ctx, version); err != nil {
-			v.problem("%s: %v", version.file, err)
-		}
+		v.archived(ctx, version)
 	}
+	v.earlierArchives(ctx)
 	for version, o := range entry.outcomes {
 		if ref := deployedRef(version); v.heads[ref] != o.tip {
 			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.tip)
@@ -119,6 +115,45 @@ func (v *verifier) packageRefs(ctx context.Context) {
 		if prefix == tagPrefix && !tagged || prefix == deployedPrefix && !decided {
 			v.problem("%s is not in the index", ref)
 		}
+		if blob, ok := strings.CutPrefix(ref, archivePrefix); ok && blob != v.heads[ref].String() {
+			v.problem("%s names another blob, %s", ref, v.heads[ref])
+		}
+	}
+}
+
+// earlierArchives examines the uploads that were replaced or withdrawn.
+func (v *verifier) earlierArchives(ctx context.Context) {
+	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
+		text, ok := strings.CutPrefix(ref, supersededPrefix)
+		if !ok {
+			continue
+		}
+		text, _, _ = strings.Cut(text, "/")
+		number, err := dm.ParseVersion(text)
+		if err != nil {
+			v.problem("%s is of no version", ref)
+			continue
+		}
+		upload := v.heads[ref]
+		if tag, err := v.repo.tag(upload); err == nil && tag.TargetType == plumbing.TagObject {
+			upload = tag.Target // of a withdrawal
+		}
+		version, _, err := readVersion(v.repo, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, upload)
+		if err != nil {
+			v.problem("%s: %v", ref, err)
+			continue
+		}
+		v.archived(ctx, version)
+	}
+}
+
+// archived proves that the archive of an upload is there and kept.
+func (v *verifier) archived(ctx context.Context, version versionEntry) {
+	if v.heads[archiveRef(version.archive.String())] != version.archive {
+		v.problem("the ref of the archive of %s is missing", version.file)
+	}
+	if err := v.archiveOf(ctx, version); err != nil {
+		v.problem("%s: %v", version.file, err)
 	}
 }
 
@@ -220,7 +255,9 @@ func (v *verifier) applicationRefs(ctx context.Context) {
 	main := v.chainOf(ctx, mainRef)
 	v.foreign(mainRef, observedRef, deploymentPrefix)
 	v.numbers(main)
-	v.outcomes(v.chainOf(ctx, observedRef), v.changes(main))
+	observed := v.chainOf(ctx, observedRef)
+	v.outcomes(observed, v.changes(main))
+	v.unanswered(main, observed)
 }
 
 // numbers compares refs/deployments with the trailers on main.

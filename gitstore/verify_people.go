@@ -187,6 +187,20 @@ func (v *verifier) asked(d told, h plumbing.Hash, owner dm.UserName) {
 	}
 }
 
+// unanswered reports changes without an outcome. Only the newest may be one: the
+// server takes no change while it carries one out.
+func (v *verifier) unanswered(main, observed []*object.Commit) {
+	answered := map[string]bool{}
+	for _, c := range observed {
+		answered[parseTrailers(c.Message)[trailerDesired]] = true
+	}
+	for _, c := range main[:max(len(main)-1, 0)] {
+		if !answered[c.Hash.String()] {
+			v.problem("commit %s has no outcome, and another change followed it", c.Hash)
+		}
+	}
+}
+
 // outcomes checks that each outcome is one of a change of this application.
 func (v *verifier) outcomes(commits []*object.Commit, changes map[string]told) {
 	for _, c := range commits {
@@ -236,7 +250,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 	}
 	for _, c := range v.chainOf(ctx, mainRef) {
 		if !uploads[c.Hash] {
-			v.problem("commit %s is on main and no version's", c.Hash)
+			v.problem("commit %s is on main, and no version has it", c.Hash)
 		}
 	}
 }

@@ -35,6 +35,16 @@ func (f forger) git(in string, args ...string) string {
 // point makes ref name an object.
 func (f forger) point(ref, to string) { f.git("", "update-ref", ref, to) }
 
+// archive is the ref of the upload that a tag, or a withdrawal's, is of.
+func (f forger) archive(tag string) string {
+	f.t.Helper()
+	_, rest, found := strings.Cut(f.git("", "log", "-1", "--format=%B", tag), "DM-Archive: ")
+	if !found {
+		f.t.Fatalf("%s names no archive", tag)
+	}
+	return "refs/archives/" + rest[:40]
+}
+
 // beginning writes the commit before an application that a push made.
 func (f forger) beginning() string {
 	f.git("", "hash-object", "-w", "-t", "tree", "--stdin")
@@ -155,6 +165,9 @@ func TestForgeriesAreFound(t *testing.T) {
 		}, "which is not on main"},
 		{"another outcome", app, some(observed, "DM-Phase: CREATED", "DM-Phase: STARTED"), "has another observed.json than its trailers"},
 
+		{"no outcome at all", app, func(f forger) { f.git("", "update-ref", "-d", observed) }, "has no outcome, and another change followed it"},
+		{"a lost outcome", app, func(f forger) { f.point(observed, observed+"^") }, "has no outcome, and another change followed it"},
+
 		{"another tagger", flow, some(tagged, "tagger "+ana, "tagger "+eve), "has the tagger eve"},
 		{"another uploader", flow, some(tagged, "DM-User: ana", "DM-User: eve"), "does not say what its tag says"},
 		{"a tag of another name", flow, some(tagged, "tag 1.0.0", "tag 1.0.1"), "is called 1.0.1"},
@@ -164,7 +177,11 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"a stolen package", flow, some(decided, "DM-User: ana", "DM-User: eve"), "its trailers say eve"},
 		{"an outcome of packages", flow, some(decided, "DM-Phase: DEPLOYED", "DM-Phase: CREATED"), `has the phase "CREATED", in which no deploy ends`},
 		{"a deploy of another version", flow, some(decided, "DM-Package: flow-1.0.0", "DM-Package: flow-1.1.0"), "is of flow-1.1.0, and stands with those of 1.0.0"},
-		{"an upload of nobody's", flow, func(f forger) { f.point(main, f.git("", "commit-tree", "-p", main, "-m", "mine", "main^{tree}")) }, "is on main and no version's"},
+		{"an upload of nobody's", flow, func(f forger) { f.point(main, f.git("", "commit-tree", "-p", main, "-m", "mine", "main^{tree}")) }, "is on main, and no version has it"},
+		{"a lost archive", flow, func(f forger) { f.git("", "update-ref", "-d", f.archive(tagged)) }, "the ref of the archive of flow-1.0.0.tar.gz is missing"},
+		{"a lost archive of a withdrawn version", flow, func(f forger) { f.git("", "update-ref", "-d", f.archive(withdrawn)) }, "the ref of the archive of flow-1.1.0.tar.gz is missing"},
+		{"another archive of a withdrawn version", flow, func(f forger) { f.point(f.archive(withdrawn), f.archive(tagged)) }, "refs/archives/"},
+		{"an archive that nobody uploaded", flow, func(f forger) { f.point("refs/archives/"+strings.Repeat("3", 40), f.archive(tagged)) }, "names another blob"},
 		{"a foreign ref", flow, func(f forger) { f.point("refs/notes/commits", main) }, "refs/notes/commits is no ref of the record"},
 
 		{"none", app, func(forger) {}, ""},
