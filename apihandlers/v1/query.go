@@ -22,11 +22,11 @@ func integer(r *http.Request, name string, most int) (int, error) {
 		return 0, err
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
-	if errors.Is(err, strconv.ErrRange) {
-		err = nil
-	}
-	if err == nil && n >= 1 && n <= uint64(most) {
+	switch {
+	case err == nil && n >= 1 && n <= uint64(most):
 		return int(n), nil
+	case errors.Is(err, strconv.ErrRange) && most == unlimited:
+		return 0, dm.Errorf(dm.Invalid, "parse query", "the query parameter %s is too large a number", name)
 	}
 	bounds := "of 1 or more"
 	if most != unlimited {
