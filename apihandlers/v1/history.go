@@ -19,7 +19,7 @@ func (a *API) historyRoutes() []apihandlers.Route {
 		{
 			Name: "v1-package-history", Method: http.MethodGet, Path: "/api/v1/packages/{name}/history", Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.RepositoryRead}, Success: http.StatusOK, Handle: a.packageHistory,
-			Summary:  "What happened to all versions of a package, newest first: publish, withdraw, deploy and undeploy. `limit` and `before` as above.",
+			Summary:  "What happened to all versions of a package, newest first: publish, withdraw, deploy and undeploy. `limit` and `before` as above. `outcome` is null for publish and withdraw, which are done when they are answered.",
 			Response: `{"package":"flow-collector","changes":[{"revision":"0123456789abcdef0123456789abcdef01234567","action":"deploy","user":"ana","auth":"htpasswd","via":"manager","time":"2025-01-06T10:20:30.123456Z","package":"flow-collector-2.14.3","outcome":{"phase":"DEPLOYED","succeeded":true,"information":null,"time":"2025-01-06T10:20:30.123456Z"}}],"next":null}`,
 		},
 		{
