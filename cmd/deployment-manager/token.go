@@ -65,7 +65,7 @@ A token may do what its user may do; --scope narrows that to
 	file := tokenFile(p, cmd.Flags())
 	cmd.Flags().StringVar(&user, "user", "", "`USER` whom the token stands for")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`SCOPE` that the token is limited to: read, packages or applications; may be repeated")
-	cmd.Flags().StringVar(&expires, "expires", "90d", "`WHEN` the token ends: days such as 90d, hours such as 12h, a day such as 2030-12-31, or never")
+	cmd.Flags().StringVar(&expires, "expires", "90d", "`WHEN` the token ends: days such as 90d, hours such as 12h, the beginning of a day such as 2030-12-31, or never")
 	cmd.Flags().StringVar(&note, "note", "", "one line `TEXT` that tells what the token is for")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		path, err := file()
@@ -139,7 +139,7 @@ func timeText(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04")
+	return t.Local().Format("2006-01-02 15:04 MST")
 }
 
 func tokenListCommand(p process) *cobra.Command {
