@@ -50,7 +50,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	}
 	if a.cfg.RequireReason && p.Actor.Reason == "" && p.Actor.Via != dm.SelftestVia {
 		return nil, dm.Errorf(dm.Invalid, op, "a reason is required for every change").
-			WithHint("give reason=<text> in the query, a key \"reason\" in the body, or git push -o reason=<text>")
+			WithHint("give reason=<text> in the query, or git push -o reason=<text>")
 	}
 	if err := reserved(p); err != nil {
 		return nil, err
