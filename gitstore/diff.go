@@ -97,7 +97,7 @@ func applicationDifference(ctx context.Context, repo *objects, content [2]conten
 	if d.Overrides, err = overrideChanges(content[0].spec.Overrides, content[1].spec.Overrides); err != nil {
 		return d, err
 	}
-	t := treeDiff{ctx: ctx, repo: repo}
+	t := treeDiff{repo: repo}
 	for _, folder := range [...]string{componentsTree, packageTree} { // by path in byte order
 		var trees [2]plumbing.Hash
 		for i := range content {
@@ -105,7 +105,7 @@ func applicationDifference(ctx context.Context, repo *objects, content [2]conten
 				return d, err
 			}
 		}
-		if err := t.compare(folder+"/", trees[0], trees[1]); err != nil {
+		if err := t.compare(ctx, folder+"/", trees[0], trees[1]); err != nil {
 			return d, err
 		}
 	}
@@ -146,8 +146,8 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	}
 	d := dm.Difference{From: side(sides[0]), To: side(sides[1])}
 	dir := s.repositoryDir(r)
-	t := treeDiff{ctx: ctx, repo: openObjects(dir)}
-	if err := t.compare("", sides[0].tree, sides[1].tree); err != nil {
+	t := treeDiff{repo: openObjects(dir)}
+	if err := t.compare(ctx, "", sides[0].tree, sides[1].tree); err != nil {
 		return d, failed(op, err)
 	}
 	d.Files, d.FilesMore = t.files, t.more
@@ -230,18 +230,17 @@ func flatten(o dm.Overrides) (map[overrideKey]json.RawMessage, error) {
 // treeDiff collects the files that differ between two trees. It opens only the
 // folders that differ, and its order is that of the paths' bytes.
 type treeDiff struct {
-	ctx   context.Context
 	repo  *objects
 	files []dm.FileChange
 	more  int
 }
 
 // compare compares two trees whose path is prefix.
-func (d *treeDiff) compare(prefix string, from, to plumbing.Hash) error {
+func (d *treeDiff) compare(ctx context.Context, prefix string, from, to plumbing.Hash) error {
 	if from == to {
 		return nil
 	}
-	if err := d.ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	before, err := d.entries(from)
@@ -261,7 +260,7 @@ func (d *treeDiff) compare(prefix string, from, to plumbing.Hash) error {
 			continue
 		}
 		if strings.HasSuffix(key, "/") {
-			err = d.compare(prefix+key, orEmpty(old, had), orEmpty(now, has))
+			err = d.compare(ctx, prefix+key, orEmpty(old, had), orEmpty(now, has))
 		} else {
 			err = d.file(prefix+key, old, now, had, has)
 		}

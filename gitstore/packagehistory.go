@@ -81,7 +81,6 @@ func (p *packagePast) page(op string, name dm.PackageName, before dm.Revision, l
 // packageReader collects a package's history. Lines that were read before are
 // taken over.
 type packageReader struct {
-	ctx  context.Context
 	repo *objects
 	old  map[plumbing.Hash]packageLine
 	packagePast
@@ -95,14 +94,14 @@ func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *pac
 	if err != nil {
 		return nil, err
 	}
-	p := &packageReader{ctx: ctx, repo: openObjects(dir), old: old}
+	p := &packageReader{repo: openObjects(dir), old: old}
 	p.entry, p.lines = entry, map[plumbing.Hash]packageLine{}
-	if err := p.uploads(entry.versions, ended); err != nil {
+	if err := p.uploads(ctx, entry.versions, ended); err != nil {
 		return nil, err
 	}
 	for _, o := range entry.outcomes {
 		for h := o.tip; !h.IsZero(); {
-			line, err := p.line(h, p.outcome)
+			line, err := p.line(ctx, h, p.outcome)
 			if err != nil {
 				return nil, err
 			}
@@ -123,17 +122,17 @@ func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *pac
 // server that was killed may have left a name under refs/superseded for a
 // withdrawal that was never made. So of the names that lead to one upload the
 // last tells how it ended, and none does while its tag stands.
-func (p *packageReader) uploads(published []versionEntry, superseded []plumbing.Hash) error {
+func (p *packageReader) uploads(ctx context.Context, published []versionEntry, superseded []plumbing.Hash) error {
 	stands := map[plumbing.Hash]bool{}
 	for _, v := range published {
 		stands[v.tag] = true
-		if _, err := p.line(v.tag, p.tag); err != nil {
+		if _, err := p.line(ctx, v.tag, p.tag); err != nil {
 			return err
 		}
 	}
 	withdrawn := map[plumbing.Hash]packageLine{} // upload → its withdrawal
 	for _, h := range superseded {
-		line, err := p.line(h, p.tag)
+		line, err := p.line(ctx, h, p.tag)
 		switch {
 		case err != nil:
 			return err
@@ -143,7 +142,7 @@ func (p *packageReader) uploads(published []versionEntry, superseded []plumbing.
 		}
 		delete(p.lines, h)
 		withdrawn[line.below] = line
-		if _, err := p.line(line.below, p.tag); err != nil {
+		if _, err := p.line(ctx, line.below, p.tag); err != nil {
 			return err
 		}
 	}
@@ -156,8 +155,8 @@ func (p *packageReader) uploads(published []versionEntry, superseded []plumbing.
 }
 
 // line returns the line of an object and adds it to the history.
-func (p *packageReader) line(h plumbing.Hash, read func(plumbing.Hash) (packageLine, error)) (packageLine, error) {
-	if err := p.ctx.Err(); err != nil {
+func (p *packageReader) line(ctx context.Context, h plumbing.Hash, read func(plumbing.Hash) (packageLine, error)) (packageLine, error) {
+	if err := ctx.Err(); err != nil {
 		return packageLine{}, err
 	}
 	line, ok := p.old[h]
