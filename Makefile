@@ -49,7 +49,7 @@ test-root: ## Cut the power, fill and fail the disk below the server; needs root
 	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
 	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 10m -run '^TestRoot'
 
-bench: build ## Measure the server beside plain git and files; at most 8 minutes
+bench: build ## Measure the server beside plain git and files; at most 15 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
 	@bin/bench -server $(BIN)
 

@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	program := flags.String("server", "", "the deployment-manager `program` to measure")
 	only := flags.String("only", "", "comma-separated `sections` to run: "+strings.Join(sectionNames(), ", ")+"; empty means all")
-	limit := flags.Duration("limit", 8*time.Minute, "longest `time` of the whole run")
+	limit := flags.Duration("limit", 15*time.Minute, "longest `time` of the whole run")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
