@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -115,6 +116,10 @@ func (w *crashWorld) startAgain(dying bool) int {
 	patience := time.Duration(0)
 	if dying {
 		patience = 2 * time.Second
+	}
+	// Who is dying may not have ended yet: it tells of all its goroutines first.
+	if _, _, err := send(http.MethodGet, "http://"+w.server.addresses["manager"]+"/livez", ""); err != nil {
+		patience = 20 * time.Second
 	}
 	select {
 	case <-w.server.exited:
