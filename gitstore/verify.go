@@ -213,11 +213,7 @@ func (t *treeSink) File(path string, executable bool, size int64, r io.Reader) e
 	if _, err := io.Copy(h, r); err != nil {
 		return err
 	}
-	f := fileLine{filemode.Regular, h.Sum()}
-	if executable {
-		f.mode = filemode.Executable
-	}
-	t.files[path] = f
+	t.files[path] = fileLine{fileMode(executable), h.Sum()}
 	return nil
 }
 
