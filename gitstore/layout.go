@@ -33,13 +33,12 @@ import (
 //	    refs/heads/apps/<app>            what one application delivered to this user
 
 const (
-	formatFile    = "format"
-	formatVersion = "1"
-	lockFile      = "lock"
-	hooksDir      = "hooks"
-	tmpDir        = "tmp"
-	damagedDir    = "damaged"
-	blankRepo     = "blank.git"
+	formatFile = "format"
+	lockFile   = "lock"
+	hooksDir   = "hooks"
+	tmpDir     = "tmp"
+	damagedDir = "damaged"
+	blankRepo  = "blank.git"
 
 	mainRef     = "refs/heads/main"
 	observedRef = "refs/observed/head"

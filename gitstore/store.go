@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -172,7 +171,8 @@ func reason(err error) string {
 // start brings the locked folder to order and fills the index.
 func (s *Store) start(ctx context.Context) error {
 	const op = "gitstore.Open"
-	if err := s.checkFormat(); err != nil {
+	found, err := s.readFormat()
+	if err != nil {
 		return err
 	}
 	folders := []string{filepath.Join(s.dir, hooksDir)}
@@ -198,35 +198,10 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.registerMetrics(); err != nil {
 		return dm.Wrap(op, err)
 	}
+	if err := s.upgrade(ctx, found); err != nil {
+		return err
+	}
 	return s.recover(ctx)
-}
-
-// checkFormat refuses a folder that a newer server wrote and marks a new one.
-func (s *Store) checkFormat() error {
-	const op = "gitstore.Open"
-	path := filepath.Join(s.dir, formatFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		entries, err := os.ReadDir(s.dir)
-		if err != nil {
-			return dm.Wrap(op, err)
-		}
-		for _, e := range entries {
-			// A fresh volume has lost+found.
-			if e.Name() != lockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), formatFile) {
-				return dm.Errorf(dm.Invalid, op, "the data folder is not empty and has no file %q", formatFile).
-					WithHint("give an empty folder with --data")
-			}
-		}
-		return dm.Wrap(op, writeFileDurably(path, []byte(formatVersion+"\n")))
-	}
-	if err != nil {
-		return dm.Wrap(op, err)
-	}
-	if got := strings.TrimSpace(string(b)); got != formatVersion {
-		return dm.Errorf(dm.Invalid, op, "the data folder has format %q, this server reads format %q", got, formatVersion)
-	}
-	return nil
 }
 
 // Close waits for maintenance and gives the data folder free. The caller has

@@ -1,0 +1,62 @@
+package gitstore_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+func formatOf(t *testing.T, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "format"))
+	check(t, err)
+	return string(b)
+}
+
+// TestNewerFormat: a server that is older than the folder leaves it as it is.
+func TestNewerFormat(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, format, want string }{
+		{"next", "3\n", "has format 3, which a newer server wrote; this server reads formats up to 2"},
+		{"far", "99", "has format 99, which a newer server wrote"},
+		{"none", "", `holds "", want the number of a format`},
+		{"zero", "0\n", `holds "0", want the number of a format`},
+		{"torn", "2\x00\n", `want the number of a format`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "format"), c.format)
+			wantKind(t, openError(t, dir), dm.Invalid, c.want)
+			entries, err := os.ReadDir(dir)
+			check(t, err)
+			if len(entries) != 2 || formatOf(t, dir) != c.format { // the lock is taken before the format is read
+				t.Errorf("the refused folder holds %v and format %q, want it as it was", entries, formatOf(t, dir))
+			}
+		})
+	}
+}
+
+// TestUpgrade starts on a folder of format 1, which is one of format 2 without
+// pushes.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "app", v)
+	h.stop()
+	if got := formatOf(t, h.dir); got != "2\n" {
+		t.Errorf("a new folder has format %q, want 2", got)
+	}
+	write(t, filepath.Join(h.dir, "format"), "1\n")
+	h = open(t, h.dir)
+	if got := formatOf(t, h.dir); got != "2\n" {
+		t.Errorf("after the start the folder has format %q, want 2", got)
+	}
+	if _, ok, err := h.Application(ctx, "app"); !ok || err != nil {
+		t.Errorf("the application is lost by the upgrade: %v %v", ok, err)
+	}
+	h.sound()
+}
