@@ -161,9 +161,9 @@ func flatten(out map[string]string, prefix string, tree map[string]json.RawMessa
 // checkSafety refuses combinations that would let in everybody or nobody.
 func (c config) checkSafety() error {
 	const op = "check configuration"
-	if c.Auth != dm.InsecurePNDA && c.Htpasswd == "" && c.Tokens == "" {
+	if c.Auth != dm.InsecurePNDA && c.Htpasswd == "" && c.Tokens == "" && c.HubURL == "" {
 		return dm.Errorf(dm.Invalid, op, "auth is %s, so somebody must be able to sign in", c.Auth).
-			WithHint("name a file of users with --htpasswd or of tokens with --tokens, or try the server out with --auth insecure-pnda")
+			WithHint("name a file of users with --htpasswd, of tokens with --tokens, or a JupyterHub with --hub-url, or try the server out with --auth insecure-pnda")
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return dm.Errorf(dm.Invalid, op, "tls.cert and tls.key must be given together")

@@ -18,6 +18,7 @@ type config struct {
 	Auth                          dm.AuthMode
 	InsecureAnywhere              bool
 	Htpasswd, Tokens              string
+	HubURL, HubService, HubCA     string
 	Impersonators                 []string
 	ImpersonateAdmins             bool
 	TLSCert, TLSKey               string
@@ -93,6 +94,12 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Htpasswd} }},
 		{key: "tokens", help: "`FILE` of API tokens, made by the command token, for strict and public-read; read again when it changes",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Tokens} }},
+		{key: "hub.url", help: "`URL` of JupyterHub's API, for example http://hub:8081/hub/api, whose users' tokens sign in in strict and public-read; empty means none",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.HubURL, check: optionalURL} }},
+		{key: "hub.service", preset: "deployment-manager", help: "`NAME` of this server among JupyterHub's services; a token must have the scope access:services!service=NAME",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.HubService, check: notEmpty} }},
+		{key: "hub.ca", help: "`FILE` of the authority's certificates in PEM that JupyterHub's certificate is checked with; empty means the system's",
+			field: func(c *config) pflag.Value { return &textValue{to: &c.HubCA} }},
 		{key: "impersonators", help: "`NAMES` of services, such as a console, that may act as the person whom user.name tells; not over git",
 			field: func(c *config) pflag.Value { return &listValue{&c.Impersonators} }},
 		{key: "impersonate_admins", preset: "false", help: "let impersonators act as admins with the rights of admins",
