@@ -188,8 +188,7 @@ func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
 	return c, false, dm.Errorf(dm.Unauthenticated, op, "the header Authorization must hold a Basic or a Bearer credential")
 }
 
-// peer is the address at the other end of the connection. What a proxy's
-// headers say is not asked: anybody can write them.
+// peer is the address of the client, as apihandlers.Proxies left it.
 func peer(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -24,6 +24,7 @@ type config struct {
 	TLSCert, TLSKey               string
 	Users                         []string
 	Groups                        map[string][]string
+	TrustedProxies                []string
 	RequireReason                 bool
 	Versions                      string
 	LimitWire, LimitUnpacked      int64
@@ -108,6 +109,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &listValue{&c.Users} }},
 		{key: "groups", preset: "{}", help: "`GROUPS` and their members, for example {admin: [ana], publisher: [ben]}",
 			field: func(c *config) pflag.Value { return &groupsValue{&c.Groups} }},
+		{key: "trusted_proxies", help: "`ADDRESSES` and ranges of proxies, such as an Ingress, whose X-Forwarded-For tells the client's address; limits of wrong passwords and of requests count by it",
+			field: func(c *config) pflag.Value { return &listValue{&c.TrustedProxies} }},
 		{key: "require_reason", preset: "false", help: "refuse changes that do not say why",
 			field: func(c *config) pflag.Value { return &boolValue{&c.RequireReason} }},
 

@@ -317,6 +317,10 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build metrics", err)
 	}
+	proxies, err := apihandlers.NewProxies(cfg.TrustedProxies)
+	if err != nil {
+		return err
+	}
 	archives, err := packages.New(packages.Config{Store: record.store, Policy: who.policy, MaxBody: cfg.LimitWire})
 	if err != nil {
 		return dm.Wrap("build the package repository", err)
@@ -357,9 +361,11 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	} {
 		port.config.Ready, port.config.Scrape = s.readiness.check, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 		port.config.Metrics, port.config.Log = metrics, log
-		if *port.to, err = apihandlers.New(port.config); err != nil {
+		handler, err := apihandlers.New(port.config)
+		if err != nil {
 			return dm.Wrap("build the port "+port.config.Server, err)
 		}
+		*port.to = proxies.Wrap(handler)
 	}
 	return nil
 }
