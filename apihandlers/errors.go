@@ -63,6 +63,14 @@ func TooMany(op, format string, args ...any) error {
 	return &httpFault{tooManyRequests, dm.Errorf(dm.Unavailable, op, format, args...)}
 }
 
+// Unfit is the 403 for a credential that holds, but not here. Its kind is
+// Unauthenticated, because nobody was let in, whatever they asked for. With a 401
+// a client would ask its person for a password, and git would forget a credential
+// that is good elsewhere.
+func Unfit(op, format string, args ...any) error {
+	return &httpFault{answers[dm.Forbidden], dm.Errorf(dm.Unauthenticated, op, format, args...)}
+}
+
 // Failure is what a client is told of an error; never its causes.
 type Failure struct {
 	Answer

@@ -182,7 +182,8 @@ func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
 		return dm.Credential{Scheme: "basic", User: user, Secret: password, Source: peer(r)}, true, nil
 	}
 	scheme, token, _ := strings.Cut(list[0], " ")
-	if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "bearer") {
+	// "token" is JupyterHub's own word for "Bearer".
+	if token = strings.TrimSpace(token); token != "" && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "token")) {
 		return dm.Credential{Scheme: "bearer", Secret: token, Source: peer(r)}, true, nil
 	}
 	return c, false, dm.Errorf(dm.Unauthenticated, op, "the header Authorization must hold a Basic or a Bearer credential")

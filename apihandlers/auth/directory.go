@@ -10,14 +10,16 @@ import (
 // DirectoryConfig is what the configuration file says about people.
 type DirectoryConfig struct {
 	// Users is the list of all users. Empty means that the server keeps no
-	// list: then those are known who can sign in or are in a group, and in
-	// insecure-pnda every well-formed name.
+	// list: then those are known who can sign in or are in a group, and with
+	// TrustAny every well-formed name.
 	Users  []dm.UserName
 	Groups map[string][]dm.UserName
 	// SignIn names those who can sign in, for example Htpasswd.Users; nil
 	// means nobody.
 	SignIn func() []dm.UserName
-	// TrustAny makes every well-formed name known where Users is empty.
+	// TrustAny makes every well-formed name known where Users is empty: in
+	// insecure-pnda, and where JupyterHub knows the people and cannot be asked for
+	// their names.
 	TrustAny bool
 }
 

@@ -3,6 +3,7 @@ package auth
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
@@ -88,7 +89,7 @@ func (c *caller) provenActor(claim dm.UserName, given bool) (dm.Actor, error) {
 	switch {
 	case given && claim == "" && c.access == apihandlers.Changing:
 		return dm.Actor{}, dm.Errorf(dm.Invalid, "auth", "the query parameter user.name must not be empty for a change")
-	case claim != "" && claim != user && !slices.Contains(d.impersonators, user):
+	case claim != "" && claim != user && !d.mayImpersonate(c.principal):
 		return dm.Actor{}, dm.Errorf(dm.Forbidden, "auth", "%s may not act as %s", user, claim)
 	case !d.directory.knownWhenProven(user):
 		return dm.Actor{}, noSuchUser(user)
@@ -98,6 +99,12 @@ func (c *caller) provenActor(claim dm.UserName, given bool) (dm.Actor, error) {
 		return dm.Actor{}, noSuchUser(claim)
 	}
 	return d.impersonated(c.principal, claim), nil
+}
+
+// mayImpersonate tells whether it is one of the services that the operator
+// named. A user of JupyterHub is a person, even one who has taken such a name.
+func (d *Door) mayImpersonate(p principal) bool {
+	return slices.Contains(d.impersonators, p.user) && p.auth != fromHub && !strings.HasPrefix(p.auth, fromHub+":")
 }
 
 // impersonated is the person for whom a service acts. Whoever takes the service

@@ -72,6 +72,40 @@ func (g *guesses) wrong(a guess, now time.Time) {
 	g.user(a.user).AllowN(now, 1)
 }
 
+// allowSource is allow for secrets that nobody can guess. Tries of a user would
+// protect nothing there, and anybody could use them up to lock the user out; what
+// is left is to bound what one source may make the server ask elsewhere.
+func (g *guesses) allowSource(source string, proven bool, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return proven || g.source(source).tries.TokensAt(now) >= 1
+}
+
+// wrongSource charges the source of such a secret.
+func (g *guesses) wrongSource(source string, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.source(source).tries.AllowN(now, 1)
+}
+
+// turn waits for one of the source's places and then for one of the slots of
+// all, so that one source has at most its places in the line.
+func (g *guesses) turn(ctx context.Context, source string, slots chan struct{}, wait time.Duration) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	leave, err := g.enter(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
+
 // enter takes one of the source's places in the line.
 func (g *guesses) enter(ctx context.Context, source string) (leave func(), err error) {
 	g.mu.Lock()

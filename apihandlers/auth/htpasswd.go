@@ -33,9 +33,13 @@ const (
 
 // HtpasswdConfig says where the password file is.
 type HtpasswdConfig struct {
-	Path  string
-	Clock func() time.Time // nil means time.Now
-	Log   *slog.Logger     // nil means silent
+	Path string
+	// PassOn tells by its form whether a password may be a secret that the next
+	// authenticator knows. One that is not the user's password in the file is then
+	// not refused. nil means none.
+	PassOn func(password string) bool
+	Clock  func() time.Time // nil means time.Now
+	Log    *slog.Logger     // nil means silent
 }
 
 // Htpasswd proves Basic credentials by a file of lines <user>:<bcrypt hash>. A
@@ -43,6 +47,7 @@ type HtpasswdConfig struct {
 // guesses.
 type Htpasswd struct {
 	file    *watched.Files[*passwords]
+	passOn  func(password string) bool
 	clock   func() time.Time
 	guesses *guesses
 	slots   chan struct{} // bounds the processors that bcrypt may take
@@ -72,8 +77,11 @@ func OpenHtpasswd(cfg HtpasswdConfig) (*Htpasswd, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.PassOn == nil {
+		cfg.PassOn = func(string) bool { return false }
+	}
 	slots := max(1, runtime.GOMAXPROCS(0)/2)
-	h := &Htpasswd{clock: cfg.Clock, guesses: newGuesses(max(1, slots/2)), slots: make(chan struct{}, slots)}
+	h := &Htpasswd{passOn: cfg.PassOn, clock: cfg.Clock, guesses: newGuesses(max(1, slots/2)), slots: make(chan struct{}, slots)}
 	var err error
 	h.file, err = watched.Open(watched.Config[*passwords]{
 		What: "htpasswd file", Paths: []string{cfg.Path}, Max: maxHtpasswdSize, Clock: cfg.Clock, Log: cfg.Log,
@@ -95,6 +103,11 @@ func (h *Htpasswd) Users() []dm.UserName {
 
 // Authenticate proves a Basic credential. A credential that was proven within
 // the last minute is not computed again: git sends it with every request.
+//
+// What may be another's secret is compared for users of the file only. A pod's
+// token would else cost bcrypt's work at every start of a pod, of all of them
+// after an outage. Whoever sends such a secret can thus learn by the time it
+// takes whether a user is in the file.
 func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identity, bool, error) {
 	const op = "auth.Htpasswd"
 	if c.Scheme != "basic" {
@@ -102,10 +115,17 @@ func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identi
 	}
 	refused := dm.Errorf(dm.Unauthenticated, op, "the user name or the password is wrong")
 	user, err := dm.ParseUserName(c.User)
+	foreign := h.passOn(c.Secret)
+	if foreign && (err != nil || h.file.Get().hashes[user] == nil) {
+		return dm.Identity{}, false, nil
+	}
 	if err != nil || len(c.Secret) > maxPassword {
 		return dm.Identity{}, true, refused
 	}
 	holds, err := h.check(ctx, user, c)
+	if err == nil && !holds && foreign {
+		return dm.Identity{}, false, nil
+	}
 	if err == nil && !holds {
 		err = refused
 	}
@@ -129,9 +149,9 @@ func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential)
 	if holds, known := list.recall(key, h.clock()); known {
 		return holds, nil
 	}
-	release, err := h.turn(ctx, g.source)
+	release, err := h.guesses.turn(ctx, g.source, h.slots, maxWait)
 	if err != nil {
-		return false, err
+		return false, dm.Errorf(dm.Unavailable, "auth.Htpasswd", "too many passwords are being checked").Because(err)
 	}
 	defer release()
 	// Much may have happened while waiting: the same credential was computed,
@@ -146,29 +166,18 @@ func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential)
 	if !holds {
 		h.guesses.wrong(g, h.clock())
 	}
-	list.remember(key, holds, h.clock())
+	// What is passed on may be a token in daily use, that shall not be computed
+	// each time; it does not become the user's password in this version of the file.
+	until := h.clock().Add(refusedFor)
+	if holds || h.passOn(c.Secret) {
+		until = h.clock().Add(provenFor)
+	}
+	list.remember(key, verdict{holds, until})
 	return holds, nil
 }
 
 func tooManyGuesses() error {
 	return apihandlers.TooMany("auth.Htpasswd", "too many wrong passwords; wait a little")
-}
-
-// turn waits for one of the source's places and then for a processor, so that
-// one source has at most its places in the line of all.
-func (h *Htpasswd) turn(ctx context.Context, source string) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, maxWait)
-	defer cancel()
-	leave, err := h.guesses.enter(ctx, source)
-	if err == nil {
-		select {
-		case h.slots <- struct{}{}:
-			return func() { <-h.slots; leave() }, nil
-		case <-ctx.Done():
-			leave()
-		}
-	}
-	return nil, dm.Errorf(dm.Unavailable, "auth.Htpasswd", "too many passwords are being checked").Because(ctx.Err())
 }
 
 // compare does the same work for users who do not exist.
@@ -180,15 +189,11 @@ func (p *passwords) compare(user dm.UserName, secret string) bool {
 	return bcrypt.CompareHashAndPassword(hash, []byte(secret)) == nil && exists
 }
 
-func (p *passwords) remember(key [sha256.Size]byte, holds bool, now time.Time) {
+func (p *passwords) remember(key [sha256.Size]byte, v verdict) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.remembered) >= maxRemembered {
 		clear(p.remembered)
-	}
-	v := verdict{holds, now.Add(refusedFor)}
-	if holds {
-		v.until = now.Add(provenFor)
 	}
 	p.remembered[key] = v
 }

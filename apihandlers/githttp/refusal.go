@@ -24,7 +24,7 @@ var missing = refusal{http.StatusNotFound, "there is no such repository"}
 // Statuses are those of the other ports, but for what may not be known to exist.
 func refuse(err error, kind dm.RepositoryKind) *refusal {
 	answer := apihandlers.FailureOf(err)
-	if answer.Status == http.StatusNotFound || answer.Status == http.StatusForbidden && kind == dm.WorkspaceRepository {
+	if answer.Status == http.StatusNotFound || dm.KindOf(err) == dm.Forbidden && kind == dm.WorkspaceRepository {
 		return &missing
 	}
 	var r *refused

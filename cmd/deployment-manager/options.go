@@ -105,7 +105,7 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &listValue{&c.Impersonators} }},
 		{key: "impersonate_admins", preset: "false", help: "let impersonators act as admins with the rights of admins",
 			field: func(c *config) pflag.Value { return &boolValue{&c.ImpersonateAdmins} }},
-		{key: "users", help: "`NAMES` of everyone who may come; empty means no list: those who can sign in, and in insecure-pnda every well-formed name",
+		{key: "users", help: "`NAMES` of everyone who may come; empty means no list: those who can sign in, and in insecure-pnda or with a JupyterHub every well-formed name",
 			field: func(c *config) pflag.Value { return &listValue{&c.Users} }},
 		{key: "groups", preset: "{}", help: "`GROUPS` and their members, for example {admin: [ana], publisher: [ben]}",
 			field: func(c *config) pflag.Value { return &groupsValue{&c.Groups} }},

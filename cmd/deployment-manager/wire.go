@@ -142,12 +142,12 @@ type people struct {
 func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (people, error) {
 	p := people{policy: dm.DefaultPolicy(cfg.Auth)}
 	directory := auth.DirectoryConfig{
-		Users: userNames(cfg.Users), Groups: map[string][]dm.UserName{}, TrustAny: cfg.Auth == dm.InsecurePNDA,
+		Users: userNames(cfg.Users), Groups: map[string][]dm.UserName{}, TrustAny: cfg.Auth == dm.InsecurePNDA || cfg.HubURL != "",
 	}
 	for group, members := range cfg.Groups {
 		directory.Groups[group] = userNames(members)
 	}
-	signIn, err := openSignIn(cfg, log)
+	signIn, err := openSignIn(cfg, registry, log)
 	if err != nil {
 		return p, err
 	}
@@ -178,8 +178,9 @@ func (s signIn) users() []dm.UserName {
 }
 
 // openSignIn opens what the configuration names. Tokens are asked first: they
-// are known by their form, and everything else in Basic is a password.
-func openSignIn(cfg config, log *slog.Logger) (signIn, error) {
+// are known by their form. JupyterHub is asked last, about what looks like its
+// tokens and is no password of the file; everything else in Basic is a password.
+func openSignIn(cfg config, registry *prometheus.Registry, log *slog.Logger) (signIn, error) {
 	var s signIn
 	if cfg.Auth == dm.InsecurePNDA {
 		return s, nil
@@ -192,11 +193,22 @@ func openSignIn(cfg config, log *slog.Logger) (signIn, error) {
 		s.chain, s.lists = append(s.chain, tokens), append(s.lists, tokens.Users)
 	}
 	if cfg.Htpasswd != "" {
-		htpasswd, err := auth.OpenHtpasswd(auth.HtpasswdConfig{Path: cfg.Htpasswd, Log: log})
+		file := auth.HtpasswdConfig{Path: cfg.Htpasswd, Log: log}
+		if cfg.HubURL != "" {
+			file.PassOn = auth.LooksLikeHubToken
+		}
+		htpasswd, err := auth.OpenHtpasswd(file)
 		if err != nil {
 			return s, err
 		}
 		s.chain, s.lists = append(s.chain, htpasswd), append(s.lists, htpasswd.Users)
+	}
+	if cfg.HubURL != "" {
+		hub, err := auth.OpenHub(auth.HubConfig{URL: cfg.HubURL, Service: cfg.HubService, CA: cfg.HubCA, Registerer: registry, Log: log})
+		if err != nil {
+			return s, err
+		}
+		s.chain = append(s.chain, hub)
 	}
 	return s, nil
 }
