@@ -33,12 +33,14 @@ test: ## Run all tests with the race detector
 	@go test -race -timeout 5m ./...
 	@cd deploy/bench && go test -race -timeout 3m ./...
 
+# Without the race detector, with which make test runs a part of each: at twice
+# the speed there is more to be killed, and twice as much of it.
 test-crash: ## Kill the server at every named step and 200 times at random
 	@echo 'testing what 200 kills and more leave; some minutes'
-	@DM_TEST_KILLS=200 go test -race -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
+	@DM_TEST_KILLS=200 go test -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
 	@echo 'pushing all that is hostile; a minute or two'
-	@DM_TEST_HOSTILE=all go test -race -count=1 -timeout 20m -run '^Test(Hostile|Harmless)' ./cmd/deployment-manager
-	@echo 'testing 2,000 changes and 10,000 reads beside maintenance, without the race detector to have more of them at once; a minute or two'
+	@DM_TEST_HOSTILE=all go test -count=1 -timeout 20m -run '^Test(Hostile|Harmless)' ./cmd/deployment-manager
+	@echo 'testing 2,000 changes and 10,000 reads beside maintenance; a minute or two'
 	@DM_TEST_UPDATES=2000 go test -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
 
 # Mounts and processes of their own: all end with the tests, however those end.
