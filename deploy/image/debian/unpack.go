@@ -144,3 +144,8 @@ func put(root *os.Root, h *tar.Header, content io.Reader) error {
 	}
 	return root.Chmod(h.Name, mode|0o400) // whatever the umask
 }
+
+// Control returns the control record of one of the packages.
+func (s *Set) Control(ctx context.Context, p Package) (string, error) {
+	return output(ctx, os.Environ(), "dpkg-deb", "--field", filepath.Join(s.archives, p.file))
+}

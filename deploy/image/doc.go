@@ -1,0 +1,10 @@
+// The command image writes the server's image as an OCI archive, without Docker.
+//
+// The image has two layers: a small Debian system with git, which the package
+// debian brings, and the server. facts.go declares what is in it and how it is
+// run; deploy/Dockerfile gets the same files from this command (-root) and
+// repeats how it is run, which a test compares. Two runs over the same commit
+// and the same lists of Debian's packages write the same bytes.
+//
+// It imports debian and go-containerregistry, and nothing of the server.
+package main

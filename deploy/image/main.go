@@ -1,0 +1,192 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/pndaproject/deployment-manager/deploy/image/debian"
+)
+
+// source is this program's: layers in the cache were made by the same one.
+//
+//go:embed *.go debian/*.go
+var source embed.FS
+
+// order is what the caller asks for.
+type order struct {
+	checkout string
+	out      string // the archive; "" means none
+	root     string // a folder that gets the files instead; "" means none
+	tag      string // "" means the version
+	cache    string // "" means debian.Cache()
+	refresh  bool
+	progress io.Writer
+}
+
+func main() {
+	o := order{progress: os.Stderr}
+	flag.StringVar(&o.checkout, "checkout", "../..", "`folder` of the server's source")
+	flag.StringVar(&o.out, "out", "../../bin/deployment-manager-image.tar", "`file` to write")
+	flag.StringVar(&o.root, "root", "", "write the files into this `folder` instead of an archive; needs root")
+	flag.StringVar(&o.tag, "tag", "", "`tag` of the image (default the server's version)")
+	flag.BoolVar(&o.refresh, "refresh", false, "ask Debian for newer packages first, such as security updates")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	said, err := o.execute(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+	fmt.Println(said)
+}
+
+// execute writes the image and returns one line that tells what it is.
+func (o order) execute(ctx context.Context) (string, error) {
+	options := debian.Options{Packages: packages(), Without: without(), Cache: o.cache, Refresh: o.refresh, Progress: o.progress}
+	set, err := debian.Fetch(ctx, options)
+	if err != nil {
+		return "", err
+	}
+	folder, err := os.MkdirTemp("", "deployment-manager-image-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(folder)
+	fmt.Fprintln(o.progress, "building the server")
+	b, err := buildServer(ctx, o.checkout, folder)
+	if err != nil {
+		return "", err
+	}
+	server, err := serverTree(b)
+	if err != nil {
+		return "", err
+	}
+	if o.root != "" {
+		base, err := baseTree(ctx, set)
+		if err == nil {
+			err = errors.Join(base.extract(o.root), server.extract(o.root))
+		}
+		return o.root + ": version " + b.version, err
+	}
+	base, err := o.baseLayer(ctx, set)
+	if err != nil {
+		return "", err
+	}
+	added := filepath.Join(folder, "server.tar.gz")
+	if err := compress(server, added); err != nil {
+		return "", err
+	}
+	return o.archive(b, base, added)
+}
+
+// archive writes the image of the two layers in the files base and server.
+func (o order) archive(b build, base, server string) (string, error) {
+	var layers []layer
+	for _, l := range []struct{ file, says string }{{base, "Debian with git"}, {server, "the deployment manager " + b.version}} {
+		opened, err := tarball.LayerFromFile(l.file, tarball.WithMediaType(types.OCILayer))
+		if err != nil {
+			return "", err
+		}
+		layers = append(layers, layer{opened, l.says})
+	}
+	image, err := assemble(b, layers...)
+	if err != nil {
+		return "", err
+	}
+	tag := o.tag
+	if tag == "" {
+		tag = b.tag()
+	}
+	if err := writeArchive(o.out, repository+":"+tag, image); err != nil {
+		return "", err
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(o.out)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: %s:%s, %d MB, %s", o.out, repository, tag, (info.Size()+5e5)/1e6, digest), nil
+}
+
+// baseLayer is the file of the Debian layer, from the cache if this program
+// made it before of the same packages.
+func (o order) baseLayer(ctx context.Context, set *debian.Set) (string, error) {
+	cache := o.cache
+	if cache == "" {
+		var err error
+		if cache, err = debian.Cache(); err != nil {
+			return "", err
+		}
+	}
+	recipe, err := recipe()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(cache, "layers", set.Key()+"-"+recipe+".tar.gz")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	fmt.Fprintf(o.progress, "making the layer of %d Debian packages, once\n", len(set.Packages))
+	base, err := baseTree(ctx, set)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
+	}
+	if err != nil {
+		return "", err
+	}
+	return path, compress(base, path)
+}
+
+// recipe is a hash of this program's source.
+func recipe() (string, error) {
+	h := sha256.New()
+	err := fs.WalkDir(source, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := source.ReadFile(name)
+		fmt.Fprintln(h, name, len(content))
+		h.Write(content)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil))[:8], err
+}
+
+// compress writes the tree as a layer, made aside and renamed.
+func compress(t tree, path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".layer-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed
+	out, err := gzip.NewWriterLevel(f, gzip.DefaultCompression)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	out.ModTime = time.Time{}
+	err = t.write(out)
+	if err = errors.Join(err, out.Close(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

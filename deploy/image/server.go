@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// build is one of the server.
+type build struct {
+	path            string // of the program
+	version, commit string // commit is empty outside git
+	when            time.Time
+}
+
+// tag is the version as a tag of an image may be.
+func (b build) tag() string {
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r == '.' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, b.version), "-.")
+}
+
+// buildServer compiles the server of the checkout source into folder: without
+// C, so that it needs no library of the system, and without paths of this
+// machine.
+func buildServer(ctx context.Context, source, folder string) (b build, err error) {
+	b.path = filepath.Join(folder, filepath.Base(program))
+	stamp := "auto"
+	if b.commit, err = run(ctx, source, "git", "rev-parse", "HEAD"); err != nil {
+		b.commit, stamp = "", "false" // no git, or a checkout of another user
+	}
+	if _, err := run(ctx, source, "go", "build", "-trimpath", "-ldflags=-s -w", "-buildvcs="+stamp, "-o", b.path, "./cmd/deployment-manager"); err != nil {
+		return b, err
+	}
+	said, err := run(ctx, source, b.path, "version")
+	if err != nil {
+		return b, err
+	}
+	// "deployment-manager 0123456789ab, go1.26 linux/amd64"
+	fields := strings.Fields(said)
+	if len(fields) < 2 {
+		return b, fmt.Errorf("the server does not tell its version but %q", said)
+	}
+	b.version = strings.TrimSuffix(fields[1], ",")
+	b.when, err = buildTime(ctx, source, b.commit)
+	return b, err
+}
+
+// buildTime is the commit's, so that every build of it is the same.
+func buildTime(ctx context.Context, source, commit string) (time.Time, error) {
+	text := os.Getenv("SOURCE_DATE_EPOCH")
+	if text == "" && commit == "" {
+		return time.Unix(0, 0).UTC(), nil
+	}
+	if text == "" {
+		var err error
+		if text, err = run(ctx, source, "git", "log", "-1", "--format=%ct"); err != nil {
+			return time.Time{}, err
+		}
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	return time.Unix(seconds, 0).UTC(), err
+}
+
+// serverTree is the layer of the server.
+func serverTree(b build) (tree, error) {
+	content, err := os.ReadFile(b.path)
+	if err != nil {
+		return nil, err
+	}
+	t := tree{}
+	t.file(strings.TrimPrefix(program, "/"), 0o755, content, b.when)
+	t.complete(b.when)
+	return t, nil
+}
+
+func run(ctx context.Context, dir, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(said.Bytes()))
+	}
+	return strings.TrimSpace(out.String()), nil
+}
