@@ -1,0 +1,64 @@
+{{- /* Refuses values that do not go together, each with a sentence that says what to do. */}}
+{{- define "dm.check" -}}
+{{- $owned := dict
+  "data" "the volume is always at /data; see persistence"
+  "listen" "the ports in the pod are fixed; see services"
+  "git" "the image brings its git"
+  "tls" "use tls.secretName"
+  "auth" "use auth.mode"
+  "insecure_anywhere" "use auth.insecureAnywhere"
+  "htpasswd" "use auth.users or auth.existingSecret"
+  "tokens" "use auth.tokens or auth.existingSecret"
+  "groups" "use auth.groups"
+  "hub" "use jupyterhub.url, .service and .caConfigMap" }}
+{{- range $key, $instead := $owned }}
+{{- if hasKey $.Values.config $key }}
+{{- fail (printf "config.%s is set by the chart itself: %s" $key $instead) }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "DM_" .name }}
+{{- fail (printf "extraEnv sets %s, an option of the server: set it in config by its key in docs/configuration.md" .name) }}
+{{- end }}
+{{- end }}
+{{- if and (include "dm.insecure" .) (not .Values.auth.insecureAnywhere) }}
+{{- fail "auth.mode is insecure-pnda, which lets everybody who reaches the server act as anybody: set auth.insecureAnywhere=true if that is meant" }}
+{{- end }}
+{{- if and .Values.auth.existingSecret (or .Values.auth.users .Values.auth.tokens) }}
+{{- fail "auth.existingSecret is given, so auth.users and auth.tokens would not be used: put them into that Secret" }}
+{{- end }}
+{{- with .Values.ingress }}
+{{- if and .enabled (not (or .hosts.packages .hosts.manager .hosts.git)) }}
+{{- fail "ingress.enabled needs a host name in at least one of ingress.hosts.packages, .manager and .git" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The server's configuration file: what the chart knows, and the value config over it. */}}
+{{- define "dm.config" -}}
+{{- $c := dict
+  "data" "/data"
+  "listen" (dict "packages" ":8888" "manager" ":5000" "git" ":8099")
+  "public" (dict "manager" (include "dm.public" .))
+  "auth" .Values.auth.mode
+  "groups" .Values.auth.groups }}
+{{- if include "dm.insecure" . }}
+{{- $_ := set $c "insecure_anywhere" true }}
+{{- else }}
+{{- $_ := set $c "htpasswd" "/etc/deployment-manager/auth/htpasswd" }}
+{{- $_ := set $c "tokens" "/etc/deployment-manager/auth/tokens" }}
+{{- end }}
+{{- with .Values.jupyterhub }}
+{{- if .url }}
+{{- $hub := dict "url" .url "service" .service }}
+{{- if .caConfigMap }}
+{{- $_ := set $hub "ca" "/etc/deployment-manager/hub-ca/ca.crt" }}
+{{- end }}
+{{- $_ := set $c "hub" $hub }}
+{{- end }}
+{{- end }}
+{{- if .Values.tls.secretName }}
+{{- $_ := set $c "tls" (dict "cert" "/etc/deployment-manager/tls/tls.crt" "key" "/etc/deployment-manager/tls/tls.key") }}
+{{- end }}
+{{- mergeOverwrite $c (deepCopy .Values.config) | toYaml }}
+{{- end }}
