@@ -63,14 +63,18 @@ func writeArchive(path, name string, image v1.Image) (err error) {
 }
 
 func writeLayout(out *tar.Writer, name string, image v1.Image) error {
-	index := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{
+	manifest, err := manifestBlob(image)
+	if err != nil {
+		return err
+	}
+	top, err := json.Marshal(v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{{
+		MediaType: types.OCIManifestSchema1, Size: manifest.size, Digest: manifest.hash,
 		Platform: &v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
 		Annotations: map[string]string{
 			"io.containerd.image.name":          registry + name,
 			"org.opencontainers.image.ref.name": registry + name,
 		},
-	}})
-	top, err := index.RawManifest()
+	}}})
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func writeLayout(out *tar.Writer, name string, image v1.Image) error {
 			return err
 		}
 	}
-	for _, b := range blobs {
+	for _, b := range append(blobs, manifest) {
 		if err := writeBlob(out, b); err != nil {
 			return err
 		}
@@ -103,7 +107,8 @@ type blob struct {
 
 func (b blob) name() string { return "blobs/" + b.hash.Algorithm + "/" + b.hash.Hex }
 
-// contents are the image's blobs, and docker save's list of them.
+// contents are the image's layers and its configuration, and docker save's list
+// of them.
 func contents(name string, image v1.Image) (list []byte, blobs []blob, err error) {
 	config, err := partial.ConfigLayer(image)
 	if err != nil {
@@ -126,13 +131,9 @@ func contents(name string, image v1.Image) (list []byte, blobs []blob, err error
 		b := blob{hash, size, l.Compressed}
 		blobs, names = append(blobs, b), append(names, b.name())
 	}
-	manifest, err := manifestBlob(image)
-	if err != nil {
-		return nil, nil, err
-	}
 	last := len(layers)
 	list, err = json.Marshal([]map[string]any{{"Config": names[last], "RepoTags": []string{name}, "Layers": names[:last]}})
-	return list, append(blobs, manifest), err
+	return list, blobs, err
 }
 
 func manifestBlob(image v1.Image) (blob, error) {

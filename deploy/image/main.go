@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -157,11 +158,11 @@ func (o order) baseLayer(ctx context.Context, set *debian.Set) (string, error) {
 	return path, compress(base, path)
 }
 
-// recipe is a hash of this program's source.
+// recipe is a hash of this program's source without its tests.
 func recipe() (string, error) {
 	h := sha256.New()
 	err := fs.WalkDir(source, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || entry.IsDir() || strings.HasSuffix(name, "_test.go") {
 			return err
 		}
 		content, err := source.ReadFile(name)

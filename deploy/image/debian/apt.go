@@ -205,7 +205,9 @@ func (a *apt) pretend(ctx context.Context) error {
 		switch key, _, _ := strings.Cut(line, ":"); key {
 		case "Package":
 			out.WriteString(line + "Status: install ok installed\n")
-		case "Version", "Architecture", "Multi-Arch", "Provides", "Maintainer", "Description", "\n":
+		case "Version": // newer than what apt could install instead
+			out.WriteString(strings.TrimSpace(line) + "+0\n")
+		case "Architecture", "Multi-Arch", "Provides", "Maintainer", "Description", "\n":
 			out.WriteString(line)
 		}
 	}
