@@ -15,34 +15,39 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/auth"
 )
 
-// callers are the columns of the matrix of identities, five groups of them:
+// callers are the columns of the matrix of identities, six groups of them:
 // nobody; people; tokens of ana and of root that are limited; the service
-// console, for itself and for others; tokens that do not hold.
+// console, for itself and for others; tokens that do not hold; tokens of
+// JupyterHub, of people (one of them has the console's name), without the scope,
+// of a service, unknown to it, and while it is away.
 var callers = []string{
 	"nobody",
 	"ana", "bob", "publisher", "admin",
 	"ana's token to read", "ana's for packages", "ana's for applications", "admin's for packages",
 	"console", "console for ana", "console for an admin",
 	"revoked", "expired",
+	"ana by the Hub", "bob by the Hub", "admin by the Hub", "console by the Hub", "console by the Hub for ana",
+	"Hub, no scope", "Hub, service", "Hub, unknown", "Hub, away",
 }
 
 // rights gives a letter for each caller: y is the route's own success, n is
-// 403 and w is 401. ana owns what there is.
+// 403, w is 401 and a is 503. ana owns what there is.
 var rights = map[string]map[dm.AuthMode]string{
-	"read":                {dm.Strict: "w yyyy yyyy yyy ww", dm.PublicRead: "y yyyy yyyy yyy ww"},
-	"packages":            {dm.Strict: "w yyyy nyny yyy ww", dm.PublicRead: "w yyyy nyny yyy ww"},
-	"packages, owned":     {dm.Strict: "w ynny nyny nyn ww", dm.PublicRead: "w ynny nyny nyn ww"},
-	"applications":        {dm.Strict: "w yyyy nnyn yyy ww", dm.PublicRead: "w yyyy nnyn yyy ww"},
-	"applications, owned": {dm.Strict: "w ynny nnyn nyn ww", dm.PublicRead: "w ynny nnyn nyn ww"},
-	"admin":               {dm.Strict: "w nnny nnnn nnn ww", dm.PublicRead: "n nnny nnnn nnn ww"},
-	"fallback":            {dm.Strict: "w yyyy yyyy yyy ww", dm.PublicRead: "w yyyy yyyy yyy ww"},
+	"read":                {dm.Strict: "w yyyy yyyy yyy ww yyyynnnwa", dm.PublicRead: "y yyyy yyyy yyy ww yyyynnnwa"},
+	"packages":            {dm.Strict: "w yyyy nyny yyy ww yyyynnnwa", dm.PublicRead: "w yyyy nyny yyy ww yyyynnnwa"},
+	"packages, owned":     {dm.Strict: "w ynny nyny nyn ww ynynnnnwa", dm.PublicRead: "w ynny nyny nyn ww ynynnnnwa"},
+	"applications":        {dm.Strict: "w yyyy nnyn yyy ww yyyynnnwa", dm.PublicRead: "w yyyy nnyn yyy ww yyyynnnwa"},
+	"applications, owned": {dm.Strict: "w ynny nnyn nyn ww ynynnnnwa", dm.PublicRead: "w ynny nnyn nyn ww ynynnnnwa"},
+	"admin":               {dm.Strict: "w nnny nnnn nnn ww nnynnnnwa", dm.PublicRead: "n nnny nnnn nnn ww nnynnnnwa"},
+	"fallback":            {dm.Strict: "w yyyy yyyy yyy ww yyyyynnwa", dm.PublicRead: "w yyyy yyyy yyy ww yyyyynnwa"},
 
 	// Over git the console is itself, whatever user.name says.
-	"read of ana's workspace": {dm.Strict: "w ynnn yyyn nnn ww", dm.PublicRead: "y yyyy yyyy yyy ww"},
-	"push to a workspace":     {dm.Strict: "w nnnn nnnn nnn ww", dm.PublicRead: "w nnnn nnnn nnn ww"},
+	"read of ana's workspace": {dm.Strict: "w ynnn yyyn nnn ww ynnnnnnwa", dm.PublicRead: "y yyyy yyyy yyy ww yyyyynnwa"},
+	"push to a workspace":     {dm.Strict: "w nnnn nnnn nnn ww nnnnnnnwa", dm.PublicRead: "w nnnn nnnn nnn ww nnnnnnnwa"},
 }
 
 // changing says which scope and whose right each changing route wants. A new
@@ -95,12 +100,54 @@ func newIdentities(t *testing.T, mode dm.AuthMode, admins bool) *identities {
 		Groups: map[string][]dm.UserName{"admin": {"root"}, "publisher": {"pub", "root"}},
 	})
 	must(t, err)
+	hub, err := auth.OpenHub(auth.HubConfig{URL: people.startHub(t), Service: "deployment-manager"})
+	must(t, err)
 	people.Auth, err = auth.New(auth.Config{
-		Mode: mode, Directory: directory, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{tokens},
+		Mode: mode, Directory: directory, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{tokens, hub},
 		Impersonators: []dm.UserName{"console"}, ImpersonateAdmins: admins, Registerer: prometheus.NewRegistry(),
 	})
 	must(t, err)
 	return people
+}
+
+// startHub starts a fakeHub and gives the callers who come by it their tokens.
+func (p *identities) startHub(t *testing.T) (address string) {
+	t.Helper()
+	answers := fakeHub{}
+	for i, one := range []struct{ caller, kind, name, scope string }{
+		{"ana by the Hub", "user", "ana", "access:services!service=deployment-manager"},
+		{"bob by the Hub", "user", "bob", "access:services!service=deployment-manager"},
+		{"admin by the Hub", "user", "root", "access:services"},
+		{"console by the Hub", "user", "console", "access:services"},
+		{"Hub, no scope", "user", "ana", "access:servers!server=ana/"},
+		{"Hub, service", "service", "ana", "access:services"},
+		{"Hub, unknown", "", "", ""},
+		{"Hub, away", "away", "", ""},
+	} {
+		token := fmt.Sprintf("%012d4aaa8%015d", i, i)
+		p.tokens[one.caller] = token
+		if one.kind != "" {
+			answers["token "+token] = fmt.Sprintf(`{"kind": %q, "name": %q, "scopes": [%q]}`, one.kind, one.name, one.scope)
+		}
+	}
+	p.tokens["console by the Hub for ana"] = p.tokens["console by the Hub"]
+	server := httptest.NewServer(answers)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// fakeHub answers as JupyterHub does, by the header Authorization.
+type fakeHub map[string]string
+
+func (f fakeHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer, known := f[r.Header.Get("Authorization")]
+	switch {
+	case !known:
+		w.WriteHeader(http.StatusForbidden)
+	case strings.Contains(answer, "away"):
+		w.WriteHeader(http.StatusBadGateway)
+	}
+	fmt.Fprint(w, answer)
 }
 
 // sign makes q come from the caller.
@@ -113,7 +160,7 @@ func (p *identities) sign(t *testing.T, q request, caller string) request {
 	switch caller {
 	case "nobody": // PNDA's package repository wants a name of them, which is believed nowhere here
 		query.Set("user.name", "ana")
-	case "console for ana":
+	case "console for ana", "console by the Hub for ana":
 		query.Set("user.name", "ana")
 	case "console for an admin":
 		query.Set("user.name", "root")
@@ -138,7 +185,7 @@ func statuses(t *testing.T, letters string, success int) []int {
 	}
 	list := make([]int, len(letters))
 	for i, letter := range letters {
-		list[i] = map[rune]int{'y': success, 'n': http.StatusForbidden, 'w': http.StatusUnauthorized}[letter]
+		list[i] = map[rune]int{'y': success, 'n': http.StatusForbidden, 'w': http.StatusUnauthorized, 'a': http.StatusServiceUnavailable}[letter]
 	}
 	return list
 }
@@ -170,7 +217,7 @@ func TestIdentityMatrix(t *testing.T) {
 				if w.Code != want {
 					t.Errorf("%s: %s %s as %s: got %d, want %d: %s", mode, q.method, q.path, callers[i], w.Code, want, w.Body)
 				}
-				if w.Code == http.StatusUnauthorized && h.record.calls != before {
+				if (w.Code == http.StatusUnauthorized || w.Code == http.StatusServiceUnavailable) && h.record.calls != before {
 					t.Errorf("%s: %s %s as %s reached the record", mode, q.method, q.path, callers[i])
 				}
 			}
@@ -195,11 +242,17 @@ func TestGitIdentityMatrix(t *testing.T) {
 			{"push to a workspace", workspace, true}, {"packages", flow, true}, {"applications", noon, true},
 		} {
 			for i, want := range statuses(t, rights[c.class][mode], http.StatusOK) {
+				if callers[i] == "console by the Hub for ana" {
+					continue // there is no user.name over git
+				}
 				q := people.sign(t, request{path: "/x/info/refs"}, callers[i])
 				r := httptest.NewRequest(http.MethodGet, q.path, nil)
 				r.Header = q.header
 				actor, err := people.Git(r, c.repo, c.push)
-				got := map[dm.Kind]int{"": 200, dm.Forbidden: 403, dm.Unauthenticated: 401}[dm.KindOf(err)]
+				got := http.StatusOK
+				if err != nil {
+					got = apihandlers.FailureOf(err).Status
+				}
 				if got != want {
 					t.Errorf("%s: %v, push %v, as %s: got %v, want %d", mode, c.repo, c.push, callers[i], err, want)
 				}
@@ -300,7 +353,8 @@ func TestNoSecretIsTold(t *testing.T) {
 			"malformed user":  {header: basic("/"+planted, "x")},
 			"bearer":          {header: http.Header{"Authorization": {"Bearer " + planted}}},
 			"token":           {header: http.Header{"Authorization": {"Bearer dmt_" + planted}}},
-			"unknown scheme":  {header: http.Header{"Authorization": {"Token " + planted}}},
+			"Hub's scheme":    {header: http.Header{"Authorization": {"Token " + planted}}},
+			"unknown scheme":  {header: http.Header{"Authorization": {"Negotiate " + planted}}},
 			"no scheme":       {header: http.Header{"Authorization": {planted}}},
 			"two":             {header: http.Header{"Authorization": {"Bearer " + planted, "Bearer " + planted}}},
 			"cookie":          {header: http.Header{"Cookie": {"session=" + planted}}},
