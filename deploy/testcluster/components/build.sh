@@ -14,6 +14,6 @@ done
 go build -ldflags "$stamp" -o "$out/components" .
 # kwok is a program of its own: in one process its "version" flag clashes with Kubernetes'.
 go build -ldflags '-s -w' -o "$out/kwok" sigs.k8s.io/kwok/cmd/kwok
-for name in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet; do
+for name in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl kubelet; do
 	ln -sf components "$out/$name"
 done
