@@ -30,24 +30,24 @@ var callers = []string{
 	"ana's token to read", "ana's for packages", "ana's for applications", "admin's for packages",
 	"console", "console for ana", "console for an admin",
 	"revoked", "expired",
-	"ana by the Hub", "bob by the Hub", "admin by the Hub", "console by the Hub", "console by the Hub for ana",
+	"ana by the Hub", "bob by the Hub", "admin by the Hub", "console by the Hub",
 	"Hub, no scope", "Hub, service", "Hub, unknown", "Hub, away",
 }
 
 // rights gives a letter for each caller: y is the route's own success, n is
 // 403, w is 401 and a is 503. ana owns what there is.
 var rights = map[string]map[dm.AuthMode]string{
-	"read":                {dm.Strict: "w yyyy yyyy yyy ww yyyynnnwa", dm.PublicRead: "y yyyy yyyy yyy ww yyyynnnwa"},
-	"packages":            {dm.Strict: "w yyyy nyny yyy ww yyyynnnwa", dm.PublicRead: "w yyyy nyny yyy ww yyyynnnwa"},
-	"packages, owned":     {dm.Strict: "w ynny nyny nyn ww ynynnnnwa", dm.PublicRead: "w ynny nyny nyn ww ynynnnnwa"},
-	"applications":        {dm.Strict: "w yyyy nnyn yyy ww yyyynnnwa", dm.PublicRead: "w yyyy nnyn yyy ww yyyynnnwa"},
-	"applications, owned": {dm.Strict: "w ynny nnyn nyn ww ynynnnnwa", dm.PublicRead: "w ynny nnyn nyn ww ynynnnnwa"},
-	"admin":               {dm.Strict: "w nnny nnnn nnn ww nnynnnnwa", dm.PublicRead: "n nnny nnnn nnn ww nnynnnnwa"},
-	"fallback":            {dm.Strict: "w yyyy yyyy yyy ww yyyyynnwa", dm.PublicRead: "w yyyy yyyy yyy ww yyyyynnwa"},
+	"read":                {dm.Strict: "w yyyy yyyy yyy ww yyyynnwa", dm.PublicRead: "y yyyy yyyy yyy ww yyyynnwa"},
+	"packages":            {dm.Strict: "w yyyy nyny yyy ww yyyynnwa", dm.PublicRead: "w yyyy nyny yyy ww yyyynnwa"},
+	"packages, owned":     {dm.Strict: "w ynny nyny nyn ww ynynnnwa", dm.PublicRead: "w ynny nyny nyn ww ynynnnwa"},
+	"applications":        {dm.Strict: "w yyyy nnyn yyy ww yyyynnwa", dm.PublicRead: "w yyyy nnyn yyy ww yyyynnwa"},
+	"applications, owned": {dm.Strict: "w ynny nnyn nyn ww ynynnnwa", dm.PublicRead: "w ynny nnyn nyn ww ynynnnwa"},
+	"admin":               {dm.Strict: "w nnny nnnn nnn ww nnynnnwa", dm.PublicRead: "n nnny nnnn nnn ww nnynnnwa"},
+	"fallback":            {dm.Strict: "w yyyy yyyy yyy ww yyyynnwa", dm.PublicRead: "w yyyy yyyy yyy ww yyyynnwa"},
 
 	// Over git the console is itself, whatever user.name says.
-	"read of ana's workspace": {dm.Strict: "w ynnn yyyn nnn ww ynnnnnnwa", dm.PublicRead: "y yyyy yyyy yyy ww yyyyynnwa"},
-	"push to a workspace":     {dm.Strict: "w nnnn nnnn nnn ww nnnnnnnwa", dm.PublicRead: "w nnnn nnnn nnn ww nnnnnnnwa"},
+	"read of ana's workspace": {dm.Strict: "w ynnn yyyn nnn ww ynnnnnwa", dm.PublicRead: "y yyyy yyyy yyy ww yyyynnwa"},
+	"push to a workspace":     {dm.Strict: "w nnnn nnnn nnn ww nnnnnnwa", dm.PublicRead: "w nnnn nnnn nnn ww nnnnnnwa"},
 }
 
 // changing says which scope and whose right each changing route wants. A new
@@ -130,7 +130,6 @@ func (p *identities) startHub(t *testing.T) (address string) {
 			answers["token "+token] = fmt.Sprintf(`{"kind": %q, "name": %q, "scopes": [%q]}`, one.kind, one.name, one.scope)
 		}
 	}
-	p.tokens["console by the Hub for ana"] = p.tokens["console by the Hub"]
 	server := httptest.NewServer(answers)
 	t.Cleanup(server.Close)
 	return server.URL
@@ -160,7 +159,7 @@ func (p *identities) sign(t *testing.T, q request, caller string) request {
 	switch caller {
 	case "nobody": // PNDA's package repository wants a name of them, which is believed nowhere here
 		query.Set("user.name", "ana")
-	case "console for ana", "console by the Hub for ana":
+	case "console for ana":
 		query.Set("user.name", "ana")
 	case "console for an admin":
 		query.Set("user.name", "root")
@@ -242,9 +241,6 @@ func TestGitIdentityMatrix(t *testing.T) {
 			{"push to a workspace", workspace, true}, {"packages", flow, true}, {"applications", noon, true},
 		} {
 			for i, want := range statuses(t, rights[c.class][mode], http.StatusOK) {
-				if callers[i] == "console by the Hub for ana" {
-					continue // there is no user.name over git
-				}
 				q := people.sign(t, request{path: "/x/info/refs"}, callers[i])
 				r := httptest.NewRequest(http.MethodGet, q.path, nil)
 				r.Header = q.header
@@ -286,6 +282,7 @@ func TestImpersonation(t *testing.T) {
 		{"for an admin", "console", "root", false, 200, "root", "console", []string{"publisher"}},
 		{"for an admin, wanted so", "console", "root", true, 200, "root", "console", []string{"admin", "publisher"}},
 		{"for nobody known", "console", "zoe", false, 403, "", "", nil},
+		{"a user of JupyterHub with the service's name", "console by the Hub", "ana", false, 403, "", "", nil},
 		{"for a malformed name", "console", "a/b", false, 400, "", "", nil},
 	}
 	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead} {

@@ -82,7 +82,7 @@ func TestScripts(t *testing.T) {
 			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
 			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,
 			"pack": cmdPack, "example": cmdExample, "htpasswd": cmdHtpasswd, "damage": cmdDamage,
-			"untold": cmdUntold, "waitlog": cmdWaitLog,
+			"untold": cmdUntold, "waitlog": cmdWaitLog, "hub": cmdHub,
 			"capture": cmdCapture, "mask": cmdMask, "page": cmdPage,
 		},
 	})
