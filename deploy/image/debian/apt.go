@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // apt is the machine's apt with a state of its own in dir.
@@ -44,7 +45,7 @@ func Fetch(ctx context.Context, o Options) (*Set, error) {
 			return nil, err
 		}
 	}
-	unlock, err := lock(filepath.Join(a.dir, "lock"))
+	unlock, err := a.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,16 +61,31 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:])[:8]
 }
 
-// lock keeps other processes with the same cache waiting.
-func lock(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+// lock waits until no other process works in the same folder.
+func (a *apt) lock(ctx context.Context) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(a.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(err, f.Close())
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(err, f.Close())
+		}
+		if !told {
+			a.o.say("waiting for another run that fetches Debian packages")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-tick.C:
+		}
 	}
-	return func() { f.Close() }, nil
 }
 
 // fetch tries with the lists that are there; they may be missing, or so old
@@ -155,13 +171,16 @@ func (a *apt) resolve(ctx context.Context) (*Set, error) {
 		return nil, err
 	}
 	// With an empty folder of archives apt names all of them.
-	args := append([]string{"install", "-qq", "--print-uris", "-o", "Dir::Cache::archives=" + filepath.Join(a.dir, "none") + "/"}, a.o.Packages...)
+	args := append([]string{"install", "-q", "--print-uris", "-o", "Dir::Cache::archives=" + filepath.Join(a.dir, "none") + "/"}, a.o.Packages...)
 	out, err := a.run(ctx, "apt-get", args...)
 	if err != nil {
 		return nil, err
 	}
 	set := &Set{archives: filepath.Join(a.dir, "archives")}
 	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "'") {
+			continue // what apt tells people; it is part of the error if it fails
+		}
 		p, err := parseLine(line)
 		if err != nil {
 			return nil, err
