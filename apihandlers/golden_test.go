@@ -322,6 +322,7 @@ func golden(t *testing.T, path, got string) {
 
 const pageIntro = "What the server answers on each of its ports. The first two are PNDA's APIs, with PNDA's codes and bodies.\n\n" +
 	"Identity: in `strict` and `public-read` send a Basic or Bearer credential; `user.name` may be left out or must repeat the same name, except that an impersonator names in it whom it acts for. Who sends too many wrong passwords gets 429 and `Retry-After`. " +
+	"While JupyterHub cannot be asked about a token, the answer is 503: keep the token and try again. " +
 	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. " +
 	"Every change takes a query parameter `reason`, one line of up to 1,000 bytes that the record keeps; where the option `require_reason` is on, a change without one is 400. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
 	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
