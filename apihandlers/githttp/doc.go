@@ -5,6 +5,7 @@
 // of its body, its time and the number of git processes, and the shape of the
 // answer. Who may read and who may push is Config.Authorize's business, what a
 // push changes the transport's; git is started only through dm.GitTransport.
+// Beside repositories it serves the script that brings a workspace into a pod.
 //
 // It promises that no path reaches a repository but the forms of Routes, whose
 // one encoded segment is decoded once; that no git process starts before the

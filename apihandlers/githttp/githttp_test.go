@@ -464,7 +464,7 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
+	s := newServer(t, func(cfg *githttp.Config) { cfg.Script = []byte("x") })
 	s.add(t, dm.WorkspaceRepository, "x", "x")
 	s.add(t, dm.PackageRepository, "x", "x")
 	s.add(t, dm.ApplicationRepository, "x", "x")

@@ -27,6 +27,7 @@ type Config struct {
 	Log        *slog.Logger          // nil means silent
 	Registerer prometheus.Registerer // nil means no metrics
 	Limits     Limits
+	Script     []byte // what /sync.sh answers to everybody; nil means 404
 }
 
 // Handler serves git's smart HTTP protocol.
@@ -38,6 +39,7 @@ type Handler struct {
 	fetches   *slots
 	pushes    *slots
 	metrics   *metrics
+	script    script
 }
 
 // New checks cfg and makes the handler.
@@ -48,7 +50,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		transport: cfg.Transport, authorize: cfg.Authorize, log: cfg.Log,
-		limits: cfg.Limits.withDefaults(), metrics: newMetrics(),
+		limits: cfg.Limits.withDefaults(), metrics: newMetrics(), script: newScript(cfg.Script),
 	}
 	h.fetches = newSlots(h.limits.Processes, h.limits.PerClient)
 	h.pushes = newSlots(h.limits.Pushes, h.limits.PushesPerClient)
@@ -69,6 +71,10 @@ const lingering = time.Second
 
 // ServeHTTP answers every request below the handler's root.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.EscapedPath() == scriptPath {
+		h.script.serve(w, r)
+		return
+	}
 	q := &request{Request: r, rc: http.NewResponseController(w), begin: time.Now()}
 	defer h.metrics.observe(q) // also when serve gives the connection up
 	if r.Body != http.NoBody {

@@ -87,7 +87,7 @@ func routeName(kind dm.RepositoryKind, o operation) string {
 
 // Routes returns every route that is served, also those that always refuse.
 func Routes() []Route {
-	var list []Route
+	list := []Route{{scriptRoute, http.MethodGet, scriptPath, "the script that brings a workspace into a pod; no identity is asked for"}}
 	for _, kind := range []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository} {
 		to := wordsOf(kind)
 		for _, r := range []struct {

@@ -26,6 +26,7 @@ import (
 	"github.com/pndaproject/deployment-manager/plugins"
 	"github.com/pndaproject/deployment-manager/plugins/flink"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync"
 	"github.com/pndaproject/deployment-manager/plugins/oozie"
 	"github.com/pndaproject/deployment-manager/plugins/spark"
 )
@@ -351,6 +352,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	}
 	clones, err := githttp.New(githttp.Config{
 		Transport: record.store, Authorize: who.auth.Git, Log: log, Registerer: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
+		Script: sync.Script(),
 	})
 	if err != nil {
 		return dm.Wrap("build git over HTTP", err)
