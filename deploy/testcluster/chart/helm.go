@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"helm.sh/helm/v4/pkg/action"
+	"helm.sh/helm/v4/pkg/chart/common"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/kube"
@@ -94,10 +95,11 @@ func (h *Helm) Warnings() []string {
 }
 
 // Render makes the release's objects and notes without a cluster, as "helm
-// template" does.
+// template" does, for the oldest Kubernetes that the chart is for.
 func Render(ctx context.Context, release string, chart *chartv2.Chart, values map[string]any) (*releasev1.Release, error) {
 	install := action.NewInstall(action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler)))
 	install.ReleaseName, install.Namespace, install.DryRunStrategy = release, "default", action.DryRunClient
+	install.KubeVersion = &common.KubeVersion{Version: "v1.27.0", Major: "1", Minor: "27"}
 	return released(install.RunWithContext(ctx, chart, values))
 }
 

@@ -1,3 +1,1025 @@
 #!/bin/sh
-# Stands here until the script of plugins/jupyter/sync is copied; it does nothing.
-exit 0
+# Brings the notebooks that are deployed for a user into the user's folder and
+# keeps what the user changed there. JupyterHub runs it when a notebook server
+# starts; run it in a terminal to refresh the folder without a restart.
+#
+#   JUPYTERHUB_USER       the user's name, as JupyterHub writes it
+#   JUPYTERHUB_API_TOKEN  proves the name to the server; may be missing
+#   DM_GIT_URL            the server; default http://deployment-manager-git:8099
+#   DM_SYNC_FOLDER        the folder; default $HOME/apps-notebooks
+#   DM_SYNC_SECONDS       the longest time that all of it may take; default 30
+#
+# It needs a POSIX shell, git 2.31 or newer, and from the system: date, head,
+# mkdir, mv, od, sleep, wc. It always ends with exit code 0, because a failing
+# start hook ends the notebook server. SYNC.md in the folder tells what was done.
+#
+# How it works: each file is looked at as a whole, in three states. "base" is
+# the tree of what an earlier run put into the folder, "new" is what the server
+# has, and the third is what lies in the folder. A file is written or deleted
+# only when it is as base has it, or is not there and never was; and always by
+# git, which looks again before it writes. A file that both sides changed stays,
+# and the new one is put beside it as name.<version>.ext.
+#
+# The script has a git folder of its own, .git/deployment-manager, and reads
+# neither the user's git configuration nor the user's repository when it
+# compares and writes files: a filter or an attribute there could make a changed
+# file look unchanged. Beside that it keeps .git as a plain clone would be, as
+# long as the user commits nothing.
+
+marker='# State of this folder'
+empty=4b825dc642cb6eb9a060e54bf8d69288fbee4904
+zero=0000000000000000000000000000000000000000
+tab='	'
+newline='
+'
+
+# ---- Starting git ----------------------------------------------------------
+
+# g runs git on our repository, such that a signal to the shell is seen at once
+# and ends git too.
+g() {
+	git "$@" <&3 3<&- &
+	child=$!
+	wait "$child"
+	code=$?
+	child=
+	return "$code"
+} 3<&0
+
+# writing is g for what changes files of the folder. Its process is noted, so
+# that a later run can wait for it if only the shell was killed.
+writing() {
+	git "$@" <&3 3<&- &
+	child=$!
+	if starttime "$child"; then
+		echo "$child $started" >|"$state/child"
+	fi
+	wait "$child"
+	code=$?
+	child=
+	return "$code"
+} 3<&0
+
+# use makes the named index the one that git works with.
+use() { GIT_INDEX_FILE=$1; }
+
+# scratch makes the named index, empty, the one that git works with.
+scratch() {
+	use "$work/$1.index"
+	g read-tree --empty
+}
+
+# value runs git and puts the first line of its output into $value.
+value() {
+	value=
+	g "$@" >|"$work/value" || return
+	read -r value <"$work/value"
+	test -n "$value"
+}
+
+# tree writes the index as a tree, whose name goes into $value. It does not look
+# whether each object is there, which takes its time.
+tree() { value write-tree --missing-ok; }
+
+# ---- Processes and the lock ------------------------------------------------
+
+# starttime puts into $started when a process began. Together with the number it
+# names the process also after the number is used again.
+starttime() {
+	started=
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+	set -f
+	set -- ${stat##*\)}
+	set +f
+	started=${20:-}
+	test -n "$started"
+}
+
+# is tells whether process $1 that began at $2 is there.
+is() { starttime "$1" && test "$started" = "$2"; }
+
+now() { now=$(date +%s) && test -n "$now"; }
+
+line_of() {
+	line=-
+	{ read -r line <"$1"; } 2>/dev/null
+	line=${line:--}
+}
+
+# identify finds the names of this process, its container and its machine.
+identify() {
+	line_of /proc/sys/kernel/hostname
+	host=${line%% *}
+	line_of /proc/sys/kernel/random/boot_id
+	host=$host/${line%% *}
+	starttime 1
+	host=$host/${started:--}
+	{ read -r me rest </proc/self/stat; } 2>/dev/null || me=$$
+	starttime "$me"
+	me="$me ${started:--}"
+}
+
+# newest finds the highest number of a lock file.
+newest() {
+	newest=0
+	for file in "$state"/lock.*; do
+		number=${file##*.}
+		case $number in *[!0-9]* | '') continue ;; esac
+		test "$number" -gt "$newest" && newest=$number
+	done
+}
+
+# held tells whether the process that wrote a lock file still works. In another
+# container nobody can look; there the file's own time limit counts.
+held() {
+	for attempt in 1 2 3; do
+		owner=
+		{ read -r owner pid begun until <"$1"; } 2>/dev/null
+		test -n "$owner" && break
+		sleep 1 # it is written just now, or its writer was killed
+	done
+	test -z "$owner" && return 1
+	test "$owner" = free && return 1
+	if test "$owner" = "$host" && test "$begun" != -; then
+		is "$pid" "$begun"
+		return
+	fi
+	test "$now" -le "$(($until + 15))"
+}
+
+# lock lets one run work at a time. A lock is a file with the next higher number
+# and belongs to whoever made it; a run that was killed leaves a file behind
+# that the next run passes over. A lower number than the highest never counts,
+# so that the old files can be moved away.
+lock() {
+	while now && test "$now" -lt "$(($deadline - 3))"; do
+		newest
+		if test "$newest" -gt 0 && held "$state/lock.$newest"; then
+			sleep 1
+			continue
+		fi
+		mine=$(($newest + 1))
+		if (set -C && echo "$host $me $deadline" >"$state/lock.$mine") 2>/dev/null; then
+			newest
+			if test "$newest" -eq "$mine"; then
+				for file in "$state"/lock.*; do
+					test "$file" = "$state/lock.$mine" || discard "$file"
+				done
+				orphan
+				return 0
+			fi
+			discard "$state/lock.$mine"
+		elif ! test -w "$state"; then
+			return 2
+		fi
+		mine=
+	done
+	return 1
+}
+
+# orphan waits for a git that a killed run left at work in the folder.
+orphan() {
+	{ read -r pid begun <"$state/child"; } 2>/dev/null || return 0
+	while is "$pid" "$begun"; do sleep 1; done
+}
+
+unlock() {
+	if test -n "${mine:-}"; then
+		echo free >|"$state/lock.$mine"
+		mine=
+	fi
+}
+
+# discard takes a file of ours out of the way; only one such file is kept.
+discard() { mv -f "$1" "$state/discarded"; }
+
+# ---- Telling the user ------------------------------------------------------
+
+# finish writes SYNC.md and one line, and ends the work. $1 is a sentence.
+finish() {
+	told=1
+	echo "apps-notebooks: $1"
+	if test -n "${folder:-}"; then report "$1" 2>/dev/null; fi
+	unlock 2>/dev/null
+	exit 0
+}
+
+# report writes SYNC.md, unless the user has a file of that name.
+report() {
+	if test -L SYNC.md || test -e SYNC.md; then
+		test -f SYNC.md && test ! -L SYNC.md || return
+		line_of SYNC.md
+		test "$line" = "$marker" || return
+	fi
+	to=$state
+	test -d "$to" || return
+	page "$1" >|"$to/SYNC.md" && mv -f "$to/SYNC.md" SYNC.md
+}
+
+page() {
+	printf '%s\n\n' "$marker" 'This file is written anew each time that this folder is brought up to date.'
+	date -u '+Last tried: %Y-%m-%d %H:%M:%S UTC'
+	printf '\n%s\n' "$1"
+	if test -z "${complete:-}"; then
+		last=
+		{ read -r last <"$state/last"; } 2>/dev/null
+		printf '\nYour files are as you left them. '
+		echo "The folder was last brought up to date: ${last:-never}."
+	fi
+	list kept 'Kept as you left them' 'You changed these files, or they were here first. What the server has lies beside them.' \
+		'%s: the delivered version is %s'
+	list own 'No longer delivered' 'The server removed these files. You had changed them, so they stay and are yours now.' '%s'
+	list absent 'Deleted by you' 'The server has a new version of these files. You deleted them, so they stay away.' '%s'
+	list strange 'Not delivered' 'The names of these files can not be handled here.' '%s'
+	if test -n "${branch:-}"; then
+		printf '\n## Your git branch\n\n%s\n' "$branch"
+	fi
+	printf '\n## To do it again\n\n'
+	echo 'Run the start hook in a terminal, or restart your notebook server. To get the delivered version of a file back,'
+	echo 'run `git checkout main -- FILE` in this folder.'
+}
+
+# list prints the lines of $work/$1, each of one or two paths, by the format $4.
+list() {
+	test -s "$work/$1" || return 0
+	printf '\n## %s\n\n%s\n\n' "$2" "$3"
+	while IFS=$tab read -r first second; do
+		plain "$first" && first=$plain
+		plain "$second" && second=$plain
+		printf -- "- $4\n" "\`$first\`" ${second:+"\`$second\`"}
+	done <"$work/$1"
+}
+
+# ---- Names -----------------------------------------------------------------
+
+# plain puts into $plain a path as the system knows it. git quotes a path that
+# has a quotation mark; of other quoted paths, which no package can have,
+# nothing is made.
+plain() {
+	plain=$1
+	case $plain in \"*) ;; *) return 0 ;; esac
+	rest=${plain#\"}
+	rest=${rest%\"}
+	plain=
+	while :; do
+		case $rest in
+		*\\*)
+			plain=$plain${rest%%\\*}
+			rest=${rest#*\\}
+			case $rest in
+			\"*)
+				plain=$plain\"
+				rest=${rest#\"}
+				;;
+			*) return 1 ;;
+			esac
+			;;
+		*)
+			plain=$plain$rest
+			return 0
+			;;
+		esac
+	done
+}
+
+# encoded puts into $encoded a name as a segment of a URL.
+encoded() {
+	encoded=
+	case $1 in
+	*[!A-Za-z0-9._~-]*)
+		encoded=$(
+			for byte in $(printf %s "$1" | od -An -v -tx1); do
+				case $byte in
+				2d | 2e | 3[0-9] | 4[1-9a-f] | 5[0-9af] | 6[1-9a-f] | 7[0-9ae]) printf "\\$(printf %03o "0x$byte")" ;;
+				*) printf '%%%s' "$byte" ;;
+				esac
+			done
+		)
+		;;
+	*) encoded=$1 ;;
+	esac
+	# The server takes one ".git" from the end.
+	case $encoded in *.git) encoded=$encoded.git ;; esac
+	test -n "$encoded"
+}
+
+# blocked tells whether something that is no folder is where a folder on the way
+# to path $1 must be, and puts it into $blocked. A link counts: nothing is
+# written through links.
+blocked() {
+	blocked=
+	case $1 in */*) ;; *) return 1 ;; esac
+	test "${1%/*}" = "$passed" && return 1
+	prefix=
+	rest=$1
+	while :; do
+		case $rest in */*) ;; *) break ;; esac
+		prefix=$prefix${rest%%/*}
+		rest=${rest#*/}
+		if test -L "./$prefix" || { test -e "./$prefix" && test ! -d "./$prefix"; }; then
+			blocked=$prefix
+			return 0
+		fi
+		prefix=$prefix/
+	done
+	passed=${1%/*}
+	return 1
+}
+
+# version puts into $version which package version the folder of path $1 came
+# from; what belongs to no application gets the commit's short name.
+version() {
+	application=
+	case $1 in */*) application=${1%%/*} ;; esac
+	test "$application" = "$versioned" && return
+	versioned=$application
+	version=
+	if test -n "$application"; then
+		value log -1 '--format=%(trailers:key=DM-Package,valueonly)' "$new" -- ":(top,literal)$application"
+		version=${value##*-}
+	fi
+	case $version in
+	'' | *[!0-9A-Za-z.+]*)
+		value rev-parse --short "$new"
+		version=$value
+		;;
+	esac
+}
+
+# beside puts into $beside the name of a copy of path $1, with version and
+# number $2. When a folder on the way is blocked, the copy goes into a folder
+# beside it.
+beside() {
+	front=
+	back=$1
+	if test -n "$blocked"; then
+		back=${1#"$blocked"}
+		front=$blocked
+		beside=$front.$version$2$back
+		return
+	fi
+	case $back in */*)
+		front=${back%/*}/
+		back=${back##*/}
+		;;
+	esac
+	case $back in
+	?*.*) beside=$front${back%.*}.$version$2.${back##*.} ;;
+	*) beside=$front$back.$version$2 ;;
+	esac
+}
+
+# ---- The repository --------------------------------------------------------
+
+# isolate keeps git and the shells it starts away from the user's settings,
+# traces and other repositories.
+isolate() {
+	unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR \
+		GIT_NAMESPACE GIT_CEILING_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT GIT_CONFIG_SYSTEM \
+		GIT_TRACE GIT_TRACE_CURL GIT_TRACE_CURL_NO_DATA GIT_TRACE_PACKET GIT_TRACE_PACKFILE GIT_TRACE_PERFORMANCE \
+		GIT_TRACE_SETUP GIT_TRACE_SHALLOW GIT_TRACE_REFS GIT_TRACE_FSMONITOR GIT_TRACE_PACK_ACCESS GIT_TRACE_REDACT \
+		GIT_TRACE2 GIT_TRACE2_EVENT GIT_TRACE2_PERF GIT_TRACE2_ENV_VARS GIT_CURL_VERBOSE GIT_REDACT_COOKIES \
+		GIT_SSL_NO_VERIFY GIT_ASKPASS SSH_ASKPASS GIT_SSH GIT_SSH_COMMAND GIT_PROXY_COMMAND GIT_ATTR_SOURCE \
+		GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_LITERAL_PATHSPECS GIT_GLOB_PATHSPECS GIT_NOGLOB_PATHSPECS \
+		GIT_ICASE_PATHSPECS GIT_REPLACE_REF_BASE GIT_SHALLOW_FILE GIT_QUARANTINE_PATH GIT_TEMPLATE_DIR \
+		GIT_DEFAULT_HASH GIT_DEFAULT_REF_FORMAT GIT_FLUSH GIT_PROTOCOL GIT_ALLOW_PROTOCOL GIT_INTERNAL_SUPER_PREFIX \
+		GIT_HTTP_USER_AGENT GIT_HTTP_LOW_SPEED_LIMIT GIT_HTTP_LOW_SPEED_TIME GIT_HTTP_PROXY_AUTHMETHOD \
+		BASH_ENV ENV CDPATH
+	LC_ALL=C
+	GIT_CONFIG_NOSYSTEM=1
+	GIT_CONFIG_GLOBAL=/dev/null
+	GIT_ATTR_NOSYSTEM=1
+	GIT_TERMINAL_PROMPT=0
+	GIT_OPTIONAL_LOCKS=0
+	GIT_NO_REPLACE_OBJECTS=1
+	export LC_ALL GIT_CONFIG_NOSYSTEM GIT_CONFIG_GLOBAL GIT_ATTR_NOSYSTEM GIT_TERMINAL_PROMPT GIT_OPTIONAL_LOCKS GIT_NO_REPLACE_OBJECTS
+}
+
+# open enters the folder and finds the place of our own repository.
+open() {
+	test -n "${DM_SYNC_FOLDER:-}${HOME:-}" || finish 'nothing was done, because HOME is not set.'
+	path=${DM_SYNC_FOLDER:-$HOME/apps-notebooks}
+	case $path in /*) ;; *) path=./$path ;; esac
+	mkdir -p "$path" 2>/dev/null && cd -P "$path" 2>/dev/null ||
+		finish 'nothing was done, because the folder can not be made or entered.'
+	folder=$PWD
+	if test -L .git || { test -e .git && test ! -d .git; }; then
+		state=$folder/.deployment-manager # a .git of the user's own making
+	else
+		state=$folder/.git/deployment-manager
+	fi
+	if test -L "$state"; then
+		folder=
+		finish 'nothing was done, because the place of the script'"'"'s own files is a link.'
+	fi
+	work=$state/work
+	mkdir -p "$work" 2>/dev/null && { : >|"$state/log"; } 2>/dev/null ||
+		finish 'nothing was done, because the folder can not be written to. Is the disk full, or read-only?'
+	exec 2>>"$state/log"
+}
+
+# helper is git's question for a credential, answered by names of variables.
+# It answers for our server only, and only when asked to.
+# shellcheck disable=SC2016
+helper='!f() { set +x; test \"$1\" = get || return 0; while IFS= read -r l && test -n \"$l\"; do case $l in host=*) h=${l#host=};; esac; done; test \"$h\" = \"$DM_SYNC_HOST\" && test -n \"$JUPYTERHUB_API_TOKEN\" && printf \"username=%s\\npassword=%s\\n\" \"$JUPYTERHUB_USER\" \"$JUPYTERHUB_API_TOKEN\"; }; f'
+
+# prepare makes our repository, or repairs it, and writes its settings.
+prepare() {
+	GIT_DIR=$state
+	GIT_WORK_TREE=$folder
+	GIT_INDEX_FILE=$state/index
+	# git 2.31 knows no GIT_CONFIG_GLOBAL; it and curl's .netrc are found by HOME.
+	HOME=$state
+	XDG_CONFIG_HOME=$state
+	DM_SYNC_HOST=$authority
+	export GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE HOME XDG_CONFIG_HOME DM_SYNC_HOST
+	# We hold the lock, so any lock of git here is a dead one's.
+	for file in "$state"/*.lock "$state"/refs/deployment-manager/*.lock "$state"/objects/pack/tmp_* "$state"/objects/tmp_*; do
+		if test -f "$file"; then discard "$file"; fi
+	done
+	if test -e "$state/discarded"; then : >|"$state/discarded"; fi
+	mkdir -p "$state/info" || return
+	printf '%s\n' '* -text -eol -crlf -ident -filter -working-tree-encoding -diff -merge' >|"$state/info/attributes" || return
+	{
+		printf '[%s]\n' core
+		printf '\t%s\n' 'quotePath = false' 'autocrlf = false' 'eol = lf' 'safecrlf = false' 'symlinks = false' \
+			'attributesFile = /dev/null' 'excludesFile = /dev/null' 'hooksPath = /dev/null' 'fsmonitor = false' \
+			'untrackedCache = false' 'askPass ='
+		printf '[%s]\n\t%s\n' gc 'auto = 0' maintenance 'auto = false' fetch 'unpackLimit = 1' fetch 'fsckObjects = true' \
+			submodule 'recurse = false' protocol 'allow = never' 'protocol "http"' 'allow = always' \
+			'protocol "https"' 'allow = always' credential 'helper ='
+		printf '[credential "%s"]\n\thelper = "%s"\n' "$address" "$helper"
+		printf '[http]\n\t%s\n' 'followRedirects = false' 'lowSpeedLimit = 1' "lowSpeedTime = $seconds" 'emptyAuth = false'
+		# A proxy would see the token of an unencrypted request.
+		case $address in http:*) printf '\t%s\n' 'proxy =' ;; esac
+		printf '[remote "%s"]\n\turl = %s\n' origin "$url"
+	} >|"$state/settings" || return
+	if ! { test -f "$state/HEAD" && g rev-parse --git-dir >/dev/null; }; then
+		for file in "$state/config" "$state/HEAD"; do
+			if test -e "$file"; then discard "$file"; fi
+		done
+		g -c init.defaultBranch=main init -q --template= || return
+		g config core.bare false && g config include.path settings || return
+	fi
+	g config --get include.path >/dev/null || g config include.path settings || return
+	# This object stands for any file as the user left it.
+	echo 'This is as the user left it.' >|"$work/users" || return
+	value hash-object -w --no-filters -- "$work/users" && users=$value
+}
+
+# fetch gets the server's newest commit into $new.
+fetch() {
+	if g fetch -q --no-tags --no-recurse-submodules --no-write-fetch-head origin \
+		+refs/heads/main:refs/deployment-manager/fetched 2>|"$work/fetch" &&
+		value rev-parse -q --verify 'refs/deployment-manager/fetched^{commit}'; then
+		new=$value
+		return 0
+	fi
+	why='the server gave an answer that could not be used'
+	while IFS= read -r line; do
+		printf '%s\n' "$line" >&2
+		case $line in
+		*'Authentication failed'* | *'could not read Username'* | *'could not read Password'* | *'error: 401'*)
+			why='the server did not accept your sign-in; restart your notebook server to get a new one' ;;
+		*'error: 403'*) why='the server refused you this folder' ;;
+		*'not found'* | *'error: 404'* | *"find remote ref"*) why='the server has no folder for you' ;;
+		*'error: 429'*) why='the server is busy; try again in a minute' ;;
+		*'error: 5'*) why='the server is not ready; try again in a minute' ;;
+		*'error: 3'* | *redirect*) why='the address of the server leads elsewhere, which is not followed' ;;
+		*'Could not resolve'*) why='the name of the server is not known' ;;
+		*'Failed to connect'* | *"Couldn't connect"* | *'onnection refused'* | *'Connection reset'* | *'Empty reply'*)
+			why='the server can not be reached' ;;
+		*'too slow'* | *'timed out'*) why='the server is too slow' ;;
+		*certificate* | *SSL*) why='the certificate of the server could not be verified' ;;
+		*'No space left'* | *'unable to write'* | *'unable to create'* | *'uota exceeded'*) why='the disk is full, or can not be written to' ;;
+		*) continue ;;
+		esac
+		break
+	done <"$work/fetch"
+	return 1
+}
+
+# ---- Bringing the folder up to date ----------------------------------------
+
+# find_base finds the tree of what we put into the folder. A folder that holds a
+# clone made by somebody else starts from that clone's commit.
+find_base() {
+	pulled=
+	use "$work/none"
+	commit=
+	if test "$state" = "$folder/.git/deployment-manager" && test -f .git/HEAD; then
+		if user_git rev-parse -q --verify 'HEAD^{commit}' >|"$work/value"; then read -r commit <"$work/value"; fi
+	fi
+	if value rev-parse -q --verify 'refs/deployment-manager/base^{tree}'; then
+		base=$value
+		# Who pulled has newer files than we put there.
+		if test -n "$commit" && value rev-parse -q --verify refs/deployment-manager/delivered && test "$value" != "$commit" &&
+			g merge-base --is-ancestor "$value" "$commit" && g merge-base --is-ancestor "$commit" "$new"; then
+			pulled=$commit
+		fi
+		return 0
+	fi
+	base=$empty
+	test -n "$commit" || return 0
+	if ! g cat-file -e "$commit^{commit}"; then
+		GIT_ALTERNATE_OBJECT_DIRECTORIES=$folder/.git/objects
+		export GIT_ALTERNATE_OBJECT_DIRECTORIES
+		value merge-base "$commit" "$new" && commit=$value || commit=
+		unset GIT_ALTERNATE_OBJECT_DIRECTORIES
+	fi
+	if test -n "$commit" && value rev-parse -q --verify "$commit^{tree}"; then base=$value; fi
+}
+
+# absorb takes into base each file of tree $1 that is in the folder as the tree
+# has it. With "whole" in $2 the tree is what a run was writing when it ended:
+# then a missing file was never written, and base loses it too. What else
+# differs is left in $work/differs.
+absorb() {
+	scratch absorb
+	g read-tree "$1" || return
+	g update-index -q --refresh
+	g diff-files >|"$work/differs" || return
+	while IFS=$tab read -r meta path; do
+		printf '0 %s\t%s\n' "$zero" "$path"
+		case $meta in *D) printf '0 %s\t%s\n' "$zero" "$path" >&4 ;; esac
+	done <"$work/differs" >|"$work/out" 4>|"$work/missing"
+	g update-index --index-info <"$work/out" || return
+	g ls-files -s >|"$work/there" || return
+	scratch absorb
+	g read-tree "$base" && g update-index --index-info <"$work/there" || return
+	if test "$2" = whole; then g update-index --index-info <"$work/missing" || return; fi
+	tree && base=$value
+}
+
+# broken tells whether the file at $1 is the beginning of what a run was
+# writing there when it ended, and puts its own object's name into $value.
+broken() {
+	scratch one
+	g read-tree "$journal" && g ls-files -s -- ":(top,literal)$1" >|"$work/out" || return
+	object=
+	read -r mode object rest <"$work/out"
+	test -n "$object" && test -f "./$1" && test ! -L "./$1" || return
+	size=$(wc -c <"./$1") || return
+	g cat-file blob "$object" >|"$work/blob" || return
+	head -c "$(($size))" "$work/blob" >|"$work/part" || return
+	value hash-object --no-filters -w -- "./$1" && part=$value && value hash-object --no-filters -- "$work/part" || return
+	mode=${mode:-100644}
+	: >|"$work/blob"
+	: >|"$work/part"
+	test "$value" = "$part"
+}
+
+# recover takes up what an earlier run was writing when it ended.
+recover() {
+	journal=
+	value rev-parse -q --verify 'refs/deployment-manager/writing^{tree}' || return 0
+	journal=$value
+	absorb "$journal" whole
+}
+
+# compare finds which of base's files are not as we put them: $work/changed, as
+# git's list of differences; $work/drop takes them out of an index. The main
+# index has the others afterwards, as $have.
+compare() {
+	use "$state/index"
+	if ! g read-tree -m "$base"; then
+		if test -e "$state/index"; then discard "$state/index"; fi
+		g read-tree "$base" || return
+	fi
+	g update-index -q --refresh
+	g diff-files >|"$work/changed" || return
+	while IFS=$tab read -r meta path; do
+		printf '0 %s\t%s\n' "$zero" "$path"
+		case $meta in *D) ;; *) printf '100644 %s\t%s\n' "$users" "$path" >&4 ;; esac
+	done <"$work/changed" >|"$work/drop" 4>|"$work/users"
+	if test -s "$work/drop"; then g update-index --index-info <"$work/drop" || return; fi
+	tree && have=$value
+}
+
+# mend puts into base the files that an interrupted run left half written, so
+# that they count as ours.
+mend() {
+	test -n "$journal" && test -s "$work/changed" || return 1
+	: >|"$work/mended"
+	while IFS=$tab read -r meta path; do
+		case $meta in *D) continue ;; esac
+		if plain "$path" && broken "$plain"; then
+			printf '%s %s\t%s\n' "$mode" "$part" "$path" >>"$work/mended"
+		fi
+	done <"$work/changed"
+	test -s "$work/mended" || return
+	scratch one
+	g read-tree "$base" && g update-index --index-info <"$work/mended" && tree && base=$value
+}
+
+# merge finds what to do, by whole files. $work/swap changes and deletes files
+# that are as we put them; $work/wanted are those that are new, or that both
+# sides changed.
+merge() {
+	: >|"$work/wanted"
+	: >|"$work/swap"
+	: >|"$work/own.new"
+	: >|"$work/absent.new"
+	scratch merge
+	g read-tree "$have" && g update-index --index-info <"$work/users" && tree || return
+	left=$value
+	g read-tree --empty && g read-tree -i -m --aggressive "$base" "$left" "$new" && g ls-files -u >|"$work/unmerged" || return
+	: >|"$work/out"
+	stages=
+	before=
+	while IFS=$tab read -r meta path; do
+		if test "$path" != "$before"; then
+			both
+			before=$path
+			stages=
+			printf '0 %s\t%s\n' "$zero" "$path" >&4
+		fi
+		stages=$stages${meta##* }
+		entry=${meta% *}
+	done <"$work/unmerged" 4>|"$work/out"
+	both
+	g update-index --index-info <"$work/out" && g update-index --index-info <"$work/drop" && tree || return
+	target=$value
+	g diff-tree -r --no-renames "$have" "$target" >|"$work/diff" || return
+	while IFS=$tab read -r meta path; do
+		rest=${meta#:* }
+		mode=${rest%% *}
+		rest=${rest#* * }
+		object=${rest%% *}
+		case $meta in
+		*A) printf '%s %s\t%s\n' "$mode" "$object" "$path" >&4 ;;
+		*D)
+			printf '0 %s\t%s\n' "$zero" "$path"
+			removed=$(($removed + 1))
+			;;
+		*)
+			printf '%s %s\t%s\n' "$mode" "$object" "$path"
+			updated=$(($updated + 1))
+			;;
+		esac
+	done <"$work/diff" >|"$work/swap" 4>>"$work/wanted"
+}
+
+# both decides about one path that git could not. The stages say who has it:
+# 1 is base, 2 the user, 3 the server; $entry is the last of them.
+both() {
+	case $stages in
+	'' | 1) ;;
+	13) printf '%s\n' "$before" >>"$work/absent.new" ;;
+	*3) printf '%s\t%s\n' "$entry" "$before" >>"$work/wanted" ;;
+	*) printf '%s\n' "$before" >>"$work/own.new" ;;
+	esac
+}
+
+# look finds which of the wanted files are there already ($work/same), which
+# can be written ($work/add), and which something else is in the way of
+# ($work/clash: the entry, what blocks the way, the path).
+look() {
+	scratch look
+	: >|"$work/strange"
+	test -s "$work/wanted" || {
+		: >|"$work/same"
+		: >|"$work/add"
+		: >|"$work/clash"
+		return 0
+	}
+	g update-index --index-info <"$work/wanted" || return
+	g -c core.fileMode=false update-index -q --refresh
+	g -c core.fileMode=false diff-files >|"$work/differs" || return
+	passed=
+	while IFS=$tab read -r meta path; do
+		printf '0 %s\t%s\n' "$zero" "$path" >&4
+		rest=${meta#:}
+		mode=${rest%% *}
+		rest=${rest#* * }
+		object=${rest%% *}
+		if ! plain "$path"; then
+			printf '%s\n' "$path" >>"$work/strange"
+		elif blocked "$plain" || test -L "./$plain" || test -e "./$plain"; then
+			printf '%s %s\t%s\n' "$mode" "$object" "$path" >&5
+		else
+			printf '%s %s\t%s\n' "$mode" "$object" "$path"
+		fi
+	done <"$work/differs" >|"$work/add" 4>|"$work/out" 5>|"$work/clash"
+	g update-index --index-info <"$work/out" && g ls-files -s >|"$work/same"
+}
+
+# apply writes the files. First it notes which, for the run after a crash. git
+# refuses to change a file that was changed meanwhile, and never writes a new
+# file over another.
+apply() {
+	scratch writing
+	while IFS= read -r line; do
+		case $line in '0 '*) ;; *) printf '%s\n' "$line" ;; esac
+	done <"$work/swap" >|"$work/out"
+	g update-index --index-info <"$work/out" && g update-index --index-info <"$work/add" && tree || return
+	journal=$value
+	g update-ref refs/deployment-manager/writing "$journal" || return
+	if test -s "$work/swap"; then
+		scratch swap
+		g read-tree "$have" && g update-index --index-info <"$work/swap" && tree || return
+		use "$state/index"
+		writing read-tree -m -u "$have" "$value" || return
+	fi
+	use "$state/index"
+	g update-index --index-info <"$work/same" && g update-index --index-info <"$work/add" || return
+	while IFS=$tab read -r meta path; do
+		printf '%s\n' "$path"
+		added=$(($added + 1))
+	done <"$work/add" >|"$work/out"
+	if test -s "$work/out"; then writing checkout-index -q -u --stdin <"$work/out"; fi
+	return 0
+}
+
+# put_beside writes the server's version of each file that stays as the user
+# left it. A copy that is there already, unchanged, is not written again; one
+# that the user changed stays, and the new one gets a number.
+put_beside() {
+	: >|"$work/kept.new"
+	test -s "$work/clash" || return 0
+	: >|"$work/copies"
+	: >|"$work/out"
+	versioned=-
+	while IFS=$tab read -r meta path; do
+		version "$path" </dev/null
+		object=${meta#* }
+		passed=
+		plain "$path" && blocked "$plain"
+		number=
+		while :; do
+			beside "$path" "${number:+.$number}"
+			plain "$beside"
+			keep=$blocked
+			if blocked "$plain"; then
+				: # neither here
+			elif test ! -L "./$plain" && test ! -e "./$plain"; then
+				printf '%s\t%s\n' "${meta%% *} $object" "$beside" >>"$work/copies"
+				printf '%s\n' "$beside" >>"$work/out"
+				break
+			elif test -f "./$plain" && test ! -L "./$plain" && value hash-object --no-filters -- "./$plain" </dev/null &&
+				test "$value" = "$object"; then
+				break
+			fi
+			blocked=$keep
+			number=$((${number:-1} + 1))
+			test "$number" -gt 99 && break
+		done
+		blocked=
+		printf '%s\t%s\n' "$path" "$beside" >>"$work/kept.new"
+	done <"$work/clash"
+	test -s "$work/out" || return 0
+	scratch copies
+	g update-index --index-info <"$work/copies" || return
+	writing checkout-index -q --stdin <"$work/out" || return
+}
+
+# settle looks whether all was written, and makes the server's tree the base of
+# the next run; else base becomes what is really there.
+settle() {
+	use "$state/index"
+	g update-index -q --refresh
+	g diff-files >|"$work/differs" || return
+	if test -s "$work/differs"; then
+		absorb "$journal" whole || return
+		if test -s "$work/differs"; then
+			g update-ref refs/deployment-manager/base "$base"
+			return 1
+		fi
+	fi
+	value rev-parse -q --verify "$new^{tree}" && base=$value || return
+	g update-ref refs/deployment-manager/base "$base" &&
+		g update-ref refs/deployment-manager/delivered "$new" &&
+		g update-ref -d refs/deployment-manager/writing
+}
+
+# remember keeps the lists for SYNC.md over runs that find nothing new: what
+# lies beside a file is told until it is gone.
+remember() {
+	for name in own absent; do
+		if test -s "$work/$name.new"; then mv -f "$work/$name.new" "$work/$name"; else : >|"$work/$name"; fi
+	done
+	: >|"$work/out"
+	if test -f "$state/kept"; then
+		while IFS=$tab read -r path beside; do
+			plain "$beside" && test -e "./$plain" && printf '%s\t%s\n' "$path" "$beside"
+		done <"$state/kept" >|"$work/out"
+	fi
+	if test -s "$work/kept.new"; then
+		while IFS=$tab read -r path beside; do
+			known=
+			while IFS= read -r line; do
+				test "$line" = "$path$tab$beside" && known=1
+			done <"$work/out"
+			test -n "$known" || printf '%s\t%s\n' "$path" "$beside"
+		done <"$work/kept.new" >|"$work/fresh"
+		while IFS= read -r line; do printf '%s\n' "$line"; done <"$work/fresh" >>"$work/out"
+	fi
+	while IFS= read -r line; do printf '%s\n' "$line"; done <"$work/out" >|"$work/kept"
+	mv -f "$work/out" "$state/kept"
+	date -u '+%Y-%m-%d %H:%M:%S UTC' >|"$state/last"
+}
+
+# ---- The user's own repository ---------------------------------------------
+
+# user_git runs git on .git with the user's settings of that repository, but
+# nothing of it that could start a program.
+user_git() {
+	GIT_DIR=$folder/.git
+	GIT_INDEX_FILE=$folder/.git/index
+	g -c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.bare=false -c gc.auto=0 "$@"
+	code=$?
+	GIT_DIR=$state
+	GIT_INDEX_FILE=$state/index
+	return "$code"
+}
+
+# follow keeps .git as a clone of the server's repository that has just been
+# pulled, as long as the user has not used it for more than that.
+follow() {
+	branch=
+	test "$state" = "$folder/.git/deployment-manager" || return 0
+	if test ! -e .git/HEAD; then
+		user_git -c init.defaultBranch=main init -q --template= &&
+			user_git config remote.origin.url "$url" &&
+			user_git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' &&
+			user_git config branch.main.remote origin &&
+			user_git config branch.main.merge refs/heads/main || return
+		mkdir -p .git/info && printf '%s\n' SYNC.md >|.git/info/exclude
+	fi
+	stands=
+	for name in rebase-merge rebase-apply MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD BISECT_LOG; do
+		if test -e ".git/$name"; then stands=1; fi
+	done
+	head=
+	if user_git symbolic-ref -q HEAD >|"$work/value"; then read -r head <"$work/value"; fi
+	if test -n "$stands" || test "$head" != refs/heads/main; then
+		branch='You are on a branch of your own, or in the middle of a merge or rebase. The files are up to date; git still shows your branch.'
+		return
+	fi
+	tip=$zero
+	if user_git rev-parse -q --verify refs/heads/main >|"$work/value"; then read -r tip <"$work/value"; fi
+	test "$tip" = "$new" && return
+	if test "$tip" != "$zero" && test "$tip" != "$old" && ! g merge-base --is-ancestor "$tip" "$new"; then
+		branch='You have commits of your own on main. The files are up to date; your branch stays where it is.'
+		return
+	fi
+	borrow || return
+	if test -e .git/index.lock && test -s "$state/user-index"; then discard .git/index.lock; fi
+	if test "$tip" != "$zero" && ! user_git diff-index --cached --quiet "$tip" -- && ! user_git diff-index --cached --quiet "$new" --; then
+		branch='You have staged changes. The files are up to date; your branch stays where it is until you commit or unstage them.'
+		return
+	fi
+	echo busy >|"$state/user-index"
+	user_git read-tree -i -m "$new" &&
+		user_git update-ref -m 'deployment manager: bring up to date' refs/heads/main "$new" "$tip" &&
+		user_git update-ref refs/remotes/origin/main "$new"
+	: >|"$state/user-index"
+}
+
+# borrow lets .git find our objects, so that they are on the disk once.
+borrow() {
+	if test -f .git/objects/info/alternates; then
+		while IFS= read -r line; do
+			test "$line" = ../deployment-manager/objects && return 0
+		done <.git/objects/info/alternates
+	fi
+	mkdir -p .git/objects/info && echo ../deployment-manager/objects >>.git/objects/info/alternates
+}
+
+# ---- The run ---------------------------------------------------------------
+
+# worker does everything; main only watches it.
+worker() {
+	child= told= folder= mine= complete= branch=
+	trap give_up TERM
+	trap '' HUP INT PIPE
+	isolate
+	open
+	parse
+	identify
+	lock
+	case $? in
+	1) finish 'nothing was done, because it is being done already.' ;;
+	2) finish 'nothing was done, because the folder can not be written to.' ;;
+	esac
+	prepare || finish 'nothing was done, because the folder can not be written to. Is the disk full, or read-only?'
+	fetch || finish "nothing was done, because $why."
+	old=
+	if value rev-parse -q --verify refs/deployment-manager/delivered; then old=$value; fi
+	if ! update; then
+		finish 'not everything could be done: a file was changed at the same moment, or the disk is full. Run it again.'
+	fi
+	complete=1
+	remember
+	follow
+	summary
+	finish "$summary"
+}
+
+# parse reads the address and the name.
+parse() {
+	test -n "${JUPYTERHUB_USER:-}" || finish 'nothing was done, because JUPYTERHUB_USER is not set.'
+	case $JUPYTERHUB_USER in *"$newline"*) finish 'nothing was done, because the user name has a line end.' ;; esac
+	address=${DM_GIT_URL:-http://deployment-manager-git:8099}
+	address=${address%/}
+	case $address in
+	*[!A-Za-z0-9._~:/%@\[\]-]* | *@*) finish 'nothing was done, because DM_GIT_URL is no plain address.' ;;
+	http://?* | https://?*) ;;
+	*) finish 'nothing was done, because DM_GIT_URL is no plain address.' ;;
+	esac
+	authority=${address#*://}
+	authority=${authority%%/*}
+	encoded "$JUPYTERHUB_USER" || finish 'nothing was done, because the user name could not be read.'
+	url=$address/jupyter-$encoded
+}
+
+# update tries until nothing is changed while it works, three times at most.
+update() {
+	find_base && recover || return
+	if test -n "$pulled"; then absorb "$pulled" '' || return; fi
+	for attempt in 1 2 3; do
+		added=0 updated=0 removed=0
+		compare || return
+		if mend; then compare || return; fi
+		merge && look || return
+		if apply && put_beside && settle; then return 0; fi
+		absorb "$journal" whole || return
+	done
+	return 1
+}
+
+summary() {
+	summary='up to date'
+	test "$added" -gt 0 && summary="$summary; $added new"
+	test "$updated" -gt 0 && summary="$summary; $updated updated"
+	test "$removed" -gt 0 && summary="$summary; $removed removed"
+	if test -s "$work/kept.new"; then summary="$summary; some of your files were kept, see SYNC.md"; fi
+	summary=$summary.
+}
+
+# stop ends git and the work when the time is over.
+give_up() {
+	trap '' TERM
+	if test -n "$child"; then
+		kill -TERM "$child"
+		(
+			sleep 1
+			kill -KILL "$child"
+		) >/dev/null 2>&1 &
+		wait "$child"
+	fi
+	finish 'it was stopped before it was done, because it took too long or was interrupted. Set DM_SYNC_SECONDS to give it more time.'
+} 2>/dev/null
+
+# timer ends the worker $1, which began at $2, after $3 seconds, and wakes main.
+timer() {
+	nap=
+	trap 'kill "$nap"; exit 0' TERM
+	sleep "$3" &
+	nap=$!
+	wait "$nap"
+	same "$1" "$2" && kill -TERM "$1"
+	sleep 2 &
+	nap=$!
+	wait "$nap"
+	same "$1" "$2" && kill -KILL "$1"
+	kill -USR1 "$$"
+} </dev/null >/dev/null 2>&1
+
+# same tells whether process $1 is still the one that began at $2.
+same() {
+	if test -n "$2"; then is "$1" "$2"; else kill -0 "$1"; fi
+}
+
+main() {
+	trap 'exit 0' EXIT
+	trap 'late=1' USR1
+	trap 'kill -TERM "$job" 2>/dev/null' HUP INT TERM
+	job= late=
+	if ! command -v git >/dev/null 2>&1; then
+		echo 'apps-notebooks: nothing was done, because git is not installed.'
+		exit 0
+	fi
+	seconds=${DM_SYNC_SECONDS:-30}
+	case $seconds in *[!0-9]* | '' | ??????*) seconds=30 ;; esac
+	seconds=${seconds#"${seconds%%[!0]*}"}
+	test "${seconds:-0}" -ge 5 || seconds=5
+	now 2>/dev/null || now=0
+	deadline=$(($now + $seconds))
+	worker </dev/null &
+	job=$!
+	starttime "$job"
+	timer "$job" "$started" "$(($seconds - 3))" &
+	watch=$!
+	while :; do
+		wait "$job" 2>/dev/null
+		code=$?
+		test -n "$late" && break
+		same "$job" "$started" 2>/dev/null || break
+	done
+	kill -TERM "$watch" 2>/dev/null
+	test "$code" -eq 0 || echo 'apps-notebooks: it was ended before it was done.'
+	exit 0
+}
+
+main
