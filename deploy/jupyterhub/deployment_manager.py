@@ -1,13 +1,17 @@
 """JupyterHub's side of the deployment manager.
 
 Each user's server may ask the deployment manager for its user's notebooks with
-the token that the Hub gives it, and fetches them when it starts. Load this file
-from jupyterhub_config.py, after everything that chooses the spawner:
+the token that the Hub gives it, and fetches them when it starts. Run this file
+at the end of jupyterhub_config.py:
 
-    load_subconfig("deployment_manager.py")
+    exec(open("/etc/jupyterhub/deployment_manager.py").read())
 
-values.yaml beside it carries the same text for zero-to-jupyterhub. Variables of
-the Hub's own environment change what is said below, without editing the file.
+Not with load_subconfig: that starts from an empty configuration, so what is
+added here would replace the lists that are there.
+
+values.yaml beside this file carries the same text for zero-to-jupyterhub.
+Variables of the Hub's own environment change what is said below, without
+editing the file.
 """
 
 import os
@@ -96,6 +100,8 @@ def dm_hook_process(c):
     c.Spawner.environment.update({"DM_GIT_URL": DM_GIT_URL})
 
 
+if os.path.basename(globals().get("__file__", "")) == "deployment_manager.py":
+    raise RuntimeError("load deployment_manager.py with exec(open(...).read()), as its first lines say")
 dm_permit(c)  # noqa: F821
 if "kube" in str(c.JupyterHub.get("spawner_class", "")).lower():  # noqa: F821
     dm_hook_kubernetes(c)  # noqa: F821

@@ -1,0 +1,124 @@
+package jupyterhub
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// program is a server that a test starts, ends and starts again.
+type program struct {
+	name    string
+	command func() *exec.Cmd
+	ready   string // answers 200 when it is up
+	log     string
+	running *exec.Cmd
+	exited  chan struct{}
+}
+
+// start waits until the program answers.
+func (p *program) start(t *testing.T) {
+	t.Helper()
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := p.command()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }()
+	p.running, p.exited = cmd, exited
+	eventually(t, time.Minute, func() error {
+		select {
+		case <-exited:
+			t.Fatalf("%s ended:\n%s", p.name, p.tail())
+		default:
+		}
+		answer, err := http.Get(p.ready)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", p.ready, answer.Status)
+		}
+		return nil
+	})
+}
+
+// stop ends the program as an operator would. It may have ended.
+func (p *program) stop(t *testing.T) {
+	t.Helper()
+	if p.running == nil {
+		return
+	}
+	_ = p.running.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-time.After(30 * time.Second):
+		_ = p.running.Process.Kill()
+		t.Errorf("%s does not end:\n%s", p.name, p.tail())
+	}
+	p.running = nil
+}
+
+// tail is the end of the log.
+func (p *program) tail() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-6000):])
+}
+
+// newServer is this project's server, in mode strict with the Hub at hub.
+func newServer(t *testing.T, folder, hub string) (p *program, git, manager, packages string) {
+	t.Helper()
+	binary, err := programOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doors := map[string]string{"git": "", "manager": "", "packages": ""}
+	args := []string{"serve", "--data", filepath.Join(folder, "data"), "--tokens", filepath.Join(folder, "tokens"), "--hub-url", hub}
+	for door := range doors {
+		doors[door] = "127.0.0.1:" + freePort(t)
+		args = append(args, "--listen-"+door, doors[door])
+	}
+	command := func() *exec.Cmd {
+		cmd := exec.Command(binary, args...)
+		cmd.Dir, cmd.Env = folder, bareEnvironment(folder)
+		return cmd
+	}
+	git, manager, packages = "http://"+doors["git"], "http://"+doors["manager"], "http://"+doors["packages"]
+	return &program{name: "the server", command: command, ready: git + "/readyz", log: filepath.Join(folder, "server.log")}, git, manager, packages
+}
+
+// apiToken makes a token of the project's server for a user who is not at the Hub.
+func apiToken(t *testing.T, folder, user string) string {
+	t.Helper()
+	binary, err := programOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "token", "create", "--file", filepath.Join(folder, "tokens"), "--user", user)
+	token, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(token))
+}
+
+// bareEnvironment has no settings of whoever runs the tests.
+func bareEnvironment(home string) []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "LC_ALL=C.UTF-8"}
+}
