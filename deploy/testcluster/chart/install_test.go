@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,20 +10,23 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 )
 
-// valueSets are what people are expected to install, with what the release
-// must have besides, and must not have. The values' names are the namespaces'.
-var valueSets = []struct {
-	name         string
+// valueSet is something that people are expected to install.
+type valueSet struct {
+	name         string // the namespace's name too
 	values       string
-	with         []string
+	with         []string // objects, besides those that there are always
 	without      []string
-	configHas    []string
+	configHas    []string // lines of the server's configuration
 	configHasNot []string
-}{
+}
+
+var valueSets = []valueSet{
 	{
-		name:         "default",
+		name:         "defaults",
 		with:         []string{"PersistentVolumeClaim/deployment-manager", "NetworkPolicy/deployment-manager", "PodDisruptionBudget/deployment-manager", "Secret/deployment-manager-auth"},
 		without:      []string{"Ingress/deployment-manager", "Service/pnda-package-repository"},
 		configHas:    []string{"auth: strict"},
@@ -107,30 +111,69 @@ var always = []string{
 	"Service/package-repository", "Service/deployment-manager", "Service/deployment-manager-git",
 }
 
-// TestInstall installs each set of values into a namespace of its own, as a user
-// with no right outside it, and looks at what the cluster made of it.
-func TestInstall(t *testing.T) {
+// TestOnCluster holds all that needs a control plane, so that one is enough.
+func TestOnCluster(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t)
-	t.Run("sets", func(t *testing.T) {
+	// The inner run ends when all that is parallel in it has; then the cluster may.
+	t.Run("all", func(t *testing.T) {
+		t.Run("life", func(t *testing.T) { t.Parallel(); testLife(t, cluster) })
+		t.Run("unsafe pod", func(t *testing.T) { t.Parallel(); testUnsafePod(t, cluster) })
 		for _, set := range valueSets {
-			t.Run(set.name, func(t *testing.T) {
+			t.Run("install "+set.name, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, cluster, set.name)
-				if _, err := r.helm.Install(t.Context(), release, loadChart(t), parse(t, set.values)); err != nil {
-					t.Fatal(err)
-				}
-				r.noWarnings()
-				r.checkObjects(append(slices.Clone(always), set.with...), set.without)
-				r.checkConfig(set.configHas, set.configHasNot)
-				r.checkServices()
-				r.checkNoToken()
-				if slices.Contains(r.everything(), "PodDisruptionBudget/deployment-manager") {
-					r.checkDrain()
-				}
+				testInstall(t, newRig(t, cluster, set.name), set)
 			})
 		}
 	})
+}
+
+// testInstall installs the values into a namespace of their own, as a user with
+// no right outside it, and looks at what the cluster made of it.
+func testInstall(t *testing.T, r *rig, set valueSet) {
+	if _, err := r.helm.Install(t.Context(), release, loadChart(t), parse(t, set.values)); err != nil {
+		t.Fatal(err)
+	}
+	r.noWarnings()
+	r.checkObjects(append(slices.Clone(always), set.with...), set.without)
+	r.checkConfig(set.configHas, set.configHasNot)
+	r.checkServices()
+	r.checkNoToken()
+	if slices.Contains(r.everything(), "PodDisruptionBudget/"+name) {
+		r.checkDrain()
+	}
+}
+
+// testUnsafePod makes sure that the checks above could fail: a pod that may gain
+// privileges is warned of and never made.
+func testUnsafePod(t *testing.T, cluster *testcluster.Cluster) {
+	r := newRig(t, cluster, "unsafe")
+	installing, stop := context.WithCancel(t.Context())
+	defer stop()
+	installed := make(chan error, 1)
+	go func() {
+		_, err := r.helm.Install(installing, release, loadChart(t), parse(t, `securityContext: {allowPrivilegeEscalation: null}`))
+		installed <- err
+	}()
+	eventually(t, "the StatefulSet tells that it can't make its pod", func() error {
+		events, err := r.client.CoreV1().Events(r.namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, event := range events.Items {
+			if event.InvolvedObject.Kind == "StatefulSet" && strings.Contains(event.Message, "violates PodSecurity") {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d events says so", len(events.Items))
+	})
+	stop()
+	if err := <-installed; err == nil {
+		t.Error("the release is ready, want it to wait for a pod that is never made")
+	}
+	if got := strings.Join(r.helm.Warnings(), "\n"); !strings.Contains(got, "would violate PodSecurity") {
+		t.Errorf("warnings %q, want one of PodSecurity", got)
+	}
 }
 
 func (r *rig) checkObjects(with, without []string) {

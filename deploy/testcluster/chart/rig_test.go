@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pndaproject/deployment-manager/deploy/testcluster"
@@ -68,7 +69,9 @@ type rig struct {
 
 func newRig(t *testing.T, cluster *testcluster.Cluster, namespace string) *rig {
 	t.Helper()
-	r := &rig{T: t, namespace: namespace, client: kubernetes.NewForConfigOrDie(cluster.Config()), dynamic: dynamic.NewForConfigOrDie(cluster.Config())}
+	watching := cluster.Config()
+	watching.WarningHandler = rest.NoWarnings{} // it looks at old kinds too; what Helm is told is what counts
+	r := &rig{T: t, namespace: namespace, client: kubernetes.NewForConfigOrDie(watching), dynamic: dynamic.NewForConfigOrDie(watching)}
 	labels := map[string]string{"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
 	if _, err := r.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: labels}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,121 @@
+package chart_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
+)
+
+// TestSelectors renders every set of values as two versions of chart and server.
+// Selectors cannot be changed, so they hold the chart's name and the release's
+// and nothing else, and the pod's labels answer them.
+func TestSelectors(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{"app.kubernetes.io/name": name, "app.kubernetes.io/instance": release}
+	for _, set := range valueSets {
+		t.Run(set.name, func(t *testing.T) {
+			t.Parallel()
+			old, new := render(t, "1.0.0", set.values), render(t, "2.0.0", set.values)
+			if len(old) < len(always) || len(old) != len(new) {
+				t.Fatalf("%d and %d objects, want equally many and at least %d", len(old), len(new), len(always))
+			}
+			for what, object := range new {
+				for path, got := range selectors(object) {
+					if !maps.Equal(got, want) {
+						t.Errorf("%s: %s is %v, want %v", what, path, got, want)
+					}
+				}
+				labels := object.GetLabels()
+				for label, value := range map[string]string{"app.kubernetes.io/version": "2.0.0", "helm.sh/chart": name + "-2.0.0", "app.kubernetes.io/managed-by": "Helm"} {
+					if labels[label] != value {
+						t.Errorf("%s: label %s is %q, want %q", what, label, labels[label], value)
+					}
+				}
+			}
+			pod := podLabels(t, new)
+			if !maps.Equal(pod, podLabels(t, old)) {
+				t.Errorf("the pod's labels change with the version, so that every upgrade restarts it: %v", pod)
+			}
+			for label, value := range want {
+				if pod[label] != value {
+					t.Errorf("the pod's label %s is %q, want %q", label, pod[label], value)
+				}
+			}
+		})
+	}
+}
+
+// TestNotes reads what a person sees after installing.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, values string
+		want, not    []string
+	}{
+		{"default", "", []string{"kubectl -n default rollout status statefulset/deployment-manager", "get secret deployment-manager-auth", "port-forward service/package-repository 8888", "curl "}, []string{"WARNING", "LOST"}},
+		{"persistence off", `persistence: {enabled: false}`, []string{"LOST with the pod"}, nil},
+		{"insecure", `auth: {mode: insecure-pnda, insecureAnywhere: true}`, []string{"WARNING", "insecure-pnda", "user.name="}, []string{"get secret"}},
+		{"own port", `services: {packages: {port: 80}}`, []string{"port-forward service/package-repository 8888:80"}, nil},
+		{"ingress", `ingress: {enabled: true, hosts: {packages: packages.example.org}, tlsSecretName: cert}`, []string{"https://packages.example.org/packages/", "networkPolicy.ingress.from"}, []string{"port-forward"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := chart.Render(t.Context(), release, loadChart(t), parse(t, test.values))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(got.Info.Notes, want) {
+					t.Errorf("the notes lack %q:\n%s", want, got.Info.Notes)
+				}
+			}
+			for _, not := range test.not {
+				if strings.Contains(got.Info.Notes, not) {
+					t.Errorf("the notes have %q, want them not to:\n%s", not, got.Info.Notes)
+				}
+			}
+		})
+	}
+}
+
+func render(t *testing.T, both, values string) map[string]*unstructured.Unstructured {
+	t.Helper()
+	rendered, err := chart.Render(t.Context(), release, version(t, both, both), parse(t, values))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects(t, rendered.Manifest)
+}
+
+// selectors are those of an object that mean the server's pod, by their paths.
+func selectors(object *unstructured.Unstructured) map[string]map[string]string {
+	paths := map[string]string{
+		"StatefulSet": "spec.selector.matchLabels", "PodDisruptionBudget": "spec.selector.matchLabels",
+		"NetworkPolicy": "spec.podSelector.matchLabels", "Service": "spec.selector",
+	}
+	path, selects := paths[object.GetKind()]
+	if !selects {
+		return nil
+	}
+	// A selector that is missing is found empty, which is wrong too.
+	found, _, _ := unstructured.NestedStringMap(object.Object, strings.Split(path, ".")...)
+	return map[string]map[string]string{path: found}
+}
+
+func podLabels(t *testing.T, all map[string]*unstructured.Unstructured) map[string]string {
+	t.Helper()
+	set := all["StatefulSet/"+name]
+	if set == nil {
+		t.Fatalf("no StatefulSet among %v", slices.Collect(maps.Keys(all)))
+	}
+	labels, _, err := unstructured.NestedStringMap(set.Object, "spec", "template", "metadata", "labels")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return labels
+}
