@@ -1,0 +1,27 @@
+// Package e2e installs the chart on a node that really runs containers, and
+// holds what a person is promised: the image runs as the chart asks, PNDA's
+// commands reach it through kubectl, and a notebook arrives in another pod.
+//
+// Real are the image, kubelet, containerd, runc, kube-proxy (with nftables) and
+// the CNI plugin ptp, beside the control plane of package testcluster, and
+// kubectl and curl. Missing are:
+//
+//   - a name server: pods find Services by their cluster addresses, which the
+//     test writes into the pods' /etc/hosts;
+//   - what enforces a NetworkPolicy;
+//   - a storage driver: the test makes a volume of a folder of the node;
+//   - a registry: images are brought into containerd from archives;
+//   - JupyterHub: the pod's token is one of the server's own, which the script
+//     in the pod uses as it would the Hub's. Package jupyterhub has the Hub.
+//
+// The test starts itself a second time in mount, process, network, host name
+// and IPC namespaces of its own, where the node's folders are in memory. When
+// that second process ends, however it ends, the kernel ends every container,
+// mount and interface with it; the first process then removes what is left,
+// the control groups, and makes sure that nothing is. Nothing is installed on
+// the machine, and no setting of its kernel is changed.
+//
+// It needs root, and Linux with overlay file systems, veth interfaces and
+// nftables. Without them it is skipped, with the reason; with CI=true that is a
+// failure.
+package e2e

@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+const (
+	pauseImage = "localhost/pause:e2e"
+	userImage  = "localhost/notebook:e2e"
+)
+
+// importImages waits for containerd and gives it the images of all pods. No
+// registry is asked: the pods find their images on the node.
+func importImages(ctx context.Context, t *testing.T, s settings) {
+	t.Helper()
+	await(ctx, t, "containerd", 30*time.Second, func() error {
+		_, err := run(ctx, "ctr", "version")
+		return err
+	})
+	folder := t.TempDir()
+	pause, user := filepath.Join(folder, "pause.tar"), filepath.Join(folder, "user.tar")
+	err := errors.Join(
+		writeImage(pause, pauseImage, v1.Config{Entrypoint: []string{"/bin/busybox", "sleep", "1000000000"}}, func(w *tar.Writer) error {
+			return addFile(w, "/usr/bin/busybox", "bin/busybox")
+		}),
+		writeImage(user, userImage, v1.Config{Env: []string{"PATH=/usr/bin:/bin"}}, func(w *tar.Writer) error { return addUser(w, s.User) }),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, archive := range []string{pause, user, s.Image} {
+		if _, err := run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// writeImage makes an image of one layer.
+func writeImage(file, called string, config v1.Config, fill func(*tar.Writer) error) error {
+	layer := file + ".layer"
+	out, err := os.Create(layer)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(out)
+	if err := errors.Join(fill(w), w.Close(), out.Close()); err != nil {
+		return err
+	}
+	opened, err := tarball.LayerFromFile(layer)
+	if err != nil {
+		return err
+	}
+	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: config})
+	if err != nil {
+		return err
+	}
+	if image, err = mutate.AppendLayers(image, opened); err != nil {
+		return err
+	}
+	tag, err := name.NewTag(called)
+	if err != nil {
+		return err
+	}
+	return tarball.WriteToFile(file, tag, image)
+}
+
+// addUser adds the folder of Debian's packages and the user of a notebook's
+// image, who owns nothing but what the pod mounts.
+func addUser(w *tar.Writer, folder string) error {
+	if err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == folder {
+			return err
+		}
+		inside, err := filepath.Rel(folder, path)
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(inside, "usr/share/doc") || strings.HasPrefix(inside, "usr/share/locale") {
+			return nil
+		}
+		return addFile(w, path, inside)
+	}); err != nil {
+		return err
+	}
+	const users = "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\n"
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644, Size: int64(len(users))}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, users)
+	return err
+}
+
+// addFile adds a file, folder or link, as root's.
+func addFile(w *tar.Writer, path, as string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	target := ""
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if target, err = os.Readlink(path); err != nil {
+			return err
+		}
+	}
+	header, err := tar.FileInfoHeader(info, target)
+	if err != nil {
+		return err
+	}
+	header.Name, header.Uid, header.Gid, header.Uname, header.Gname = as, 0, 0, "", ""
+	if err := w.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(w, file)
+	return err
+}

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pndaproject/deployment-manager/deploy/image/debian"
+	"github.com/pndaproject/deployment-manager/deploy/testcluster"
+)
+
+// nodePackages are what the node runs beside Kubernetes' programs, and curl,
+// with which the test does what a person does.
+var nodePackages = []string{
+	"containerd", "runc", "containernetworking-plugins", // containers
+	"nftables", "iproute2", // Services and interfaces
+	"mount", "util-linux", // the kubelet's volumes
+	"busybox-static", // the pause container
+	"dash", "coreutils", "curl",
+}
+
+// userPackages stand for a notebook's image: what the start hook may use.
+var userPackages = []string{"dash", "coreutils", "git", "libc-bin", "base-files"}
+
+// withoutPackages are what git does not need to clone and fetch.
+var withoutPackages = []string{"perl", "git-man", "liberror-perl"}
+
+// imageName is the server's image, as the chart names it and containerd knows it.
+const imageName = "docker.io/pnda/deployment-manager"
+
+// oneAtATime keeps a second run on this machine waiting: both would use the
+// same names of control groups.
+func oneAtATime(ctx context.Context) (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(os.TempDir(), "deployment-manager-e2e.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for said := false; ; said = true {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { file.Close() }, nil
+		}
+		if !said {
+			fmt.Fprintln(os.Stderr, "e2e: waiting for another run on this machine")
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), file.Close())
+		case <-tick.C:
+		}
+	}
+}
+
+// prepare brings everything that comes from a network or a compiler.
+func prepare(ctx context.Context) (s settings, err error) {
+	if s.Checkout, err = filepath.Abs("../../.."); err != nil {
+		return s, err
+	}
+	if s.Components, err = testcluster.Components(ctx, os.Stderr); err != nil {
+		return s, err
+	}
+	if s.Node, err = debian.Root(ctx, debian.Options{Packages: nodePackages, Progress: os.Stderr}); err != nil {
+		return s, err
+	}
+	if s.User, err = debian.Root(ctx, debian.Options{Packages: userPackages, Without: withoutPackages, Progress: os.Stderr}); err != nil {
+		return s, err
+	}
+	if s.Folder, err = os.MkdirTemp("", "deployment-manager-e2e-"); err != nil {
+		return s, err
+	}
+	s.Cgroup = filepath.Base(s.Folder)
+	if err := os.Mkdir(s.logs(), 0o755); err != nil {
+		return s, err
+	}
+	s.Image, err = buildImage(ctx, s)
+	return s, err
+}
+
+// buildImage runs what make image runs.
+func buildImage(ctx context.Context, s settings) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	archive := filepath.Join(cache, "deployment-manager-e2e", "image.tar")
+	command := exec.CommandContext(ctx, "go", "run", ".", "-out", archive, "-tag", "e2e")
+	command.Dir = filepath.Join(s.Checkout, "deploy", "image")
+	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("building the server's image: %w", err)
+	}
+	return archive, nil
+}
