@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build demo run test test-crash test-root bench check format vet static tree clean $(BIN)
+.PHONY: help build image demo run test test-crash test-root bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,10 @@ build: $(BIN) ## Put the program at bin/deployment-manager
 $(BIN):
 	@test -x $(BIN) || echo 'building; the first time this downloads modules and takes a minute'
 	@go build -buildvcs=$(VCS) -o $(BIN) ./cmd/deployment-manager
+
+image: ## Put the server's image at bin/deployment-manager-image.tar, without Docker
+	@echo 'making the image; the first time this downloads modules and Debian packages and takes a minute'
+	@cd deploy/image && go run .
 
 demo: build ## Play the walk-through on a server of its own, then remove it
 	@./$(BIN) demo

@@ -35,7 +35,7 @@ type order struct {
 	out      string // the archive; "" means none
 	root     string // a folder that gets the files instead; "" means none
 	tag      string // "" means the version
-	cache    string // "" means debian.Cache()
+	layers   string // where layers are kept for the next time; "" means in debian.Cache()
 	refresh  bool
 	progress io.Writer
 }
@@ -60,7 +60,7 @@ func main() {
 
 // execute writes the image and returns one line that tells what it is.
 func (o order) execute(ctx context.Context) (string, error) {
-	options := debian.Options{Packages: packages(), Without: without(), Cache: o.cache, Refresh: o.refresh, Progress: o.progress}
+	options := debian.Options{Packages: packages(), Without: without(), Refresh: o.refresh, Progress: o.progress}
 	set, err := debian.Fetch(ctx, options)
 	if err != nil {
 		return "", err
@@ -132,25 +132,26 @@ func (o order) archive(b build, base, server string) (string, error) {
 // baseLayer is the file of the Debian layer, from the cache if this program
 // made it before of the same packages.
 func (o order) baseLayer(ctx context.Context, set *debian.Set) (string, error) {
-	cache := o.cache
-	if cache == "" {
-		var err error
-		if cache, err = debian.Cache(); err != nil {
+	folder := o.layers
+	if folder == "" {
+		cache, err := debian.Cache()
+		if err != nil {
 			return "", err
 		}
+		folder = filepath.Join(cache, "layers")
 	}
 	recipe, err := recipe()
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(cache, "layers", set.Key()+"-"+recipe+".tar.gz")
+	path := filepath.Join(folder, set.Key()+"-"+recipe+".tar.gz")
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
 	fmt.Fprintf(o.progress, "making the layer of %d Debian packages, once\n", len(set.Packages))
 	base, err := baseTree(ctx, set)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o755)
+		err = os.MkdirAll(folder, 0o755)
 	}
 	if err != nil {
 		return "", err

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -113,15 +112,6 @@ func sticky(mode int64) os.FileMode {
 		return os.ModeSticky
 	}
 	return 0
-}
-
-// remove takes away name and all below it.
-func (t tree) remove(name string) {
-	for other := range t {
-		if other == name || strings.HasPrefix(other, name+"/") {
-			delete(t, other)
-		}
-	}
 }
 
 // complete adds the folders that lead to a file and are not there.
