@@ -75,20 +75,23 @@ func TestHubAnswerIsAsOldAsItsQuestion(t *testing.T) {
 	}
 }
 
-// TestHubScopeGranted: who was refused for a missing scope gets in soon after it
-// was granted.
+// TestHubScopeGranted: tokens without the scope hold, and so cost no try; who
+// was refused for it gets in soon after it was granted.
 func TestHubScopeGranted(t *testing.T) {
 	t.Parallel()
 	h := askHub(t)
-	h.fake.set(podToken, says(`{"kind": "user", "name": "ana", "scopes": []}`))
-	for range sourceTries + 5 { // it holds, so it costs no try
-		if _, err := h.as(t.Context(), "ana", podToken); status(err) != 403 {
-			t.Fatalf("got %v, want 403", err)
+	h.fake.fail(says(`{"kind": "user", "name": "ana", "scopes": []}`))
+	for n := range sourceTries + 5 {
+		if _, err := h.as(t.Context(), "ana", tokenOf(n)); status(err) != 403 {
+			t.Fatalf("token %d: got %v, want 403", n, err)
 		}
-		h.clock.move(refusedFor)
 	}
-	h.fake.set(podToken, says(anaByHub))
-	if _, err := h.as(t.Context(), "ana", podToken); err != nil {
+	h.fake.fail(says(anaByHub))
+	if _, err := h.as(t.Context(), "ana", tokenOf(0)); status(err) != 403 || h.fake.questions() != sourceTries+5 {
+		t.Errorf("at once: got %v after %d questions", err, h.fake.questions())
+	}
+	h.clock.move(refusedFor)
+	if _, err := h.as(t.Context(), "ana", tokenOf(0)); err != nil {
 		t.Error(err)
 	}
 }

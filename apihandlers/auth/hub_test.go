@@ -274,7 +274,7 @@ func TestHubFaults(t *testing.T) {
 		"wrong type":  says(strings.Replace(anaByHub, `"ana"`, `["ana"]`, 1)),
 		"two objects": says(anaByHub + anaByHub),
 		"half":        says(anaByHub[:60]),
-		"too much":    says(strings.Repeat(" ", maxHubAnswer+1) + anaByHub),
+		"too much":    says(anaByHub + strings.Repeat(" ", maxHubAnswer)),
 		"cut off": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
 			fmt.Fprint(w, anaByHub)
