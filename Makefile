@@ -23,7 +23,8 @@ $(BIN):
 
 image: ## Put the server's image at bin/deployment-manager-image.tar, without Docker
 	@echo 'making the image; the first time this downloads modules and Debian packages and takes a minute'
-	@cd deploy/image && go run .
+	@cd deploy/image && go build -buildvcs=$(VCS) -o ../../bin/image .
+	@bin/image -checkout . -out bin/deployment-manager-image.tar
 
 demo: build ## Play the walk-through on a server of its own, then remove it
 	@./$(BIN) demo
@@ -55,6 +56,10 @@ test-root: ## Cut the power, fill and fail the disk below the server; needs root
 	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
 	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 10m -run '^TestRoot'
 
+test-kubernetes: ## Install the chart on a real Kubernetes control plane
+	@echo 'testing the chart on a control plane of its own; about a minute'
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 10m . ./chart
+
 bench: build ## Measure the server beside plain git and files; at most 15 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
 	@bin/bench -server $(BIN)
@@ -74,11 +79,13 @@ vet:
 	@echo 'check: go vet'
 	@go vet ./...
 	@cd deploy/bench && go vet ./...
+	@cd deploy/testcluster && go vet ./...
+	@cd deploy/testcluster/components && go vet .
 
 static:
 	@echo 'check: staticcheck'
 	@go tool staticcheck ./...
-	@tool=$$(go tool -n staticcheck) && cd deploy/bench && "$$tool" ./...
+	@tool=$$(go tool -n staticcheck) && cd deploy/bench && "$$tool" ./... && cd ../testcluster && "$$tool" ./...
 
 tree:
 	@git status --porcelain; git diff | cksum

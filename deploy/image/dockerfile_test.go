@@ -90,7 +90,7 @@ func TestDockerfileRunsTheSame(t *testing.T) {
 	if !slices.Equal(got["FROM"], []string{"scratch"}) || !slices.Equal(got["COPY"], []string{"--from=build /image /"}) || len(got["RUN"]) > 0 {
 		t.Errorf("the last stage is not what the first one made: FROM %q, COPY %q, RUN %q", got["FROM"], got["COPY"], got["RUN"])
 	}
-	if made := "RUN go -C deploy/image run . -root /image\n"; !strings.Contains(before+"\n", made) {
+	if made := "&& image -root /image\n"; !strings.Contains(before+"\n", made) {
 		t.Errorf("the first stage does not run %q", made)
 	}
 	known := []string{"FROM", "COPY", "ARG", "LABEL", "ENV", "WORKDIR", "USER", "VOLUME", "EXPOSE", "ENTRYPOINT", "CMD"}

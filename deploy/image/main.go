@@ -42,8 +42,8 @@ type order struct {
 
 func main() {
 	o := order{progress: os.Stderr}
-	flag.StringVar(&o.checkout, "checkout", "../..", "`folder` of the server's source")
-	flag.StringVar(&o.out, "out", "../../bin/deployment-manager-image.tar", "`file` to write")
+	flag.StringVar(&o.checkout, "checkout", ".", "`folder` of the server's source")
+	flag.StringVar(&o.out, "out", "bin/deployment-manager-image.tar", "`file` to write")
 	flag.StringVar(&o.root, "root", "", "write the files into this `folder` instead of an archive; needs root")
 	flag.StringVar(&o.tag, "tag", "", "`tag` of the image (default the server's version)")
 	flag.BoolVar(&o.refresh, "refresh", false, "ask Debian for newer packages first, such as security updates")
