@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build image demo run test test-crash test-root bench check format vet static tree clean $(BIN)
+.PHONY: help build image demo run test test-crash test-root test-kubernetes bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -80,7 +80,6 @@ vet:
 	@go vet ./...
 	@cd deploy/bench && go vet ./...
 	@cd deploy/testcluster && go vet ./...
-	@cd deploy/testcluster/components && go vet .
 
 static:
 	@echo 'check: staticcheck'
