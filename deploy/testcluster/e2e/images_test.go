@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -104,6 +105,30 @@ func addUser(w *tar.Writer, folder string) error {
 	}
 	_, err := io.WriteString(w, users)
 	return err
+}
+
+// makeExamples writes the archives that a person uploads into the folder.
+func makeExamples(folder, checkout string) (string, error) {
+	for _, id := range []string{"flow-report-1.0.0", "flow-report-1.1.0"} {
+		out, err := os.Create(filepath.Join(folder, id+".tar.gz"))
+		if err != nil {
+			return "", err
+		}
+		zip := gzip.NewWriter(out)
+		w := tar.NewWriter(zip)
+		source := filepath.Join(checkout, "deploy/examples", id)
+		err = filepath.WalkDir(source, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			inside, err := filepath.Rel(source, path)
+			return errors.Join(err, addFile(w, path, filepath.Join(id, inside)))
+		})
+		if err := errors.Join(err, w.Close(), zip.Close(), out.Close()); err != nil {
+			return "", err
+		}
+	}
+	return folder, nil
 }
 
 // addFile adds a file, folder or link, as root's.

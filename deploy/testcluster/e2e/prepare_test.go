@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -79,7 +81,10 @@ func prepare(ctx context.Context) (s settings, err error) {
 	if err := os.Mkdir(s.logs(), 0o755); err != nil {
 		return s, err
 	}
-	s.Image, err = buildImage(ctx, s)
+	if s.Image, err = buildImage(ctx, s); err != nil {
+		return s, err
+	}
+	s.Token, s.Tokens, err = makeToken(ctx, s)
 	return s, err
 }
 
@@ -90,11 +95,27 @@ func buildImage(ctx context.Context, s settings) (string, error) {
 		return "", err
 	}
 	archive := filepath.Join(cache, "deployment-manager-e2e", "image.tar")
-	command := exec.CommandContext(ctx, "go", "run", ".", "-out", archive, "-tag", "e2e")
+	command := exec.CommandContext(ctx, "go", "run", ".", "-checkout", s.Checkout, "-out", archive, "-tag", "e2e")
 	command.Dir = filepath.Join(s.Checkout, "deploy", "image")
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	if err := command.Run(); err != nil {
 		return "", fmt.Errorf("building the server's image: %w", err)
 	}
 	return archive, nil
+}
+
+// makeToken makes the user's token where an operator makes it, beside the chart.
+func makeToken(ctx context.Context, s settings) (token, file string, err error) {
+	path := filepath.Join(s.logs(), "tokens")
+	defer os.Remove(path)
+	command := exec.CommandContext(ctx, "go", "run", "./cmd/deployment-manager", "token", "create", "--file", path, "--user", user, "--expires", "1d")
+	command.Dir = s.Checkout
+	var said bytes.Buffer
+	command.Stderr = &said
+	out, err := command.Output()
+	if err != nil {
+		return "", "", fmt.Errorf("making a token: %w\n%s", err, said.String())
+	}
+	content, err := os.ReadFile(path)
+	return strings.TrimSpace(string(out)), string(content), err
 }
