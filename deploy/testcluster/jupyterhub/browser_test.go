@@ -25,6 +25,7 @@ const (
 type browser struct {
 	site   *site
 	user   string
+	home   string // address of the user's server, as the Hub's pages write it
 	client *http.Client
 }
 
@@ -70,24 +71,26 @@ func signIn(t *testing.T, s *site, user string) *browser {
 	return b
 }
 
-// home is the address of the user's server.
-func (b *browser) home() string { return b.site.public + "/user/" + url.PathEscape(b.user) }
-
 // awaitServer opens the server's first page, through the Hub's OAuth.
 func (b *browser) awaitServer(t *testing.T) {
 	t.Helper()
 	eventually(t, waitForServer, func() error {
-		if state := b.state(t); !state.Servers[""].Ready {
+		server := b.state(t).Servers[""]
+		if !server.Ready {
 			return fmt.Errorf("the server of %s is not ready", b.user)
 		}
+		b.home = b.site.public + strings.TrimSuffix(server.URL, "/")
 		return nil
 	})
-	b.get(t, b.home()+"/lab", http.StatusOK)
+	b.get(t, b.home+"/lab", http.StatusOK)
 }
 
 // userState is what the Hub says of a user.
 type userState struct {
-	Servers map[string]struct{ Ready bool }
+	Servers map[string]struct {
+		Ready bool
+		URL   string
+	}
 }
 
 func (b *browser) state(t *testing.T) (state userState) {
@@ -152,7 +155,7 @@ func (b *browser) do(t *testing.T, method, address string, body []byte) (int, []
 
 // contents is the address of a file or folder in the server's contents API.
 func (b *browser) contents(name string) string {
-	return b.home() + "/api/contents/" + (&url.URL{Path: name}).EscapedPath()
+	return b.home + "/api/contents/" + (&url.URL{Path: name}).EscapedPath()
 }
 
 // list returns the names in a folder of the user's home, as the file browser

@@ -15,7 +15,7 @@ import (
 const (
 	scope     = "access:services!service=deployment-manager"
 	folder    = "apps-notebooks"
-	report    = folder + "/noon-run/report"
+	report    = folder + "/noon-run"
 	notebook  = report + "/flow-report.ipynb"
 	untouched = report + "/data/links.csv"
 	status    = folder + "/SYNC.md"
@@ -55,7 +55,7 @@ func TestUsers(t *testing.T) {
 		}
 	})
 	t.Run("an edit survives a restart", func(t *testing.T) {
-		alice.addCell(t, notebook, "alice's own work")
+		alice.addCell(t, notebook, "my own work")
 		alice.restartServer(t)
 		wantOwnWork(t, alice)
 	})
@@ -69,7 +69,7 @@ func TestUsers(t *testing.T) {
 		if beside < 0 {
 			t.Fatalf("the new version does not lie beside the changed notebook: %q", names)
 		}
-		if got := alice.read(t, report+"/"+names[beside]); strings.Contains(got, "alice's own work") {
+		if got := alice.read(t, report+"/"+names[beside]); strings.Contains(got, "my own work") {
 			t.Error("the new version holds what alice wrote into the old")
 		}
 		if !slices.Contains(names, "help") {
@@ -120,8 +120,8 @@ func keptRoles(t *testing.T, s *site) {
 
 func wantOwnWork(t *testing.T, b *browser) {
 	t.Helper()
-	if got := b.read(t, notebook); !strings.Contains(got, "alice's own work") {
-		t.Errorf("what alice wrote is gone:\n%s", got)
+	if got := b.read(t, notebook); !strings.Contains(got, "my own work") {
+		t.Errorf("what the user wrote is gone:\n%s", got)
 	}
 }
 
@@ -147,6 +147,7 @@ func revokeInUse(t *testing.T, s *site, user string) <-chan error {
 	return done
 }
 
+// wantOwnOnly: another user's repository is answered as one that is not there.
 func wantOwnOnly(t *testing.T, s *site, token string) {
 	pod, _, err := environOf(s.folder, "alice")
 	if err != nil {
@@ -164,9 +165,9 @@ func wantOwnOnly(t *testing.T, s *site, token string) {
 	}{
 		{"alice's server opens her own", "alice", "alice", server, http.StatusOK},
 		{"alice's own token opens her own", "alice", "alice", token, http.StatusOK},
-		{"alice's server at bob's", "bob", "alice", server, http.StatusForbidden},
+		{"alice's server at bob's", "bob", "alice", server, http.StatusNotFound},
 		{"alice's server at bob's under his name", "bob", "bob", server, http.StatusUnauthorized},
-		{"alice's own token at bob's", "bob", "alice", token, http.StatusForbidden},
+		{"alice's own token at bob's", "bob", "alice", token, http.StatusNotFound},
 		{"without a token", "alice", "", "", http.StatusUnauthorized},
 		{"a token without the scope", "alice", "alice", narrow, http.StatusForbidden},
 		{"a token for a server only", "alice", "alice", other, http.StatusForbidden},
@@ -206,12 +207,12 @@ func wantOddNames(t *testing.T, s *site) {
 			token, _ := s.token(t, user, scope)
 			s.create(t, token, fmt.Sprintf("odd-run-%d", i), "flow-report-1.0.0")
 			b.restartServer(t)
-			name := fmt.Sprintf("%s/odd-run-%d/report", folder, i)
+			name := fmt.Sprintf("%s/odd-run-%d", folder, i)
 			if got := b.list(t, name); !slices.Contains(got, "flow-report.ipynb") {
 				t.Errorf("the notebook is not there: %q", got)
 			}
-			if got := s.repository(t, "bob", user, token); got != http.StatusForbidden {
-				t.Errorf("bob's repository by %s: want 403, got %d", user, got)
+			if got := s.repository(t, "bob", user, token); got != http.StatusNotFound {
+				t.Errorf("bob's repository by %s: want 404, got %d", user, got)
 			}
 			if matches, err := filepath.Glob(filepath.Join(s.folder, "home", "*", folder)); err != nil || len(matches) < 2 {
 				t.Errorf("folders of users: %q, %v", matches, err)
