@@ -49,7 +49,6 @@ type Cluster struct {
 
 	mu        sync.Mutex
 	processes []*Process // in the order of their start
-	extra     map[*Process]bool
 	temporary bool
 	stopped   bool
 
@@ -86,14 +85,14 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 }
 
 func attempt(ctx context.Context, options Options) (*Cluster, error) {
-	c := &Cluster{options: options, extra: map[*Process]bool{}}
+	c := &Cluster{options: options}
 	c.background, c.cancel = context.WithCancel(context.Background())
 	err := c.prepare()
 	if err == nil {
 		err = c.startAll(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.Stop())
+		return nil, errors.Join(err, c.end())
 	}
 	return c, nil
 }
@@ -183,10 +182,12 @@ func (c *Cluster) Components() string { return c.options.Components }
 // kubelet. Its output goes to a log file; Stop gives it ten seconds to end, the
 // last started first, before it ends the control plane.
 func (c *Cluster) Run(name string, command *exec.Cmd) (*Process, error) {
-	return c.run(name, command, true)
+	return c.run(name, command, 10*time.Second)
 }
 
-func (c *Cluster) run(name string, command *exec.Cmd, extra bool) (*Process, error) {
+// run starts the program; grace is how long Stop lets it end by itself, none
+// for the control plane's own, whose data nobody needs.
+func (c *Cluster) run(name string, command *exec.Cmd, grace time.Duration) (*Process, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
@@ -196,14 +197,19 @@ func (c *Cluster) run(name string, command *exec.Cmd, extra bool) (*Process, err
 	if err != nil {
 		return nil, err
 	}
+	process.grace = grace
 	c.processes = append(c.processes, process)
-	c.extra[process] = extra
 	return process, nil
 }
 
 // Stop ends everything that was started, and removes the folder if Start chose
-// it. Calling it again does nothing.
+// it. A program of the control plane that had ended by itself is an error.
+// Calling Stop again does nothing.
 func (c *Cluster) Stop() error {
+	return errors.Join(c.dead(), c.end())
+}
+
+func (c *Cluster) end() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped {
@@ -214,11 +220,7 @@ func (c *Cluster) Stop() error {
 	c.workers.Wait()
 	var faults []error
 	for _, process := range slices.Backward(c.processes) {
-		var grace time.Duration
-		if c.extra[process] {
-			grace = 10 * time.Second
-		}
-		faults = append(faults, process.stop(grace))
+		faults = append(faults, process.stop())
 	}
 	if c.home != nil {
 		c.home.close()

@@ -3,11 +3,13 @@ package testcluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,6 +161,29 @@ func TestStartNamesWhatDied(t *testing.T) {
 				t.Errorf("left after the start failed: %v", left)
 			}
 		})
+	}
+}
+
+// TestStopNamesWhatDied kills a program of a running cluster; nobody else may.
+func TestStopNamesWhatDied(t *testing.T) {
+	t.Parallel()
+	cluster, err := Start(t.Context(), Options{Components: components(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range cluster.processes {
+		if process.Name == "kube-scheduler" {
+			if err := process.signal(syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			<-process.Ended()
+		}
+	}
+	if err := cluster.Stop(); err == nil || !strings.Contains(err.Error(), "kube-scheduler ended: signal: killed") {
+		t.Errorf("stopping: got %v, want it to name the scheduler and the signal", err)
+	}
+	if _, err := os.Stat(cluster.Dir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary folder: got %v, want it to be gone", err)
 	}
 }
 

@@ -150,7 +150,7 @@ func (c *Cluster) program(name string, flags ...string) error {
 	command := exec.Command(filepath.Join(c.options.Components, name), append(flags, c.options.Flags[name]...)...)
 	command.Dir = c.options.Dir
 	command.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.options.Dir, "TMPDIR=" + os.TempDir()}
-	_, err := c.run(name, command, false)
+	_, err := c.run(name, command, 0)
 	return err
 }
 
@@ -181,11 +181,18 @@ func (c *Cluster) await(ctx context.Context, what string, ask func(context.Conte
 	}
 }
 
-// dead tells which program has ended although nobody stopped it.
+// dead tells which program of the control plane has ended although nobody
+// stopped it.
 func (c *Cluster) dead() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stopped {
+		return nil
+	}
 	for _, process := range c.processes {
+		if process.grace > 0 {
+			continue // its owner's matter
+		}
 		select {
 		case <-process.ended:
 			fault := process.Fault()

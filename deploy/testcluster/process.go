@@ -16,6 +16,7 @@ type Process struct {
 	Log  string // the file that holds what it prints
 
 	command *exec.Cmd
+	grace   time.Duration // between being asked to end and being killed
 	ended   chan struct{}
 	err     error // why it ended; read after ended is closed
 }
@@ -65,12 +66,14 @@ func (p *Process) Fault() error {
 
 // stop asks the program to end when there is time for that, then kills its
 // whole process group.
-func (p *Process) stop(grace time.Duration) error {
-	if grace > 0 {
-		p.signal(syscall.SIGTERM)
+func (p *Process) stop() error {
+	if p.grace > 0 {
+		if err := p.signal(syscall.SIGTERM); err != nil {
+			return err
+		}
 		select {
 		case <-p.ended:
-		case <-time.After(grace):
+		case <-time.After(p.grace):
 		}
 	}
 	if err := p.signal(syscall.SIGKILL); err != nil {

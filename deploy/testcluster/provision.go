@@ -52,7 +52,7 @@ func (c *Cluster) Provision(ctx context.Context) error {
 			case <-c.background.Done():
 				return
 			case event, open := <-claims.ResultChan():
-				if !open {
+				if !open { // the API server ends a watch after half an hour at the earliest
 					return
 				}
 				if claim, is := event.Object.(*corev1.PersistentVolumeClaim); is && event.Type != watch.Deleted {
