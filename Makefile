@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build image demo run test test-crash test-root test-kubernetes e2e bench check format vet static tree clean $(BIN)
+.PHONY: help build image demo run test test-crash test-root test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -59,6 +59,11 @@ test-root: ## Cut the power, fill and fail the disk below the server; needs root
 test-kubernetes: ## Install the chart on a real Kubernetes control plane
 	@echo 'testing the chart on a control plane of its own; about a minute'
 	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 10m . ./chart
+
+test-jupyterhub: ## Sign in at a real JupyterHub, and have KubeSpawner make pods
+	@echo 'testing with a real JupyterHub, about 90 s; the first time this fetches it and builds Kubernetes'
+	@deploy/testcluster/jupyterhub/environment/build.sh >/dev/null || [ $$? -eq 3 ]
+	@cd deploy/testcluster && go test -count=1 -v -timeout 25m ./jupyterhub
 
 e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces; needs root
 	@echo 'installing the chart on a node of its own; the first time this builds Kubernetes and takes 10 minutes'
