@@ -118,6 +118,7 @@ func TestOnCluster(t *testing.T) {
 	// The inner run ends when all that is parallel in it has; then the cluster may.
 	t.Run("all", func(t *testing.T) {
 		t.Run("life", func(t *testing.T) { t.Parallel(); testLife(t, cluster) })
+		t.Run("password", func(t *testing.T) { t.Parallel(); testPassword(t, cluster) })
 		t.Run("unsafe pod", func(t *testing.T) { t.Parallel(); testUnsafePod(t, cluster) })
 		for _, set := range valueSets {
 			t.Run("install "+set.name, func(t *testing.T) {

@@ -7,14 +7,15 @@ import (
 	"golang.org/x/crypto/bcrypt"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 )
 
-// TestPasswordOverUpgrades follows the password that the chart made for admin:
+// testPassword follows the password that the chart made for admin:
 // it stays while people are added, goes when somebody else is to choose it, and
 // is made anew where there is none.
-func TestPasswordOverUpgrades(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, startCluster(t), "password")
+func testPassword(t *testing.T, cluster *testcluster.Cluster) {
+	r := newRig(t, cluster, "password")
 	if _, err := r.helm.Install(t.Context(), release, loadChart(t), nil); err != nil {
 		t.Fatal(err)
 	}
