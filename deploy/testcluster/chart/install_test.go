@@ -119,6 +119,7 @@ func TestOnCluster(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		t.Run("life", func(t *testing.T) { t.Parallel(); testLife(t, cluster) })
 		t.Run("password", func(t *testing.T) { t.Parallel(); testPassword(t, cluster) })
+		t.Run("unknown field", func(t *testing.T) { t.Parallel(); testUnknownField(t, cluster) })
 		t.Run("unsafe pod", func(t *testing.T) { t.Parallel(); testUnsafePod(t, cluster) })
 		for _, set := range valueSets {
 			t.Run("install "+set.name, func(t *testing.T) {
@@ -174,6 +175,16 @@ func testUnsafePod(t *testing.T, cluster *testcluster.Cluster) {
 	}
 	if got := strings.Join(r.helm.Warnings(), "\n"); !strings.Contains(got, "would violate PodSecurity") {
 		t.Errorf("warnings %q, want one of PodSecurity", got)
+	}
+}
+
+// testUnknownField makes sure that the API server is asked to be strict: without
+// that it drops what it does not know, and a misspelt setting has no effect.
+func testUnknownField(t *testing.T, cluster *testcluster.Cluster) {
+	r := newRig(t, cluster, "unknown-field")
+	_, err := r.helm.Install(t.Context(), release, loadChart(t), parse(t, `podSecurityContext: {fsGruop: 10001}`))
+	if err == nil || !strings.Contains(err.Error(), "fsGruop") {
+		t.Errorf("got %v, want a refusal that names the field", err)
 	}
 }
 

@@ -31,6 +31,7 @@ func testLife(t *testing.T, cluster *testcluster.Cluster) {
 		{"roll back", l.rollBack},
 		{"bigger claim", l.growClaim},
 		{"roll back to a smaller claim", l.shrinkClaim},
+		{"persistence off and on", l.switchPersistence},
 		{"uninstall", l.uninstall},
 		{"install again under another name", l.installOther},
 		{"install again", l.installAgain},
@@ -130,6 +131,21 @@ func (l *life) shrinkClaim() {
 		l.Errorf("rolling back to a smaller claim: got %v, want a refusal that names the size", err)
 	}
 	if _, err := l.helm.Upgrade(l.Context(), release, version(l.T, "2.0.0", "1.0.0"), parse(l.T, `persistence: {size: 20Gi}`)); err != nil {
+		l.Fatal(err)
+	}
+	l.same()
+}
+
+// switchPersistence makes sure that a value set by mistake loses nothing.
+func (l *life) switchPersistence() {
+	chart := version(l.T, "2.0.0", "1.0.0")
+	if _, err := l.helm.Upgrade(l.Context(), release, chart, parse(l.T, `persistence: {enabled: false}`)); err != nil {
+		l.Fatal(err)
+	}
+	if got := l.claim().UID; got != l.claimUID {
+		l.Errorf("without persistence the claim is %s, want %s as before", got, l.claimUID)
+	}
+	if _, err := l.helm.Upgrade(l.Context(), release, chart, parse(l.T, `persistence: {size: 20Gi}`)); err != nil {
 		l.Fatal(err)
 	}
 	l.same()

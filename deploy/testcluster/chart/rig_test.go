@@ -2,7 +2,7 @@ package chart_test
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -50,7 +51,7 @@ func startCluster(t *testing.T) *testcluster.Cluster {
 	eventually(t, "the role admin has its rights", func() error {
 		role, err := client.RbacV1().ClusterRoles().Get(t.Context(), "admin", metav1.GetOptions{})
 		if err == nil && len(role.Rules) == 0 {
-			err = fmt.Errorf("it has no rules")
+			err = errors.New("it has no rules")
 		}
 		return err
 	})
@@ -85,6 +86,7 @@ func newRig(t *testing.T, cluster *testcluster.Cluster, namespace string) *rig {
 	if _, err := r.client.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	r.limit()
 	config, err := cluster.ConfigFor(user)
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +100,26 @@ func newRig(t *testing.T, cluster *testcluster.Cluster, namespace string) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// limit gives the namespace a quota, as shared clusters have. It refuses pods
+// that do not say what they need.
+func (r *rig) limit() {
+	r.Helper()
+	hard := corev1.ResourceList{
+		corev1.ResourceRequestsCPU: resource.MustParse("4"), corev1.ResourceRequestsMemory: resource.MustParse("4Gi"), corev1.ResourceLimitsMemory: resource.MustParse("8Gi"),
+	}
+	quotas := r.client.CoreV1().ResourceQuotas(r.namespace)
+	if _, err := quotas.Create(r.Context(), &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "team"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}, metav1.CreateOptions{}); err != nil {
+		r.Fatal(err)
+	}
+	eventually(r.T, "the quota is in force", func() error {
+		quota, err := quotas.Get(r.Context(), "team", metav1.GetOptions{})
+		if err == nil && len(quota.Status.Hard) == 0 {
+			err = errors.New("its status is empty")
+		}
+		return err
+	})
 }
 
 // noWarnings fails when the API server warned of something.
