@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +33,11 @@ func skip(t *testing.T, reason string) {
 func makeImage(t *testing.T, checkout string) (archive string) {
 	t.Helper()
 	dir := t.TempDir()
-	o := order{checkout: checkout, out: filepath.Join(dir, "image.tar"), layers: filepath.Join(dir, "layers"), tag: "test", progress: os.Stderr}
+	return execute(t, order{checkout: checkout, out: filepath.Join(dir, "image.tar"), layers: filepath.Join(dir, "layers"), tag: "test", progress: os.Stderr})
+}
+
+func execute(t *testing.T, o order) (archive string) {
+	t.Helper()
 	_, err := o.execute(t.Context())
 	if errors.Is(err, debian.ErrNoApt) {
 		skip(t, err.Error())
@@ -61,26 +66,29 @@ func TestImage(t *testing.T) {
 // TestSameBytesAgain makes the image of one commit in two places.
 func TestSameBytesAgain(t *testing.T) {
 	t.Parallel()
-	commit, err := exec.Command("git", "-C", "../..", "rev-parse", "HEAD").Output()
-	if err != nil {
-		skip(t, "the source is not in git, or belongs to another user")
-	}
 	var images [2][]byte
 	for n := range images {
-		clone := filepath.Join(t.TempDir(), "clone")
-		for _, args := range [][]string{{"clone", "-q", "--no-checkout", "../..", clone}, {"-C", clone, "checkout", "-q", strings.TrimSpace(string(commit))}} {
-			if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
-				t.Fatalf("git %q: %v: %s", args, err, out)
-			}
-		}
 		var err error
-		if images[n], err = os.ReadFile(makeImage(t, clone)); err != nil {
+		if images[n], err = os.ReadFile(makeImage(t, cloned(t))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if !bytes.Equal(images[0], images[1]) {
 		t.Error("a second run made other bytes")
 	}
+}
+
+// cloned is a clone of the commit that is checked out, which nobody changes.
+func cloned(t *testing.T) (folder string) {
+	t.Helper()
+	if err := exec.Command("git", "-C", "../..", "rev-parse", "HEAD").Run(); err != nil {
+		skip(t, "the source is not in git, or belongs to another user")
+	}
+	folder = filepath.Join(t.TempDir(), "clone")
+	if out, err := exec.Command("git", "clone", "-q", "../..", folder).CombinedOutput(); err != nil {
+		t.Fatalf("git clone: %v: %s", err, out)
+	}
+	return folder
 }
 
 func testLayout(t *testing.T, i *contained) {
@@ -106,6 +114,11 @@ func testLayout(t *testing.T, i *contained) {
 	}
 	if want := "blobs/sha256/" + i.manifest.Config.Digest.Hex; docker[0].Config != want || docker[0].RepoTags[0] != "pnda/deployment-manager:test" {
 		t.Errorf("docker's list is %+v, want the configuration %s", docker[0], want)
+	}
+	for n, names := range i.names {
+		if !slices.IsSorted(names) || len(slices.Compact(slices.Clone(names))) != len(names) {
+			t.Errorf("the files of layer %d are not in order: %q", n, names)
+		}
 	}
 	for n, l := range i.manifest.Layers {
 		if want := "blobs/sha256/" + l.Digest.Hex; docker[0].Layers[n] != want {

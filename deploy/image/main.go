@@ -60,6 +60,9 @@ func main() {
 
 // execute writes the image and returns one line that tells what it is.
 func (o order) execute(ctx context.Context) (string, error) {
+	if o.root != "" && os.Geteuid() != 0 {
+		return "", errors.New("only root can write files that belong to others")
+	}
 	options := debian.Options{Packages: packages(), Without: without(), Refresh: o.refresh, Progress: o.progress}
 	set, err := debian.Fetch(ctx, options)
 	if err != nil {
