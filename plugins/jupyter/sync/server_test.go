@@ -1,0 +1,326 @@
+package sync_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hang answers nothing until the client is gone.
+func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// TestFailingServers: whatever a server answers, the script ends in time, tells
+// what was wrong, loses nothing, and catches up later.
+func TestFailingServers(t *testing.T) {
+	t.Parallel()
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(code)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		answer http.HandlerFunc
+		want   string
+	}{
+		{"401", status(401), "did not accept your sign-in"},
+		{"403", status(403), "refused you this folder"},
+		{"404", status(404), "has no folder for you"},
+		{"503", status(503), "is not ready"},
+		{"garbage", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>\x1b[31mhello") }, "nothing was done"},
+		{"a broken connection", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "can not be reached"},
+		{"hanging", hang, "took too long"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, []string{"dash"})
+			l.deliver(first)
+			l.failWith(c.answer)
+			l.bounded(7*time.Second, c.want, "DM_SYNC_SECONDS=5")
+			l.want(files{})
+			l.status(c.want, "last brought up to date: never")
+			l.failWith(nil)
+			l.sync()
+			l.write(files{"app/a.ipynb": "mine"})
+			version := l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}))
+			l.failWith(c.answer)
+			l.bounded(7*time.Second, c.want, "DM_SYNC_SECONDS=5")
+			l.want(with(files{"app/a.ipynb": "mine"}))
+			l.status(c.want, "Your files are as you left them")
+			l.failWith(nil)
+			l.sync()
+			l.want(with(files{"app/a.ipynb": "mine", "app/a." + version + ".ipynb": "a two", "app/b.ipynb": "b two"}))
+		})
+	}
+}
+
+// bounded runs the script, which must tell want within a time.
+func (l *lab) bounded(limit time.Duration, want string, env ...string) {
+	l.Helper()
+	begin := time.Now()
+	if out := l.try(env...); !strings.Contains(out, want) {
+		l.Errorf("the script told %q, want %q", out, want)
+	}
+	if took := time.Since(begin); took > limit {
+		l.Errorf("the script took %v, want at most %v", took, limit)
+	}
+}
+
+// TestBrokenPacks: what arrives in part or wrong is not used.
+func TestBrokenPacks(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func([]byte) []byte{
+		"truncated": func(b []byte) []byte { return b[:len(b)*2/3] },
+		"changed":   func(b []byte) []byte { b[len(b)*2/3] ^= 0x55; return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, []string{"dash"})
+			l.deliver(first)
+			l.sync()
+			changed := with(files{"app/a.ipynb": strings.Repeat("a two ", 5000), "app/n.ipynb": "new"})
+			l.deliver(changed)
+			inner := l.Config.Handler
+			l.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					return
+				}
+				r.Body = io.NopCloser(bytes.NewReader(body))
+				answer := httptest.NewRecorder()
+				inner.ServeHTTP(answer, r)
+				out := answer.Body.Bytes()
+				if bytes.Contains(out, []byte("PACK")) {
+					out = spoil(out)
+				}
+				for key, values := range answer.Header() {
+					w.Header()[key] = values
+				}
+				w.WriteHeader(answer.Code)
+				_, _ = w.Write(out)
+			})
+			l.bounded(20*time.Second, "nothing was done", "DM_SYNC_SECONDS=15")
+			l.want(first)
+			l.Config.Handler = inner
+			l.sync()
+			l.want(changed)
+		})
+	}
+}
+
+// TestTokenStaysHome: neither another server nor a proxy gets to see the token,
+// and no trace or argument shows it.
+func TestTokenStaysHome(t *testing.T) {
+	t.Parallel()
+	var seen atomic.Pointer[string]
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if header := r.Header.Get("Authorization") + r.Header.Get("Proxy-Authorization"); header != "" {
+			seen.Store(&header)
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer other.Close()
+	l := newLab(t, []string{"dash"})
+	l.deliver(first)
+	// A git before git that notes the arguments.
+	bin := filepath.Join(l.root, "bin")
+	real, err := exec.LookPath("git")
+	l.must(err)
+	l.must(os.Mkdir(bin, 0o700))
+	l.must(os.WriteFile(filepath.Join(bin, "git"), []byte("#!/bin/sh\necho \"$@\" >>"+l.root+"/arguments\ntr '\\0' ' ' </proc/$PPID/cmdline >>"+l.root+"/arguments\nexec "+real+" \"$@\"\n"), 0o700))
+	l.write(files{"../.gitconfig": "[http]\n\tproxy = " + other.URL + "\n[url \"" + other.URL + "\"]\n\tinsteadOf = " + l.URL + "\n", "../.netrc": "machine 127.0.0.1 login ana password wrong\n"})
+	l.must(os.RemoveAll(l.folder()))
+	trace := filepath.Join(l.root, "trace")
+	l.sync("PATH="+bin+":"+os.Getenv("PATH"), "http_proxy="+other.URL, "ALL_PROXY="+other.URL, "GIT_TRACE="+trace, "GIT_TRACE_CURL="+trace,
+		"GIT_TRACE_REDACT=0", "GIT_CURL_VERBOSE=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.proxy", "GIT_CONFIG_VALUE_0="+other.URL, "SHELLOPTS=xtrace")
+	l.want(first)
+	if _, err := os.Stat(trace); err == nil {
+		l.Error("git wrote a trace")
+	}
+	arguments, err := os.ReadFile(filepath.Join(l.root, "arguments"))
+	if err != nil || !bytes.Contains(arguments, []byte("fetch")) || bytes.Contains(arguments, []byte(token)) {
+		l.Errorf("git was called with %v\n%s", err, arguments)
+	}
+	l.failWith(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusFound)
+	})
+	l.bounded(20*time.Second, "leads elsewhere")
+	if header := seen.Load(); header != nil {
+		l.Errorf("another server was sent %q", *header)
+	}
+	// Under the shell's own trace, too.
+	l.failWith(nil)
+	cmd := l.command(t.Context())
+	cmd.Args = append([]string{cmd.Args[0], "-x"}, cmd.Args[1:]...)
+	out, err := cmd.CombinedOutput()
+	l.must(err)
+	l.noToken(string(out))
+}
+
+// TestUserNames: the raw name finds the repository.
+func TestUserNames(t *testing.T) {
+	t.Parallel()
+	for i, name := range []string{"a b", "a%b", "a?b#c", "José Ñ", `it's "x"`, "a&b;c|d$(e)`f`", "user@example.com", "x.git", "名前", "*", "~", "a\\nb"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := shells(t)
+			l := newLab(t, all[i%len(all)])
+			l.name = name
+			if name == "x.git" { // the server takes one ".git" from the end
+				inner := l.Config.Handler
+				l.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					r.URL.Path = strings.Replace(r.URL.Path, ".git.git/", ".git/", 1)
+					inner.ServeHTTP(w, r)
+				})
+			}
+			l.deliver(first)
+			l.sync()
+			l.want(first)
+		})
+	}
+}
+
+// TestPoorSurroundings: the script ends well where it can do nothing.
+func TestPoorSurroundings(t *testing.T) {
+	t.Parallel()
+	none := t.TempDir()
+	for _, c := range []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{"no user", []string{"JUPYTERHUB_USER="}, "JUPYTERHUB_USER is not set"},
+		{"no home", []string{"HOME="}, "HOME is not set"},
+		{"a home that is no folder", []string{"HOME=/dev/null"}, "can not be made"},
+		{"no git", []string{"PATH=" + none}, "git is not installed"},
+		{"a name with a line end", []string{"JUPYTERHUB_USER=a\nb"}, "line end"},
+		{"an address with a password", []string{"DM_GIT_URL=http://a:b@c"}, "no plain address"},
+		{"an address that is none", []string{"DM_GIT_URL=ext::sh -c id"}, "no plain address"},
+		{"a name that nobody knows", []string{"DM_GIT_URL=http://nowhere.invalid"}, "name of the server is not known"},
+		{"nobody listens", []string{"DM_GIT_URL=http://127.0.0.1:1"}, "can not be reached"},
+		{"no token", []string{"JUPYTERHUB_API_TOKEN="}, "did not accept your sign-in"},
+		{"a wrong token", []string{"JUPYTERHUB_API_TOKEN=wrong"}, "did not accept your sign-in"},
+		{"strange seconds", []string{"DM_SYNC_SECONDS=08x"}, "up to date"},
+		{"leading zeros", []string{"DM_SYNC_SECONDS=0090"}, "up to date"},
+		{"a folder of another name", []string{"DM_SYNC_FOLDER=-rf x"}, "up to date"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, []string{"dash"})
+			dash, err := exec.LookPath("dash")
+			l.must(err)
+			l.shell = []string{dash}
+			l.deliver(first)
+			l.bounded(35*time.Second, c.want, c.env...)
+		})
+	}
+	t.Run("an empty environment", func(t *testing.T) {
+		t.Parallel()
+		l := newLab(t, []string{"dash"})
+		cmd := l.command(t.Context())
+		cmd.Env = []string{}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// TestFullDisk: a disk that takes no large files leaves half-written ones; the
+// next run mends them.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, []string{"dash"})
+	large := func(c string) string { return strings.Repeat(c, 300_000) }
+	l.deliver(with(files{"app/big.bin": large("1"), "app/mine.bin": large("m")}))
+	l.sync()
+	l.write(files{"app/mine.bin": "mine"})
+	changed := with(files{"app/big.bin": large("2"), "app/new.bin": large("3"), "app/a.ipynb": "a two", "app/mine.bin": large("n")})
+	version := l.deliver(changed)
+	script := l.script
+	limited := filepath.Join(l.root, "limited.sh")
+	l.must(os.WriteFile(limited, []byte("ulimit -f 100\n. "+script+"\n"), 0o600))
+	l.script = limited
+	if out := l.try(); strings.Contains(out, "up to date") {
+		t.Fatalf("the script told %q with a full disk", out)
+	}
+	if got := l.there()["app/mine.bin"]; got != "mine" {
+		t.Errorf("the user's file is %.20q", got)
+	}
+	l.script = script
+	l.sync()
+	changed["app/mine.bin"], changed["app/mine."+version+".bin"] = "mine", large("n")
+	l.want(changed)
+}
+
+// TestSignals: the script ends at once and with 0, and its git with it.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		for _, shell := range shells(t) {
+			t.Run(signal.String()+"/"+shell[0], func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t, shell)
+				l.deliver(first)
+				asked := make(chan struct{}, 10)
+				l.failWith(func(w http.ResponseWriter, r *http.Request) {
+					asked <- struct{}{}
+					hang(w, r)
+				})
+				cmd := l.command(t.Context())
+				var out bytes.Buffer
+				cmd.Stdout = &out
+				l.must(cmd.Start())
+				<-asked
+				begin := time.Now()
+				l.must(cmd.Process.Signal(signal))
+				l.must(cmd.Wait())
+				if took := time.Since(begin); took > 5*time.Second || !strings.Contains(out.String(), "interrupted") {
+					t.Errorf("after %v the script told %q", took, &out)
+				}
+				if alive := syscall.Kill(-cmd.Process.Pid, 0); alive == nil {
+					// What was killed may take a moment to be gone.
+					eventually(t, "all processes are gone", func() bool { return syscall.Kill(-cmd.Process.Pid, 0) != nil })
+				}
+				l.failWith(nil)
+				l.sync()
+				l.want(first)
+			})
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so after 10 s: %s", what)
+		}
+	}
+}
+
+// TestSilentNetwork: a server that takes the connection and says nothing, not
+// even in TLS.
+func TestSilentNetwork(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, scheme := range []string{"http://", "https://"} {
+		l := newLab(t, []string{"dash"})
+		l.bounded(7*time.Second, "took too long", "DM_SYNC_SECONDS=5", "DM_GIT_URL="+scheme+listener.Addr().String())
+	}
+}
