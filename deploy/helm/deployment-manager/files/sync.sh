@@ -81,6 +81,9 @@ value() {
 # whether each object is there, which takes its time.
 tree() { value write-tree --missing-ok; }
 
+# blank makes an empty file. A redirection of ":" that fails would end the shell.
+blank() { printf '' >|"$1"; }
+
 # ---- Processes and the lock ------------------------------------------------
 
 # starttime puts into $started when a process began. Together with the number it
@@ -97,6 +100,28 @@ starttime() {
 
 # is tells whether process $1 that began at $2 is there.
 is() { starttime "$1" && test "$started" = "$2"; }
+
+# family puts into $family the process $1 and all that it started. git does not
+# end its own helpers when it is ended.
+family() {
+	family=" $1 "
+	grown=1
+	while test -n "$grown"; do
+		grown=
+		for process in /proc/[0-9]*; do
+			number=${process#/proc/}
+			case $family in *" $number "*) continue ;; esac
+			{ read -r stat <"$process/stat"; } 2>/dev/null || continue
+			stat=${stat##*\) }
+			stat=${stat#* }
+			case $family in *" ${stat%% *} "*)
+				family="$family$number "
+				grown=1
+				;;
+			esac
+		done
+	done
+}
 
 now() { now=$(date +%s) && test -n "$now"; }
 
@@ -152,9 +177,10 @@ held() {
 # that the next run passes over. A lower number than the highest never counts,
 # so that the old files can be moved away.
 lock() {
-	while now && test "$now" -lt "$(($deadline - 3))"; do
+	while now; do
 		newest
 		if test "$newest" -gt 0 && held "$state/lock.$newest"; then
+			test "$now" -lt "$(($deadline - 4))" || return 1
 			sleep 1
 			continue
 		fi
@@ -227,7 +253,7 @@ page() {
 		echo "The folder was last brought up to date: ${last:-never}."
 	fi
 	list kept 'Kept as you left them' 'You changed these files, or they were here first. What the server has lies beside them.' \
-		'%s: the delivered version is %s'
+		'%s: the delivered version is in %s'
 	list own 'No longer delivered' 'The server removed these files. You had changed them, so they stay and are yours now.' '%s'
 	list absent 'Deleted by you' 'The server has a new version of these files. You deleted them, so they stay away.' '%s'
 	list strange 'Not delivered' 'The names of these files can not be handled here.' '%s'
@@ -326,6 +352,20 @@ blocked() {
 	return 1
 }
 
+# quoted puts into $quoted a plain path as git writes it.
+quoted() {
+	quoted=$1
+	case $1 in *\"*) ;; *) return 0 ;; esac
+	rest=$1
+	quoted=
+	while :; do
+		case $rest in *\"*) ;; *) break ;; esac
+		quoted=$quoted${rest%%\"*}\\\"
+		rest=${rest#*\"}
+	done
+	quoted=\"$quoted$rest\"
+}
+
 # version puts into $version which package version the folder of path $1 came
 # from; what belongs to no application gets the commit's short name.
 version() {
@@ -347,25 +387,23 @@ version() {
 }
 
 # beside puts into $beside the name of a copy of path $1, with version and
-# number $2. When a folder on the way is blocked, the copy goes into a folder
-# beside it.
+# number $3. When something is in the way at $2, where a folder must be, the copy
+# goes into a folder beside that.
 beside() {
-	front=
-	back=$1
-	if test -n "$blocked"; then
-		back=${1#"$blocked"}
-		front=$blocked
-		beside=$front.$version$2$back
+	if test -n "$2"; then
+		beside=$2.$version$3${1#"$2"}
 		return
 	fi
+	front=
+	back=$1
 	case $back in */*)
 		front=${back%/*}/
 		back=${back##*/}
 		;;
 	esac
 	case $back in
-	?*.*) beside=$front${back%.*}.$version$2.${back##*.} ;;
-	*) beside=$front$back.$version$2 ;;
+	?*.*) beside=$front${back%.*}.$version$3.${back##*.} ;;
+	*) beside=$front$back.$version$3 ;;
 	esac
 }
 
@@ -413,7 +451,7 @@ open() {
 		finish 'nothing was done, because the place of the script'"'"'s own files is a link.'
 	fi
 	work=$state/work
-	mkdir -p "$work" 2>/dev/null && { : >|"$state/log"; } 2>/dev/null ||
+	mkdir -p "$work" 2>/dev/null && { blank "$state/log"; } 2>/dev/null ||
 		finish 'nothing was done, because the folder can not be written to. Is the disk full, or read-only?'
 	exec 2>>"$state/log"
 }
@@ -422,6 +460,10 @@ open() {
 # It answers for our server only, and only when asked to.
 # shellcheck disable=SC2016
 helper='!f() { set +x; test \"$1\" = get || return 0; while IFS= read -r l && test -n \"$l\"; do case $l in host=*) h=${l#host=};; esac; done; test \"$h\" = \"$DM_SYNC_HOST\" && test -n \"$JUPYTERHUB_API_TOKEN\" && printf \"username=%s\\npassword=%s\\n\" \"$JUPYTERHUB_USER\" \"$JUPYTERHUB_API_TOKEN\"; }; f'
+
+# user_helper is the same for .git, so that a plain git pull works in a terminal.
+# shellcheck disable=SC2016
+user_helper='!f() { test "$1" = get && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f'
 
 # prepare makes our repository, or repairs it, and writes its settings.
 prepare() {
@@ -437,7 +479,7 @@ prepare() {
 	for file in "$state"/*.lock "$state"/refs/deployment-manager/*.lock "$state"/objects/pack/tmp_* "$state"/objects/tmp_*; do
 		if test -f "$file"; then discard "$file"; fi
 	done
-	if test -e "$state/discarded"; then : >|"$state/discarded"; fi
+	if test -e "$state/discarded"; then blank "$state/discarded"; fi
 	mkdir -p "$state/info" || return
 	printf '%s\n' '* -text -eol -crlf -ident -filter -working-tree-encoding -diff -merge' >|"$state/info/attributes" || return
 	{
@@ -505,7 +547,6 @@ fetch() {
 # clone made by somebody else starts from that clone's commit.
 find_base() {
 	pulled=
-	use "$work/none"
 	commit=
 	if test "$state" = "$folder/.git/deployment-manager" && test -f .git/HEAD; then
 		if user_git rev-parse -q --verify 'HEAD^{commit}' >|"$work/value"; then read -r commit <"$work/value"; fi
@@ -564,8 +605,8 @@ broken() {
 	head -c "$(($size))" "$work/blob" >|"$work/part" || return
 	value hash-object --no-filters -w -- "./$1" && part=$value && value hash-object --no-filters -- "$work/part" || return
 	mode=${mode:-100644}
-	: >|"$work/blob"
-	: >|"$work/part"
+	blank "$work/blob"
+	blank "$work/part"
 	test "$value" = "$part"
 }
 
@@ -574,7 +615,15 @@ recover() {
 	journal=
 	value rev-parse -q --verify 'refs/deployment-manager/writing^{tree}' || return 0
 	journal=$value
-	absorb "$journal" whole
+	absorb "$journal" whole || return
+	value rev-parse -q --verify 'refs/deployment-manager/removing^{tree}' || return 0
+	# What it deleted is no file that the user deleted.
+	scratch absorb
+	g read-tree "$value" && g diff-files --diff-filter=D >|"$work/differs" || return
+	while IFS=$tab read -r meta path; do
+		printf '0 %s\t%s\n' "$zero" "$path"
+	done <"$work/differs" >|"$work/out"
+	g read-tree "$base" && g update-index --index-info <"$work/out" && tree && base=$value
 }
 
 # compare finds which of base's files are not as we put them: $work/changed, as
@@ -600,7 +649,7 @@ compare() {
 # that they count as ours.
 mend() {
 	test -n "$journal" && test -s "$work/changed" || return 1
-	: >|"$work/mended"
+	blank "$work/mended"
 	while IFS=$tab read -r meta path; do
 		case $meta in *D) continue ;; esac
 		if plain "$path" && broken "$plain"; then
@@ -616,15 +665,15 @@ mend() {
 # that are as we put them; $work/wanted are those that are new, or that both
 # sides changed.
 merge() {
-	: >|"$work/wanted"
-	: >|"$work/swap"
-	: >|"$work/own.new"
-	: >|"$work/absent.new"
+	blank "$work/wanted"
+	blank "$work/swap"
+	blank "$work/own.new"
+	blank "$work/absent.new"
 	scratch merge
 	g read-tree "$have" && g update-index --index-info <"$work/users" && tree || return
 	left=$value
 	g read-tree --empty && g read-tree -i -m --aggressive "$base" "$left" "$new" && g ls-files -u >|"$work/unmerged" || return
-	: >|"$work/out"
+	blank "$work/out"
 	stages=
 	before=
 	while IFS=$tab read -r meta path; do
@@ -650,6 +699,10 @@ merge() {
 		*A) printf '%s %s\t%s\n' "$mode" "$object" "$path" >&4 ;;
 		*D)
 			printf '0 %s\t%s\n' "$zero" "$path"
+			rest=${meta#:}
+			gone=${rest%% *}
+			rest=${rest#* * }
+			printf '%s %s\t%s\n' "$gone" "${rest%% *}" "$path" >&5
 			removed=$(($removed + 1))
 			;;
 		*)
@@ -657,7 +710,7 @@ merge() {
 			updated=$(($updated + 1))
 			;;
 		esac
-	done <"$work/diff" >|"$work/swap" 4>>"$work/wanted"
+	done <"$work/diff" >|"$work/swap" 4>>"$work/wanted" 5>|"$work/removing"
 }
 
 # both decides about one path that git could not. The stages say who has it:
@@ -676,11 +729,11 @@ both() {
 # ($work/clash: the entry, what blocks the way, the path).
 look() {
 	scratch look
-	: >|"$work/strange"
+	blank "$work/strange"
 	test -s "$work/wanted" || {
-		: >|"$work/same"
-		: >|"$work/add"
-		: >|"$work/clash"
+		blank "$work/same"
+		blank "$work/add"
+		blank "$work/clash"
 		return 0
 	}
 	g update-index --index-info <"$work/wanted" || return
@@ -704,23 +757,36 @@ look() {
 	g update-index --index-info <"$work/out" && g ls-files -s >|"$work/same"
 }
 
-# apply writes the files. First it notes which, for the run after a crash. git
-# refuses to change a file that was changed meanwhile, and never writes a new
-# file over another.
-apply() {
+# note keeps what is being written, $work/swap and $work/add, for the run after
+# a crash.
+note() {
 	scratch writing
 	while IFS= read -r line; do
 		case $line in '0 '*) ;; *) printf '%s\n' "$line" ;; esac
 	done <"$work/swap" >|"$work/out"
 	g update-index --index-info <"$work/out" && g update-index --index-info <"$work/add" && tree || return
 	journal=$value
-	g update-ref refs/deployment-manager/writing "$journal" || return
-	if test -s "$work/swap"; then
-		scratch swap
-		g read-tree "$have" && g update-index --index-info <"$work/swap" && tree || return
-		use "$state/index"
-		writing read-tree -m -u "$have" "$value" || return
-	fi
+	g update-ref refs/deployment-manager/writing "$journal"
+}
+
+# swap changes and deletes files that are as we put them. git refuses if one was
+# changed meanwhile.
+swap() {
+	blank "$work/add"
+	test -s "$work/swap" || return 0
+	scratch swap
+	g read-tree "$have" && g update-index --index-info <"$work/swap" && tree || return
+	wanted=$value
+	scratch removing
+	g update-index --index-info <"$work/removing" && tree && g update-ref refs/deployment-manager/removing "$value" || return
+	note || return
+	use "$state/index"
+	writing read-tree -m -u "$have" "$wanted"
+}
+
+# add writes the new files. git never writes one of them over another file.
+add() {
+	look && note || return
 	use "$state/index"
 	g update-index --index-info <"$work/same" && g update-index --index-info <"$work/add" || return
 	while IFS=$tab read -r meta path; do
@@ -735,37 +801,38 @@ apply() {
 # left it. A copy that is there already, unchanged, is not written again; one
 # that the user changed stays, and the new one gets a number.
 put_beside() {
-	: >|"$work/kept.new"
+	blank "$work/kept.new"
 	test -s "$work/clash" || return 0
-	: >|"$work/copies"
-	: >|"$work/out"
+	blank "$work/copies"
+	blank "$work/out"
 	versioned=-
 	while IFS=$tab read -r meta path; do
-		version "$path" </dev/null
 		object=${meta#* }
+		plain "$path"
+		file=$plain
+		version "$file" </dev/null
 		passed=
-		plain "$path" && blocked "$plain"
+		blocked "$file"
+		way=$blocked
 		number=
 		while :; do
-			beside "$path" "${number:+.$number}"
-			plain "$beside"
-			keep=$blocked
-			if blocked "$plain"; then
-				: # neither here
-			elif test ! -L "./$plain" && test ! -e "./$plain"; then
-				printf '%s\t%s\n' "${meta%% *} $object" "$beside" >>"$work/copies"
-				printf '%s\n' "$beside" >>"$work/out"
+			beside "$file" "$way" "${number:+.$number}"
+			if blocked "$beside"; then
+				: # not here either
+			elif test ! -L "./$beside" && test ! -e "./$beside"; then
+				quoted "$beside"
+				printf '%s\t%s\n' "$meta" "$quoted" >>"$work/copies"
+				printf '%s\n' "$quoted" >>"$work/out"
 				break
-			elif test -f "./$plain" && test ! -L "./$plain" && value hash-object --no-filters -- "./$plain" </dev/null &&
+			elif test -f "./$beside" && test ! -L "./$beside" && value hash-object --no-filters -- "./$beside" </dev/null &&
 				test "$value" = "$object"; then
 				break
 			fi
-			blocked=$keep
 			number=$((${number:-1} + 1))
 			test "$number" -gt 99 && break
 		done
-		blocked=
-		printf '%s\t%s\n' "$path" "$beside" >>"$work/kept.new"
+		quoted "$beside"
+		printf '%s\t%s\n' "$path" "$quoted" >>"$work/kept.new"
 	done <"$work/clash"
 	test -s "$work/out" || return 0
 	scratch copies
@@ -789,16 +856,17 @@ settle() {
 	value rev-parse -q --verify "$new^{tree}" && base=$value || return
 	g update-ref refs/deployment-manager/base "$base" &&
 		g update-ref refs/deployment-manager/delivered "$new" &&
-		g update-ref -d refs/deployment-manager/writing
+		g update-ref -d refs/deployment-manager/writing &&
+		g update-ref -d refs/deployment-manager/removing
 }
 
 # remember keeps the lists for SYNC.md over runs that find nothing new: what
 # lies beside a file is told until it is gone.
 remember() {
 	for name in own absent; do
-		if test -s "$work/$name.new"; then mv -f "$work/$name.new" "$work/$name"; else : >|"$work/$name"; fi
+		if test -s "$work/$name.new"; then mv -f "$work/$name.new" "$work/$name"; else blank "$work/$name"; fi
 	done
-	: >|"$work/out"
+	blank "$work/out"
 	if test -f "$state/kept"; then
 		while IFS=$tab read -r path beside; do
 			plain "$beside" && test -e "./$plain" && printf '%s\t%s\n' "$path" "$beside"
@@ -843,8 +911,13 @@ follow() {
 			user_git config remote.origin.url "$url" &&
 			user_git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*' &&
 			user_git config branch.main.remote origin &&
-			user_git config branch.main.merge refs/heads/main || return
+			user_git config branch.main.merge refs/heads/main &&
+			user_git config "credential.$address.helper" "$user_helper" || return
 		mkdir -p .git/info && printf '%s\n' SYNC.md >|.git/info/exclude
+	fi
+	if ! user_git rev-parse --git-dir >|"$work/value"; then
+		branch='git can not read the repository in this folder. The files are up to date all the same.'
+		return
 	fi
 	stands=
 	for name in rebase-merge rebase-apply MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD BISECT_LOG; do
@@ -873,7 +946,7 @@ follow() {
 	user_git read-tree -i -m "$new" &&
 		user_git update-ref -m 'deployment manager: bring up to date' refs/heads/main "$new" "$tip" &&
 		user_git update-ref refs/remotes/origin/main "$new"
-	: >|"$state/user-index"
+	blank "$state/user-index"
 }
 
 # borrow lets .git find our objects, so that they are on the disk once.
@@ -899,7 +972,10 @@ worker() {
 	identify
 	lock
 	case $? in
-	1) finish 'nothing was done, because it is being done already.' ;;
+	1)
+		folder= # whoever is at work writes SYNC.md
+		finish 'nothing was done, because another run is at work.'
+		;;
 	2) finish 'nothing was done, because the folder can not be written to.' ;;
 	esac
 	prepare || finish 'nothing was done, because the folder can not be written to. Is the disk full, or read-only?'
@@ -937,12 +1013,19 @@ parse() {
 update() {
 	find_base && recover || return
 	if test -n "$pulled"; then absorb "$pulled" '' || return; fi
+	added=0 updated=0 removed=0
+	value rev-parse -q --verify "$new^{tree}" || return
+	if test "$value" = "$base" && test -z "$journal"; then
+		for name in kept own absent; do blank "$work/$name.new"; done
+		test "$new" = "$old" || g update-ref refs/deployment-manager/delivered "$new"
+		return
+	fi
 	for attempt in 1 2 3; do
 		added=0 updated=0 removed=0
 		compare || return
 		if mend; then compare || return; fi
-		merge && look || return
-		if apply && put_beside && settle; then return 0; fi
+		merge || return
+		if swap && add && put_beside && settle; then return 0; fi
 		absorb "$journal" whole || return
 	done
 	return 1
@@ -959,14 +1042,20 @@ summary() {
 
 # stop ends git and the work when the time is over.
 give_up() {
+	test -z "$told" || return 0
 	trap '' TERM
 	if test -n "$child"; then
-		kill -TERM "$child"
+		family "$child"
+		kill -TERM $family
 		(
 			sleep 1
-			kill -KILL "$child"
+			kill -KILL $family
 		) >/dev/null 2>&1 &
+		nap=$!
 		wait "$child"
+		kill -KILL $family # what is left of it
+		family "$nap"
+		kill -TERM $family
 	fi
 	finish 'it was stopped before it was done, because it took too long or was interrupted. Set DM_SYNC_SECONDS to give it more time.'
 } 2>/dev/null
@@ -982,7 +1071,10 @@ timer() {
 	sleep 2 &
 	nap=$!
 	wait "$nap"
-	same "$1" "$2" && kill -KILL "$1"
+	if same "$1" "$2"; then
+		family "$1"
+		kill -KILL $family
+	fi
 	kill -USR1 "$$"
 } </dev/null >/dev/null 2>&1
 
