@@ -40,7 +40,7 @@ func importImages(ctx context.Context, t *testing.T, s settings) {
 		writeImage(pause, pauseImage, v1.Config{Entrypoint: []string{"/bin/busybox", "sleep", "1000000000"}}, func(w *tar.Writer) error {
 			return addFile(w, "/usr/bin/busybox", "bin/busybox")
 		}),
-		writeImage(user, userImage, v1.Config{Env: []string{"PATH=/usr/bin:/bin"}}, func(w *tar.Writer) error { return addUser(w, s.User) }),
+		writeImage(user, userImage, v1.Config{Env: []string{"PATH=/usr/bin:/bin", "HOME=/home/jovyan"}}, func(w *tar.Writer) error { return addUser(w, s.User) }),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +97,9 @@ func addUser(w *tar.Writer, folder string) error {
 		}
 		return addFile(w, path, inside)
 	}); err != nil {
+		return err
+	}
+	if err := addFile(w, "/usr/bin/busybox", "usr/bin/busybox"); err != nil {
 		return err
 	}
 	const users = "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\n"

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
 )
 
@@ -29,6 +30,7 @@ const (
 // installation is the chart on the node, and what a person knows of it.
 type installation struct {
 	settings settings
+	cluster  *testcluster.Cluster
 	client   *kubernetes.Clientset
 	helm     *chart.Helm
 	chart    *chartv2.Chart
@@ -42,11 +44,7 @@ type installation struct {
 func TestInstallation(t *testing.T) {
 	text := os.Getenv(insideVariable)
 	if text == "" {
-		reason := unable()
-		if os.Getenv("CI") == "true" {
-			t.Fatal(reason)
-		}
-		t.Skip(reason)
+		unableOrSkip(t, unable())
 	}
 	var s settings
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
@@ -61,6 +59,7 @@ func TestInstallation(t *testing.T) {
 		{"the pod is restricted", in.restricted},
 		{"upload, deploy and create through kubectl", in.publish},
 		{"notebooks in a user's pod", in.notebooks},
+		{"a pod of JupyterHub's", in.spawn},
 		{"the pod is deleted", in.deletePod},
 		{"the server is killed", in.killServer},
 		{"helm upgrade to PNDA's mode", in.upgrade},
@@ -75,6 +74,16 @@ func TestInstallation(t *testing.T) {
 	}
 }
 
+// unableOrSkip ends a test that this machine cannot run: what a person may lack,
+// the project's own checks may not.
+func unableOrSkip(t *testing.T, reason error) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
 // newInstallation starts the node and makes what a cluster's administrator
 // makes: a namespace that lets only restricted pods in, and volumes.
 func newInstallation(t *testing.T, s settings) *installation {
@@ -83,7 +92,7 @@ func newInstallation(t *testing.T, s settings) *installation {
 	cluster := startNode(t.Context(), t, s)
 	t.Logf("control plane and node: %.1f s", time.Since(begun).Seconds())
 	t.Setenv("KUBECONFIG", cluster.Kubeconfig())
-	in := &installation{settings: s, client: kubernetes.NewForConfigOrDie(cluster.Config())}
+	in := &installation{settings: s, cluster: cluster, client: kubernetes.NewForConfigOrDie(cluster.Config())}
 	t.Cleanup(func() { in.explain(t) })
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted",
@@ -91,7 +100,7 @@ func newInstallation(t *testing.T, s settings) *installation {
 	if _, err := in.client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, claim := range []string{"deployment-manager", userClaim} {
+	for _, claim := range []string{"deployment-manager", userClaim, hubClaim} {
 		if err := in.makeVolume(t.Context(), claim); err != nil {
 			t.Fatal(err)
 		}
@@ -138,6 +147,7 @@ func (in *installation) values(more map[string]any) map[string]any {
 		"auth":        map[string]any{"tokens": in.settings.Tokens},
 		"services":    map[string]any{"packages": map[string]any{"alias": true}},
 		"persistence": map[string]any{"storageClass": "-"},
+		"jupyterhub":  map[string]any{"url": hubHome},
 	}
 	for key, value := range more {
 		values[key] = value

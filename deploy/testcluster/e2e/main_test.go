@@ -27,6 +27,8 @@ type settings struct {
 	Node       string // a Debian folder with containerd and what a node needs
 	User       string // a Debian folder with what a user's pod needs
 	Image      string // the archive of the server's image
+	Jupyter    string // the environment with JupyterHub, or empty
+	NoJupyter  string // why there is none
 	Token      string // the user's, for the server
 	Tokens     string // the file that lets the server know it
 	Folder     string // of this run, empty but for logs

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +75,9 @@ func prepare(ctx context.Context) (s settings, err error) {
 	if s.User, err = debian.Root(ctx, debian.Options{Packages: userPackages, Without: withoutPackages, Progress: os.Stderr}); err != nil {
 		return s, err
 	}
+	if s.Jupyter, s.NoJupyter, err = jupyter(ctx, s); err != nil {
+		return s, err
+	}
 	if s.Folder, err = os.MkdirTemp("", "deployment-manager-e2e-"); err != nil {
 		return s, err
 	}
@@ -102,6 +106,22 @@ func buildImage(ctx context.Context, s settings) (string, error) {
 		return "", fmt.Errorf("building the server's image: %w", err)
 	}
 	return archive, nil
+}
+
+// jupyter brings the environment that package jupyterhub uses. It exits with 3
+// where no fitting Python is.
+func jupyter(ctx context.Context, s settings) (folder, why string, err error) {
+	command := exec.CommandContext(ctx, filepath.Join(s.Checkout, "deploy/testcluster/jupyterhub/environment/build.sh"))
+	var said bytes.Buffer
+	command.Stderr = io.MultiWriter(&said, os.Stderr)
+	out, err := command.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 3 {
+		return "", strings.TrimSpace(said.String()), nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("bringing JupyterHub: %w", err)
+	}
+	return strings.TrimSpace(string(out)), "", nil
 }
 
 // makeToken makes the user's token where an operator makes it, beside the chart.

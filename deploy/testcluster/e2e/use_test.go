@@ -125,7 +125,6 @@ spec:
     image: {{.Image}}
     command: [sleep, "1000000000"]
     env:
-    - {name: HOME, value: /home/jovyan}
     - {name: JUPYTERHUB_USER, value: {{.User}}}
     - {name: JUPYTERHUB_API_TOKEN, value: {{.Token}}}
     - {name: DM_GIT_URL, value: "http://deployment-manager-git:8099"}

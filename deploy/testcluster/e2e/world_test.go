@@ -53,12 +53,13 @@ func furnish(s settings) error {
 			}
 			return bind(s.logs(), filepath.Join(root, nodeFolder, "logs"), false)
 		},
+		func() error { return hireHub(s) },
 		func() error { return enterRoot(root) },
 		func() error { return os.Chdir(working) },
-		func() error { return syscall.Sethostname([]byte(nodeName)) },
 		func() error { return os.Setenv("PATH", s.Components+":/usr/sbin:/usr/bin") },
 		func() error { return os.Setenv("HOME", "/root") },
 		func() error { return os.Setenv("TMPDIR", "/tmp") },
+		func() error { return syscall.Sethostname([]byte(nodeName)) },
 		furnishNetwork,
 	} {
 		if err := step(); err != nil {
