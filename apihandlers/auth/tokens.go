@@ -62,7 +62,7 @@ func OpenTokens(cfg TokensConfig) (*Tokens, error) {
 			case mode&0o022 != 0:
 				return nil, dm.Errorf(dm.Invalid, "read token file", "the token file may be written by others (mode %04o)", mode).
 					WithHint("chmod 600 it")
-			case mode&0o044 != 0:
+			case mode&0o004 != 0: // a group may: that is how a pod reads a mounted Secret
 				cfg.Log.Warn("the token file may be read by others; it holds no token, but names of users", "mode", mode.String())
 			}
 			list, err := parseTokens(files[0].Data)

@@ -147,6 +147,11 @@ func TestTokensReload(t *testing.T) {
 	must(t, os.Chmod(path, 0o640))
 	check("revoked", token, false)
 	check("another's", second, true)
+	if strings.Contains(log.String(), "may be read by others") {
+		t.Errorf("a warning about a file that its group may read: %s", log)
+	}
+	must(t, os.Chmod(path, 0o644))
+	check("another's still", second, true)
 	if !strings.Contains(log.String(), "may be read by others") {
 		t.Errorf("no warning: %s", log)
 	}
