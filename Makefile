@@ -13,7 +13,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 .PHONY: help build image demo run test test-crash test-root test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 build: $(BIN) ## Put the program at bin/deployment-manager
 
@@ -75,7 +75,7 @@ bench: build ## Measure the server beside plain git and files; at most 15 minute
 
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree); \
-	$(MAKE) -s format vet static test test-crash test-root && \
+	$(MAKE) -s format vet static test test-crash test-root test-kubernetes test-jupyterhub e2e && \
 	if [ "$$before" != "$$($(MAKE) -s tree)" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'
 
@@ -84,16 +84,19 @@ format:
 	@files=$$(git ls-files -co --exclude-standard -- '*.go' | xargs gofmt -l) && \
 	if [ -n "$$files" ]; then echo "not formatted, run gofmt -w on: $$files" >&2; exit 1; fi
 
+# Not deploy/testcluster/components: that is one small file which compiles all of
+# Kubernetes, and the tests run what it makes.
 vet:
 	@echo 'check: go vet'
 	@go vet ./...
 	@cd deploy/bench && go vet ./...
+	@cd deploy/image && go vet ./...
 	@cd deploy/testcluster && go vet ./...
 
 static:
 	@echo 'check: staticcheck'
 	@go tool staticcheck ./...
-	@tool=$$(go tool -n staticcheck) && cd deploy/bench && "$$tool" ./... && cd ../testcluster && "$$tool" ./...
+	@tool=$$(go tool -n staticcheck) && for module in bench image testcluster; do (cd deploy/$$module && "$$tool" ./...) || exit 1; done
 
 tree:
 	@git status --porcelain; git diff | cksum
