@@ -132,7 +132,7 @@ func contents(name string, image v1.Image) (list []byte, blobs []blob, err error
 		blobs, names = append(blobs, b), append(names, b.name())
 	}
 	last := len(layers)
-	list, err = json.Marshal([]map[string]any{{"Config": names[last], "RepoTags": []string{name}, "Layers": names[:last]}})
+	list, err = json.Marshal([]map[string]any{{"Config": names[last], "RepoTags": []string{registry + name}, "Layers": names[:last]}})
 	return list, blobs, err
 }
 

@@ -133,7 +133,16 @@ func TestDockerfileBuilds(t *testing.T) {
 	clone := cloned(t)
 	// The build asks Debian for its newest lists, so must we.
 	dir := t.TempDir()
-	want := readImage(t, execute(t, order{checkout: clone, out: filepath.Join(dir, "image.tar"), layers: dir, refresh: true, progress: os.Stderr}))
+	archive := execute(t, order{checkout: clone, out: filepath.Join(e.work, "image.tar"), layers: dir, tag: "test", refresh: true, progress: os.Stderr})
+	want := readImage(t, archive)
+	// The archive is good in both formats, with the same name.
+	for _, format := range []string{"oci-archive", "docker-archive"} {
+		id := strings.TrimSpace(e.run(t, "pull", "-q", format+":/work/image.tar"))
+		if got, want := strings.TrimSpace(e.run(t, "images", "-q", "--no-trunc", "docker.io/pnda/deployment-manager:test")), "sha256:"+want.manifest.Config.Digest.Hex; got != want {
+			t.Errorf("from %s came the image %s with the name of %s, want %s", format, id, got, want)
+		}
+		e.run(t, "rmi", id)
+	}
 	e.start(t)
 	must(t, "cp", "-a", clone, filepath.Join(e.work, "source"))
 	labels := want.config.Config.Labels

@@ -112,7 +112,7 @@ func testLayout(t *testing.T, i *contained) {
 	if err := json.Unmarshal(i.files["manifest.json"], &docker); err != nil || len(docker) != 1 {
 		t.Fatalf("docker's list: %s, %v", i.files["manifest.json"], err)
 	}
-	if want := "blobs/sha256/" + i.manifest.Config.Digest.Hex; docker[0].Config != want || docker[0].RepoTags[0] != "pnda/deployment-manager:test" {
+	if want := "blobs/sha256/" + i.manifest.Config.Digest.Hex; docker[0].Config != want || docker[0].RepoTags[0] != "docker.io/pnda/deployment-manager:test" {
 		t.Errorf("docker's list is %+v, want the configuration %s", docker[0], want)
 	}
 	for n, names := range i.names {
