@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,11 +30,23 @@ func TestKilled(t *testing.T) {
 			l.sync()
 			random := rand.New(rand.NewPCG(uint64(worker), 7))
 			longest := 400 * time.Millisecond
-			for round := range 8 {
+			for round := range rounds(t, 3) {
 				l.killedRound(random, all, round, longest)
 			}
 		})
 	}
+}
+
+// rounds is how long a random test goes on: n times, or DM_TEST_ROUNDS.
+func rounds(t *testing.T, n int) int {
+	t.Helper()
+	if text := os.Getenv("DM_TEST_ROUNDS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
 }
 
 // killedRound makes edits and a delivery, kills two runs and lets one finish.
@@ -45,13 +58,13 @@ func (l *lab) killedRound(random *rand.Rand, all files, round int, longest time.
 		switch random.IntN(12) {
 		case 0:
 			mine[name] = fmt.Sprintf("mine %d", round)
+			all[name] = fmt.Sprintf("theirs %d", round)
 		case 1, 2, 3:
 			delete(all, name)
 		default:
-			all[name] = strings.Repeat(fmt.Sprintf("round %d ", round), random.IntN(1000))
+			all[name] = strings.Repeat(fmt.Sprintf("round %d ", round), 1+random.IntN(1000))
 		}
 	}
-	// Edits of files that are gone here count as the user's new files.
 	l.write(mine)
 	version := l.deliver(all)
 	for range 2 {
@@ -68,7 +81,7 @@ func (l *lab) killedRound(random *rand.Rand, all files, round int, longest time.
 			l.Fatalf("round %d: %s is %.40q, want the user's", round, name, got[name])
 		}
 		beside := strings.TrimSuffix(name, ".ipynb") + "." + version + ".ipynb"
-		if want, ok := all[name]; ok && got[beside] != want {
+		if want := all[name]; got[beside] != want {
 			l.Errorf("round %d: %s is %.40q, want the server's", round, beside, got[beside])
 		}
 		lost[name], lost[beside] = "", ""

@@ -476,7 +476,7 @@ prepare() {
 	DM_SYNC_HOST=$authority
 	export GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE HOME XDG_CONFIG_HOME DM_SYNC_HOST
 	# We hold the lock, so any lock of git here is a dead one's.
-	for file in "$state"/*.lock "$state"/refs/deployment-manager/*.lock "$state"/objects/pack/tmp_* "$state"/objects/tmp_*; do
+	for file in "$state"/*.lock "$work"/*.lock "$state"/refs/deployment-manager/*.lock "$state"/objects/pack/tmp_* "$state"/objects/tmp_*; do
 		if test -f "$file"; then discard "$file"; fi
 	done
 	if test -e "$state/discarded"; then blank "$state/discarded"; fi
