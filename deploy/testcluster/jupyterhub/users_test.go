@@ -3,6 +3,7 @@ package jupyterhub
 import (
 	"fmt"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -90,6 +91,38 @@ func TestUsers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestHub5 is a first start with the major version before: what is under test
+// uses nothing that 5 does not have.
+func TestHub5(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	older := filepath.Join(environment(t), "hub5")
+	newer := s.hub.command
+	s.hub.command = func() *exec.Cmd {
+		cmd := newer()
+		cmd.Env = append(cmd.Env, "PYTHONPATH="+older, "DM_TEST_DATA="+filepath.Join(older, "share/jupyterhub"))
+		return cmd
+	}
+	s.hub.start(t)
+	if got := string(s.ask(t, "GET", "/", "", http.StatusOK)); !strings.Contains(got, `"5.`) {
+		t.Fatalf("this is another version: %s", got)
+	}
+	s.server.start(t)
+	s.publish(t, "flow-report-1.0.0")
+	s.ask(t, "POST", "/users/erin", "", http.StatusCreated)
+	token, _ := s.token(t, "erin", scope)
+	s.create(t, token, "noon-run", "flow-report-1.0.0")
+	erin := signIn(t, s, "erin")
+	if got := erin.list(t, report); !slices.Contains(got, "flow-report.ipynb") {
+		t.Errorf("the notebook is not there: %q", got)
+	}
+	narrow, _ := s.token(t, "erin", "read:users:name!user")
+	if got := s.repository(t, "erin", "erin", narrow); got != http.StatusForbidden {
+		t.Errorf("a token without the scope: want 403, got %d", got)
+	}
+	keptRoles(t, s)
 }
 
 // signInAll lets people sign in at the same time.

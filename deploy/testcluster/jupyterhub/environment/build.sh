@@ -1,6 +1,7 @@
 #!/bin/sh
-# Puts JupyterHub, JupyterLab, KubeSpawner and the Hub's proxy into the user's
-# cache and prints the folder. Nothing is installed outside it, and it brings
+# Puts JupyterHub 6, JupyterLab, KubeSpawner and the Hub's proxy into the user's
+# cache and prints the folder. JupyterHub 5, whose needs are the same, lies in its
+# folder hub5. Nothing is installed outside it, and it brings
 # its own node. Nothing is done when the cache has them.
 #
 # requirements.txt is what "uv pip compile --universal --python-version 3.10
@@ -32,7 +33,7 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
 	pip=outside
 fi
 
-key=$({ cat build.sh requirements.txt package.json package-lock.json; "$python" -VV; uname -sm; } | cksum | tr -d ' ')
+key=$({ cat build.sh requirements.txt hub5.txt package.json package-lock.json; "$python" -VV; uname -sm; } | cksum | tr -d ' ')
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/deployment-manager-jupyterhub
 built=$cache/$key
 if [ ! -d "$built" ]; then
@@ -49,6 +50,7 @@ if [ ! -d "$built" ]; then
 		set -- "$aside/bin/python" -m pip
 	fi
 	"$@" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt >&2
+	"$@" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps --target "$aside/hub5" -r hub5.txt >&2
 	echo 'fetching configurable-http-proxy' >&2
 	mkdir "$aside/proxy"
 	cp package.json package-lock.json "$aside/proxy"
@@ -59,6 +61,6 @@ if [ ! -d "$built" ]; then
 	chmod 755 "$aside"
 	# Programs of the environment are run as modules: their scripts name the
 	# folder that this one had.
-	mv "$aside" "$built" 2>/dev/null || [ -d "$built" ]
+	"$python" -c 'import os, sys; os.rename(*sys.argv[1:])' "$aside" "$built" 2>/dev/null || [ -d "$built" ]
 fi
 echo "$built"

@@ -22,6 +22,9 @@ c.JupyterHub.cleanup_proxy = True
 c.JupyterHub.cookie_secret_file = f"{run}/cookie_secret"
 c.JupyterHub.db_url = f"sqlite:///{run}/jupyterhub.sqlite"
 
+if "DM_TEST_DATA" in os.environ:
+    c.JupyterHub.data_files_path = os.environ["DM_TEST_DATA"]
+
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = "one password for this test"
 c.Authenticator.allow_all = True
