@@ -165,7 +165,7 @@ func (l *lab) judge(round int, base, mine, server files) {
 // copyName tells whether a name is one that the script gives: with a version of
 // the package or, outside of applications, with a commit.
 func copyName(name string) bool {
-	return strings.Contains(name, ".1.") || strings.HasPrefix(name, "README.") && name != "README.ipynb"
+	return strings.Contains(name, ".1.") || strings.HasPrefix(name, "README.") && name != "README.ipynb" || strings.HasPrefix(name, "other.")
 }
 
 // copied tells whether a file beside name has content.
