@@ -10,7 +10,7 @@ export PORT_PACKAGES PORT_MANAGER PORT_GIT
 # A clone that belongs to another user keeps git from naming the commit.
 VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help build image demo run test test-crash test-root test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
+.PHONY: help build image demo run test test-crash test-root test-image test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -24,7 +24,7 @@ $(BIN):
 image: ## Put the server's image at bin/deployment-manager-image.tar, without Docker
 	@echo 'making the image; the first time this downloads modules and Debian packages and takes a minute'
 	@cd deploy/image && go build -buildvcs=$(VCS) -o ../../bin/image .
-	@bin/image -checkout . -out bin/deployment-manager-image.tar
+	@bin/image -refresh -checkout . -out bin/deployment-manager-image.tar
 
 demo: build ## Play the walk-through on a server of its own, then remove it
 	@./$(BIN) demo
@@ -56,6 +56,10 @@ test-root: ## Cut the power, fill and fail the disk below the server; needs root
 	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
 	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 10m -run '^TestRoot'
 
+test-image: ## Run the server's image, and build deploy/Dockerfile; needs root
+	@echo 'testing the image; a minute or two'
+	@cd deploy/image && DM_TEST_E2E=1 go test -count=1 -timeout 15m ./...
+
 test-kubernetes: ## Install the chart on a real Kubernetes control plane
 	@echo 'testing the chart on a control plane of its own; about a minute'
 	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 10m . ./chart
@@ -67,7 +71,7 @@ test-jupyterhub: ## Sign in at a real JupyterHub, and have KubeSpawner make pods
 
 e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces; needs root
 	@echo 'installing the chart on a node of its own; the first time this builds Kubernetes and takes 10 minutes'
-	@cd deploy/testcluster && go test -count=1 -v -timeout 15m ./e2e
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 15m ./e2e
 
 bench: build ## Measure the server beside plain git and files; at most 15 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
@@ -75,7 +79,7 @@ bench: build ## Measure the server beside plain git and files; at most 15 minute
 
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree); \
-	$(MAKE) -s format vet static test test-crash test-root test-kubernetes test-jupyterhub e2e && \
+	$(MAKE) -s format vet static test test-crash test-root test-image test-kubernetes test-jupyterhub e2e && \
 	if [ "$$before" != "$$($(MAKE) -s tree)" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'
 

@@ -6,8 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,8 +101,24 @@ func inheritCpus(name string) error {
 	return nil
 }
 
-// removeCgroups removes the group with all below it. Their processes have
-// ended; a group that still has one cannot be removed, which is an error.
+// removeStaleCgroups removes what runs left that were killed. None runs now.
+func removeStaleCgroups() error {
+	folders, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, folder := range folders {
+		stale, err := filepath.Glob(filepath.Join(folder, folderPrefix+"*"))
+		faults = append(faults, err)
+		for _, path := range stale {
+			faults = append(faults, removeCgroup(path))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// removeCgroups removes the run's groups with all below them.
 func removeCgroups(name string) error {
 	folders, err := hierarchies()
 	if err != nil {
@@ -110,21 +126,38 @@ func removeCgroups(name string) error {
 	}
 	var faults []error
 	for _, folder := range folders {
-		var below []string
-		err := filepath.WalkDir(filepath.Join(folder, name), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				below = append(below, path)
-			}
-			return err
-		})
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			faults = append(faults, err)
-		}
-		for _, path := range slices.Backward(below) {
-			if err := os.Remove(path); err != nil {
-				faults = append(faults, err)
-			}
-		}
+		faults = append(faults, removeCgroup(filepath.Join(folder, name)))
 	}
 	return errors.Join(faults...)
+}
+
+// removeCgroup gives processes that were killed some seconds to be gone; a
+// group that has one cannot be removed.
+func removeCgroup(path string) (err error) {
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		err = removeTree(path)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// removeTree removes folders only, from below: files of the kernel go with them.
+func removeTree(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, entry := range entries {
+		if entry.IsDir() {
+			faults = append(faults, removeTree(filepath.Join(path, entry.Name())))
+		}
+	}
+	return errors.Join(append(faults, unix.Rmdir(path))...)
 }

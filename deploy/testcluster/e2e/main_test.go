@@ -82,6 +82,9 @@ func runAlone() (status int, err error) {
 		return 1, err
 	}
 	defer unlock()
+	if err := removeStaleCgroups(); err != nil {
+		return 1, err
+	}
 	s, err := prepare(ctx)
 	if err != nil {
 		return 1, err
@@ -89,15 +92,16 @@ func runAlone() (status int, err error) {
 	if err = makeCgroups(s.Cgroup); err == nil {
 		status, err = start(ctx, s)
 	}
-	return status, errors.Join(err, leave(s, status == 0 && err == nil))
+	failed := (status != 0 || err != nil) && ctx.Err() == nil
+	return status, errors.Join(err, leave(s, failed))
 }
 
 // leave removes what outlives the second process, and what it must have removed
 // itself: with a mount still there or a process in a group, that fails. The
 // logs of a test that failed stay.
-func leave(s settings, well bool) error {
+func leave(s settings, failed bool) error {
 	faults := []error{removeCgroups(s.Cgroup), os.Remove(filepath.Join(s.Folder, "root"))}
-	if !well {
+	if failed {
 		fmt.Fprintln(os.Stderr, "e2e: logs are in", s.logs())
 		return errors.Join(faults...)
 	}

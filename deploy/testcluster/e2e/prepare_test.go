@@ -33,6 +33,9 @@ var userPackages = []string{"dash", "coreutils", "git", "libc-bin", "base-files"
 // withoutPackages are what git does not need to clone and fetch.
 var withoutPackages = []string{"perl", "git-man", "liberror-perl"}
 
+// folderPrefix begins the names of a run's folder and control groups.
+const folderPrefix = "deployment-manager-e2e-"
+
 // imageName is the server's image, as the chart names it and containerd knows it.
 const imageName = "docker.io/pnda/deployment-manager"
 
@@ -78,7 +81,7 @@ func prepare(ctx context.Context) (s settings, err error) {
 	if s.Jupyter, s.NoJupyter, err = jupyter(ctx, s); err != nil {
 		return s, err
 	}
-	if s.Folder, err = os.MkdirTemp("", "deployment-manager-e2e-"); err != nil {
+	if s.Folder, err = os.MkdirTemp("", folderPrefix); err != nil {
 		return s, err
 	}
 	s.Cgroup = filepath.Base(s.Folder)
