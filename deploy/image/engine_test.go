@@ -41,8 +41,8 @@ type engine struct{ system, work, modules, objects string }
 
 func newEngine(t *testing.T) *engine {
 	t.Helper()
-	if os.Getenv("DM_TEST_E2E") == "" {
-		t.Skip("skipped: building the Dockerfile is part of make e2e; DM_TEST_E2E=1 asks for it")
+	if os.Getenv("DM_TEST_DOCKERFILE") == "" {
+		t.Skip("skipped: building the Dockerfile is part of make test-image; DM_TEST_DOCKERFILE=1 asks for it")
 	}
 	if os.Geteuid() != 0 {
 		skip(t, "building the Dockerfile takes root")
