@@ -3,16 +3,17 @@
 // commands reach it through kubectl, and a notebook arrives in another pod.
 //
 // Real are the image, kubelet, containerd, runc, kube-proxy (with nftables) and
-// the CNI plugin ptp, beside the control plane of package testcluster, and
-// kubectl and curl. Missing are:
+// the CNI plugin ptp, beside the control plane of package testcluster, kubectl
+// and curl, and a JupyterHub whose KubeSpawner makes a pod. Missing are:
 //
+//   - Jupyter in the user's pod: the image is a small Debian with git, in which
+//     the start hook runs and a web server stands for Jupyter's. Package
+//     jupyterhub has Jupyter, without containers;
 //   - a name server: pods find Services by their cluster addresses, which the
 //     test writes into the pods' /etc/hosts;
 //   - what enforces a NetworkPolicy;
-//   - a storage driver: the test makes a volume of a folder of the node;
-//   - a registry: images are brought into containerd from archives;
-//   - JupyterHub: the pod's token is one of the server's own, which the script
-//     in the pod uses as it would the Hub's. Package jupyterhub has the Hub.
+//   - a storage driver: the test makes volumes of folders of the node, in memory;
+//   - a registry: images are brought into containerd from archives.
 //
 // The test starts itself a second time in mount, process, network, host name
 // and IPC namespaces of its own, where the node's folders are in memory. When
@@ -21,7 +22,8 @@
 // the control groups, and makes sure that nothing is. Nothing is installed on
 // the machine, and no setting of its kernel is changed.
 //
-// It needs root, and Linux with overlay file systems, veth interfaces and
+// It imports package chart for Helm, package debian for the node's programs, and
+// runs the Hub that package jupyterhub configures. It needs root, and Linux with overlay file systems, veth interfaces and
 // nftables. Without them it is skipped, with the reason; with CI=true that is a
 // failure.
 package e2e

@@ -36,6 +36,7 @@ type installation struct {
 	chart    *chartv2.Chart
 	examples string    // a folder with the archives of the example packages
 	began    time.Time // of helm install
+	notes    string    // what Helm printed
 	record   string    // what the server's repositories hold, once there is something
 }
 
@@ -57,7 +58,8 @@ func TestInstallation(t *testing.T) {
 	}{
 		{"helm install", in.install},
 		{"the pod is restricted", in.restricted},
-		{"upload, deploy and create through kubectl", in.publish},
+		{"the commands that Helm prints", in.follow},
+		{"deploy and create through kubectl", in.publish},
 		{"notebooks in a user's pod", in.notebooks},
 		{"a pod of JupyterHub's", in.spawn},
 		{"the pod is deleted", in.deletePod},
@@ -157,9 +159,11 @@ func (in *installation) values(more map[string]any) map[string]any {
 
 func (in *installation) install(t *testing.T) {
 	in.began = time.Now()
-	if _, err := in.helm.Install(t.Context(), release, in.chart, in.values(nil)); err != nil {
+	made, err := in.helm.Install(t.Context(), release, in.chart, in.values(nil))
+	if err != nil {
 		t.Fatal(err)
 	}
+	in.notes = made.Info.Notes
 	t.Logf("measured: from helm install to Ready by the pod's own probes %.1f s", time.Since(in.began).Seconds())
 	if warnings := in.helm.Warnings(); len(warnings) > 0 {
 		t.Errorf("the API server warned: %q", warnings)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"text/template"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 const (
@@ -62,16 +59,34 @@ func cutLast(text, separator string) (before, after string, found bool) {
 	return text[:i], text[i+len(separator):], true
 }
 
-// publish does in the strict mode what a person does first: the administrator
-// with the password that the chart made, then the user with a token.
+// follow pastes the indented lines of what Helm printed into a shell, where a
+// person pauses after the port is forwarded.
+func (in *installation) follow(t *testing.T) {
+	commands := []string{"export CURL_HOME=$PWD"}
+	for line := range strings.Lines(in.notes) {
+		if strings.HasPrefix(line, "  ") {
+			commands = append(commands, strings.TrimSpace(line))
+		}
+	}
+	if len(commands) != 4 {
+		t.Fatalf("want three commands in what Helm printed:\n%s", in.notes)
+	}
+	patient := "fail\nretry = 60\nretry-delay = 1\nretry-connrefused\nretry-max-time = 60\n"
+	if err := os.WriteFile(filepath.Join(in.examples, ".curlrc"), []byte(patient), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in.shell(t, strings.Join(append(commands, "code=$?", "kill $!", "exit $code"), "\n"))
+}
+
+// publish does what follows an upload, as the user, whose token the server knows.
 func (in *installation) publish(t *testing.T) {
 	stop := in.forward(t, "pnda-package-repository", "8888")
 	defer stop()
-	const archive = "http://127.0.0.1:8888/packages/" + example + ".tar.gz"
-	in.expect(t, status+archive+" -T "+example+".tar.gz", "401")
-	in.expect(t, `PASSWORD=$(kubectl -n pnda get secret deployment-manager-auth -o jsonpath='{.data.password}' | base64 -d); `+
-		status+`-u "admin:$PASSWORD" -T `+example+".tar.gz "+archive, "200")
-
+	in.expect(t, status+"-T "+example+".tar.gz http://127.0.0.1:8888/packages/"+example+".tar.gz", "401")
+	listed := in.expect(t, status+"-u pnda:$TOKEN http://127.0.0.1:8888/packages", "200")
+	if !strings.Contains(listed, "flow-report") {
+		t.Errorf("the list of packages: got %s, want what was uploaded in it", listed)
+	}
 	stopManager := in.forward(t, "deployment-manager", "5000")
 	defer stopManager()
 	in.expect(t, status+"-u pnda:$TOKEN -X PUT http://127.0.0.1:5000/packages/"+example, "202")
@@ -207,7 +222,7 @@ func (in *installation) walkThrough(t *testing.T) {
 // readRecord lists every ref of every repository.
 func (in *installation) readRecord(t *testing.T) string {
 	t.Helper()
-	in.pod(t, serverPod, func(pod *corev1.Pod) error { return errors.Join(isReady(pod)) })
+	in.pod(t, serverPod, isReady)
 	out := in.kubectl(t, "exec", serverPod, "--", "sh", "-c",
 		`cd /data && for r in packages/*.git applications/*.git users/*.git; do echo "$r"; git --git-dir "$r" for-each-ref || exit 1; done`)
 	for _, want := range []string{"packages/flow-report.git\n", "refs/tags/1.0.0\n", "applications/noon-run.git\n", "refs/observed/head\n", "users/"} {
