@@ -3,6 +3,7 @@ package sync_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -309,6 +310,28 @@ var cases = []struct {
 		l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}))
 		l.sync()
 		l.want(with(files{"app/a.ipynb": "mine", "app/a.1.2.0.ipynb": "a two", "app/b.ipynb": "b two"}))
+	}},
+	{"a crash of the machine left empty refs", func(l *lab) {
+		l.write(files{"app/a.ipynb": "mine"})
+		l.must(os.WriteFile(l.path(".git/deployment-manager/refs/deployment-manager/base"), nil, 0o600))
+		l.must(os.WriteFile(l.path(".git/deployment-manager/lock.7"), []byte("half a li"), 0o600))
+		l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}))
+		l.sync()
+		l.want(with(files{"app/a.ipynb": "mine", "app/a.1.2.0.ipynb": "a two", "app/b.ipynb": "b two"}))
+	}},
+	{"what was fetched is damaged", func(l *lab) {
+		l.write(files{"app/a.ipynb": "mine"})
+		packs, err := filepath.Glob(l.path(".git/deployment-manager/objects/pack/*.pack"))
+		if err != nil || len(packs) == 0 {
+			l.Fatalf("packs: %q, %v", packs, err)
+		}
+		for _, pack := range packs {
+			l.must(os.Remove(pack))
+		}
+		l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}))
+		l.sync()
+		l.want(with(files{"app/a.ipynb": "mine", "app/a.1.2.0.ipynb": "a two", "app/b.ipynb": "b two"}))
+		l.git("fsck")
 	}},
 	{"history was written anew", func(l *lab) {
 		l.write(files{"app/a.ipynb": "mine"})
