@@ -36,10 +36,13 @@ fi
 key=$({ cat build.sh requirements.txt hub5.txt package.json package-lock.json; "$python" -VV; uname -sm; } | cksum | tr -d ' ')
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/deployment-manager-jupyterhub
 built=$cache/$key
+mkdir -p "$cache"
+exec 9>"$built.lock"
+flock -n 9 || { echo 'waiting for another run that fetches JupyterHub' >&2; flock 9; }
 if [ ! -d "$built" ]; then
 	echo 'fetching JupyterHub, JupyterLab, KubeSpawner and node, once; 640 MB, about 2 minutes' >&2
-	mkdir -p "$cache"
-	aside=$(mktemp -d "$cache/$key.building-XXXXXX")
+	rm -rf "$built".building-* # of runs that were killed
+	aside=$(mktemp -d "$built.building-XXXXXX")
 	trap 'rm -rf "$aside"' EXIT
 	trap 'exit 1' INT TERM HUP
 	if [ -n "$pip" ]; then
@@ -61,6 +64,6 @@ if [ ! -d "$built" ]; then
 	chmod 755 "$aside"
 	# Programs of the environment are run as modules: their scripts name the
 	# folder that this one had.
-	"$python" -c 'import os, sys; os.rename(*sys.argv[1:])' "$aside" "$built" 2>/dev/null || [ -d "$built" ]
+	mv "$aside" "$built"
 fi
 echo "$built"
