@@ -231,9 +231,9 @@ func wantRefresh(t *testing.T, s *site, b *browser, token string) {
 }
 
 // wantOddNames signs in people whose names mean something in addresses, paths
-// or a shell. The Hub makes names lower case and refuses a slash only. Names with
-// one of $&=;() are left out: the Hub starts their servers and then does not
-// find them, because its parts do not write these characters in one way.
+// or a shell. The Hub makes names lower case and refuses a slash only. A name
+// such as $(id); &a=b is left out: the Hub starts its server and then does not
+// find it, because its parts write the address in different ways.
 func wantOddNames(t *testing.T, s *site) {
 	for i, user := range []string{"zoë o'neil+50%?#@example.com", `"fifty%" <now> | {then}`} {
 		t.Run(user, func(t *testing.T) {
