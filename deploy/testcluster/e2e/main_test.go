@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -56,8 +57,8 @@ func TestMain(m *testing.M) {
 
 // unable tells why this machine cannot run the test.
 func unable() error {
-	if testing.Short() {
-		return errors.New("-short was given")
+	if testing.Short() || flag.Lookup("test.list").Value.String() != "" {
+		return errors.New("-short or -list was given")
 	}
 	if os.Getuid() != 0 {
 		return errors.New("a kubelet with containers needs root; run make e2e as root")
@@ -87,7 +88,7 @@ func runAlone() (status int, err error) {
 	}
 	s, err := prepare(ctx)
 	if err != nil {
-		return 1, err
+		return 1, errors.Join(err, os.RemoveAll(s.Folder))
 	}
 	if err = makeCgroups(s.Cgroup); err == nil {
 		status, err = start(ctx, s)
@@ -100,7 +101,10 @@ func runAlone() (status int, err error) {
 // itself: with a mount still there or a process in a group, that fails. The
 // logs of a test that failed stay.
 func leave(s settings, failed bool) error {
-	faults := []error{removeCgroups(s.Cgroup), os.Remove(filepath.Join(s.Folder, "root"))}
+	faults := []error{removeCgroups(s.Cgroup)}
+	if err := os.Remove(filepath.Join(s.Folder, "root")); !errors.Is(err, fs.ErrNotExist) {
+		faults = append(faults, err)
+	}
 	if failed {
 		fmt.Fprintln(os.Stderr, "e2e: logs are in", s.logs())
 		return errors.Join(faults...)
