@@ -37,9 +37,10 @@ type source struct {
 
 // guess is one attempt to sign in.
 type guess struct {
-	source string
-	user   dm.UserName
-	proven bool // the same credential held before, from the same source
+	source  string
+	user    dm.UserName
+	proven  bool // the same credential held before, from the same source
+	foreign bool // its form says that it may be a secret that nobody can guess
 }
 
 func newGuesses(places int) *guesses {

@@ -27,6 +27,7 @@ const (
 	maxHtpasswdSize = 4 << 20 // bytes
 	provenFor       = time.Minute
 	refusedFor      = 5 * time.Second
+	foreignFor      = 24 * time.Hour // or until the file changes
 	maxRemembered   = 10_000
 	maxWait         = 30 * time.Second // for a processor; many pods may start at once
 )
@@ -139,11 +140,11 @@ func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identi
 // waits for nobody.
 func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential) (holds bool, err error) {
 	list, key := h.file.Get(), credentialKey(user, c)
-	g := guess{source: sourceOf(c.Source), user: user, proven: list.provenBefore(key)}
+	g := guess{source: sourceOf(c.Source), user: user, proven: list.provenBefore(key), foreign: h.passOn(c.Secret)}
 	if holds, known := list.recall(key, h.clock()); known && !holds {
 		return false, nil // the same guess again
 	}
-	if !h.guesses.allow(g, h.clock()) {
+	if !h.allow(g) {
 		return false, tooManyGuesses()
 	}
 	if holds, known := list.recall(key, h.clock()); known {
@@ -159,21 +160,34 @@ func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential)
 	if holds, known := list.recall(key, h.clock()); known {
 		return holds, nil
 	}
-	if !h.guesses.allow(g, h.clock()) {
+	if !h.allow(g) {
 		return false, tooManyGuesses()
 	}
 	holds = list.compare(user, c.Secret)
-	if !holds {
+	until := h.clock().Add(provenFor)
+	switch {
+	case holds:
+	case g.foreign:
+		// It may be a token in daily use. It does not become the user's password
+		// in this version of the file, so it is computed once and costs one try.
+		h.guesses.wrongSource(g.source, h.clock())
+		until = h.clock().Add(foreignFor)
+	default:
 		h.guesses.wrong(g, h.clock())
-	}
-	// What is passed on may be a token in daily use, that shall not be computed
-	// each time; it does not become the user's password in this version of the file.
-	until := h.clock().Add(refusedFor)
-	if holds || h.passOn(c.Secret) {
-		until = h.clock().Add(provenFor)
+		until = h.clock().Add(refusedFor)
 	}
 	list.remember(key, verdict{holds, until})
 	return holds, nil
+}
+
+// allow tells whether a guess may be looked at. What may be another's secret
+// cannot be guessed, so who uses up a user's tries does not lock the user's pods
+// out.
+func (h *Htpasswd) allow(g guess) bool {
+	if g.foreign {
+		return h.guesses.allowSource(g.source, g.proven, h.clock())
+	}
+	return h.guesses.allow(g, h.clock())
 }
 
 func tooManyGuesses() error {

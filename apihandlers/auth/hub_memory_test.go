@@ -252,3 +252,44 @@ func TestHubGetsNoPassword(t *testing.T) {
 		t.Errorf("after the file changed: %+v, %v", id, err)
 	}
 }
+
+// TestPodsOfPeopleWithPasswords: a pod's token costs its source one try as long
+// as the file is the same, and comes in also while somebody far away uses up its
+// user's tries.
+func TestPodsOfPeopleWithPasswords(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	var err error
+	o.Htpasswd, err = OpenHtpasswd(HtpasswdConfig{Path: o.path, PassOn: LooksLikeHubToken, Clock: o.clock.Now})
+	must(t, err)
+	as := func(source, secret string) error {
+		_, knows, err := o.Authenticate(t.Context(), dm.Credential{Scheme: "basic", User: "ana", Secret: secret, Source: source})
+		if !knows {
+			return nil // it is the Hub's matter
+		}
+		return err
+	}
+	for n := range userTries + 1 {
+		_ = as("192.0.2.8", fmt.Sprint("guess ", n))
+	}
+	if err := as("192.0.2.8", "good"); status(err) != http.StatusTooManyRequests {
+		t.Fatalf("the user's tries are not used up: %v", err)
+	}
+	for minute := range 3 {
+		if err := as("192.0.2.7", podToken); err != nil {
+			t.Errorf("minute %d: the pod got %v, want to be passed on", minute, err)
+		}
+		o.clock.move(time.Minute)
+	}
+	for n := range sourceTries {
+		if err := as("192.0.2.9", tokenOf(n)); err != nil {
+			t.Fatalf("token %d: %v", n, err)
+		}
+	}
+	if err := as("192.0.2.9", tokenOf(sourceTries)); status(err) != http.StatusTooManyRequests {
+		t.Errorf("one token more than a source has tries: got %v, want 429", err)
+	}
+	if err := as("192.0.2.9", tokenOf(0)); err != nil {
+		t.Errorf("a token that was compared before: %v", err)
+	}
+}
