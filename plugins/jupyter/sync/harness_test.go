@@ -52,7 +52,8 @@ type lab struct {
 	script  string
 	env     []string // beside the usual
 	commits int
-	fail    atomic.Pointer[http.HandlerFunc] // answers instead of the server
+	serve   http.HandlerFunc                 // what a sound server does
+	fail    atomic.Pointer[http.HandlerFunc] // answers instead of it
 }
 
 func newLab(t *testing.T, shell []string) *lab {
@@ -68,11 +69,7 @@ func newLab(t *testing.T, shell []string) *lab {
 		Path: filepath.Join(execPath, "git-http-backend"),
 		Env:  append(l.isolated(), "GIT_PROJECT_ROOT="+l.root, "GIT_HTTP_EXPORT_ALL=1"),
 	}
-	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if fail := l.fail.Load(); fail != nil {
-			(*fail)(w, r)
-			return
-		}
+	l.serve = func(w http.ResponseWriter, r *http.Request) {
 		if name, password, ok := r.BasicAuth(); !ok || name != l.name || password != token {
 			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 			http.Error(w, "who are you?", http.StatusUnauthorized)
@@ -88,6 +85,13 @@ func newLab(t *testing.T, shell []string) *lab {
 			return
 		}
 		backend.ServeHTTP(w, r)
+	}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fail := l.fail.Load(); fail != nil {
+			(*fail)(w, r)
+			return
+		}
+		l.serve(w, r)
 	}))
 	t.Cleanup(l.Close)
 	return l
