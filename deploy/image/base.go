@@ -47,9 +47,11 @@ func baseTree(ctx context.Context, set *debian.Set) (tree, error) {
 }
 
 func isUnneeded(name string) bool {
-	for _, folder := range unneeded() {
-		if name == folder || strings.HasPrefix(name, folder+"/") {
-			return true
+	for folder := name; folder != "."; folder = path.Dir(folder) {
+		for _, pattern := range unneeded() {
+			if match, err := path.Match(pattern, folder); match && err == nil {
+				return true
+			}
 		}
 	}
 	return strings.HasPrefix(name, "usr/share/doc/") && path.Base(name) != "copyright"

@@ -27,13 +27,14 @@ func without() []string {
 	return []string{"debconf", "debianutils", "dpkg", "git-man", "liberror-perl", "openssl", "perl"}
 }
 
-// unneeded are folders of packages that are left out. Notices of copyright stay.
+// unneeded are folders of packages that are left out, as patterns of path.Match.
+// Notices of copyright stay.
 func unneeded() []string {
 	return []string{
 		"etc/alternatives", "etc/bash_completion.d", "etc/cron.daily", "etc/logrotate.d", "etc/systemd", "etc/update-motd.d",
 		"usr/share/bash-completion", "usr/share/bug", "usr/share/doc-base", "usr/share/gitweb", "usr/share/info", "usr/share/lintian",
-		"usr/share/locale", "usr/share/man", "usr/share/perl5", "usr/share/zsh", "usr/lib/x86_64-linux-gnu/perl5",
-		"usr/lib/aarch64-linux-gnu/perl5", "usr/lib/git-core/mergetools", "usr/share/git-core/contrib", "usr/lib/systemd",
+		"usr/share/locale", "usr/share/man", "usr/share/perl5", "usr/share/zsh", "usr/lib/*/perl5",
+		"usr/lib/git-core/mergetools", "usr/share/git-core/contrib", "usr/lib/systemd",
 	}
 }
 
