@@ -166,7 +166,11 @@ func (s *served) stop(t *testing.T) {
 	if err := syscall.Kill(s.server(t), syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	<-s.read
+	select {
+	case <-s.read:
+	case <-time.After(patience):
+		t.Fatal("the server does not end")
+	}
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("the server ended with %v: %s", err, s.log)
 	}
