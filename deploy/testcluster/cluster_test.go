@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -206,10 +207,31 @@ func TestComponentsOnce(t *testing.T) {
 			t.Errorf("got %q, want %q", folder, first)
 		}
 	}
-	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kwok"} {
+	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "kwok"} {
 		if info, err := os.Stat(filepath.Join(first, name)); err != nil || info.Mode()&0o111 == 0 {
 			t.Errorf("%s: got %v, %v, want a program", name, info, err)
 		}
+	}
+}
+
+// TestRemoveUnfinished keeps what is finished, and other builds.
+func TestRemoveUnfinished(t *testing.T) {
+	t.Parallel()
+	cache := t.TempDir()
+	for _, name := range []string{"one.building-1/etcd", "one.building-2", "one", "two.building-1"} {
+		if err := os.MkdirAll(filepath.Join(cache, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := removeUnfinished(filepath.Join(cache, "one")); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(cache, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{filepath.Join(cache, "one"), filepath.Join(cache, "two.building-1")}; !slices.Equal(left, want) {
+		t.Errorf("left are %v, want %v", left, want)
 	}
 }
 

@@ -23,7 +23,8 @@ const module = "github.com/pndaproject/deployment-manager/deploy/testcluster"
 var sources = []string{"go.mod", "go.sum", "main.go", "build.sh"}
 
 // Components returns the folder that holds the programs etcd, kube-apiserver,
-// kube-controller-manager, kube-scheduler, kubelet and kwok. It builds them
+// kube-controller-manager, kube-scheduler, kubelet, kube-proxy, kubectl and kwok,
+// which components/build.sh makes. It builds them
 // when the user's cache does not have them yet, which takes minutes: progress
 // hears how it goes; nil means silent. Of several callers at once, in whatever
 // process, one builds and the others wait.
@@ -52,7 +53,10 @@ func Components(ctx context.Context, progress io.Writer) (string, error) {
 	if _, err := os.Stat(built); err == nil {
 		return built, nil
 	}
-	aside, err := os.MkdirTemp(cache, key+".building-")
+	if err := removeUnfinished(built); err != nil {
+		return "", err
+	}
+	aside, err := os.MkdirTemp(cache, key+unfinished)
 	if err != nil {
 		return "", err
 	}
@@ -64,6 +68,19 @@ func Components(ctx context.Context, progress io.Writer) (string, error) {
 		return "", err
 	}
 	return built, os.Rename(aside, built)
+}
+
+// unfinished follows the name of a build in that of the folder it is made in.
+const unfinished = ".building-"
+
+// removeUnfinished removes what builds left that were killed. The caller holds
+// the lock, so none goes on.
+func removeUnfinished(built string) error {
+	left, err := filepath.Glob(built + unfinished + "*")
+	for _, folder := range left {
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	return err
 }
 
 // componentsKey finds the components' sources and hashes what defines a build.
