@@ -107,13 +107,13 @@ func waitIn(ctx context.Context) []kube.WaitOption {
 	return []kube.WaitOption{kube.WithWaitContext(ctx)}
 }
 
-func released(any any, err error) (*releasev1.Release, error) {
+func released(made any, err error) (*releasev1.Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	release, is := any.(*releasev1.Release)
+	release, is := made.(*releasev1.Release)
 	if !is {
-		return nil, fmt.Errorf("Helm returned a release of type %T", any)
+		return nil, fmt.Errorf("Helm returned a release of type %T", made)
 	}
 	return release, nil
 }

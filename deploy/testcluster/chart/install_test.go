@@ -239,11 +239,11 @@ func (r *rig) checkServices() {
 			r.Errorf("Service %s has port %d, want %d", service.Name, got, want)
 		}
 		eventually(r.T, "endpoints of Service "+service.Name, func() error {
-			slices, err := r.client.DiscoveryV1().EndpointSlices(r.namespace).List(r.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
+			found, err := r.client.DiscoveryV1().EndpointSlices(r.namespace).List(r.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name})
 			if err != nil {
 				return err
 			}
-			for _, slice := range slices.Items {
+			for _, slice := range found.Items {
 				if len(slice.Endpoints) == 1 && *slice.Endpoints[0].Conditions.Ready && len(slice.Ports) == 1 && *slice.Ports[0].Port == want {
 					return nil
 				}

@@ -20,11 +20,11 @@ func TestSelectors(t *testing.T) {
 	for _, set := range valueSets {
 		t.Run(set.name, func(t *testing.T) {
 			t.Parallel()
-			old, new := render(t, "1.0.0", set.values), render(t, "2.0.0", set.values)
-			if len(old) < len(always) || len(old) != len(new) {
-				t.Fatalf("%d and %d objects, want equally many and at least %d", len(old), len(new), len(always))
+			before, after := render(t, "1.0.0", set.values), render(t, "2.0.0", set.values)
+			if len(before) < len(always) || len(before) != len(after) {
+				t.Fatalf("%d and %d objects, want equally many and at least %d", len(before), len(after), len(always))
 			}
-			for what, object := range new {
+			for what, object := range after {
 				for path, got := range selectors(object) {
 					if !maps.Equal(got, want) {
 						t.Errorf("%s: %s is %v, want %v", what, path, got, want)
@@ -37,8 +37,8 @@ func TestSelectors(t *testing.T) {
 					}
 				}
 			}
-			pod := podLabels(t, new)
-			if !maps.Equal(pod, podLabels(t, old)) {
+			pod := podLabels(t, after)
+			if !maps.Equal(pod, podLabels(t, before)) {
 				t.Errorf("the pod's labels change with the version, so that every upgrade restarts it: %v", pod)
 			}
 			for label, value := range want {
