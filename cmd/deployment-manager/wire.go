@@ -133,11 +133,12 @@ func patrol(store *gitstore.Store, log *slog.Logger) func(context.Context) error
 	}
 }
 
-// people is who may come and what they may do.
+// people is who may come, from where, and what they may do.
 type people struct {
 	directory *auth.Directory
 	policy    dm.Policy
 	auth      *auth.Auth
+	proxies   *apihandlers.Proxies
 }
 
 func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (people, error) {
@@ -147,6 +148,10 @@ func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (p
 	}
 	for group, members := range cfg.Groups {
 		directory.Groups[group] = userNames(members)
+	}
+	var err error
+	if p.proxies, err = apihandlers.NewProxies(cfg.TrustedProxies); err != nil {
+		return p, err
 	}
 	signIn, err := openSignIn(cfg, registry, log)
 	if err != nil {
@@ -330,10 +335,6 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build metrics", err)
 	}
-	proxies, err := apihandlers.NewProxies(cfg.TrustedProxies)
-	if err != nil {
-		return err
-	}
 	archives, err := packages.New(packages.Config{Store: record.store, Policy: who.policy, MaxBody: cfg.LimitWire})
 	if err != nil {
 		return dm.Wrap("build the package repository", err)
@@ -379,7 +380,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 		if err != nil {
 			return dm.Wrap("build the port "+port.config.Server, err)
 		}
-		*port.to = proxies.Wrap(handler)
+		*port.to = who.proxies.Wrap(handler)
 	}
 	return nil
 }
