@@ -136,19 +136,29 @@ func TestShapeOfTheHouse(t *testing.T) {
 		if !slices.Contains(p.GoFiles, "doc.go") {
 			t.Errorf("%q has no doc.go that says what it owns, promises and may import", p.folder())
 		}
-		for part := range strings.SplitSeq(p.folder(), "/") {
-			if slices.Contains([]string{"internal", "pkg", "util", "utils", "common", "helpers"}, part) {
-				t.Errorf("the folder %q is named for nothing; name it for what it gives", p.folder())
-			}
-		}
+		namedForSomething(t, p.folder())
 		for _, file := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles, p.IgnoredGoFiles, p.CgoFiles) {
-			data, err := os.ReadFile(filepath.Join(p.Dir, file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if lines := bytes.Count(data, []byte("\n")); lines > 500 {
-				t.Errorf("%s has %d lines, want at most 500", filepath.Join(p.folder(), file), lines)
-			}
+			short(t, filepath.Join(p.Dir, file))
 		}
+	}
+}
+
+func namedForSomething(t *testing.T, folder string) {
+	t.Helper()
+	for part := range strings.SplitSeq(filepath.ToSlash(folder), "/") {
+		if slices.Contains([]string{"internal", "pkg", "util", "utils", "common", "helpers"}, part) {
+			t.Errorf("the folder %q is named for nothing; name it for what it gives", folder)
+		}
+	}
+}
+
+func short(t *testing.T, file string) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := bytes.Count(data, []byte("\n")); lines > 500 {
+		t.Errorf("%s has %d lines, want at most 500", file, lines)
 	}
 }
