@@ -1091,22 +1091,17 @@ give_up() {
 } 2>/dev/null
 
 # timer ends the worker $1, which began at $2, after $3 seconds, and wakes main.
+# It must hold none of main's files open: who started main may wait for that.
 timer() {
-	nap=
-	trap 'kill "$nap"; exit 0' TERM
-	sleep "$3" &
-	nap=$!
-	wait "$nap"
+	sleep "$3"
 	same "$1" "$2" && kill -TERM "$1"
-	sleep 2 &
-	nap=$!
-	wait "$nap"
+	sleep 2
 	if same "$1" "$2"; then
 		family "$1"
 		kill -KILL $family
 	fi
 	kill -USR1 "$$"
-} </dev/null >/dev/null 2>&1
+}
 
 # same tells whether process $1 is still the one that began at $2.
 same() {
@@ -1131,7 +1126,7 @@ main() {
 	worker </dev/null &
 	job=$!
 	starttime "$job"
-	timer "$job" "$started" "$(($seconds - 3))" &
+	timer "$job" "$started" "$(($seconds - 3))" </dev/null >/dev/null 2>&1 &
 	watch=$!
 	while :; do
 		wait "$job" 2>/dev/null
@@ -1139,7 +1134,9 @@ main() {
 		test -n "$late" && break
 		same "$job" "$started" 2>/dev/null || break
 	done
-	kill -TERM "$watch" 2>/dev/null
+	exec 2>/dev/null # bash tells of each process that was killed
+	family "$watch"
+	kill -KILL $family
 	test "$code" -eq 0 || echo 'apps-notebooks: it was ended before it was done.'
 	exit 0
 }
