@@ -149,7 +149,7 @@ newest() {
 	newest=0
 	for file in "$state"/lock.*; do
 		number=${file##*.}
-		case $number in *[!0-9]* | '') continue ;; esac
+		case $number in *[!0-9]* | '' | 0*) continue ;; esac
 		test "$number" -gt "$newest" && newest=$number
 	done
 }
@@ -169,6 +169,7 @@ held() {
 		is "$pid" "$begun"
 		return
 	fi
+	case $until in *[!0-9]* | '') return 1 ;; esac
 	test "$now" -le "$(($until + 15))"
 }
 
@@ -261,7 +262,12 @@ page() {
 		printf '\n## Your git branch\n\n%s\n' "$branch"
 	fi
 	printf '\n## To do it again\n\n'
-	echo 'Run the start hook in a terminal, or restart your notebook server. To get the delivered version of a file back,'
+	if test -f "$0"; then
+		printf 'Run `sh %s` in a terminal' "$0"
+	else
+		printf 'Run `curl -s %s/sync.sh | sh` in a terminal' "${address:-http://deployment-manager-git:8099}"
+	fi
+	echo ', or restart your notebook server. To get the delivered version of a file back,'
 	echo 'run `git checkout main -- FILE` in this folder.'
 }
 
@@ -476,7 +482,7 @@ prepare() {
 	DM_SYNC_HOST=$authority
 	export GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE HOME XDG_CONFIG_HOME DM_SYNC_HOST
 	# We hold the lock, so any lock of git here is a dead one's.
-	for file in "$state"/*.lock "$state"/refs/deployment-manager/*.lock "$state"/objects/pack/tmp_* "$state"/objects/tmp_*; do
+	for file in "$state"/*.lock "$work"/*.lock "$state"/refs/deployment-manager/*.lock "$state"/objects/pack/tmp_* "$state"/objects/tmp_*; do
 		if test -f "$file"; then discard "$file"; fi
 	done
 	if test -e "$state/discarded"; then blank "$state/discarded"; fi
@@ -504,14 +510,38 @@ prepare() {
 		g config core.bare false && g config include.path settings || return
 	fi
 	g config --get include.path >/dev/null || g config include.path settings || return
+	check || return
 	# This object stands for any file as the user left it.
 	echo 'This is as the user left it.' >|"$work/users" || return
 	value hash-object -w --no-filters -- "$work/users" && users=$value
 }
 
+# check moves refs that lead nowhere out of the way, as a crash of the machine may
+# leave them. When what was fetched is damaged all of it is fetched again.
+check() {
+	blank "$work/out" || return
+	for name in fetched base delivered writing removing; do
+		if test -e "$state/refs/deployment-manager/$name"; then echo "refs/deployment-manager/$name^{tree}" >>"$work/out"; fi
+	done
+	g cat-file --batch-check <"$work/out" >|"$work/value"
+	while read -r name what rest <&4; do
+		read -r object kind rest && test "$kind" = tree && continue
+		name=${name%"^{tree}"}
+		discard "$state/$name"
+		if test "$name" = refs/deployment-manager/fetched; then
+			now && mv "$state/objects" "$state/damaged.$now" && mkdir "$state/objects" || return
+			for ref in "$state"/refs/deployment-manager/*; do
+				if test -e "$ref"; then discard "$ref"; fi
+			done
+			return 0
+		fi
+	done <"$work/value" 4<"$work/out"
+	return 0
+}
+
 # fetch gets the server's newest commit into $new.
 fetch() {
-	if g fetch -q --no-tags --no-recurse-submodules --no-write-fetch-head origin \
+	if g fetch -q --no-tags --no-recurse-submodules origin \
 		+refs/heads/main:refs/deployment-manager/fetched 2>|"$work/fetch" &&
 		value rev-parse -q --verify 'refs/deployment-manager/fetched^{commit}'; then
 		new=$value
@@ -1061,22 +1091,17 @@ give_up() {
 } 2>/dev/null
 
 # timer ends the worker $1, which began at $2, after $3 seconds, and wakes main.
+# It must hold none of main's files open: who started main may wait for that.
 timer() {
-	nap=
-	trap 'kill "$nap"; exit 0' TERM
-	sleep "$3" &
-	nap=$!
-	wait "$nap"
+	sleep "$3"
 	same "$1" "$2" && kill -TERM "$1"
-	sleep 2 &
-	nap=$!
-	wait "$nap"
+	sleep 2
 	if same "$1" "$2"; then
 		family "$1"
 		kill -KILL $family
 	fi
 	kill -USR1 "$$"
-} </dev/null >/dev/null 2>&1
+}
 
 # same tells whether process $1 is still the one that began at $2.
 same() {
@@ -1101,7 +1126,7 @@ main() {
 	worker </dev/null &
 	job=$!
 	starttime "$job"
-	timer "$job" "$started" "$(($seconds - 3))" &
+	timer "$job" "$started" "$(($seconds - 3))" </dev/null >/dev/null 2>&1 &
 	watch=$!
 	while :; do
 		wait "$job" 2>/dev/null
@@ -1109,7 +1134,9 @@ main() {
 		test -n "$late" && break
 		same "$job" "$started" 2>/dev/null || break
 	done
-	kill -TERM "$watch" 2>/dev/null
+	exec 2>/dev/null # bash tells of each process that was killed
+	family "$watch"
+	kill -KILL $family
 	test "$code" -eq 0 || echo 'apps-notebooks: it was ended before it was done.'
 	exit 0
 }
