@@ -58,7 +58,7 @@ test-root: ## Cut the power, fill and fail the disk below the server; needs root
 
 test-image: ## Run the server's image, and build deploy/Dockerfile; needs root
 	@echo 'testing the image; a minute or two'
-	@cd deploy/image && DM_TEST_DOCKERFILE=1 go test -count=1 -timeout 15m ./...
+	@cd deploy/image && DM_TEST_DOCKERFILE=1 go test -count=1 -timeout 15m && go test -count=1 -timeout 5m ./debian
 
 test-kubernetes: ## Install the chart on a real Kubernetes control plane
 	@echo 'testing the chart on a control plane of its own; about a minute'
