@@ -50,6 +50,11 @@ func TestRefusedValues(t *testing.T) {
 		{"option as a variable", `extraEnv: [{name: DM_AUTH, value: strict}]`, []string{"extraEnv", "DM_AUTH"}},
 		{"insecure without saying so twice", `auth: {mode: insecure-pnda}`, []string{"auth.mode", "auth.insecureAnywhere"}},
 		{"users beside a Secret", `auth: {existingSecret: own, tokens: a}`, []string{"auth.existingSecret", "auth.tokens"}},
+		{"user with a line break", `auth: {users: {"ana\nben": "` + someHash + `"}}`, []string{"ana", "does not match"}},
+		{"service that is no part of a scope", `jupyterhub: {service: "a b!"}`, []string{"jupyterhub/service"}},
+		{"two Services of one name", `services: {git: {name: deployment-manager}}`, []string{"services", "deployment-manager"}},
+		{"alias that is there already", `services: {packages: {name: pnda-package-repository, alias: true}}`, []string{"services.packages.alias"}},
+		{"two Services on one host", `ingress: {enabled: true, hosts: {git: a.example.org, packages: a.example.org}}`, []string{"ingress.hosts", "a.example.org"}},
 		{"Ingress without a host", `ingress: {enabled: true}`, []string{"ingress.enabled", "ingress.hosts"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

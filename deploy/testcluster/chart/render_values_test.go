@@ -22,7 +22,8 @@ func rendered(t *testing.T, values string) (map[string]*unstructured.Unstructure
 	return objects(t, release.Manifest), release.Info.Notes
 }
 
-// at is what an object holds at the dotted path; numbers select from lists.
+// at is what an object holds at the dotted path; numbers select from lists, and
+// ~ stands for a dot in a key.
 func at(t *testing.T, object *unstructured.Unstructured, path string) any {
 	t.Helper()
 	if object == nil {
@@ -32,7 +33,7 @@ func at(t *testing.T, object *unstructured.Unstructured, path string) any {
 	for part := range strings.SplitSeq(path, ".") {
 		switch v := value.(type) {
 		case map[string]any:
-			value = v[part]
+			value = v[strings.ReplaceAll(part, "~", ".")]
 		case []any:
 			var i int
 			if _, err := fmt.Sscan(part, &i); err != nil || i >= len(v) {

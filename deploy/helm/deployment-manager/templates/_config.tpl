@@ -32,6 +32,17 @@
 {{- fail "ingress.enabled needs a host name in at least one of ingress.hosts.packages, .manager and .git" }}
 {{- end }}
 {{- end }}
+{{- $names := list .Values.services.packages.name .Values.services.manager.name .Values.services.git.name }}
+{{- if .Values.services.packages.alias }}
+{{- $names = append $names "pnda-package-repository" }}
+{{- end }}
+{{- if ne (len $names) (len (uniq $names)) }}
+{{- fail (printf "two Services have one name (services.*.name and the name that services.packages.alias adds): %s" (join ", " $names)) }}
+{{- end }}
+{{- $hosts := compact (list .Values.ingress.hosts.packages .Values.ingress.hosts.manager .Values.ingress.hosts.git) }}
+{{- if ne (len $hosts) (len (uniq $hosts)) }}
+{{- fail (printf "each Service needs a host of its own, because paths of two mean different things: ingress.hosts has %s" (join ", " $hosts)) }}
+{{- end }}
 {{- end }}
 
 {{- /* The server's configuration file: what the chart knows, and the value config over it. */}}

@@ -1,12 +1,12 @@
-{{- /* Name of everything but the Services. */}}
+{{- /* Name of everything but the Services. A release may have a dot in its name, a part of a pod's host name not. */}}
 {{- define "dm.fullname" -}}
-{{- default (printf "%s-%s" .Release.Name .Chart.Name) .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- default (printf "%s-%s" .Release.Name .Chart.Name) .Values.fullnameOverride | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end }}
 
-{{- /* Selectors can never change, so they hold nothing that a release or chart changes. */}}
+{{- /* Selectors can never change, so they hold nothing that a release or chart changes. A release may be called 123. */}}
 {{- define "dm.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- /* Labels of objects. The pod has the selector's only: a new version of the chart alone is no reason to restart it. */}}
