@@ -11,6 +11,16 @@ import (
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
 )
 
+// git's children outlive a git that is cut off, and the server waits for its own
+// children only. So process 1 must be one that waits for everybody's.
+func TestServerIsNotProcessOne(t *testing.T) {
+	t.Parallel()
+	made, _ := rendered(t, ``)
+	if got := at(t, made["StatefulSet/"+name], "spec.template.spec.shareProcessNamespace"); got != true {
+		t.Errorf("shareProcessNamespace is %v, want true", got)
+	}
+}
+
 // Helm allows releases called 123 and my.pnda, Kubernetes names of digits, and
 // YAML reads both as something else.
 func TestNamesThatLookLikeNumbers(t *testing.T) {
