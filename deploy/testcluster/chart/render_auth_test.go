@@ -121,6 +121,16 @@ func TestNotesCommands(t *testing.T) {
 			[]string{password, `kubectl -n default port-forward service/archives 8888:80 &`, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`},
 			"it is LOST with the pod", "",
 		},
+		{
+			"a Service outside the policy", `services: {packages: {type: NodePort}}`,
+			[]string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`},
+			"so the NodePort package-repository is of no use yet", "JupyterHub",
+		},
+		{
+			"JupyterHub and admins", `{jupyterhub: {url: "http://hub:8081/hub/api"}, auth: {groups: {admin: [ana, ben]}}}`,
+			[]string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`},
+			"whoever JupyterHub calls ana, ben is an admin here", "of no use",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
