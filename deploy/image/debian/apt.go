@@ -153,16 +153,18 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// update fetches the lists. Sources that fail are told only if none is left:
-// the machine may name some that are not ours to judge.
+// update fetches the lists. Sources that fail are an error only if no list is
+// there: the machine may name some that are not ours to judge.
 func (a *apt) update(ctx context.Context) error {
 	a.o.say("fetching the lists of Debian's packages")
-	_, err := a.run(ctx, "apt-get", "update", "-q")
-	have, _ := filepath.Glob(filepath.Join(a.dir, "lists", "*_Packages*"))
-	if len(have) > 0 {
-		return nil
+	// By default a list that cannot be fetched is no error.
+	_, err := a.run(ctx, "apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+	have, globErr := filepath.Glob(filepath.Join(a.dir, "lists", "*_Packages*"))
+	if err == nil || globErr != nil || len(have) == 0 || ctx.Err() != nil {
+		return errors.Join(err, globErr)
 	}
-	return err
+	a.o.say("not all lists of Debian's packages could be fetched; of the others those of before are used, if there are any")
+	return nil
 }
 
 // resolve lists the packages and all that they depend on, by name.

@@ -179,6 +179,36 @@ func TestOldListsAreFetchedAgain(t *testing.T) {
 	}
 }
 
+// TestRefreshWithoutArchive goes on with what there is, and says so: an image
+// that was to have the newest updates may not have them.
+func TestRefreshWithoutArchive(t *testing.T) {
+	t.Parallel()
+	a := example(t)
+	var said bytes.Buffer
+	o := Options{Packages: []string{"tool"}, Sources: a.sources(), Cache: t.TempDir(), Refresh: true, Progress: &said}
+	if _, err := Fetch(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	const warning = "not all lists of Debian's packages could be fetched"
+	if strings.Contains(said.String(), warning) {
+		t.Errorf("all is there and it says %s", &said)
+	}
+	if err := os.RemoveAll(a.dir); err != nil {
+		t.Fatal(err)
+	}
+	set, err := Fetch(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(set); len(got) != 4 || !strings.Contains(said.String(), warning) {
+		t.Errorf("got %q and it says %s; want the packages of before and that lists are missing", got, &said)
+	}
+	o.Cache = t.TempDir()
+	if set, err := Fetch(t.Context(), o); err == nil {
+		t.Errorf("without archive and cache: got %v", set)
+	}
+}
+
 // TestSystemIsUntouched looks at where apt and dpkg keep what a system has.
 func TestSystemIsUntouched(t *testing.T) {
 	t.Parallel()
