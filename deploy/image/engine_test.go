@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,13 +45,8 @@ func newEngine(t *testing.T) *engine {
 	if os.Getenv("DM_TEST_DOCKERFILE") == "" {
 		t.Skip("skipped: building the Dockerfile is part of make test-image; DM_TEST_DOCKERFILE=1 asks for it")
 	}
-	if os.Geteuid() != 0 {
-		skip(t, "building the Dockerfile takes root")
-	}
-	root, err := debian.Root(t.Context(), debian.Options{Packages: []string{"buildah"}, Progress: os.Stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
+	needNamespaces(t)
+	root := fetched(t, debian.Options{Packages: []string{"buildah"}, Progress: os.Stderr})
 	e := &engine{system: filepath.Join(t.TempDir(), "system"), work: t.TempDir(), modules: goEnv(t, "GOMODCACHE"), objects: goEnv(t, "GOCACHE")}
 	must(t, "cp", "-a", root, e.system)
 	for name, content := range map[string]string{
@@ -63,6 +59,19 @@ func newEngine(t *testing.T) *engine {
 		must(t, "cp", "-L", name, e.system+name)
 	}
 	return e
+}
+
+// fetched is a folder with packages of Debian.
+func fetched(t *testing.T, o debian.Options) string {
+	t.Helper()
+	root, err := debian.Root(t.Context(), o)
+	if errors.Is(err, debian.ErrNoApt) {
+		skip(t, err.Error())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
 }
 
 func goEnv(t *testing.T, name string) string {
@@ -100,14 +109,11 @@ func (e *engine) run(t *testing.T, args ...string) string {
 // start makes the image golang.
 func (e *engine) start(t *testing.T) {
 	t.Helper()
-	root, err := debian.Root(t.Context(), debian.Options{
+	root := fetched(t, debian.Options{
 		Packages: []string{"apt", "base-files", "ca-certificates", "coreutils", "dash", "debian-archive-keyring", "dpkg", "findutils", "git", "grep", "sed", "tar"},
 		Without:  []string{"adduser", "debconf", "git-man", "liberror-perl", "openssl", "perl"},
 		Progress: os.Stderr,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	base := filepath.Join(e.work, "base")
 	must(t, "cp", "-a", root, base)
 	for _, folder := range []string{"tmp", "root", "var/tmp", "usr/local", "etc/apt"} {

@@ -43,14 +43,19 @@ type container struct {
 	environ    []string
 }
 
-func newContainer(t *testing.T, i *contained) *container {
+func needNamespaces(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		skip(t, "running the image takes root")
+		skip(t, "mounts and processes of one's own take root")
 	}
 	if err := exec.Command("unshare", "--mount", "--pid", "--fork", "true").Run(); err != nil {
 		skip(t, "this machine does not let root make namespaces: "+err.Error())
 	}
+}
+
+func newContainer(t *testing.T, i *contained) *container {
+	t.Helper()
+	needNamespaces(t)
 	c := &container{root: filepath.Join(t.TempDir(), "root"), data: t.TempDir(), environ: i.config.Config.Env}
 	if err := i.tree.extract(c.root); err != nil {
 		t.Fatal(err)
