@@ -102,7 +102,7 @@ func TestNotesCommands(t *testing.T) {
 		says         string
 		saysNot      string
 	}{
-		{"default", ``, []string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`}, "", "WARNING"},
+		{"default", ``, []string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`}, "kubectl -n default rollout status statefulset/deployment-manager", "WARNING"},
 		{
 			"insecure", `auth: {mode: insecure-pnda, insecureAnywhere: true}`,
 			[]string{forward, `curl ` + file + `'http://127.0.0.1:8888` + path + `?user.name=ana'`}, "WARNING: auth.mode is insecure-pnda", "PASSWORD",

@@ -50,39 +50,6 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// TestNotes reads what a person sees after installing.
-func TestNotes(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name, values string
-		want, not    []string
-	}{
-		{"default", "", []string{"kubectl -n default rollout status statefulset/deployment-manager", "get secret deployment-manager-auth", "port-forward service/package-repository 8888", "curl "}, []string{"WARNING", "LOST"}},
-		{"persistence off", `persistence: {enabled: false}`, []string{"LOST with the pod"}, nil},
-		{"insecure", `auth: {mode: insecure-pnda, insecureAnywhere: true}`, []string{"WARNING", "insecure-pnda", "user.name="}, []string{"get secret"}},
-		{"own port", `services: {packages: {port: 80}}`, []string{"port-forward service/package-repository 8888:80"}, nil},
-		{"ingress", `ingress: {enabled: true, hosts: {packages: packages.example.org}, tlsSecretName: cert}`, []string{"https://packages.example.org/packages/", "networkPolicy.ingress.from"}, []string{"port-forward"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			got, err := chart.Render(t.Context(), release, loadChart(t), parse(t, test.values))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, want := range test.want {
-				if !strings.Contains(got.Info.Notes, want) {
-					t.Errorf("the notes lack %q:\n%s", want, got.Info.Notes)
-				}
-			}
-			for _, not := range test.not {
-				if strings.Contains(got.Info.Notes, not) {
-					t.Errorf("the notes have %q, want them not to:\n%s", not, got.Info.Notes)
-				}
-			}
-		})
-	}
-}
-
 func render(t *testing.T, both, values string) map[string]*unstructured.Unstructured {
 	t.Helper()
 	rendered, err := chart.Render(t.Context(), release, version(t, both, both), parse(t, values))
