@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	"k8s.io/apimachinery/pkg/api/validation"
 
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
@@ -59,6 +60,33 @@ ingress: {enabled: true, className: "7", hosts: {git: "1.5"}, tlsSecretName: "8"
 		if got := at(t, of[c.object], c.path); got != c.want {
 			t.Errorf("%s, %s is %#v, want %q", c.object, c.path, got, c.want)
 		}
+	}
+}
+
+// A chart that has this one as a part hands down its globals, and decides by a
+// value of ours whether it has it.
+func TestPartOfAChart(t *testing.T) {
+	t.Parallel()
+	whole := &chartv2.Chart{Metadata: &chartv2.Metadata{
+		APIVersion: chartv2.APIVersionV2, Name: "pnda", Version: "1.0.0",
+		Dependencies: []*chartv2.Dependency{{Name: name, Version: "*", Condition: name + ".enabled"}},
+	}}
+	whole.AddDependency(loadChart(t))
+	for _, c := range []struct {
+		values string
+		want   bool
+	}{
+		{`{global: {domain: example.org}, deployment-manager: {enabled: true}}`, true},
+		{`{deployment-manager: {enabled: false}}`, false},
+	} {
+		made, err := chart.Render(t.Context(), release, whole, parse(t, c.values))
+		if err != nil {
+			t.Fatalf("%s: %v", c.values, err)
+		}
+		if got := objects(t, made.Manifest)["StatefulSet/"+name] != nil; got != c.want {
+			t.Errorf("%s: the server is there: %v, want %v", c.values, got, c.want)
+		}
+		whole.SetDependencies(loadChart(t))
 	}
 }
 

@@ -93,8 +93,8 @@ func TestValuesPage(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(contentOf(t, filepath.Join(chart.Source, "values.yaml"))), &page); err != nil {
 		t.Fatal(err)
 	}
-	// global is Helm's; the rest may be left out and has no default.
-	compareValues(t, "", readSchema(t), page, []string{"global", "config", "resources.claims", "startupProbe.initialDelaySeconds",
+	// global and enabled are of a chart around this one; the rest may be left out and has no default.
+	compareValues(t, "", readSchema(t), page, []string{"global", "enabled", "config", "resources.claims", "startupProbe.initialDelaySeconds",
 		"readinessProbe.initialDelaySeconds", "livenessProbe.initialDelaySeconds"})
 }
 
