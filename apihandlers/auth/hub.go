@@ -174,9 +174,9 @@ func readRoots(file string) (*x509.CertPool, error) {
 
 func (h *Hub) count(reg prometheus.Registerer) error {
 	h.questions = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dm_hub_questions_total", Help: "Tokens that JupyterHub was asked about, by its answer: yes, no, unfit (known, but not for this server) or failed.",
+		Name: "dm_hub_questions_total", Help: "Tokens that JupyterHub was asked about, by its answer: yes, no, unfit (known, but not for this server) or failed; unasked are those whose turn did not come, because it answers slowly.",
 	}, []string{"answer"})
-	for _, answer := range []string{answerYes, answerNo, answerUnfit, answerFailed} {
+	for _, answer := range []string{answerYes, answerNo, answerUnfit, answerFailed, answerUnasked} {
 		h.questions.WithLabelValues(answer)
 	}
 	h.cached = prometheus.NewCounter(prometheus.CounterOpts{
@@ -242,7 +242,8 @@ func (h *Hub) decide(ctx context.Context, key [sha256.Size]byte, token, source s
 	}
 	release, err := h.guesses.turn(ctx, source, h.slots, hubWait)
 	if err != nil {
-		return hubVerdict{}, dm.Errorf(dm.Unavailable, "auth.Hub", "too many tokens are being checked").Because(err)
+		h.questions.WithLabelValues(answerUnasked).Inc()
+		return hubVerdict{}, dm.Errorf(dm.Unavailable, "auth.Hub", "too many tokens are being checked").WithHint("try again").Because(err)
 	}
 	defer release()
 	now := h.clock() // an answer is as old as its question

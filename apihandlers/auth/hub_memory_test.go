@@ -51,7 +51,7 @@ func TestHubRevocation(t *testing.T) {
 	at(131, 503, 6)
 	h.fake.fail(nil)
 	at(132, 200, 7)
-	want := map[string]float64{answerYes: 3, answerNo: 2, answerFailed: 2, answerUnfit: 0, "": 62}
+	want := map[string]float64{answerYes: 3, answerNo: 2, answerFailed: 2, answerUnfit: 0, answerUnasked: 0, "": 62}
 	if got := h.counted(t); !maps.Equal(got, want) {
 		t.Errorf("counted %v, want %v", got, want)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -330,6 +331,29 @@ func TestHubSlowOrAway(t *testing.T) {
 	if _, _, err := slow.Authenticate(t.Context(), dm.Credential{Scheme: "bearer", Secret: podToken}); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("away: got %v, want Unavailable", err)
 	}
+}
+
+// TestHubCrowded: when the Hub is so slow that turns do not come, those who wait
+// are told so, and the operator sees it in the counters: nothing has failed yet.
+func TestHubCrowded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		h, err := OpenHub(HubConfig{URL: "http://hub.invalid/hub/api", Service: "deployment-manager", Registerer: registry})
+		must(t, err)
+		for range hubPlaces {
+			h.slots <- struct{}{}
+		}
+		begin := time.Now()
+		_, _, err = h.Authenticate(t.Context(), dm.Credential{Scheme: "bearer", Secret: podToken, Source: "192.0.2.7"})
+		if status(err) != 503 || time.Since(begin) != hubWait {
+			t.Errorf("got %v after %s, want 503 after %s", err, time.Since(begin), hubWait)
+		}
+		asked := askedHub{registry: registry}
+		if got := asked.counted(t); got[answerUnasked] != 1 || got[answerFailed] != 0 {
+			t.Errorf("counted %v, want 1 unasked and nothing failed", got)
+		}
+	})
 }
 
 // TestHubTLS: the Hub's certificate is checked, with the system's authorities or

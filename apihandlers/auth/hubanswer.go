@@ -13,12 +13,14 @@ import (
 	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
-// The sorts of answers, as they are counted.
+// The sorts of answers, as they are counted. A token is unasked whose turn did
+// not come in time.
 const (
-	answerYes    = "yes"
-	answerNo     = "no"
-	answerUnfit  = "unfit"
-	answerFailed = "failed"
+	answerYes     = "yes"
+	answerNo      = "no"
+	answerUnfit   = "unfit"
+	answerFailed  = "failed"
+	answerUnasked = "unasked"
 )
 
 // hubAnswer is what we read of the Hub's answer; nil means that it knows no
