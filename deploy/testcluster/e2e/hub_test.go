@@ -22,7 +22,7 @@ const (
 	hubPod    = "jupyter-" + hubUser
 	hubClaim  = "claim-" + hubUser
 	hubHome   = "http://" + nodeAddress + ":8081/hub/api"
-	hubSecret = "token-of-the-test-service" // of an administrator; see jupyterhub/testdata
+	hubSecret = "5e41ce7e57ab4d0c9a11fee1f00d5afe" // of an administrator; see jupyterhub/testdata
 )
 
 // hub is the Hub's folder as the machine sees it; it lies among the logs.

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	hubPassword  = "one password for this test"
-	serviceToken = "token-of-the-test-service" // of an administrator at the Hub
+	hubPassword = "one password for this test"
+	// The server asks the Hub only about tokens of the form that users' have.
+	serviceToken = "5e41ce7e57ab4d0c9a11fee1f00d5afe" // of an administrator at the Hub
 )
 
 // site is a Hub and the project's server beside it, which trust one another.

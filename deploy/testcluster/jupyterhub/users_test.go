@@ -206,7 +206,7 @@ func wantOwnOnly(t *testing.T, s *site, token string) {
 		{"a token without the scope", "alice", "alice", narrow, http.StatusForbidden},
 		{"a token for a server only", "alice", "alice", other, http.StatusForbidden},
 		{"a token that was revoked before its use", "alice", "alice", gone, http.StatusUnauthorized},
-		{"the token of a service of the Hub", "alice", "alice", serviceToken, http.StatusUnauthorized},
+		{"the token of a service of the Hub", "alice", "alice", serviceToken, http.StatusForbidden},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := s.repository(t, test.of, test.by, test.token); got != test.want {

@@ -100,7 +100,7 @@ c.JupyterHub.db_url = f"sqlite:///{run}/jupyterhub.sqlite"
 c.JupyterHub.authenticator_class = "shared-password"
 c.SharedPasswordAuthenticator.user_password = "one password for this test"
 c.Authenticator.allow_all = True
-c.JupyterHub.services.append({"name": "test", "api_token": "token-of-the-test-service"})
+c.JupyterHub.services.append({"name": "test", "api_token": "5e41ce7e57ab4d0c9a11fee1f00d5afe"})
 c.JupyterHub.load_roles.append(
     {"name": "test-service", "services": ["test"], "scopes": ["admin:users", "admin:servers", "list:users", "list:services", "tokens"]}
 )

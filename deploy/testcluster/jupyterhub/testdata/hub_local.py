@@ -37,13 +37,14 @@ c.Spawner.ip = "127.0.0.1"
 c.Spawner.default_url = "/lab"
 c.Spawner.environment = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 
-# A role and a service that somebody had before: they must survive.
-c.JupyterHub.services = [{"name": "test", "api_token": "token-of-the-test-service"}]
+# A role and a service that somebody had before: they must survive. The service
+# has all that opens our server to a user, and the form of a user's token.
+c.JupyterHub.services = [{"name": "test", "api_token": "5e41ce7e57ab4d0c9a11fee1f00d5afe"}]
 c.JupyterHub.load_roles = [
     {
         "name": "test-service",
         "services": ["test"],
-        "scopes": ["admin:users", "admin:servers", "list:users", "list:services", "read:roles", "tokens", "access:servers"],
+        "scopes": ["admin:users", "admin:servers", "list:users", "list:services", "read:roles", "tokens", "access:servers", "access:services"],
     }
 ]
 
