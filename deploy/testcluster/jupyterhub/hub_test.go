@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 const (
@@ -18,6 +19,9 @@ const (
 	// The server asks the Hub only about tokens of the form that users' have.
 	serviceToken = "5e41ce7e57ab4d0c9a11fee1f00d5afe" // of an administrator at the Hub
 )
+
+// client gives up, where http.DefaultClient would wait for ever.
+var client = &http.Client{Timeout: time.Minute}
 
 // site is a Hub and the project's server beside it, which trust one another.
 type site struct {
@@ -99,7 +103,7 @@ func (s *site) repository(t *testing.T, of, by, token string) int {
 	if token != "" {
 		request.SetBasicAuth(by, token)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +169,7 @@ func call(t *testing.T, method, address, authorization, body string) (int, []byt
 	if authorization != "" {
 		request.Header.Set("Authorization", authorization)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

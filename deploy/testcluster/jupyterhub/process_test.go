@@ -44,7 +44,7 @@ func (p *program) start(t *testing.T) {
 			t.Fatalf("%s ended:\n%s", p.name, p.tail())
 		default:
 		}
-		answer, err := http.Get(p.ready)
+		answer, err := client.Get(p.ready)
 		if err != nil {
 			return err
 		}
