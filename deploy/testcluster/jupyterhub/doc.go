@@ -6,6 +6,9 @@
 // The folder environment holds what is fetched once, from Python's and node's
 // package registries, into the user's cache: see build.sh there.
 //
+// A second process waits for the end of the tests, however they end, and then
+// ends what they started, such as users' servers, and removes their files.
+//
 // A local spawner runs no life-cycle hook. The file under test puts the very
 // command of the hook in front of the server's own, so it runs as the same
 // user, with the same token and environment, only a moment earlier than in a

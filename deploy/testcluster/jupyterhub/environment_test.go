@@ -53,25 +53,9 @@ func environment(t *testing.T) string {
 	return folder
 }
 
-// programFolder is removed when all tests are done.
-var programFolder string
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	folder, err := os.MkdirTemp("", "jupyterhub-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	programFolder = folder
-	code := m.Run()
-	os.RemoveAll(folder)
-	os.Exit(code)
-}
-
 // programOnce builds this project's server.
 var programOnce = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(programFolder, "deployment-manager")
+	program := filepath.Join(runFolder, "deployment-manager")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/deployment-manager")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {

@@ -59,7 +59,9 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(func() {
 		s.hub.stop(t)
 		s.server.stop(t)
-		endServers(s.folder)
+		if err := endAll(s.folder); err != nil { // the Hub left servers running
+			t.Error(err)
+		}
 		if t.Failed() {
 			t.Logf("the Hub's log:\n%s\nthe server's log:\n%s", s.hub.tail(), s.server.tail())
 		}

@@ -55,7 +55,7 @@ func TestOutages(t *testing.T) {
 	t.Run("the Hub is back", func(t *testing.T) {
 		s.hub.start(t)
 		carol.get(t, carol.home+"/lab", http.StatusOK) // the server outlived the Hub
-		pod := carolsPod(t, s)
+		pod := environOf(t, s.folder, "carol")
 		if got := s.repository(t, "carol", "carol", pod["JUPYTERHUB_API_TOKEN"]); got != http.StatusOK {
 			t.Errorf("the token of a server that outlived the Hub: want 200, got %d", got)
 		}
@@ -69,7 +69,7 @@ func TestOutages(t *testing.T) {
 // wantUnavailable stops the Hub, and the server to make it forget, and refreshes
 // from the notebook server that goes on.
 func wantUnavailable(t *testing.T, s *site) {
-	pod := carolsPod(t, s)
+	pod := environOf(t, s.folder, "carol")
 	s.hub.stop(t)
 	s.server.stop(t)
 	s.server.start(t)
@@ -83,15 +83,6 @@ func wantUnavailable(t *testing.T, s *site) {
 	if after := files(t, filepath.Join(pod["HOME"], folder)); !slices.Equal(before, after) {
 		t.Errorf("the files changed: want %q, got %q", before, after)
 	}
-}
-
-func carolsPod(t *testing.T, s *site) map[string]string {
-	t.Helper()
-	pod, _, err := environOf(s.folder, "carol")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pod
 }
 
 // refresh runs the script as in a terminal of the notebook server.

@@ -183,11 +183,7 @@ func revokeInUse(t *testing.T, s *site, user string) <-chan error {
 
 // wantOwnOnly: another user's repository is answered as one that is not there.
 func wantOwnOnly(t *testing.T, s *site, token string) {
-	pod, _, err := environOf(s.folder, "alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := pod["JUPYTERHUB_API_TOKEN"]
+	server := environOf(t, s.folder, "alice")["JUPYTERHUB_API_TOKEN"]
 	narrow, _ := s.token(t, "alice", "read:users:name!user")
 	other, _ := s.token(t, "alice", "access:servers!server=alice/")
 	gone, id := s.token(t, "alice", scope)
