@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,33 +57,64 @@ func ableCgroups() error {
 	return nil
 }
 
+// errUnable is part of the errors by which a machine shows only late that it
+// cannot run the test.
+var errUnable = errors.New("this machine cannot run the test")
+
 // makeCgroups makes the group below which the kubelet makes those of its pods.
-func makeCgroups(name string) error {
+// restore takes back what that changed above it; the group must be gone.
+func makeCgroups(name string) (restore func() error, err error) {
+	restore = func() error { return nil }
 	folders, err := hierarchies()
 	if err != nil {
-		return err
+		return restore, err
 	}
 	for _, folder := range folders {
 		if err := os.Mkdir(filepath.Join(folder, name), 0o755); err != nil {
-			return err
+			return restore, err
 		}
 	}
 	if !unified() {
-		return inheritCpus(name)
+		return restore, inheritCpus(name)
 	}
-	// A group of version 2 hands its controllers to those below only when told.
-	available, err := os.ReadFile(filepath.Join(cgroups, "cgroup.controllers"))
-	if err != nil {
-		return err
+	if restore, err = handOn(cgroups); err != nil {
+		return restore, err
 	}
-	for _, folder := range []string{cgroups, filepath.Join(cgroups, name)} {
-		for _, controller := range strings.Fields(string(available)) {
-			if err := os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil {
-				return fmt.Errorf("controller %s of control groups: %w", controller, err)
-			}
+	_, err = handOn(filepath.Join(cgroups, name))
+	return restore, err
+}
+
+// handOn lets a group of version 2 hand its controllers to those below, which it
+// does only when told, and not at all when the machine is a container whose root
+// holds processes. restore takes back those that it did not hand on before.
+func handOn(group string) (restore func() error, err error) {
+	var added []string
+	control := filepath.Join(group, "cgroup.subtree_control")
+	restore = func() error {
+		var faults []error
+		for _, controller := range added {
+			faults = append(faults, os.WriteFile(control, []byte("-"+controller), 0o644))
 		}
+		return errors.Join(faults...)
 	}
-	return nil
+	available, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return restore, err
+	}
+	before, err := os.ReadFile(control)
+	if err != nil {
+		return restore, err
+	}
+	for _, controller := range strings.Fields(string(available)) {
+		if slices.Contains(strings.Fields(string(before)), controller) {
+			continue
+		}
+		if err := os.WriteFile(control, []byte("+"+controller), 0o644); err != nil {
+			return restore, fmt.Errorf("%w: controller %s of control groups cannot be handed on: %w", errUnable, controller, err)
+		}
+		added = append(added, controller)
+	}
+	return restore, nil
 }
 
 // inheritCpus gives the group all processors: in version 1 it begins with none.
@@ -160,4 +193,29 @@ func removeTree(path string) error {
 		}
 	}
 	return errors.Join(append(faults, unix.Rmdir(path))...)
+}
+
+func TestHandOn(t *testing.T) {
+	group := t.TempDir()
+	control := filepath.Join(group, "cgroup.subtree_control")
+	for file, text := range map[string]string{filepath.Join(group, "cgroup.controllers"): "cpu memory\n", control: "cpu\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wrote := func(want string) {
+		t.Helper()
+		if got, err := os.ReadFile(control); err != nil || string(got) != want {
+			t.Errorf("want %q to be written, got %q, %v", want, got, err)
+		}
+	}
+	restore, err := handOn(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrote("+memory")
+	if err := restore(); err != nil {
+		t.Error(err)
+	}
+	wrote("-memory")
 }

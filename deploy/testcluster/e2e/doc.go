@@ -20,10 +20,13 @@
 // that second process ends, however it ends, the kernel ends every container,
 // mount and interface with it; the first process then removes what is left,
 // the control groups, and makes sure that nothing is. Nothing is installed on
-// the machine, and no setting of its kernel is changed.
+// the machine, and one setting of its kernel is changed, where control groups are
+// of version 2: while the test runs, the root hands all its controllers on. What
+// it did not hand on before is taken back, unless the first process is killed
+// with SIGKILL.
 //
 // It imports package chart for Helm, package debian for the node's programs, and
-// runs the Hub that package jupyterhub configures. It needs root, and Linux with overlay file systems, veth interfaces and
-// nftables. Without them it is skipped, with the reason; with CI=true that is a
-// failure.
+// runs the Hub that package jupyterhub configures. It needs root, and Linux with
+// overlay file systems, veth interfaces and nftables. Without them it is skipped,
+// with the reason; with CI=true that is a failure.
 package e2e

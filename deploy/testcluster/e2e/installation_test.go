@@ -45,7 +45,7 @@ type installation struct {
 func TestInstallation(t *testing.T) {
 	text := os.Getenv(insideVariable)
 	if text == "" {
-		unableOrSkip(t, unable())
+		unableOrSkip(t, unfit)
 	}
 	var s settings
 	if err := json.Unmarshal([]byte(text), &s); err != nil {

@@ -39,15 +39,23 @@ type settings struct {
 // logs is the only folder of the node that is still there afterwards.
 func (s settings) logs() string { return filepath.Join(s.Folder, "logs") }
 
+// unfit is why this machine cannot run the test, which tells it; TestMain finds
+// it out.
+var unfit error
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if text := os.Getenv(insideVariable); text != "" {
 		os.Exit(runInside(m, text))
 	}
-	if unable() != nil {
-		os.Exit(m.Run()) // the test says why
+	if unfit = unable(); unfit != nil {
+		os.Exit(m.Run())
 	}
 	status, err := runAlone()
+	if errors.Is(err, errUnable) {
+		unfit = err
+		os.Exit(m.Run())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		status = max(status, 1)
@@ -90,11 +98,12 @@ func runAlone() (status int, err error) {
 	if err != nil {
 		return 1, errors.Join(err, os.RemoveAll(s.Folder))
 	}
-	if err = makeCgroups(s.Cgroup); err == nil {
+	restore, err := makeCgroups(s.Cgroup)
+	if err == nil {
 		status, err = start(ctx, s)
 	}
-	failed := (status != 0 || err != nil) && ctx.Err() == nil
-	return status, errors.Join(err, leave(s, failed))
+	failed := (status != 0 || err != nil) && ctx.Err() == nil && !errors.Is(err, errUnable)
+	return status, errors.Join(err, leave(s, failed), restore())
 }
 
 // leave removes what outlives the second process, and what it must have removed
