@@ -26,7 +26,7 @@
 // with SIGKILL.
 //
 // It imports package chart for Helm, package debian for the node's programs, and
-// runs the Hub that package jupyterhub configures. It needs root, and Linux with
-// overlay file systems, veth interfaces and nftables. Without them it is skipped,
-// with the reason; with CI=true that is a failure.
+// runs the Hub that package jupyterhub configures. It needs root, apt and dpkg,
+// and Linux with overlay file systems, veth interfaces and nftables. Without them
+// it is skipped, with the reason; with CI=true that is a failure.
 package e2e

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pndaproject/deployment-manager/deploy/image/debian"
 )
 
 // insideVariable tells the second process that it is alone, and its settings.
@@ -70,6 +72,11 @@ func unable() error {
 	}
 	if os.Getuid() != 0 {
 		return errors.New("a kubelet with containers needs root; run make e2e as root")
+	}
+	for _, program := range []string{"apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return debian.ErrNoApt
+		}
 	}
 	command := exec.Command("true")
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
