@@ -33,7 +33,7 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
 	pip=outside
 fi
 
-key=$({ cat build.sh requirements.txt hub5.txt package.json package-lock.json; "$python" -VV; uname -sm; } | cksum | tr -d ' ')
+key=$({ cat build.sh requirements.txt hub5.txt package.json package-lock.json; "$python" -VV; uname -sm; } | sha256sum | cut -c 1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/deployment-manager-jupyterhub
 built=$cache/$key
 mkdir -p "$cache"
