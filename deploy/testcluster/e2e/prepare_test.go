@@ -53,6 +53,9 @@ func oneAtATime(ctx context.Context) (unlock func(), err error) {
 		if err == nil {
 			return func() { file.Close() }, nil
 		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", file.Name(), err), file.Close())
+		}
 		if !said {
 			fmt.Fprintln(os.Stderr, "e2e: waiting for another run on this machine")
 		}
