@@ -39,10 +39,10 @@ const keepAlive = 5 * time.Second
 // pack may have.
 
 // allocLimit is how many bytes git may want at once, which is what an object
-// has that it can't stream. By default clients make no deltas of files over
-// 512 MiB, and whole files are streamed.
+// has that it can't stream: a delta, because whole files are streamed. git holds
+// two of them, the old and the new file, so a push takes about twice as much.
 func allocLimit(maxInput int64) int64 {
-	const least, most = 64 << 20, 520 << 20
+	const least, most = 64 << 20, 256 << 20
 	if maxInput == 0 {
 		return most
 	}
