@@ -147,14 +147,18 @@ func (v *levelValue) Set(s string) error {
 	return v.to.UnmarshalText([]byte(s))
 }
 
+// maxCount is far above any count that makes sense: each worker is made at the
+// start and ended at the stop.
+const maxCount = 1_000_000
+
 type countValue struct{ to *int }
 
 func (v *countValue) Type() string   { return "number" }
 func (v *countValue) String() string { return strconv.Itoa(*v.to) }
 func (v *countValue) Set(s string) error {
 	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return fmt.Errorf("%q is not a whole number of at least 1", s)
+	if err != nil || n < 1 || n > maxCount {
+		return fmt.Errorf("%q is not a whole number from 1 to %d", s, maxCount)
 	}
 	*v.to = n
 	return nil
