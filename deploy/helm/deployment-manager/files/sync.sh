@@ -10,7 +10,7 @@
 #   DM_SYNC_SECONDS       the longest time that all of it may take; default 30
 #
 # It needs a POSIX shell, git 2.31 or newer, and from the system: date, head,
-# mkdir, mv, od, sleep, wc. It always ends with exit code 0, because a failing
+# mkdir, mv, od, rmdir, sleep, wc. It always ends with exit code 0, because a failing
 # start hook ends the notebook server. SYNC.md in the folder tells what was done.
 #
 # How it works: each file is looked at as a whole, in three states. "base" is
@@ -645,9 +645,9 @@ recover() {
 	journal=
 	value rev-parse -q --verify 'refs/deployment-manager/writing^{tree}' || return 0
 	journal=$value
-	absorb "$journal" whole || return
+	salvage && absorb "$journal" whole || return
 	value rev-parse -q --verify 'refs/deployment-manager/removing^{tree}' || return 0
-	# What it deleted is no file that the user deleted.
+	# What it moved away is no file that the user deleted.
 	scratch absorb
 	g read-tree "$value" && g diff-files --diff-filter=D >|"$work/differs" || return
 	while IFS=$tab read -r meta path; do
@@ -721,22 +721,24 @@ merge() {
 	target=$value
 	g diff-tree -r --no-renames "$have" "$target" >|"$work/diff" || return
 	while IFS=$tab read -r meta path; do
-		rest=${meta#:* }
+		rest=${meta#:}
+		before=${rest%% *}
+		rest=${rest#* }
 		mode=${rest%% *}
-		rest=${rest#* * }
+		rest=${rest#* }
+		before="$before ${rest%% *}"
+		rest=${rest#* }
 		object=${rest%% *}
 		case $meta in
 		*A) printf '%s %s\t%s\n' "$mode" "$object" "$path" >&4 ;;
 		*D)
 			printf '0 %s\t%s\n' "$zero" "$path"
-			rest=${meta#:}
-			gone=${rest%% *}
-			rest=${rest#* * }
-			printf '%s %s\t%s\n' "$gone" "${rest%% *}" "$path" >&5
+			printf '%s\t%s\n' "$before" "$path" >&5
 			removed=$(($removed + 1))
 			;;
 		*)
 			printf '%s %s\t%s\n' "$mode" "$object" "$path"
+			printf '%s\t%s\n' "$before" "$path" >&5
 			updated=$(($updated + 1))
 			;;
 		esac
@@ -776,7 +778,8 @@ look() {
 		mode=${rest%% *}
 		rest=${rest#* * }
 		object=${rest%% *}
-		if ! plain "$path"; then
+		# The last is where our own files are, when .git is the user's.
+		if ! plain "$path" || test -z "${plain##.deployment-manager/*}"; then
 			printf '%s\n' "$path" >>"$work/strange"
 		elif blocked "$plain" || test -L "./$plain" || test -e "./$plain"; then
 			printf '%s %s\t%s\n' "$mode" "$object" "$path" >&5
@@ -799,19 +802,125 @@ note() {
 	g update-ref refs/deployment-manager/writing "$journal"
 }
 
-# swap changes and deletes files that are as we put them. git refuses if one was
-# changed meanwhile.
+# swap changes and deletes files that are as we put them. A file is moved away as
+# a whole before the new one is written, and is looked at after that: so also
+# what somebody saves at that moment is never overwritten or deleted.
 swap() {
 	blank "$work/add"
 	test -s "$work/swap" || return 0
-	scratch swap
-	g read-tree "$have" && g update-index --index-info <"$work/swap" && tree || return
-	wanted=$value
 	scratch removing
 	g update-index --index-info <"$work/removing" && tree && g update-ref refs/deployment-manager/removing "$value" || return
 	note || return
 	use "$state/index"
-	writing read-tree -m -u "$have" "$wanted"
+	g update-index --index-info <"$work/swap" || return
+	blank "$work/out"
+	taking=.
+	set --
+	while IFS=$tab read -r meta path; do
+		plain "$path" || return
+		case $plain in */*) place=${plain%/*} ;; *) place=. ;; esac
+		if test "$place" != "$taking" || test "$#" -ge 100; then
+			exchange "$@" || return
+			taking=$place
+			set --
+		fi
+		set -- "$@" "./$plain"
+		case $meta in '0 '*) ;; *) printf '%s\n' "$path" >>"$work/out" ;; esac
+	done <"$work/swap"
+	exchange "$@" || return
+	taking=
+	salvage
+}
+
+# exchange moves the given files of the folder $taking away, and writes those in
+# $work/out. What it can not write comes back.
+exchange() {
+	test "$#" -gt 0 || return 0
+	passed=
+	if blocked "$taking/file"; then return 1; fi
+	mkdir -p "$state/taken/$taking" || return
+	mv -f -- "$@" "$state/taken/$taking/" </dev/null
+	if test ! -s "$work/out"; then
+		test "$taking" = . || rmdir -p -- "$taking" 2>/dev/null
+	elif ! writing checkout-index -q -u --stdin <"$work/out"; then
+		put_back
+		return 1
+	fi
+	blank "$work/out"
+}
+
+# put_back ends an exchange that can not be finished.
+put_back() {
+	test -n "$taking" || return 0
+	for file in "$state/taken/$taking"/* "$state/taken/$taking"/.[!.]*; do
+		name=$taking/${file##*/}
+		test -f "$file" && test ! -L "./$name" && test ! -e "./$name" && mv -- "$file" "./$name"
+	done
+	taking=
+}
+
+# salvage looks at what was moved away. What was saved there meanwhile goes back;
+# the rest is deleted, by git, which looks once more.
+salvage() {
+	test -d "$state/taken" || return 0
+	value rev-parse -q --verify 'refs/deployment-manager/removing^{tree}' || value=$empty
+	taken=$value
+	scratch taken
+	GIT_WORK_TREE=$state/taken
+	g read-tree "$taken" && {
+		g update-index -q --refresh
+		g diff-files --diff-filter=MT
+	} >|"$work/differs"
+	code=$?
+	GIT_WORK_TREE=$folder
+	test "$code" -eq 0 || return
+	while IFS=$tab read -r meta path; do
+		plain "$path" && give_back "$plain" </dev/null || return
+	done <"$work/differs"
+	GIT_WORK_TREE=$state/taken
+	g read-tree -m -u "$taken" "$empty"
+	code=$?
+	GIT_WORK_TREE=$folder
+	test "$code" -eq 0 || return
+	rmdir "$state/taken" || test ! -d "$state/taken" || {
+		# A folder that came where a file was.
+		now && mv "$state/taken" "$folder/saved.$now"
+	}
+}
+
+# give_back puts the user's file at path $1 where it was. Ours is there by now,
+# and goes beside it, or another one of the user's, which stays.
+give_back() {
+	to=$1
+	passed=
+	blocked "$1"
+	way=$blocked
+	if test -n "$way" || test -L "./$1" || test -e "./$1"; then
+		version "$1"
+		object=
+		if value rev-parse -q --verify "$journal:$1"; then object=$value; fi
+		if test -z "$way" && test -f "./$1" && test ! -L "./$1" && value hash-object --no-filters -- "./$1" && test "$value" = "$object"; then
+			free "$1" ''
+			mv -- "./$1" "./$beside" || return
+		else
+			version=saved
+			versioned=-
+			free "$1" "$way"
+			to=$beside
+		fi
+	fi
+	case $to in */*) mkdir -p "./${to%/*}" || return ;; esac
+	mv -- "$state/taken/$1" "./$to"
+}
+
+# free puts into $beside a name beside path $1 that nothing has.
+free() {
+	number=
+	while :; do
+		beside "$1" "$2" "${number:+.$number}"
+		test -L "./$beside" || test -e "./$beside" || return 0
+		number=$((${number:-1} + 1))
+	done
 }
 
 # add writes the new files. git never writes one of them over another file.
@@ -993,7 +1102,7 @@ borrow() {
 
 # worker does everything; main only watches it.
 worker() {
-	child= told= folder= mine= complete= branch=
+	child= told= folder= mine= complete= branch= taking=
 	trap give_up TERM
 	trap '' HUP INT PIPE
 	isolate
@@ -1056,7 +1165,7 @@ update() {
 		if mend; then compare || return; fi
 		merge || return
 		if swap && add && put_beside && settle; then return 0; fi
-		absorb "$journal" whole || return
+		salvage && absorb "$journal" whole || return
 	done
 	return 1
 }
@@ -1087,6 +1196,7 @@ give_up() {
 		family "$nap"
 		kill -TERM $family
 	fi
+	put_back
 	finish 'it was stopped before it was done, because it took too long or was interrupted. Set DM_SYNC_SECONDS to give it more time.'
 } 2>/dev/null
 
@@ -1110,6 +1220,9 @@ same() {
 
 main() {
 	trap 'exit 0' EXIT
+	# A file must not be opened under the number of a closed output.
+	{ : >&1; } 2>/dev/null || exec >/dev/null
+	{ : >&2; } 2>/dev/null || exec 2>/dev/null
 	trap 'late=1' USR1
 	trap 'kill -TERM "$job" 2>/dev/null' HUP INT TERM
 	job= late=
