@@ -267,8 +267,11 @@ page() {
 	else
 		printf 'Run `curl -s %s/sync.sh | sh` in a terminal' "${address:-http://deployment-manager-git:8099}"
 	fi
-	echo ', or restart your notebook server. To get the delivered version of a file back,'
-	echo 'run `git checkout main -- FILE` in this folder.'
+	echo ', or restart your notebook server.'
+	if test "$state" = "$folder/.git/deployment-manager" && test -z "${branch:-}" && test -e .git/HEAD; then
+		echo 'To get the delivered version of a file back, run `git checkout origin/main -- FILE` in this folder.'
+		echo 'It takes the place of yours: rename yours first if you want to keep it.'
+	fi
 }
 
 # list prints the lines of $work/$1, each of one or two paths, by the format $4.
@@ -548,6 +551,7 @@ fetch() {
 		return 0
 	fi
 	why='the server gave an answer that could not be used'
+	test -s "$work/fetch" || why='the disk is full, or can not be written to'
 	while IFS= read -r line; do
 		printf '%s\n' "$line" >&2
 		case $line in
