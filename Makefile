@@ -45,6 +45,8 @@ test-crash: ## Kill the server at every named step and 200 times at random
 	@DM_TEST_KILLS=200 go test -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
 	@echo 'pushing all that is hostile; a minute or two'
 	@DM_TEST_HOSTILE=all go test -count=1 -timeout 20m -run '^Test(Hostile|Harmless)' ./cmd/deployment-manager
+	@echo 'killing the sync script, and changing what it works on; half a minute'
+	@DM_TEST_ROUNDS=10 go test -count=1 -timeout 10m -run '^Test(Killed|AnyChanges)' ./plugins/jupyter/sync
 	@echo 'testing 2,000 changes and 10,000 reads beside maintenance; a minute or two'
 	@DM_TEST_UPDATES=2000 go test -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
 

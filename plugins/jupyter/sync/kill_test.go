@@ -30,7 +30,7 @@ func TestKilled(t *testing.T) {
 			l.sync()
 			random := rand.New(rand.NewPCG(uint64(worker), 7))
 			longest := 400 * time.Millisecond
-			for round := range rounds(t, 3) {
+			for round := range rounds(t, 1) {
 				l.killedRound(random, all, round, longest)
 			}
 		})

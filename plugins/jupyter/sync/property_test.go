@@ -42,7 +42,7 @@ func TestAnyChanges(t *testing.T) {
 			l := newLab(t, []string{"dash"})
 			base, server := files{}, files{"README.ipynb": "read me"}
 			l.deliver(server)
-			for round := range rounds(t, 8) {
+			for round := range rounds(t, 3) {
 				mine := files{}
 				if round > 0 {
 					mine = l.edit(random, round)

@@ -19,6 +19,25 @@ import (
 // hang answers nothing until the client is gone.
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
+// TestNotReadyYet: many pods that start at once may be too much for JupyterHub,
+// and the server says so for a moment.
+func TestNotReadyYet(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, []string{"dash"})
+	l.deliver(first)
+	var asked atomic.Int32
+	l.failWith(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		l.failWith(nil)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	l.sync("DM_SYNC_SECONDS=30")
+	l.want(first)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the server refused %d times, want once", n)
+	}
+}
+
 // TestFailingServers: whatever a server answers, the script ends in time, tells
 // what was wrong, loses nothing, and catches up later.
 func TestFailingServers(t *testing.T) {

@@ -29,6 +29,7 @@
 marker='# State of this folder'
 empty=4b825dc642cb6eb9a060e54bf8d69288fbee4904
 zero=0000000000000000000000000000000000000000
+busy='the server is not ready; try again in a minute'
 tab='	'
 newline='
 '
@@ -560,7 +561,7 @@ fetch() {
 		*'error: 403'*) why='the server refused you this folder' ;;
 		*'not found'* | *'error: 404'* | *"find remote ref"*) why='the server has no folder for you' ;;
 		*'error: 429'*) why='the server is busy; try again in a minute' ;;
-		*'error: 5'*) why='the server is not ready; try again in a minute' ;;
+		*'error: 5'*) why=$busy ;;
 		*'error: 3'* | *redirect*) why='the address of the server leads elsewhere, which is not followed' ;;
 		*'Could not resolve'*) why='the name of the server is not known' ;;
 		*'Failed to connect'* | *"Couldn't connect"* | *'onnection refused'* | *'Connection reset'* | *'Empty reply'*)
@@ -573,6 +574,17 @@ fetch() {
 		break
 	done <"$work/fetch"
 	return 1
+}
+
+# again waits some seconds, not the same in all pods that start together, when
+# the server said that it is not ready and there is time for another try.
+again() {
+	test "$why" = "$busy" && now && test "$(($deadline - $now))" -ge 15 || return
+	pause=$((2 + $(od -An -N1 -tu1 /dev/urandom) % 5)) || return
+	while test "$pause" -gt 0; do
+		sleep 1
+		pause=$(($pause - 1))
+	done
 }
 
 # ---- Bringing the folder up to date ----------------------------------------
@@ -1122,7 +1134,7 @@ worker() {
 	2) finish 'nothing was done, because the folder can not be written to.' ;;
 	esac
 	prepare || finish 'nothing was done, because the folder can not be written to. Is the disk full, or read-only?'
-	fetch || finish "nothing was done, because $why."
+	fetch || { again && fetch; } || finish "nothing was done, because $why."
 	old=
 	if value rev-parse -q --verify refs/deployment-manager/delivered; then old=$value; fi
 	if ! update; then
