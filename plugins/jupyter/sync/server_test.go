@@ -254,8 +254,8 @@ func TestPoorSurroundings(t *testing.T) {
 	})
 }
 
-// TestFullDisk: a disk that takes no large files leaves half-written ones; the
-// next run mends them.
+// TestFullDisk: what a disk takes only a part of does not come into the user's
+// folder; the next run brings it.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, []string{"dash"})
@@ -272,8 +272,15 @@ func TestFullDisk(t *testing.T) {
 	if out := l.try(); strings.Contains(out, "up to date") {
 		t.Fatalf("the script told %q with a full disk", out)
 	}
-	if got := l.there()["app/mine.bin"]; got != "mine" {
-		t.Errorf("the user's file is %.20q", got)
+	got := l.there()
+	if got["app/mine.bin"] != "mine" {
+		t.Errorf("the user's file is %.20q", got["app/mine.bin"])
+	}
+	if got["app/big.bin"] != large("1") {
+		t.Errorf("the older file has %d bytes that begin with %.5q, want it as it was", len(got["app/big.bin"]), got["app/big.bin"])
+	}
+	if half, ok := got["app/new.bin"]; ok {
+		t.Errorf("the new file is there, with %d bytes", len(half))
 	}
 	l.script = script
 	l.sync()

@@ -9,16 +9,17 @@
 #   DM_SYNC_FOLDER        the folder; default $HOME/apps-notebooks
 #   DM_SYNC_SECONDS       the longest time that all of it may take; default 30
 #
-# It needs a POSIX shell, git 2.31 or newer, and from the system: date, head,
-# mkdir, mv, od, rmdir, sleep, wc. It always ends with exit code 0, because a failing
-# start hook ends the notebook server. SYNC.md in the folder tells what was done.
+# It needs a POSIX shell, git 2.31 or newer, and from the system: date, ln, mkdir,
+# mv, od, rmdir, sleep. It always ends with exit code 0, because a failing start
+# hook ends the notebook server. SYNC.md in the folder tells what was done.
 #
 # How it works: each file is looked at as a whole, in three states. "base" is
 # the tree of what an earlier run put into the folder, "new" is what the server
 # has, and the third is what lies in the folder. A file is written or deleted
-# only when it is as base has it, or is not there and never was; and always by
-# git, which looks again before it writes. A file that both sides changed stays,
-# and the new one is put beside it as name.<version>.ext.
+# only when it is as base has it, or is not there and never was. git writes new
+# files into a folder of the script's own; from there each comes to its place as
+# a whole, and never over another file. A file that both sides changed stays, and
+# the new one is put beside it as name.<version>.ext.
 #
 # The script has a git folder of its own, .git/deployment-manager, and reads
 # neither the user's git configuration nor the user's repository when it
@@ -88,13 +89,15 @@ blank() { printf '' >|"$1"; }
 # ---- Processes and the lock ------------------------------------------------
 
 # starttime puts into $started when a process began. Together with the number it
-# names the process also after the number is used again.
+# names the process also after the number is used again. One that has ended counts
+# as gone, also where the first process of the container collects no dead ones.
 starttime() {
 	started=
 	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
 	set -f
 	set -- ${stat##*\)}
 	set +f
+	case $1 in Z | X) return 1 ;; esac
 	started=${20:-}
 	test -n "$started"
 }
@@ -515,6 +518,7 @@ prepare() {
 	fi
 	g config --get include.path >/dev/null || g config include.path settings || return
 	check || return
+	sweep
 	# This object stands for any file as the user left it.
 	echo 'This is as the user left it.' >|"$work/users" || return
 	value hash-object -w --no-filters -- "$work/users" && users=$value
@@ -638,38 +642,23 @@ absorb() {
 	tree && base=$value
 }
 
-# broken tells whether the file at $1 is the beginning of what a run was
-# writing there when it ended, and puts its own object's name into $value.
-broken() {
-	scratch one
-	g read-tree "$journal" && g ls-files -s -- ":(top,literal)$1" >|"$work/out" || return
-	object=
-	read -r mode object rest <"$work/out"
-	test -n "$object" && test -f "./$1" && test ! -L "./$1" || return
-	size=$(wc -c <"./$1") || return
-	g cat-file blob "$object" >|"$work/blob" || return
-	head -c "$(($size))" "$work/blob" >|"$work/part" || return
-	value hash-object --no-filters -w -- "./$1" && part=$value && value hash-object --no-filters -- "$work/part" || return
-	mode=${mode:-100644}
-	blank "$work/blob"
-	blank "$work/part"
-	test "$value" = "$part"
-}
-
 # recover takes up what an earlier run was writing when it ended.
 recover() {
 	journal=
 	value rev-parse -q --verify 'refs/deployment-manager/writing^{tree}' || return 0
 	journal=$value
 	salvage && absorb "$journal" whole || return
-	value rev-parse -q --verify 'refs/deployment-manager/removing^{tree}' || return 0
-	# What it moved away is no file that the user deleted.
-	scratch absorb
-	g read-tree "$value" && g diff-files --diff-filter=D >|"$work/differs" || return
-	while IFS=$tab read -r meta path; do
-		printf '0 %s\t%s\n' "$zero" "$path"
-	done <"$work/differs" >|"$work/out"
-	g read-tree "$base" && g update-index --index-info <"$work/out" && tree && base=$value
+	if value rev-parse -q --verify 'refs/deployment-manager/removing^{tree}'; then
+		# What it moved away is no file that the user deleted.
+		scratch absorb
+		g read-tree "$value" && g diff-files --diff-filter=D >|"$work/differs" || return
+		while IFS=$tab read -r meta path; do
+			printf '0 %s\t%s\n' "$zero" "$path"
+		done <"$work/differs" >|"$work/out"
+		g read-tree "$base" && g update-index --index-info <"$work/out" && tree && base=$value || return
+	fi
+	# What is known of that run must outlast its journal.
+	g update-ref refs/deployment-manager/base "$base"
 }
 
 # compare finds which of base's files are not as we put them: $work/changed, as
@@ -691,25 +680,9 @@ compare() {
 	tree && have=$value
 }
 
-# mend puts into base the files that an interrupted run left half written, so
-# that they count as ours.
-mend() {
-	test -n "$journal" && test -s "$work/changed" || return 1
-	blank "$work/mended"
-	while IFS=$tab read -r meta path; do
-		case $meta in *D) continue ;; esac
-		if plain "$path" && broken "$plain"; then
-			printf '%s %s\t%s\n' "$mode" "$part" "$path" >>"$work/mended"
-		fi
-	done <"$work/changed"
-	test -s "$work/mended" || return
-	scratch one
-	g read-tree "$base" && g update-index --index-info <"$work/mended" && tree && base=$value
-}
-
-# merge finds what to do, by whole files. $work/swap changes and deletes files
-# that are as we put them; $work/wanted are those that are new, or that both
-# sides changed.
+# merge finds what to do, by whole files. $work/swap and $work/gone are files that
+# are as we put them, to change and to delete; $work/wanted are those that are
+# new, or that both sides changed.
 merge() {
 	blank "$work/wanted"
 	blank "$work/swap"
@@ -748,7 +721,7 @@ merge() {
 		case $meta in
 		*A) printf '%s %s\t%s\n' "$mode" "$object" "$path" >&4 ;;
 		*D)
-			printf '0 %s\t%s\n' "$zero" "$path"
+			printf '0 %s\t%s\n' "$zero" "$path" >&6
 			printf '%s\t%s\n' "$before" "$path" >&5
 			removed=$(($removed + 1))
 			;;
@@ -758,7 +731,7 @@ merge() {
 			updated=$(($updated + 1))
 			;;
 		esac
-	done <"$work/diff" >|"$work/swap" 4>>"$work/wanted" 5>|"$work/removing"
+	done <"$work/diff" >|"$work/swap" 4>>"$work/wanted" 5>|"$work/removing" 6>|"$work/gone"
 }
 
 # both decides about one path that git could not. The stages say who has it:
@@ -810,59 +783,104 @@ look() {
 # a crash.
 note() {
 	scratch writing
-	while IFS= read -r line; do
-		case $line in '0 '*) ;; *) printf '%s\n' "$line" ;; esac
-	done <"$work/swap" >|"$work/out"
-	g update-index --index-info <"$work/out" && g update-index --index-info <"$work/add" && tree || return
+	g update-index --index-info <"$work/swap" && g update-index --index-info <"$work/add" && tree || return
 	journal=$value
 	g update-ref refs/deployment-manager/writing "$journal"
 }
 
-# swap changes and deletes files that are as we put them. A file is moved away as
-# a whole before the new one is written, and is looked at after that: so also
-# what somebody saves at that moment is never overwritten or deleted.
-swap() {
-	blank "$work/add"
-	test -s "$work/swap" || return 0
-	scratch removing
-	g update-index --index-info <"$work/removing" && tree && g update-ref refs/deployment-manager/removing "$value" || return
-	note || return
-	use "$state/index"
-	g update-index --index-info <"$work/swap" || return
-	blank "$work/out"
-	taking=.
+# stage writes the files of list $1 into a folder of our own. One that is half
+# written, because the disk is full or the run is killed, never leaves it.
+stage() {
+	sweep
+	test -s "$1" || return 0
+	mkdir -p "$state/fresh" && scratch fresh && g update-index --index-info <"$1" || return
+	GIT_WORK_TREE=$state/fresh
+	writing checkout-index -q -a
+	code=$?
+	GIT_WORK_TREE=$folder
+	return "$code"
+}
+
+# sweep deletes what stage wrote. The files in the user's folder stay: these are
+# other names of them.
+sweep() {
+	test -d "$state/fresh" && test ! -L "$state/fresh" || return 0
+	scratch fresh
+	GIT_WORK_TREE=$state/fresh
+	g clean -ffdxq
+	GIT_WORK_TREE=$folder
+	rmdir "$state/fresh"
+}
+
+# by_folder calls $1 with the files of list $2, as many of a folder, $place, at a
+# time as a command can surely take.
+by_folder() {
+	call=$1
+	list=$2
+	place=
 	set --
 	while IFS=$tab read -r meta path; do
 		plain "$path" || return
-		case $plain in */*) place=${plain%/*} ;; *) place=. ;; esac
-		if test "$place" != "$taking" || test "$#" -ge 100; then
-			exchange "$@" || return
-			taking=$place
+		case $plain in */*) dir=${plain%/*} ;; *) dir=. ;; esac
+		if test "$dir" != "$place" || test "$#" -ge 100; then
+			if test "$#" -gt 0; then "$call" "$@" </dev/null || return; fi
+			place=$dir
 			set --
 		fi
 		set -- "$@" "./$plain"
-		case $meta in '0 '*) ;; *) printf '%s\n' "$path" >>"$work/out" ;; esac
-	done <"$work/swap"
-	exchange "$@" || return
-	taking=
-	salvage
+	done <"$list"
+	if test "$#" -gt 0; then "$call" "$@" </dev/null; fi
 }
 
-# exchange moves the given files of the folder $taking away, and writes those in
-# $work/out. What it can not write comes back.
-exchange() {
-	test "$#" -gt 0 || return 0
+# bring gives the staged files their places. A link, or a move on disks that know
+# no links, comes as a whole or not at all, and not over another file.
+bring() {
 	passed=
-	if blocked "$taking/file"; then return 1; fi
-	mkdir -p "$state/taken/$taking" || return
-	mv -f -- "$@" "$state/taken/$taking/" </dev/null
-	if test ! -s "$work/out"; then
-		test "$taking" = . || rmdir -p -- "$taking" 2>/dev/null
-	elif ! writing checkout-index -q -u --stdin <"$work/out"; then
+	if blocked "$place/file"; then return 1; fi
+	test -d "./$place" || mkdir -p "./$place" || return
+	(cd "$state/fresh" && { ln -- "$@" "$folder/$place/" || mv -n -- "$@" "$folder/$place/"; })
+}
+
+# take moves files away.
+take() {
+	passed=
+	if blocked "$place/file"; then return 1; fi
+	mkdir -p "$state/taken/$place" || return
+	mv -f -- "$@" "$state/taken/$place/"
+	return 0
+}
+
+# exchange has files take the place of older ones, which come back if it fails.
+exchange() {
+	taking=$place
+	take "$@" && bring "$@" || {
 		put_back
 		return 1
-	fi
-	blank "$work/out"
+	}
+	taking=
+}
+
+# drop deletes files, and the folder that they leave empty.
+drop() {
+	taking=$place
+	take "$@" || return
+	taking=
+	test "$place" = . || rmdir -p -- "$place" 2>/dev/null
+	return 0
+}
+
+# swap changes and deletes files that are as we put them. A file is moved away as
+# a whole before the new one comes, and is looked at after that: so also what
+# somebody saves at that moment is never overwritten or deleted.
+swap() {
+	blank "$work/add"
+	test -s "$work/removing" || return 0
+	scratch removing
+	g update-index --index-info <"$work/removing" && tree && g update-ref refs/deployment-manager/removing "$value" || return
+	note && stage "$work/swap" || return
+	use "$state/index"
+	g update-index --index-info <"$work/swap" && g update-index --index-info <"$work/gone" || return
+	by_folder exchange "$work/swap" && by_folder drop "$work/gone" && salvage
 }
 
 # put_back ends an exchange that can not be finished.
@@ -939,16 +957,15 @@ free() {
 	done
 }
 
-# add writes the new files. git never writes one of them over another file.
+# add writes the new files. What it can not write, settle finds.
 add() {
 	look && note || return
 	use "$state/index"
 	g update-index --index-info <"$work/same" && g update-index --index-info <"$work/add" || return
-	while IFS=$tab read -r meta path; do
-		printf '%s\n' "$path"
+	while IFS= read -r line; do
 		added=$(($added + 1))
-	done <"$work/add" >|"$work/out"
-	if test -s "$work/out"; then writing checkout-index -q -u --stdin <"$work/out"; fi
+	done <"$work/add"
+	stage "$work/add" && by_folder bring "$work/add"
 	return 0
 }
 
@@ -959,7 +976,6 @@ put_beside() {
 	blank "$work/kept.new"
 	test -s "$work/clash" || return 0
 	blank "$work/copies"
-	blank "$work/out"
 	versioned=-
 	while IFS=$tab read -r meta path; do
 		object=${meta#* }
@@ -977,7 +993,6 @@ put_beside() {
 			elif test ! -L "./$beside" && test ! -e "./$beside"; then
 				quoted "$beside"
 				printf '%s\t%s\n' "$meta" "$quoted" >>"$work/copies"
-				printf '%s\n' "$quoted" >>"$work/out"
 				break
 			elif test -f "./$beside" && test ! -L "./$beside" && value hash-object --no-filters -- "./$beside" </dev/null &&
 				test "$value" = "$object"; then
@@ -989,30 +1004,26 @@ put_beside() {
 		quoted "$beside"
 		printf '%s\t%s\n' "$path" "$quoted" >>"$work/kept.new"
 	done <"$work/clash"
-	test -s "$work/out" || return 0
-	scratch copies
-	g update-index --index-info <"$work/copies" || return
-	writing checkout-index -q --stdin <"$work/out" || return
+	stage "$work/copies" && by_folder bring "$work/copies"
 }
 
 # settle looks whether all was written, and makes the server's tree the base of
-# the next run; else base becomes what is really there.
+# the next run.
 settle() {
 	use "$state/index"
 	g update-index -q --refresh
 	g diff-files >|"$work/differs" || return
 	if test -s "$work/differs"; then
 		absorb "$journal" whole || return
-		if test -s "$work/differs"; then
-			g update-ref refs/deployment-manager/base "$base"
-			return 1
-		fi
+		if test -s "$work/differs"; then return 1; fi
 	fi
 	value rev-parse -q --verify "$new^{tree}" && base=$value || return
 	g update-ref refs/deployment-manager/base "$base" &&
 		g update-ref refs/deployment-manager/delivered "$new" &&
 		g update-ref -d refs/deployment-manager/writing &&
-		g update-ref -d refs/deployment-manager/removing
+		g update-ref -d refs/deployment-manager/removing || return
+	sweep
+	return 0
 }
 
 # remember keeps the lists for SYNC.md over runs that find nothing new: what
@@ -1178,10 +1189,9 @@ update() {
 	for attempt in 1 2 3; do
 		added=0 updated=0 removed=0
 		compare || return
-		if mend; then compare || return; fi
 		merge || return
 		if swap && add && put_beside && settle; then return 0; fi
-		salvage && absorb "$journal" whole || return
+		recover || return
 	done
 	return 1
 }
