@@ -101,10 +101,21 @@ func (b *browser) state(t *testing.T) (state userState) {
 	return state
 }
 
-// stopServer does what the Hub's culler does after an idle hour.
+// stopServer does what the Hub's culler does after an idle hour. The Hub answers
+// 202 when the server takes more than ten seconds to end.
 func (b *browser) stopServer(t *testing.T) {
 	t.Helper()
-	b.site.ask(t, "DELETE", "/users/"+url.PathEscape(b.user)+"/server", "", http.StatusNoContent)
+	path := "/users/" + url.PathEscape(b.user) + "/server"
+	status, answer := call(t, "DELETE", b.site.api+path, "token "+serviceToken, "")
+	if status != http.StatusNoContent && status != http.StatusAccepted {
+		t.Fatalf("DELETE %s: want 204 or 202, got %d: %s", path, status, answer)
+	}
+	eventually(t, waitForServer, func() error {
+		if _, there := b.state(t).Servers[""]; there {
+			return fmt.Errorf("the server of %s is still stopping", b.user)
+		}
+		return nil
+	})
 }
 
 // startServer is the button of the Hub's page.
