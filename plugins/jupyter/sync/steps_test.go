@@ -100,7 +100,7 @@ func TestEachStepKilled(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	stride := 9
+	stride := 25
 	if rounds(t, 0) > 0 {
 		stride = 1
 	}
