@@ -262,18 +262,8 @@ func startForTest(t *testing.T, options Options) *Cluster {
 
 func eventually(ctx context.Context, t *testing.T, what string, ask func() error) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: %v", what, err)
-		case <-tick.C:
-		}
+	if err := Eventually(ctx, ask); err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 

@@ -228,17 +228,7 @@ func eventually(t *testing.T, what string, ask func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within 30 seconds: %v", what, err)
-		case <-tick.C:
-		}
+	if err := testcluster.Eventually(ctx, ask); err != nil {
+		t.Fatalf("%s: not within 30 seconds: %v", what, err)
 	}
 }

@@ -151,18 +151,8 @@ func await(ctx context.Context, t *testing.T, what string, within time.Duration,
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		fault := ask()
-		if fault == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited %s for %s: %v", within, what, fault)
-		case <-tick.C:
-		}
+	if err := testcluster.Eventually(ctx, ask); err != nil {
+		t.Fatalf("waited %s for %s: %v", within, what, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package jupyterhub
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -98,15 +101,10 @@ func eventually(t *testing.T, limit time.Duration, check func() error) {
 }
 
 func poll(limit time.Duration, check func() error) error {
-	deadline := time.Now().Add(limit)
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("after %v: %w", limit, err)
-		}
-		time.Sleep(100 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := testcluster.Eventually(ctx, check); err != nil {
+		return fmt.Errorf("after %v: %w", limit, err)
 	}
+	return nil
 }
