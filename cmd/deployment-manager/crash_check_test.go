@@ -157,6 +157,7 @@ func (w *crashWorld) finish() {
 	w.checkClones()
 	w.stop()
 	w.verify()
+	w.finished = !w.t.Failed()
 }
 
 // checkLists compares the three listings, which tell of things that the model

@@ -78,14 +78,15 @@ func (a appState) delivered() bool { return a.Phase == "CREATED" || a.Phase == "
 // crashWorld is a data folder, the server on it, and the model of all that
 // clients ever did there.
 type crashWorld struct {
-	t       *testing.T
-	folder  string
-	options []string
-	server  *crashServer
-	client  *http.Client
-	slowest time.Duration // start
-	packs   int           // made by addPacks
-	failing atomic.Bool   // the disk fails: an answer of 500 and more leaves it open what came of the request
+	t        *testing.T
+	folder   string
+	options  []string
+	server   *crashServer
+	client   *http.Client
+	finished bool          // everything was right to the end
+	slowest  time.Duration // start
+	packs    int           // made by addPacks
+	failing  atomic.Bool   // the disk fails: an answer of 500 and more leaves it open what came of the request
 
 	mu       sync.Mutex // of the maps; a cell belongs to one client at a time
 	files    map[string]*cell[string]
@@ -106,8 +107,8 @@ func newCrashWorld(t *testing.T, options ...string) *crashWorld {
 		newest: map[string]*cell[upload]{}, replaced: map[string]int{},
 	}
 	t.Cleanup(func() {
-		if text, err := os.ReadFile(filepath.Join(w.folder, "server.log")); t.Failed() && err == nil {
-			t.Logf("the end of the server's log:\n%s", text[max(0, len(text)-8000):])
+		if t.Failed() && !w.finished {
+			t.Logf("what the server logged last:\n%s", w.lastLogged())
 		}
 	})
 	return w
@@ -122,6 +123,21 @@ func (w *crashWorld) start() {
 	w.t.Helper()
 	w.server = startCrashServer(w.t, w.folder, w.options...)
 	w.awaitReady()
+}
+
+// lastLogged is the end of the server's log without the requests that went well.
+func (w *crashWorld) lastLogged() string {
+	text, err := os.ReadFile(filepath.Join(w.folder, "server.log"))
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, `"status":200`) {
+			lines = append(lines, line[:min(len(line), 500)])
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-12):], "")
 }
 
 func (w *crashWorld) awaitReady() {

@@ -180,14 +180,17 @@ func (p *crashPusher) push(user, path, base string, files fs.FS, ref string, acc
 		p.accepted++
 		return accepted, out, nil
 	}
-	return http.StatusBadRequest, out, p.gone(nil)
+	if p.failing.Load() {
+		return 0, "", p.gone(errors.New(out))
+	}
+	return http.StatusBadRequest, out, nil
 }
 
 // gone is err, unless the server's disk fails: then it is open what came of the
 // request.
 func (w *crashWorld) gone(err error) error {
 	if w.failing.Load() {
-		return errGone{errors.Join(errors.New("the server fails"), err)}
+		return errGone{fmt.Errorf("the server fails: %w", err)}
 	}
 	return err
 }

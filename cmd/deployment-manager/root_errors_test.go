@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,8 +88,8 @@ func failCalls(t *testing.T, drive faultDrive, calls string) (got failures) {
 		if act != nil && !errors.As(act, &gone) {
 			t.Fatalf("%s: %s of call %d of %s: %v", drive.name, errno, n, calls, act)
 		}
-		hits, dying := injected(t, trace)
-		got.restarts += w.startAgain(dying)
+		hits, dying := injected(t, trace, w.server.cmd.Process.Pid)
+		got.restarts += w.startAgain(dying, act)
 		w.check()
 		w.fsck()
 		if t.Failed() {
@@ -108,29 +110,55 @@ func failCalls(t *testing.T, drive faultDrive, calls string) (got failures) {
 	return got
 }
 
-// startAgain starts the server again if it ended by itself, or if the clean-up
-// of a failed change failed too: what that left goes with the next start. It
-// counts.
-func (w *crashWorld) startAgain(dying bool) int {
+// startAgain starts the server again if it ended by itself, if it may still be
+// at work on a change that it gave no answer to, or if something is left that
+// goes with the next start: files that could not be removed, or a main of a
+// package that could not be moved. It counts.
+func (w *crashWorld) startAgain(dying bool, act error) int {
 	w.t.Helper()
-	patience := time.Duration(0)
-	if dying {
-		patience = 2 * time.Second
-	}
 	// Who is dying may not have ended yet: it tells of all its goroutines first.
-	if _, _, err := send(http.MethodGet, "http://"+w.server.addresses["manager"]+"/livez", ""); err != nil {
-		patience = 20 * time.Second
-	}
-	select {
-	case <-w.server.exited:
+	if _, _, err := send(http.MethodGet, "http://"+w.server.addresses["manager"]+"/livez", ""); dying || err != nil {
 		w.died()
-	case <-time.After(patience):
+		w.start()
+		return 1
+	}
+	if act == nil || answered(act) {
 		left, err := leftovers(filepath.Join(w.folder, "data"))
-		if err == nil && len(left) == 0 {
+		if err == nil && len(left) == 0 && (act == nil || !w.owesMain()) {
 			return 0
 		}
-		w.stop()
 	}
+	w.stop()
 	w.start()
 	return 1
+}
+
+// answered tells whether a server that fails has said so itself.
+func answered(act error) bool {
+	for _, answer := range []string{": status 5", "[remote rejected]", "returned error: 5"} {
+		if strings.Contains(act.Error(), answer) {
+			return true
+		}
+	}
+	return false
+}
+
+// owesMain tells whether a version that may have been published is not in main
+// of its package.
+func (w *crashWorld) owesMain() bool {
+	w.t.Helper()
+	for name, c := range w.newest {
+		dir := filepath.Join(w.folder, "data", "packages", name+".git")
+		if _, err := os.Stat(dir); len(c.possible) == 1 || err != nil {
+			continue
+		}
+		missing := []string{"--git-dir=" + dir, "for-each-ref", "refs/tags"}
+		if w.git("--git-dir="+dir, "for-each-ref", "refs/heads/main") != "" {
+			missing = append(missing, "--no-merged", "refs/heads/main")
+		}
+		if w.git(missing...) != "" {
+			return true
+		}
+	}
+	return false
 }

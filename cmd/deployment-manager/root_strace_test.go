@@ -126,18 +126,23 @@ func (s *tracer) detach() error {
 }
 
 // injected counts the calls that an strace with the option -o file failed. A Go
-// program that can't write to wake its own threads is dying: the server, or a
-// hook program.
-func injected(t *testing.T, file string) (calls int, dying bool) {
+// program that can't write to wake its own threads is dying: it tells whether
+// that is the server, and not a hook program.
+func injected(t *testing.T, file string, server int) (calls int, dying bool) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range bytes.Lines(text) {
-		if bytes.Contains(line, []byte("(INJECTED)")) {
-			calls++
-			dying = dying || bytes.Contains(line, []byte(`"\1\0\0\0\0\0\0\0", 8)`))
+		if !bytes.Contains(line, []byte("(INJECTED)")) {
+			continue
+		}
+		calls++
+		if bytes.Contains(line, []byte(`"\1\0\0\0\0\0\0\0", 8)`)) {
+			thread, _, _ := bytes.Cut(line, []byte(" "))
+			_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%s", server, thread))
+			dying = dying || err == nil
 		}
 	}
 	return calls, dying
