@@ -125,7 +125,10 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 }
 
 // chores is what there is to do in a repository.
-type chores struct{ refs, packs, prune bool }
+type chores struct {
+	refs, packs, prune bool
+	main               bool // of a package, which shows an earlier upload since it could not be moved
+}
 
 // tend maintains one repository and tells whether there was anything to do. It
 // looks once without the lock, because mostly there is nothing, and once more
@@ -139,7 +142,7 @@ func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (change
 			return false, nil
 		}
 		if packs, todo, err = s.look(ctx, r, enough); err == nil {
-			err = s.clear(ctx, s.repositoryDir(r), todo)
+			err = s.clear(ctx, r, todo)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -170,6 +173,9 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 	if err != nil {
 		return packs, todo, err
 	}
+	if todo.main, err = s.owesMain(r); err != nil {
+		return packs, todo, err
+	}
 	packs, todo.refs, todo.packs = info.ModTime(), loose >= enough.refs, small >= enough.packs
 	todo.prune, err = oldCruft(dir, time.Now())
 	if err == nil && !todo.prune && !packs.Equal(s.upkeep.searched[r]) {
@@ -178,8 +184,25 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 	return packs, todo, err
 }
 
+// owesMain tells whether main of a package is not where the index has it.
+func (s *Store) owesMain(r dm.Repository) (bool, error) {
+	if r.Kind != dm.PackageRepository {
+		return false, nil
+	}
+	entry := s.index.pkg(dm.PackageName(r.Name))
+	if entry == nil {
+		return false, nil
+	}
+	main, err := readRef(s.repositoryDir(r), mainRef)
+	return main != entry.main, err
+}
+
 // clear does it. The caller holds the repository's lock.
-func (s *Store) clear(ctx context.Context, dir string, todo chores) error {
+func (s *Store) clear(ctx context.Context, r dm.Repository, todo chores) error {
+	dir := s.repositoryDir(r)
+	if todo.main {
+		s.moveMain(ctx, dir, s.index.pkg(dm.PackageName(r.Name)).main)
+	}
 	if todo.refs {
 		if err := s.git.PackRefs(ctx, dir); err != nil {
 			return err

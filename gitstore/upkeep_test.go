@@ -230,3 +230,24 @@ func TestMaintainEvery(t *testing.T) {
 	cancel()
 	check(t, <-ended)
 }
+
+// TestMaintainMendsMain wants main of a package to follow its versions as soon
+// as it can be moved, without a further upload and without a start.
+func TestMaintainMendsMain(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.publish("ana", "flow-1.0.0.tar.gz", notebook("flow-1.0.0", "one"))
+	const repository = "packages/flow.git"
+	lock := filepath.Join(h.dir, repository, "refs", "heads", "main.lock")
+	check(t, os.WriteFile(lock, nil, 0o600))
+	h.publish("ana", "flow-1.1.0.tar.gz", notebook("flow-1.1.0", "two"))
+	second := h.git(repository, "rev-parse", "refs/tags/1.1.0^{commit}")
+	if h.git(repository, "rev-parse", "refs/heads/main") == second {
+		t.Fatal("main moved although it was locked")
+	}
+	check(t, os.Remove(lock))
+	check(t, h.Maintain(ctx))
+	if got := h.git(repository, "rev-parse", "refs/heads/main"); got != second {
+		t.Errorf("main is %s, want %s", got, second)
+	}
+}
