@@ -170,10 +170,10 @@ func (s *runningServer) end(signal syscall.Signal) error {
 	}
 }
 
-// cmdStop: stop ends the server as an operator would and wants exit code 0.
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+// cmdShutdown: shutdown ends the server as an operator would and wants exit code 0.
+func cmdShutdown(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
-		ts.Fatalf("usage: stop")
+		ts.Fatalf("usage: shutdown")
 	}
 	ts.Check(end(ts.Getenv("WORK"), syscall.SIGTERM))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,7 @@ func stepFromFolder(folder string) func(string) {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	checkScriptsRunToTheEnd(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -77,7 +79,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(steps, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "stop": cmdStop, "kill9": cmdKill, "term": cmdTerm, "waitexit": cmdWaitExit,
+			"serve": cmdServe, "shutdown": cmdShutdown, "kill9": cmdKill, "term": cmdTerm, "waitexit": cmdWaitExit,
 			"http": cmdHTTP, "waitfor": cmdWaitFor, "waitclosed": cmdWaitClosed, "code": cmdCode,
 			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
 			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,
@@ -86,6 +88,29 @@ func TestScripts(t *testing.T) {
 			"capture": cmdCapture, "mask": cmdMask, "page": cmdPage,
 		},
 	})
+}
+
+// checkScriptsRunToTheEnd refuses the testscript's own stop and skip. They end a
+// script as passed, and nobody sees that the lines after them did not run.
+func checkScriptsRunToTheEnd(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no scripts: %v", err)
+	}
+	ends := regexp.MustCompile(`^(\[[^]]*\]\s*)*(stop|skip)\b`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, _, _ := strings.Cut(string(text), "\n-- ") // files follow
+		for line := range strings.Lines(script) {
+			if ends.MatchString(line) {
+				t.Errorf("%s: %q would end the script as passed; use shutdown to end the server", file, strings.TrimSpace(line))
+			}
+		}
+	}
 }
 
 // cmdHold: hold STEP... makes the server wait when it reaches a step.
