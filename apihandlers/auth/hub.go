@@ -53,6 +53,7 @@ type HubConfig struct {
 	URL        string                // of its API, such as http://hub:8081/hub/api
 	Service    string                // our name among its services
 	CA         string                // file of PEM certificates; "" means the system's
+	Reserved   []dm.UserName         // names that are only proved by other means
 	Patience   time.Duration         // for connection and answer; 0 means 5 seconds
 	Clock      func() time.Time      // nil means time.Now
 	Registerer prometheus.Registerer // nil means none
@@ -76,8 +77,11 @@ type HubConfig struct {
 // Tokens that the Hub does not know cost their source tries, see guesses; what
 // goes wrong at the Hub costs nothing.
 type Hub struct {
-	user    string // the address that is asked
-	scope   string // that names this service alone
+	user  string // the address that is asked
+	scope string // that names this service alone
+
+	reserved []dm.UserName
+
 	client  *http.Client
 	clock   func() time.Time
 	log     *slog.Logger
@@ -118,12 +122,17 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	if cfg.Service == "" || strings.ContainsAny(cfg.Service, "!=,/ ") {
 		return nil, dm.Errorf(dm.Invalid, op, "%q cannot be the name of a service of JupyterHub", cfg.Service)
 	}
+	for _, name := range cfg.Reserved {
+		if _, err := dm.ParseUserName(string(name)); err != nil {
+			return nil, dm.Errorf(dm.Invalid, op, "%q in hub.reserved cannot be anybody's name", name).Because(err)
+		}
+	}
 	roots, err := readRoots(cfg.CA)
 	if err != nil {
 		return nil, err
 	}
 	h := &Hub{
-		user: address.JoinPath("user").String(), scope: "access:services!service=" + cfg.Service,
+		user: address.JoinPath("user").String(), scope: "access:services!service=" + cfg.Service, reserved: cfg.Reserved,
 		client: hubClient(roots), clock: cfg.Clock, log: cfg.Log,
 		guesses: newGuesses(hubSourcePlaces), slots: make(chan struct{}, hubPlaces),
 		patience: cfg.Patience, remembered: map[[sha256.Size]byte]hubVerdict{},

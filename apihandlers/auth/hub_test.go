@@ -390,6 +390,7 @@ func TestHubConfiguration(t *testing.T) {
 		"two filters":     {URL: good, Service: "dm!user=ana"},
 		"no file":         {URL: good, Service: "dm", CA: page + "2"},
 		"no certificates": {URL: good, Service: "dm", CA: page},
+		"no name":         {URL: good, Service: "dm", Reserved: []dm.UserName{"ana", "a/b"}},
 	} {
 		if _, err := OpenHub(cfg); dm.KindOf(err) != dm.Invalid || strings.Contains(fmt.Sprint(err), "PLANTED") {
 			t.Errorf("%s: got %v, want Invalid and no secret", name, err)

@@ -95,6 +95,10 @@ func (h *Hub) judge(answer *hubAnswer) (word string, v hubVerdict) {
 		return answerUnfit, hubVerdict{refusal: apihandlers.Unfit(op, "the name that JupyterHub has for the token's user is not allowed here: %s", dm.Public(err))}
 	}
 	v = hubVerdict{user: user, auth: fromHub}
+	if slices.Contains(h.reserved, user) {
+		v.refusal = apihandlers.Unfit(op, "the name %s is not for users of JupyterHub here; see the option hub.reserved", user)
+		return answerUnfit, v
+	}
 	if tokenID.MatchString(answer.TokenID) {
 		v.auth += ":" + answer.TokenID
 	}

@@ -19,6 +19,7 @@ type config struct {
 	InsecureAnywhere              bool
 	Htpasswd, Tokens              string
 	HubURL, HubService, HubCA     string
+	HubReserved                   []string
 	Impersonators                 []string
 	ImpersonateAdmins             bool
 	TLSCert, TLSKey               string
@@ -101,6 +102,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.HubService, check: notEmpty} }},
 		{key: "hub.ca", help: "`FILE` of the authority's certificates in PEM that JupyterHub's certificate is checked with; empty means the system's",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.HubCA} }},
+		{key: "hub.reserved", help: "`NAMES` that JupyterHub's users may not have here, because they stand in groups or in the htpasswd file and are somebody else",
+			field: func(c *config) pflag.Value { return &listValue{&c.HubReserved} }},
 		{key: "impersonators", help: "`NAMES` of services, such as a console, that may act as the person whom user.name tells; not over git",
 			field: func(c *config) pflag.Value { return &listValue{&c.Impersonators} }},
 		{key: "impersonate_admins", preset: "false", help: "let impersonators act as admins with the rights of admins",

@@ -210,7 +210,9 @@ func openSignIn(cfg config, registry *prometheus.Registry, log *slog.Logger) (si
 		s.chain, s.lists = append(s.chain, htpasswd), append(s.lists, htpasswd.Users)
 	}
 	if cfg.HubURL != "" {
-		hub, err := auth.OpenHub(auth.HubConfig{URL: cfg.HubURL, Service: cfg.HubService, CA: cfg.HubCA, Registerer: registry, Log: log})
+		hub, err := auth.OpenHub(auth.HubConfig{
+			URL: cfg.HubURL, Service: cfg.HubService, CA: cfg.HubCA, Reserved: userNames(cfg.HubReserved), Registerer: registry, Log: log,
+		})
 		if err != nil {
 			return s, err
 		}

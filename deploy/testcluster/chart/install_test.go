@@ -65,7 +65,7 @@ config:
   application_callback: http://console-backend-data-logger:3001/applications
   package_callback: https://logger.example.org/packages
 `,
-		configHas: []string{"url: https://hub.jupyter.svc:8081/hub/api", "service: deployment-manager", "ca: /etc/deployment-manager/hub-ca/ca.crt"},
+		configHas: []string{"url: https://hub.jupyter.svc:8081/hub/api", "service: deployment-manager", "reserved:\n  - admin", "ca: /etc/deployment-manager/hub-ca/ca.crt"},
 	},
 	{
 		name:    "open-network",

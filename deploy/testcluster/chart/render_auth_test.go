@@ -131,6 +131,16 @@ func TestNotesCommands(t *testing.T) {
 			[]string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`},
 			"whoever JupyterHub calls ana, ben is an admin here", "of no use",
 		},
+		{
+			"JupyterHub and the admin of the chart", `{jupyterhub: {url: "http://hub:8081/hub/api"}}`,
+			[]string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`},
+			"kubectl -n default rollout status statefulset/deployment-manager", "is an admin here",
+		},
+		{
+			"JupyterHub and admins, one of them kept", `{jupyterhub: {url: "http://hub:8081/hub/api", reserved: [ana]}, auth: {groups: {admin: [ana, ben]}}}`,
+			[]string{password, forward, `curl -u "admin:$PASSWORD" ` + file + `'http://127.0.0.1:8888` + path + `'`},
+			"whoever JupyterHub calls ben is an admin here", "of no use",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -61,7 +61,7 @@
 {{- end }}
 {{- with .Values.jupyterhub }}
 {{- if .url }}
-{{- $hub := dict "url" .url "service" .service }}
+{{- $hub := dict "url" .url "service" .service "reserved" .reserved }}
 {{- if .caConfigMap }}
 {{- $_ := set $hub "ca" "/etc/deployment-manager/hub-ca/ca.crt" }}
 {{- end }}
