@@ -35,8 +35,8 @@ run: build ## Keep a server running on ./data that believes every caller on this
 
 test: ## Run all tests with the race detector
 	@echo 'testing; the first time this downloads modules and compiles them with the race detector'
-	@go test -race -timeout 5m ./...
-	@cd deploy/bench && go test -race -timeout 3m ./...
+	@go test -race -timeout 10m ./...
+	@cd deploy/bench && go test -race -timeout 10m ./...
 
 # Without the race detector, with which make test runs a part of each: at twice
 # the speed there is more to be killed, and twice as much of it.
@@ -56,15 +56,15 @@ ALONE := unshare --mount --pid --fork --kill-child --mount-proc
 test-root: ## Cut the power, fill and fail the disk below the server; needs root
 	@echo 'testing what power cuts and failing disks leave; some minutes'
 	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
-	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 10m -run '^TestRoot'
+	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 20m -run '^TestRoot'
 
 test-image: ## Run the server's image, and build deploy/Dockerfile; needs root
 	@echo 'testing the image; a minute or two'
-	@cd deploy/image && DM_TEST_DOCKERFILE=1 go test -count=1 -timeout 15m && go test -count=1 -timeout 5m ./debian
+	@cd deploy/image && DM_TEST_DOCKERFILE=1 go test -count=1 -timeout 20m && go test -count=1 -timeout 10m ./debian
 
 test-kubernetes: ## Install the chart on a real Kubernetes control plane
 	@echo 'testing the chart on a control plane of its own; about a minute'
-	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 10m . ./chart
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 20m . ./chart
 
 test-jupyterhub: ## Sign in at a real JupyterHub, and have KubeSpawner make pods
 	@echo 'testing with a real JupyterHub, about 90 s; the first time this fetches it and builds Kubernetes'
@@ -73,7 +73,7 @@ test-jupyterhub: ## Sign in at a real JupyterHub, and have KubeSpawner make pods
 
 e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces; needs root
 	@echo 'installing the chart on a node of its own; the first time this builds Kubernetes and takes 10 minutes'
-	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 15m ./e2e
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 25m ./e2e
 
 bench: build ## Measure the server beside plain git and files; at most 15 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
