@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -85,4 +88,48 @@ func descendants(root int) ([]int, error) {
 		family = append(family, children[family[i]]...)
 	}
 	return family, nil
+}
+
+// cmdUnkept: unkept SECRET... wants that neither a file of $DATA nor an object of
+// a repository in it holds a secret. A grep alone would not see the objects,
+// because git compresses them.
+func cmdUnkept(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: unkept SECRET...")
+	}
+	lacks := func(what string, text []byte) {
+		for _, secret := range args {
+			if bytes.Contains(text, []byte(secret)) {
+				ts.Fatalf("%s holds the secret %q", what, secret)
+			}
+		}
+	}
+	repositories := 0
+	ts.Check(filepath.WalkDir(ts.Getenv("DATA"), func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // a server that runs has taken it away
+		case err != nil:
+			return err
+		case entry.IsDir() && filepath.Ext(path) == ".git":
+			repositories++
+			show := exec.Command("git", "--git-dir", path, "cat-file", "--batch", "--batch-all-objects", "--buffer")
+			show.Env = environment(ts)
+			objects, err := show.Output()
+			if err != nil || len(objects) == 0 {
+				return fmt.Errorf("%s: %d bytes of objects, %v", path, len(objects), err)
+			}
+			lacks("an object of "+path, objects)
+		case entry.Type().IsRegular():
+			text, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			lacks(path, text)
+		}
+		return nil
+	}))
+	if repositories == 0 {
+		ts.Fatalf("the data folder has no repository")
+	}
 }

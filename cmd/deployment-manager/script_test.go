@@ -84,7 +84,7 @@ func TestScripts(t *testing.T) {
 			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
 			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,
 			"pack": cmdPack, "example": cmdExample, "htpasswd": cmdHtpasswd, "damage": cmdDamage,
-			"untold": cmdUntold, "waitlog": cmdWaitLog, "hub": cmdHub,
+			"untold": cmdUntold, "unkept": cmdUnkept, "waitlog": cmdWaitLog, "hub": cmdHub,
 			"capture": cmdCapture, "mask": cmdMask, "page": cmdPage,
 		},
 	})
