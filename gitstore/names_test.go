@@ -80,3 +80,15 @@ func TestTrailersCannotBeForged(t *testing.T) {
 		t.Errorf("stamp %+v", back)
 	}
 }
+
+// TestPersonSignature: git refuses a commit whose author it finds empty.
+func TestPersonSignature(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[dm.UserName]string{
+		"ana": "ana", "ana <root@pnda>": "ana _root@pnda_", "a\nb": "a_b", "...": "anonymous", " ;'": "anonymous", "": "anonymous",
+	} {
+		if got := personSignature(user, time.Unix(0, 0)); got.Name != want || got.Email != want+"@pnda" {
+			t.Errorf("%q signs as %s <%s>, want the name %q", user, got.Name, got.Email, want)
+		}
+	}
+}

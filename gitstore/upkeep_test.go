@@ -193,6 +193,23 @@ func TestMaintainPassesOver(t *testing.T) {
 	}
 }
 
+// TestMaintainCountsSmallPacks: packs with a .keep file, of which every upload
+// leaves two, are no reason to go to work.
+func TestMaintainCountsSmallPacks(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	h := open(t, t.TempDir(), func(c *gitstore.Config) { c.Registerer = registry })
+	for _, id := range []string{"flow-1.0.0", "flow-1.0.1", "flow-1.0.2", "flow-1.0.3", "flow-1.0.4"} {
+		h.publish("ana", id+".tar.gz", notebook(id, id))
+	}
+	check(t, h.Maintain(ctx)) // of the refs there is enough
+	tended := metric(t, registry, "dm_maintenance_repositories_total")
+	check(t, h.Maintain(ctx))
+	if got := metric(t, registry, "dm_maintenance_repositories_total"); got != tended || len(h.keptPacks()) < 3*9 {
+		t.Errorf("%v repositories were maintained again, with %d files of kept packs; want none with 27 or more", got-tended, len(h.keptPacks()))
+	}
+}
+
 // TestMaintainGoesOn breaks one repository; the others are maintained.
 func TestMaintainGoesOn(t *testing.T) {
 	t.Parallel()
