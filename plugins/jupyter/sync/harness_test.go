@@ -25,6 +25,9 @@ import (
 const (
 	user  = "ana"
 	token = "5ecre7-0f-ana"
+	// usual is the time that a run has when the test is not about time: no
+	// machine is so busy that it is too short.
+	usual = "DM_SYNC_SECONDS=150"
 )
 
 // shells are those that this machine has. dash is what most images have as sh.
@@ -52,6 +55,7 @@ type lab struct {
 	script  string
 	env     []string // beside the usual
 	commits int
+	used    time.Duration                    // of a processor, by the last run and what it started
 	serve   http.HandlerFunc                 // what a sound server does
 	fail    atomic.Pointer[http.HandlerFunc] // answers instead of it
 }
@@ -191,7 +195,7 @@ func (l *lab) commandOf(ctx context.Context, shell []string, env ...string) *exe
 	cmd := exec.CommandContext(ctx, shell[0], shell[1:]...)
 	cmd.Dir = l.root
 	cmd.Env = slices.Concat([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + l.home(), "JUPYTERHUB_USER=" + l.name, "JUPYTERHUB_API_TOKEN=" + token, "DM_GIT_URL=" + l.URL,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + l.home(), "JUPYTERHUB_USER=" + l.name, "JUPYTERHUB_API_TOKEN=" + token, "DM_GIT_URL=" + l.URL, usual,
 	}, l.env, env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
@@ -201,7 +205,7 @@ func (l *lab) commandOf(ctx context.Context, shell []string, env ...string) *exe
 // and show the token nowhere.
 func (l *lab) try(env ...string) string {
 	l.Helper()
-	ctx, cancel := context.WithTimeout(l.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(l.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := l.command(ctx, env...)
 	var stdout, stderr bytes.Buffer
@@ -209,6 +213,7 @@ func (l *lab) try(env ...string) string {
 	if err := cmd.Run(); err != nil {
 		l.Fatalf("the script: %v\n%s%s", err, &stdout, &stderr)
 	}
+	l.used = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if strings.Count(stdout.String(), "\n") != 1 || stderr.Len() > 0 {
 		l.Errorf("the script told %q and %q, want one line", &stdout, &stderr)
 	}

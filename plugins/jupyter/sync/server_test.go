@@ -2,6 +2,7 @@ package sync_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,7 +33,7 @@ func TestNotReadyYet(t *testing.T) {
 		l.failWith(nil)
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
-	l.sync("DM_SYNC_SECONDS=30")
+	l.sync()
 	l.want(first)
 	if n := asked.Load(); n != 1 {
 		t.Errorf("the server refused %d times, want once", n)
@@ -67,7 +68,7 @@ func TestFailingServers(t *testing.T) {
 			l := newLab(t, []string{"dash"})
 			l.deliver(first)
 			l.failWith(c.answer)
-			l.bounded(7*time.Second, c.want, "DM_SYNC_SECONDS=5")
+			l.bounded(5, c.want)
 			l.want(files{})
 			l.status(c.want, "last brought up to date: never")
 			l.failWith(nil)
@@ -75,7 +76,7 @@ func TestFailingServers(t *testing.T) {
 			l.write(files{"app/a.ipynb": "mine"})
 			version := l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}))
 			l.failWith(c.answer)
-			l.bounded(7*time.Second, c.want, "DM_SYNC_SECONDS=5")
+			l.bounded(5, c.want)
 			l.want(with(files{"app/a.ipynb": "mine"}))
 			l.status(c.want, "Your files are as you left them")
 			l.failWith(nil)
@@ -85,15 +86,24 @@ func TestFailingServers(t *testing.T) {
 	}
 }
 
-// bounded runs the script, which must tell want within a time.
-func (l *lab) bounded(limit time.Duration, want string, env ...string) {
+// bounded runs the script, which must tell want within the seconds that it is
+// given. On a machine so busy that they do not suffice for what there is to do
+// it gets twice as many, a few times: the bound is the script's, not the machine's.
+func (l *lab) bounded(seconds int, want string, env ...string) {
 	l.Helper()
-	begin := time.Now()
-	if out := l.try(env...); !strings.Contains(out, want) {
-		l.Errorf("the script told %q, want %q", out, want)
-	}
-	if took := time.Since(begin); took > limit {
-		l.Errorf("the script took %v, want at most %v", took, limit)
+	for most := 8 * seconds; ; seconds *= 2 {
+		begin := time.Now()
+		out := l.try(append([]string{fmt.Sprint("DM_SYNC_SECONDS=", seconds)}, env...)...)
+		took, limit := time.Since(begin), time.Duration(seconds+2)*time.Second
+		told := strings.Contains(out, want)
+		if told && took <= limit {
+			return
+		}
+		if short := strings.Contains(out, "before it was done"); seconds >= most || !told && !short {
+			l.Errorf("the script told %q after %v, want %q within %v", out, took, want, limit)
+			return
+		}
+		l.Logf("%d seconds were too few here: after %v the script told %q", seconds, took, out)
 	}
 }
 
@@ -129,7 +139,7 @@ func TestBrokenPacks(t *testing.T) {
 				w.WriteHeader(answer.Code)
 				_, _ = w.Write(out)
 			})
-			l.bounded(20*time.Second, "nothing was done", "DM_SYNC_SECONDS=15")
+			l.bounded(15, "nothing was done")
 			l.want(first)
 			l.failWith(nil)
 			l.sync()
@@ -175,7 +185,7 @@ func TestTokenStaysHome(t *testing.T) {
 	l.failWith(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusFound)
 	})
-	l.bounded(20*time.Second, "leads elsewhere")
+	l.bounded(15, "leads elsewhere")
 	if header := seen.Load(); header != nil {
 		l.Errorf("another server was sent %q", *header)
 	}
@@ -241,7 +251,7 @@ func TestPoorSurroundings(t *testing.T) {
 			l.must(err)
 			l.shell = []string{dash}
 			l.deliver(first)
-			l.bounded(35*time.Second, c.want, c.env...)
+			l.bounded(30, c.want, c.env...)
 		})
 	}
 	t.Run("an empty environment", func(t *testing.T) {
@@ -292,12 +302,15 @@ func TestFullDisk(t *testing.T) {
 // TestSignals: the script ends at once and with 0, and its git with it.
 func TestSignals(t *testing.T) {
 	t.Parallel()
-	// Below nohup the signal of a hang-up would be ignored by the script as well:
-	// what this program handles is as usual again in those that it starts.
+	// Below nohup, or in the background of a script, a signal would be ignored by
+	// ours as well: what this program handles is as usual again in those that it
+	// starts.
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
 	t.Cleanup(func() { signal.Stop(signals) })
 	for _, sent := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(sent) {
+			signal.Notify(signals, sent)
+		}
 		for _, shell := range shells(t) {
 			t.Run(sent.String()+"/"+shell[0], func(t *testing.T) {
 				t.Parallel()
@@ -316,7 +329,7 @@ func TestSignals(t *testing.T) {
 				begin := time.Now()
 				l.must(cmd.Process.Signal(sent))
 				l.must(cmd.Wait())
-				if took := time.Since(begin); took > 5*time.Second || !strings.Contains(out.String(), "interrupted") {
+				if took := time.Since(begin); took > time.Minute || !strings.Contains(out.String(), "interrupted") {
 					t.Errorf("after %v the script told %q", took, &out)
 				}
 				if alive := syscall.Kill(-cmd.Process.Pid, 0); alive == nil {
@@ -333,9 +346,9 @@ func TestSignals(t *testing.T) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so after 10 s: %s", what)
+			t.Fatalf("not so after a minute: %s", what)
 		}
 	}
 }
@@ -351,6 +364,6 @@ func TestSilentNetwork(t *testing.T) {
 	defer listener.Close()
 	for _, scheme := range []string{"http://", "https://"} {
 		l := newLab(t, []string{"dash"})
-		l.bounded(7*time.Second, "took too long", "DM_SYNC_SECONDS=5", "DM_GIT_URL="+scheme+listener.Addr().String())
+		l.bounded(5, "took too long", "DM_GIT_URL="+scheme+listener.Addr().String())
 	}
 }
