@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what takes a second or two.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // enter runs a command in the folder $1 as a container would: as the image's
 // user, with the system read-only, its own /proc, the data in the folder $2, and
