@@ -123,7 +123,7 @@ func TestCallbackBodies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			in := newInbox(t, nil)
-			calls, stop := working(t, CallbacksConfig{PackageURL: in.URL + "/packages", ApplicationURL: in.URL + "/applications"})
+			calls, stop := working(t, CallbacksConfig{PackageURL: in.URL + "/packages", ApplicationURL: in.URL + "/applications", Timeout: time.Minute})
 			calls.Emit(c.e)
 			in.wait(t, 1)
 			stop()
@@ -146,7 +146,7 @@ func TestCallbacksKeepTheOrderOfEachID(t *testing.T) {
 		}
 		return http.StatusOK
 	})
-	c, stop := working(t, CallbacksConfig{ApplicationURL: in.URL, Pause: time.Millisecond, Attempts: 20})
+	c, stop := working(t, CallbacksConfig{ApplicationURL: in.URL, Pause: time.Millisecond, Attempts: 20, Timeout: time.Minute})
 	const ids, each = 8, 15
 	var emitters sync.WaitGroup
 	for id := range ids {
@@ -157,6 +157,8 @@ func TestCallbacksKeepTheOrderOfEachID(t *testing.T) {
 		})
 	}
 	emitters.Wait()
+	// A stop gives what is queued two seconds, which a busy machine needs for less.
+	waitFor(t, func() bool { return len(in.taken()) >= ids*each })
 	stop()
 	got := in.taken()
 	if len(got) != ids*each {
@@ -233,14 +235,14 @@ func waitFor(t *testing.T, done func() bool) {
 
 func TestReceiverDownLosesEventsButNotTime(t *testing.T) {
 	t.Parallel()
-	down := httptest.NewServer(http.NotFoundHandler())
-	address := down.URL
-	down.Close()
+	// Nobody gets this port unless asked for it; one that was closed before may
+	// belong to another test's server by now.
+	const address = "http://127.0.0.1:1"
 	registry := prometheus.NewRegistry()
 	var log bytes.Buffer
 	in := newInbox(t, nil)
 	c, stop := working(t, CallbacksConfig{
-		PackageURL: address + "/?token=hush", ApplicationURL: in.URL, Attempts: 2, Pause: time.Millisecond, Registerer: registry,
+		PackageURL: address + "/?token=hush", ApplicationURL: in.URL, Attempts: 2, Pause: time.Millisecond, Timeout: time.Minute, Registerer: registry,
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	for i := range 50 {
@@ -248,7 +250,9 @@ func TestReceiverDownLosesEventsButNotTime(t *testing.T) {
 	}
 	c.Emit(event("noon", dm.Created, ""))
 	in.wait(t, 1)
-	waitFor(t, func() bool { return measured(t, registry, "dm_callbacks_total{package,lost}") == 50 })
+	waitFor(t, func() bool {
+		return measured(t, registry, "dm_callbacks_total{package,lost}") == 50 && measured(t, registry, "dm_callbacks_total{application,delivered}") == 1
+	})
 	stop()
 	for metric, want := range map[string]float64{
 		"dm_events_total{package}": 50, "dm_events_total{application}": 1, "dm_callbacks_total{application,delivered}": 1,
@@ -272,7 +276,7 @@ func TestWhatIsTriedAgain(t *testing.T) {
 			t.Parallel()
 			var n atomic.Int64
 			in := newInbox(t, func(string) int { n.Add(1); return status })
-			c, stop := working(t, CallbacksConfig{ApplicationURL: in.URL, Pause: time.Millisecond})
+			c, stop := working(t, CallbacksConfig{ApplicationURL: in.URL, Pause: time.Millisecond, Timeout: time.Minute})
 			c.Emit(event("noon", dm.Created, ""))
 			in.wait(t, int(want))
 			stop()
@@ -319,7 +323,7 @@ func TestStopEndsWithinItsGrace(t *testing.T) {
 	}
 	started := time.Now()
 	stop()
-	if took := time.Since(started); took > grace+3*time.Second {
+	if took := time.Since(started); took > grace+20*time.Second { // far below the minute that an answer may take
 		t.Errorf("the stop took %s, want about %s", took, grace)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -291,6 +292,7 @@ func TestClientVanishes(t *testing.T) {
 func TestSilentClients(t *testing.T) {
 	t.Parallel()
 	b := newPushBench(t, nil)
+	began := time.Now() // a stop that waits for the silent ones takes helloTimeout from here at least
 	for name, first := range map[string]string{
 		"nothing": "", "half a frame": "h\x00\x00\x01\x00{", "a huge frame": "h\xff\xff\xff\xff",
 		"no hello": "i\x00\x00\x00\x01x", "no JSON": "h\x00\x00\x00\x01x", "another version": "h\x00\x00\x00\x0d{\"version\":2}",
@@ -310,9 +312,8 @@ func TestSilentClients(t *testing.T) {
 			t.Errorf("%s: got %q, error %v", name, answer, err)
 		}
 	}
-	began := time.Now()
 	b.stop()
-	if took := time.Since(began); took > helloTimeout/2 {
+	if took := time.Since(began); took >= helloTimeout {
 		t.Errorf("the server stopped after %s", took)
 	}
 }
@@ -398,14 +399,22 @@ func TestGraceEnds(t *testing.T) {
 func TestTimeoutEndsAHook(t *testing.T) {
 	t.Parallel()
 	b := newPushBench(t, func(c *PushConfig) { c.Timeout = 50 * time.Millisecond })
-	s, _ := b.open(&fakePush{repository: flowPackage, judge: func(ctx context.Context, _ dm.PushedRef) (dm.PushOutcome, error) {
-		<-ctx.Done()
-		return dm.PushOutcome{}, ctx.Err()
-	}})
-	if got := b.call(s, preReceive, lines(tagLine)); got.exit != 2 || !strings.HasPrefix(got.err, "refs/tags/v1.2.3: the push could not be judged within 50ms\n") {
+	// On a busy machine the time may be over before git's list has come, which is
+	// told in other words; then the judgement begins too late, or not at all.
+	var got said
+	var inTime atomic.Bool
+	for deadline := time.Now().Add(soon); !inTime.Load() && time.Now().Before(deadline); {
+		s, _ := b.open(&fakePush{repository: flowPackage, judge: func(ctx context.Context, _ dm.PushedRef) (dm.PushOutcome, error) {
+			inTime.Store(ctx.Err() == nil)
+			<-ctx.Done()
+			return dm.PushOutcome{}, ctx.Err()
+		}})
+		got = b.call(s, preReceive, lines(tagLine))
+	}
+	if got.exit != 2 || !strings.HasPrefix(got.err, "refs/tags/v1.2.3: the push could not be judged within 50ms\n") {
 		t.Errorf("exit %d, %q", got.exit, got.err)
 	}
-	s, _ = b.open(&fakePush{repository: flowPackage})
+	s, _ := b.open(&fakePush{repository: flowPackage})
 	r, w := io.Pipe() // a git that never ends its list
 	defer w.Close()
 	var shown strings.Builder
