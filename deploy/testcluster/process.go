@@ -82,7 +82,7 @@ func (p *Process) stop() error {
 	select {
 	case <-p.ended:
 		return nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		return fmt.Errorf("%s, process %d, does not end although it was killed", p.Name, p.Pid())
 	}
 }

@@ -40,20 +40,36 @@ func (c *Cluster) Provision(ctx context.Context) error {
 	if _, err := client.StorageV1().StorageClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("make the storage class: %w", err)
 	}
-	claims, err := client.CoreV1().PersistentVolumeClaims("").Watch(c.background, metav1.ListOptions{})
+	watchClaims := func() (watch.Interface, error) {
+		return client.CoreV1().PersistentVolumeClaims("").Watch(c.background, metav1.ListOptions{})
+	}
+	claims, err := watchClaims()
 	if err != nil {
 		return fmt.Errorf("watch the claims: %w", err)
 	}
 	driver := &storageDriver{client: client, folder: c.path("volumes")}
 	c.workers.Go(func() {
-		defer claims.Stop()
+		defer func() { claims.Stop() }()
 		for {
 			select {
 			case <-c.background.Done():
 				return
 			case event, open := <-claims.ResultChan():
-				if !open { // the API server ends a watch after half an hour at the earliest
-					return
+				if !open {
+					// After half an hour the API server ends a watch, and a client
+					// does where the server says nothing for a minute. A new one
+					// begins with all claims that there are.
+					claims.Stop()
+					if Eventually(c.background, func() error {
+						again, err := watchClaims()
+						if err == nil {
+							claims = again
+						}
+						return err
+					}) != nil {
+						return
+					}
+					continue
 				}
 				if claim, is := event.Object.(*corev1.PersistentVolumeClaim); is && event.Type != watch.Deleted {
 					driver.serve(c.background, claim)

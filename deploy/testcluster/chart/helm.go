@@ -28,7 +28,7 @@ import (
 const Source = "../../helm/deployment-manager"
 
 // Wait bounds how long Helm waits for a release to be ready, or gone.
-const Wait = 90 * time.Second
+const Wait = 3 * time.Minute
 
 // Load reads a chart from its folder. Each call returns one of its own, whose
 // metadata may be changed.

@@ -87,6 +87,14 @@ func newRig(t *testing.T, cluster *testcluster.Cluster, namespace string) *rig {
 		t.Fatal(err)
 	}
 	r.limit()
+	// What controllers put into every namespace belongs to what a test finds there.
+	eventually(t, "the namespace has what all have", func() error {
+		_, err := r.client.CoreV1().ServiceAccounts(namespace).Get(t.Context(), "default", metav1.GetOptions{})
+		if err == nil {
+			_, err = r.client.CoreV1().ConfigMaps(namespace).Get(t.Context(), "kube-root-ca.crt", metav1.GetOptions{})
+		}
+		return err
+	})
 	config, err := cluster.ConfigFor(user)
 	if err != nil {
 		t.Fatal(err)
@@ -223,12 +231,12 @@ func objects(t *testing.T, manifest string) map[string]*unstructured.Unstructure
 	return found
 }
 
-// eventually asks until there is no error, for at most 30 seconds.
+// eventually asks until there is no error, for at most three minutes.
 func eventually(t *testing.T, what string, ask func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := testcluster.Eventually(ctx, ask); err != nil {
-		t.Fatalf("%s: not within 30 seconds: %v", what, err)
+		t.Fatalf("%s: not within three minutes: %v", what, err)
 	}
 }
