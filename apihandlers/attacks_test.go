@@ -268,12 +268,12 @@ func TestH1StalledBody(t *testing.T) {
 		}
 	})
 	t.Run("slow", func(t *testing.T) {
-		h := newHarness(t, options{stall: time.Second}) // longer than a busy machine stands still
+		h := newHarness(t, options{stall: 5 * time.Second}) // longer than a busy machine stands still
 		s := serve(t, h.packages)
 		pr, pw := io.Pipe()
 		stop := make(chan struct{})
 		defer close(stop)
-		go drip(pw, 8<<10, 120*time.Millisecond, 10, stop) // in all longer than the stall time
+		go drip(pw, 8<<10, 600*time.Millisecond, 10, stop) // in all longer than the stall time
 		if code := put(t, s, pr); code != http.StatusOK {
 			t.Errorf("got %d, want 200", code)
 		}
@@ -386,7 +386,7 @@ func TestExpectContinue(t *testing.T) {
 // request; its deadline is gone.
 func TestUploadKeepsConnection(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, options{stall: 50 * time.Millisecond})
+	h := newHarness(t, options{stall: 5 * time.Second}) // as above
 	s := serve(t, h.packages)
 	data := make([]byte, 1<<20)
 	_, _ = rand.Read(data)
@@ -404,7 +404,7 @@ func TestUploadKeepsConnection(t *testing.T) {
 // arrived is not cancelled by the body's deadline.
 func TestBodyDeadlineEndsWithBody(t *testing.T) {
 	t.Parallel()
-	const stall = 50 * time.Millisecond
+	const stall = time.Second // a busy machine may stand still between the deadline and the read
 	got := make(chan error, 1)
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := apihandlers.OpenBody(w, r, apihandlers.BodyLimits{Size: 100, Stall: stall})
@@ -417,7 +417,7 @@ func TestBodyDeadlineEndsWithBody(t *testing.T) {
 			select {
 			case <-r.Context().Done():
 				err = errors.New("cancelled")
-			case <-time.After(4 * stall):
+			case <-time.After(stall + stall/2):
 			}
 		}
 		got <- err

@@ -58,7 +58,7 @@ func TestGuessingIsSlow(t *testing.T) {
 			if got := o.from(t, "192.0.2.8", "ana", "good"); got != http.StatusOK {
 				t.Errorf("a good user from elsewhere: got %d", got)
 			}
-			if took := time.Since(begin); took > 2*time.Second {
+			if took := time.Since(begin); took > 10*time.Second {
 				t.Errorf("a good user from elsewhere waited for %v", took)
 			}
 			group.Wait()

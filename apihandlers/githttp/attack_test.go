@@ -235,7 +235,7 @@ func TestHalfOpenRequests(t *testing.T) {
 	t.Parallel()
 	const processes, requests = 4, 40
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: processes, PerClient: processes, Wait: 50 * time.Millisecond, Idle: 1500 * time.Millisecond}
+		cfg.Limits = githttp.Limits{Processes: processes, PerClient: processes, Wait: 50 * time.Millisecond, Idle: 3 * time.Second}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	text := stalled(commit, 100<<10)
@@ -243,7 +243,8 @@ func TestHalfOpenRequests(t *testing.T) {
 	for range requests {
 		list = append(list, s.raw(t, text))
 	}
-	eventually(t, "the slots are taken", func() bool { return s.running() == processes })
+	// Not s.running: on a busy machine the first may be over when the last was sent.
+	eventually(t, "the slots are taken", func() bool { return s.most() == processes })
 	codes := map[int]int{}
 	for _, c := range list {
 		resp := status(t, c)
@@ -292,7 +293,7 @@ func TestSlowHeadHoldsNoProcess(t *testing.T) {
 func TestOneClientLeavesRoom(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: 2, PerClient: 1, Wait: 50 * time.Millisecond, Idle: 5 * time.Second}
+		cfg.Limits = githttp.Limits{Processes: 2, PerClient: 1, Wait: time.Second}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	s.raw(t, stalled(commit, 100<<10))
@@ -413,7 +414,7 @@ func TestDeafClient(t *testing.T) {
 	body := pkt("want %s side-band-64k\n", commit) + "0000" + pkt("done\n")
 	s.raw(t, fmt.Sprintf("POST /packages/p.git/git-upload-pack HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
 		uploadType, len(body), body))
-	eventually(t, "git runs", func() bool { return s.processes(t) > 0 })
+	eventually(t, "git runs", func() bool { return s.most() > 0 }) // or did, between two looks
 	eventually(t, "the process is gone", func() bool { return s.processes(t) == 0 && s.running() == 0 })
 }
 

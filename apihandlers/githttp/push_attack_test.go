@@ -22,7 +22,7 @@ func TestHalfOpenPushes(t *testing.T) {
 	t.Parallel()
 	const processes, requests = 3, 12
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Pushes: processes, PushesPerClient: processes, PushWait: 50 * time.Millisecond, Idle: time.Second}
+		cfg.Limits = githttp.Limits{Pushes: processes, PushesPerClient: processes, PushWait: 50 * time.Millisecond, Idle: 3 * time.Second}
 	})
 	body, _ := s.pushBody(t, noise(300<<10))
 	text := head("Transfer-Encoding: chunked") + chunk(body[:200<<10])
@@ -34,7 +34,8 @@ func TestHalfOpenPushes(t *testing.T) {
 	for range requests {
 		answers = append(answers, bufio.NewReader(s.raw(t, text)))
 	}
-	eventually(t, "the slots are taken", func() bool { return s.running() == processes })
+	// Not s.running: on a busy machine the first may be over when the last was sent.
+	eventually(t, "the slots are taken", func() bool { return s.most() == processes })
 	for _, r := range answers {
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
@@ -125,14 +126,16 @@ func TestPusherLeavesEarly(t *testing.T) {
 // buffer holds afterwards, and still ends well.
 func TestPusherLeavesLate(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Idle: time.Second, Duration: 2 * time.Second} })
+	// Within both a busy machine must start git and give it all.
+	const limit = 5 * time.Second
+	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Idle: limit, Duration: limit} })
 	release := s.makeFlow(t)
 	body, commit := s.pushBody(t, noise(300<<10))
 	c := s.raw(t, head(fmt.Sprintf("Content-Length: %d", len(body)))+body)
 	eventually(t, "git judges", s.judging)
 	_ = c.Close()
 	// Longer than any limit of the body: none of them counts now.
-	alive := time.Now().Add(2500 * time.Millisecond)
+	alive := time.Now().Add(limit + 500*time.Millisecond)
 	eventually(t, "time passes", func() bool { return time.Now().After(alive) || s.running() == 0 })
 	if s.running() != 1 {
 		t.Fatal("git was ended after its client had left")

@@ -29,12 +29,13 @@ type kept struct {
 	now   *atomic.Int64
 	log   *bytes.Buffer
 	reads *atomic.Int32
+	wrote *atomic.Int64 // how often
 }
 
 func open(t *testing.T) kept {
 	t.Helper()
 	folder := t.TempDir()
-	k := kept{a: filepath.Join(folder, "a"), b: filepath.Join(folder, "b"), now: &atomic.Int64{}, log: &bytes.Buffer{}, reads: &atomic.Int32{}}
+	k := kept{a: filepath.Join(folder, "a"), b: filepath.Join(folder, "b"), now: &atomic.Int64{}, log: &bytes.Buffer{}, reads: &atomic.Int32{}, wrote: &atomic.Int64{}}
 	k.write(t, k.a, "1")
 	k.write(t, k.b, "1")
 	var err error
@@ -54,9 +55,13 @@ func open(t *testing.T) kept {
 	return k
 }
 
+// write gives each version a time of its own, which many file systems do only
+// to those that are some milliseconds apart.
 func (k kept) write(t *testing.T, path, text string) {
 	t.Helper()
 	must(t, os.WriteFile(path, []byte(text), 0o600))
+	at := time.Unix(k.wrote.Add(1), 0)
+	must(t, os.Chtimes(path, at, at))
 }
 
 // replace puts another file of equal size and time in the place of path.
