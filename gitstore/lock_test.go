@@ -76,11 +76,11 @@ func TestOpenGivesTheWaitUp(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			begin := time.Now() // before the context's time runs
 			ctx, cancel := tt.ctx()
 			defer cancel()
 			cfg := h.Config
 			cfg.LockWait = tt.wait
-			begin := time.Now()
 			_, err := gitstore.Open(ctx, cfg)
 			wantKind(t, err, tt.kind, tt.text)
 			if d := time.Since(begin); d < 50*time.Millisecond || d > 20*time.Second {

@@ -55,17 +55,18 @@ func gone(t *testing.T, pid int) {
 
 func TestCancelEndsTheGroup(t *testing.T) {
 	t.Parallel()
+	// Each says "ready" when it can be ended as its name tells.
 	tests := []struct{ name, script string }{
-		{"obedient", "sleep 60"},
-		{"deaf to SIGTERM, with a child", "trap '' TERM; sleep 60 & sleep 60; sleep 60"},
-		{"child outlives its parent", "(trap '' TERM; sleep 60) & sleep 60"},
+		{"obedient", "echo ready; sleep 60"},
+		{"deaf to SIGTERM, with a child", "trap '' TERM; sleep 60 & echo ready; sleep 60; sleep 60"},
+		{"child outlives its parent", "(trap '' TERM; echo ready; sleep 60) & sleep 60"},
 	}
 	g := newGit(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
-			p := g.prepare(ctx, command{args: []string{"-c", "alias.hang=!echo ready; " + tt.script, "hang"}})
+			p := g.prepare(ctx, command{args: []string{"-c", "alias.hang=!" + tt.script, "hang"}})
 			out, err := p.cmd.StdoutPipe()
 			if err == nil {
 				err = p.cmd.Start()
