@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,17 @@ func room(folder string) string {
 
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
+	// What go list reads is unknown to go test, which would tell an old result
+	// again. What the test reads itself, the names in each folder, it compares.
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if entry != nil && entry.IsDir() && slices.Contains([]string{".git", "bin", "data"}, path) {
+			return filepath.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	list := exec.Command("go", "list", "-json=Dir,ImportPath,GoFiles,TestGoFiles,XTestGoFiles,Imports,IgnoredGoFiles,CgoFiles", "./...")
 	var stderr bytes.Buffer
 	list.Stderr = &stderr
