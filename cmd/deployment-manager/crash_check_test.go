@@ -50,7 +50,7 @@ func (w *crashWorld) check() {
 // itself, and what was left stays.
 func (w *crashWorld) checkLeftovers() {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		left, err := leftovers(filepath.Join(w.folder, "data"))
 		if err == nil && len(left) == 0 {
 			return

@@ -114,9 +114,10 @@ func newCrashWorld(t *testing.T, options ...string) *crashWorld {
 	return w
 }
 
-// readyWithin is the goal for a start after a crash. A machine that is busy
-// with other tests gets more.
-const readyWithin = 10 * time.Second
+// readyWithin bounds a start after a crash. It may wait ten seconds for orphans,
+// see crashLockWait, and gets as much again on a machine that is busy with other
+// tests.
+const readyWithin = 30 * time.Second
 
 // start starts the server and waits until it is ready.
 func (w *crashWorld) start() {

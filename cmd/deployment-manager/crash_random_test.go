@@ -112,7 +112,7 @@ func (w *crashWorld) load(clients []*crashClient, changes int, after time.Durati
 	for _, c := range clients {
 		working.Go(func() { c.work(done) })
 	}
-	for slow := time.After(20 * time.Second); changes > 0; changes-- {
+	for slow := time.After(time.Minute); changes > 0; changes-- {
 		select {
 		case <-done:
 		case <-slow:
