@@ -156,6 +156,11 @@ func TestClosedEnvironment(t *testing.T) {
 		t.Error("GIT_TRACE reached git")
 	}
 	env := output(t, g, dir, "", "-c", "alias.show-env=!env", "show-env")
+	for _, word := range []string{"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1", "GIT_NO_REPLACE_OBJECTS=1", "HOME=/nonexistent"} {
+		if !strings.Contains("\n"+env, "\n"+word+"\n") {
+			t.Errorf("the child's environment lacks %q:\n%s", word, env)
+		}
+	}
 	for _, word := range []string{"DM_SECRET", home + "\n", "GIT_TRACE"} {
 		if strings.Contains(env, word) {
 			t.Errorf("the child's environment holds %q:\n%s", word, env)
