@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	waitForServer = 90 * time.Second // a user's server to start, on a busy machine
-	waitForChange = 30 * time.Second
+	waitForServer = 4 * time.Minute // a server to start or end, on a busy machine
+	waitForChange = 2 * time.Minute
 )
 
 // browser is one person at a browser: cookies, the forms' hidden field, no

@@ -48,7 +48,7 @@ func clean(folder string) error {
 		return err
 	}
 	// A control plane is ended by the kernel, a moment after the tests.
-	return poll(10*time.Second, func() error { return os.RemoveAll(folder) })
+	return poll(time.Minute, func() error { return os.RemoveAll(folder) })
 }
 
 // exitStatus tells the error, if there is one, and returns the program's exit status.
@@ -132,7 +132,7 @@ func processesOf(folder string) ([]process, error) {
 // endAll kills the processes of the folder until none is left: one may just be
 // starting another.
 func endAll(folder string) error {
-	return poll(10*time.Second, func() error {
+	return poll(time.Minute, func() error {
 		running, err := processesOf(folder)
 		if err != nil || len(running) == 0 {
 			return err

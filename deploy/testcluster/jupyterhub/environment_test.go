@@ -6,10 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -76,20 +78,40 @@ func absolute(t *testing.T, path string) string {
 	return path
 }
 
-// freePort is of this moment: a program that must be told its port may still
-// find it taken.
+// ports are those that freePort gave away.
+var ports sync.Map
+
+// freePort is a port that nobody listens on now, for a program that must be told
+// its port. The kernel gives it to nobody meanwhile, nor while the program is
+// started again: it is below those that clients of any program get for their
+// connections, and those that ask for any port.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	var first, last int
+	if _, err := fmt.Sscan(string(text), &first, &last); err != nil {
+		t.Fatalf("the range of ports %q: %v", text, err)
 	}
-	return port
+	const lowest = 12000 // below are those of well-known programs
+	if first < lowest+1000 {
+		first = last // here the kernel gives away almost all
+	}
+	for range 100 {
+		port := strconv.Itoa(lowest + rand.IntN(first-lowest))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if _, given := ports.LoadOrStore(port, true); !given {
+			return port
+		}
+	}
+	t.Fatalf("no free port from %d to %d", lowest, first)
+	return ""
 }
 
 // eventually polls until check returns nil.

@@ -3,6 +3,7 @@ package jupyterhub
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 )
 
 // client gives up, where http.DefaultClient would wait for ever.
-var client = &http.Client{Timeout: time.Minute}
+var client = &http.Client{Timeout: waitForChange}
 
 // site is a Hub and the project's server beside it, which trust one another.
 type site struct {
@@ -95,22 +95,47 @@ func (s *site) token(t *testing.T, user string, scopes ...string) (token, id str
 }
 
 // repository is what the server says to a clone of the user's notebooks by
-// somebody.
-func (s *site) repository(t *testing.T, of, by, token string) int {
+// somebody. A server that cannot ask the Hub now is asked again.
+func (s *site) repository(t *testing.T, of, by, token string) (status int) {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, s.git+"/jupyter-"+url.PathEscape(of)+"/info/refs?service=git-upload-pack", nil)
+	var err error
+	untilReady(func() int {
+		status, err = s.open(of, by, token)
+		return status
+	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	return status
+}
+
+// open asks for the repository once.
+func (s *site) open(of, by, token string) (status int, err error) {
+	request, err := http.NewRequest(http.MethodGet, s.git+"/jupyter-"+url.PathEscape(of)+"/info/refs?service=git-upload-pack", nil)
+	if err != nil {
+		return 0, err
 	}
 	if token != "" {
 		request.SetBasicAuth(by, token)
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
-	defer answer.Body.Close()
-	return answer.StatusCode
+	return answer.StatusCode, answer.Body.Close()
+}
+
+// untilReady asks until the answer is another than 503, or for the time of a
+// change: a Hub that answers in more than five seconds, because the machine is
+// busy, counts as unavailable at the server, which tells callers to come back.
+func untilReady(ask func() (status int)) {
+	// That it stays so is what the caller finds.
+	_ = poll(waitForChange, func() error {
+		if ask() == http.StatusServiceUnavailable {
+			return errors.New("not ready")
+		}
+		return nil
+	})
 }
 
 // publish uploads and deploys one of the project's example packages.
@@ -161,8 +186,18 @@ func (s *site) await(t *testing.T, path, authorization, want string) {
 	})
 }
 
-// call makes one request and returns status and body.
-func call(t *testing.T, method, address, authorization, body string) (int, []byte) {
+// call makes a request, again while the answer is that nothing can be done now,
+// and returns status and body.
+func call(t *testing.T, method, address, authorization, body string) (status int, text []byte) {
+	t.Helper()
+	untilReady(func() int {
+		status, text = callOnce(t, method, address, authorization, body)
+		return status
+	})
+	return status, text
+}
+
+func callOnce(t *testing.T, method, address, authorization, body string) (int, []byte) {
 	t.Helper()
 	request, err := http.NewRequest(method, address, bytes.NewReader([]byte(body)))
 	if err != nil {

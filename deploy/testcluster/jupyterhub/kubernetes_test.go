@@ -98,6 +98,11 @@ func startCluster(t *testing.T) *testcluster.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Without it a pod is refused, and the Hub gives up.
+	eventually(t, waitForChange, func() error {
+		_, err := client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
 	_, err = client.RbacV1().Roles(namespace).Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "hub"}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"pods", "persistentvolumeclaims"}, Verbs: []string{"get", "watch", "list", "create", "delete"}},
 		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"get", "watch", "list"}},
@@ -148,7 +153,7 @@ func (s *site) spawn(t *testing.T, client kubernetes.Interface, user string) *co
 		t.Fatalf("make the user %s: %d %s", user, status, answer)
 	}
 	var found *corev1.Pod
-	eventually(t, time.Minute, func() error {
+	eventually(t, waitForServer, func() error {
 		pods, err := client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err

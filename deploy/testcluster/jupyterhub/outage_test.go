@@ -54,7 +54,14 @@ func TestOutages(t *testing.T) {
 	})
 	t.Run("the Hub is back", func(t *testing.T) {
 		s.hub.start(t)
-		carol.get(t, carol.home+"/lab", http.StatusOK) // the server outlived the Hub
+		// The server outlived the Hub, which answers before it has found all servers
+		// again and told the proxy of them.
+		eventually(t, waitForServer, func() error {
+			if got, text := carol.do(t, http.MethodGet, carol.home+"/lab", nil); got != http.StatusOK {
+				return fmt.Errorf("%s: want 200, got %d\n%s", carol.home, got, text)
+			}
+			return nil
+		})
 		pod := environOf(t, s.folder, "carol")
 		if got := s.repository(t, "carol", "carol", pod["JUPYTERHUB_API_TOKEN"]); got != http.StatusOK {
 			t.Errorf("the token of a server that outlived the Hub: want 200, got %d", got)
@@ -73,8 +80,8 @@ func wantUnavailable(t *testing.T, s *site) {
 	s.hub.stop(t)
 	s.server.stop(t)
 	s.server.start(t)
-	if got := s.repository(t, "carol", "carol", pod["JUPYTERHUB_API_TOKEN"]); got != http.StatusServiceUnavailable {
-		t.Errorf("a clone without the Hub: want 503, got %d", got)
+	if got, err := s.open("carol", "carol", pod["JUPYTERHUB_API_TOKEN"]); got != http.StatusServiceUnavailable {
+		t.Errorf("a clone without the Hub: want 503, got %d, %v", got, err)
 	}
 	before := files(t, filepath.Join(pod["HOME"], folder))
 	if err := refresh(t, pod); err != nil {

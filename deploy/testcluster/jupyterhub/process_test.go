@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,19 @@ type program struct {
 // start waits until the program answers.
 func (p *program) start(t *testing.T) {
 	t.Helper()
+	for attempt := 1; !p.try(t, attempt < 3); attempt++ {
+		t.Logf("%s found its proxy too slow; it is started again:\n%s", p.name, p.tail())
+	}
+}
+
+// slowProxy is why a Hub ends that gave its proxy its fixed ten seconds, on a
+// busy machine.
+var slowProxy = regexp.MustCompile(`Server at \S+ didn't respond in 10 seconds|Waiting for proxy endpoints didn't complete`)
+
+// try starts the program. It returns false when a slow proxy ended it, and
+// another try is allowed.
+func (p *program) try(t *testing.T, again bool) (up bool) {
+	t.Helper()
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -38,9 +52,12 @@ func (p *program) start(t *testing.T) {
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
 	p.running, p.exited = cmd, exited
-	eventually(t, time.Minute, func() error {
+	eventually(t, waitForServer, func() error {
 		select {
 		case <-exited:
+			if again && slowProxy.MatchString(p.tail()) {
+				return nil
+			}
 			t.Fatalf("%s ended:\n%s", p.name, p.tail())
 		default:
 		}
@@ -52,8 +69,10 @@ func (p *program) start(t *testing.T) {
 		if answer.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s answers %s", p.ready, answer.Status)
 		}
+		up = true
 		return nil
 	})
+	return up
 }
 
 // stop ends the program as an operator would. It may have ended.
@@ -65,7 +84,7 @@ func (p *program) stop(t *testing.T) {
 	_ = p.running.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
-	case <-time.After(30 * time.Second):
+	case <-time.After(waitForServer):
 		_ = p.running.Process.Kill()
 		t.Errorf("%s does not end:\n%s", p.name, p.tail())
 	}

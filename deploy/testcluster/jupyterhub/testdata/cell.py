@@ -16,7 +16,7 @@ headers = {"Authorization": "token " + token, "Content-Type": "application/json"
 
 def send(method, path, body=None):
     request = urllib.request.Request(address + path, method=method, data=body and json.dumps(body).encode(), headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=180) as answer:
         return json.loads(answer.read() or "null")
 
 
@@ -28,7 +28,7 @@ async def main():
     content = {"code": source, "silent": False, "store_history": False, "allow_stdin": False}
     await socket.write_message(json.dumps({"channel": "shell", "header": header, "parent_header": {}, "metadata": {}, "content": content}))
     while True:
-        answer = json.loads(await asyncio.wait_for(socket.read_message(), 60))
+        answer = json.loads(await asyncio.wait_for(socket.read_message(), 180))
         if answer["parent_header"].get("msg_id") != message:
             continue
         if answer["msg_type"] == "stream":

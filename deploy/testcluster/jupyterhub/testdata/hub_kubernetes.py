@@ -108,7 +108,10 @@ c.JupyterHub.cleanup_servers = False
 # The Hub answers before the server does, and looks for the server on loopback,
 # where none is: no request may leave for the addresses that kwok makes up.
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
-c.Spawner.http_timeout = 300
+c.Spawner.http_timeout = c.Spawner.start_timeout = 300
+# A busy machine takes its time; the test itself gives up.
+pods.k8s_api_request_timeout = 60
+pods.k8s_api_request_retry_timeout = 300
 pods.pod_connect_ip = "127.255.255.254"
 # kwok ends pods that are not to be restarted always, as the Hub's are.
 pods.extra_annotations = {"test/forever": ""}

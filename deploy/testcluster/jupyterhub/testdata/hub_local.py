@@ -2,6 +2,8 @@
 processes on this machine. What is under test is the file that it loads."""
 
 import os
+import random
+import socket
 
 c = get_config()  # noqa: F821
 env = os.environ["DM_TEST_ENVIRONMENT"]
@@ -35,7 +37,28 @@ c.Spawner.cmd = [f"{env}/bin/python", "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root"]
 c.Spawner.ip = "127.0.0.1"
 c.Spawner.default_url = "/lab"
-c.Spawner.environment = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+# A busy machine takes its time; the test itself gives up.
+c.Spawner.start_timeout = c.Spawner.http_timeout = 240
+c.Spawner.environment = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "DM_SYNC_SECONDS": "150"}
+
+
+def choose_port(spawner):
+    """Chooses a port as the tests do: one that no client's connection gets
+    between this moment and the server's own. The Hub's choice may be such."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first = int(file.read().split()[0])
+    for port in random.sample(range(12000, max(first, 13000)), 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        spawner.port = port
+        return
+
+
+c.Spawner.pre_spawn_hook = choose_port
 
 # A role and a service that somebody had before: they must survive. The service
 # has all that opens our server to a user, and the form of a user's token.
