@@ -164,10 +164,10 @@ func removeCgroups(name string) error {
 	return errors.Join(faults...)
 }
 
-// removeCgroup gives processes that were killed some seconds to be gone; a
+// removeCgroup gives processes that were killed a minute to be gone; a
 // group that has one cannot be removed.
 func removeCgroup(path string) (err error) {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err = removeTree(path)
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {

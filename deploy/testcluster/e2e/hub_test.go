@@ -117,7 +117,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: hub}]
 
 // askHub asks as the Hub's administrator.
 func askHub(method, path, body string) ([]byte, error) {
-	out, err := exec.Command("curl", "-sS", "--fail-with-body", "-m", "20", "-X", method, "-H", "Authorization: token "+hubSecret, "-d", body, hubHome+path).CombinedOutput()
+	out, err := exec.Command("curl", "-sS", "--fail-with-body", "-m", "60", "-X", method, "-H", "Authorization: token "+hubSecret, "-d", body, hubHome+path).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w: %s", method, path, err, out)
 	}

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,7 +29,7 @@ const (
 // registry is asked: the pods find their images on the node.
 func importImages(ctx context.Context, t *testing.T, s settings) {
 	t.Helper()
-	await(ctx, t, "containerd", 30*time.Second, func() error {
+	await(ctx, t, "containerd", patience, func() error {
 		_, err := run(ctx, "ctr", "version")
 		return err
 	})

@@ -24,7 +24,7 @@ const (
 	namespace = "pnda"
 	release   = "pnda"
 	serverPod = "deployment-manager-0"
-	patience  = 90 * time.Second // for one pod to do one thing, on a busy machine
+	patience  = 3 * time.Minute // for one pod to do one thing, on a busy machine
 )
 
 // installation is the chart on the node, and what a person knows of it.

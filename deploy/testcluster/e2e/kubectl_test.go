@@ -29,7 +29,7 @@ func (in *installation) kubectl(t *testing.T, arguments ...string) string {
 
 // apply brings the objects of a manifest into the cluster.
 func apply(ctx context.Context, manifest string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, "kubectl", "-n", namespace, "apply", "-f", "-")
 	command.Stdin = strings.NewReader(manifest)

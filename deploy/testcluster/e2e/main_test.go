@@ -91,7 +91,8 @@ func unable() error {
 func runAlone() (status int, err error) {
 	// The kernel ends the second process with the thread that started it.
 	runtime.LockOSThread()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// What whoever began this wants to be ignored, as nohup does, stays ignored.
+	ctx, stop := signal.NotifyContext(context.Background(), slices.DeleteFunc([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)...)
 	defer stop()
 	unlock, err := oneAtATime(ctx)
 	if err != nil {

@@ -132,7 +132,7 @@ func writeFiles(cluster *testcluster.Cluster, s settings) error {
 func awaitNode(ctx context.Context, t *testing.T, cluster *testcluster.Cluster) {
 	t.Helper()
 	client := kubernetes.NewForConfigOrDie(cluster.Config())
-	await(ctx, t, "the node to be ready", time.Minute, func() error {
+	await(ctx, t, "the node to be ready", patience, func() error {
 		node, err := client.CoreV1().Nodes().Get(ctx, nodeName, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -158,7 +158,7 @@ func await(ctx context.Context, t *testing.T, what string, within time.Duration,
 
 // run runs a program of the node and returns what it printed.
 func run(ctx context.Context, name string, arguments ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	command := exec.CommandContext(ctx, name, arguments...)
 	var out, fault bytes.Buffer

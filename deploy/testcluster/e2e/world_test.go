@@ -59,6 +59,14 @@ func furnish(s settings) error {
 		func() error { return os.Setenv("PATH", s.Components+":/usr/sbin:/usr/bin") },
 		func() error { return os.Setenv("HOME", "/root") },
 		func() error { return os.Setenv("TMPDIR", "/tmp") },
+		// The machine's way out is none from here, and curl would take it to the node.
+		func() error {
+			var faults []error
+			for _, scheme := range []string{"http", "https", "all"} {
+				faults = append(faults, os.Unsetenv(scheme+"_proxy"), os.Unsetenv(strings.ToUpper(scheme)+"_PROXY"))
+			}
+			return errors.Join(faults...)
+		},
 		func() error { return syscall.Sethostname([]byte(nodeName)) },
 		furnishNetwork,
 	} {
