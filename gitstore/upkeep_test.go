@@ -268,3 +268,36 @@ func TestMaintainMendsMain(t *testing.T) {
 		t.Errorf("main is %s, want %s", got, second)
 	}
 }
+
+// TestMaintainWaitsForAChange begins maintenance in the middle of a change of
+// the same repository: whose objects no ref leads to yet.
+func TestMaintainWaitsForAChange(t *testing.T) {
+	t.Parallel()
+	var h *house
+	ended := make(chan error, 1)
+	armed := false // used by the goroutine that makes the change
+	h = open(t, t.TempDir(), func(c *gitstore.Config) {
+		c.Step = func(step string) {
+			if step != "desired-packed" || !armed {
+				return
+			}
+			armed = false
+			go func() { ended <- h.MaintainAll(ctx) }()
+			select {
+			case err := <-ended:
+				t.Errorf("maintenance did not wait: %v", err)
+				ended <- err
+			case <-time.After(time.Second):
+			}
+		}
+	})
+	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
+	armed = true
+	check(t, h.Start(ctx, as("ana"), "app"))
+	if armed {
+		t.Fatal("the change does not reach the step")
+	}
+	check(t, <-ended)
+	h.settle("app")
+	h.sound()
+}
