@@ -45,6 +45,9 @@ func TestPublishAndDownload(t *testing.T) {
 	if err != nil || !bytes.Equal(got, content) || a.Size != int64(len(content)) {
 		t.Errorf("download: %d bytes, %v", len(got), err)
 	}
+	if sum := sha256.Sum256(content); a.Digest != hex.EncodeToString(sum[:]) || a.Uploaded.IsZero() {
+		t.Errorf("the download is told to have the digest %q, and to be of %v", a.Digest, a.Uploaded)
+	}
 	other, err := h.OpenArchive(ctx, file(t, "flow-1.0.0.tar.gz"))
 	if err != nil || other.File != f {
 		t.Errorf("the other suffix opens %v, %v", other.File, err)
