@@ -72,7 +72,7 @@ test-kubernetes: ## Install the chart on a real Kubernetes control plane
 test-jupyterhub: ## Sign in at a real JupyterHub, and have KubeSpawner make pods
 	@echo 'testing with a real JupyterHub, about 90 s; the first time this fetches it and builds Kubernetes'
 	@deploy/testcluster/jupyterhub/environment/build.sh >/dev/null || [ $$? -eq 3 ]
-	@cd deploy/testcluster && go test -count=1 -v -timeout 25m ./jupyterhub
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 25m ./jupyterhub
 
 e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces; needs root
 	@echo 'installing the chart on a node of its own; the first time this builds Kubernetes and takes 10 minutes'
