@@ -82,11 +82,12 @@ bench: build ## Measure the server beside plain git and files; at most 15 minute
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
 	@bin/bench -server $(BIN)
 
-# The last tests wait a lot, for disks and for other programs, so three at a time.
+# Those after test wait a lot, for disks and for other programs, so two at a
+# time: first the one that computes beside those that wait.
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree) && \
 	$(MAKE) -s format vet static test && \
-	$(MAKE) -s -j3 test-crash test-root test-image test-kubernetes test-jupyterhub e2e && \
+	$(MAKE) -s -j2 test-crash e2e test-jupyterhub test-kubernetes test-image test-root && \
 	after=$$($(MAKE) -s tree) && \
 	if [ "$$before" != "$$after" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'
