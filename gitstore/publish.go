@@ -247,8 +247,8 @@ func nextSuperseded(dir string, v dm.Version) (int, error) {
 }
 
 // moveMain lets a plain clone show the newest upload. The ref is derived from
-// the tags, so a failure is only logged: the next pass of maintenance mends it, or the
-// next start.
+// the tags, and a full disk is no damage, so a failure is only logged: the next
+// pass of maintenance mends it, or the next start.
 func (s *Store) moveMain(ctx context.Context, dir string, commit plumbing.Hash) {
 	old, err := readRef(dir, mainRef)
 	if err == nil && old != commit {

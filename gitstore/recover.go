@@ -265,9 +265,7 @@ func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, n
 	if main == entry.main {
 		return
 	}
-	if err := s.git.UpdateRefs(ctx, dir, update(mainRef, entry.main, main)); err != nil {
-		s.Log.Error("main of a package could not be moved", "err", err) // a full disk is no damage
-	}
+	s.moveMain(ctx, dir, main)
 	entry.main = main
 }
 

@@ -77,17 +77,15 @@ type HubConfig struct {
 // Tokens that the Hub does not know cost their source tries, see guesses; what
 // goes wrong at the Hub costs nothing.
 type Hub struct {
-	user  string // the address that is asked
-	scope string // that names this service alone
-
+	user     string // the address that is asked
+	scope    string // that names this service alone
 	reserved []dm.UserName
-
-	client  *http.Client
-	clock   func() time.Time
-	log     *slog.Logger
-	guesses *guesses
-	slots   chan struct{}
-	flights singleflight.Group // by digest of the token
+	client   *http.Client
+	clock    func() time.Time
+	log      *slog.Logger
+	guesses  *guesses
+	slots    chan struct{}
+	flights  singleflight.Group // by digest of the token
 
 	patience  time.Duration
 	questions *prometheus.CounterVec
