@@ -12,7 +12,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 # The checks read it all the same: a list that stays empty would pass.
 READ := git -c safe.directory='*'
 
-.PHONY: help build image demo run test test-crash test-root test-image test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
+.PHONY: help build image demo run test test-crash test-long test-root test-image test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -41,17 +41,24 @@ test: ## Run all tests with the race detector
 	@go test -race -timeout 20m ./...
 	@cd deploy/bench && go test -count=1 -race -timeout 10m ./...
 
+# Samples for which make check has time; make test-long has more.
+KILLS ?= 20
+UPDATES ?= 500
+
 # Without the race detector, with which make test runs a part of each: at twice
 # the speed there is more to be killed, and twice as much of it.
-test-crash: ## Kill the server at every named step and 200 times at random
-	@echo 'testing what 200 kills and more leave; some minutes'
-	@DM_TEST_KILLS=200 go test -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
+test-crash: ## Kill the server at every named step and 20 times at random
+	@echo 'testing what $(KILLS) kills and more leave; some minutes'
+	@DM_TEST_KILLS=$(KILLS) go test -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
 	@echo 'pushing all that is hostile; a minute or two'
 	@DM_TEST_HOSTILE=all go test -count=1 -timeout 20m -run '^Test(Hostile|Harmless)' ./cmd/deployment-manager
 	@echo 'killing the sync script, and changing what it works on; half a minute'
 	@DM_TEST_ROUNDS=10 go test -count=1 -timeout 10m -run '^Test(Killed|AnyChanges)' ./plugins/jupyter/sync
-	@echo 'testing 2,000 changes and 10,000 reads beside maintenance; a minute or two'
-	@DM_TEST_UPDATES=2000 go test -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
+	@echo 'testing $(UPDATES) changes, and reads, beside maintenance; a minute or two'
+	@DM_TEST_UPDATES=$(UPDATES) go test -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
+
+test-long: ## Run test-crash with 200 kills and 2,000 changes
+	@$(MAKE) -s test-crash KILLS=200 UPDATES=2000
 
 # Mounts and processes of their own: all end with the tests, however those end.
 ALONE := unshare --mount --pid --fork --kill-child --mount-proc

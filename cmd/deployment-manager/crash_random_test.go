@@ -13,9 +13,12 @@ import (
 	"time"
 )
 
-// fewKills is what every run of the tests has time for; DM_TEST_KILLS asks for
-// another number.
-const fewKills = 10
+// Kills by default, for which every run of the tests has time, and those that
+// make check asks for with DM_TEST_KILLS.
+const (
+	fewKills  = 10
+	someKills = 20
+)
 
 func crashKills(t *testing.T) int {
 	text := os.Getenv("DM_TEST_KILLS")
