@@ -179,7 +179,7 @@ func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
 		return c, false, dm.Errorf(dm.Invalid, op, "the header Authorization is there %d times", len(list))
 	}
 	if user, password, ok := r.BasicAuth(); ok {
-		return dm.Credential{Scheme: "basic", User: user, Secret: password, Source: peer(r)}, true, nil
+		return basicCredential(user, password, peer(r)), true, nil
 	}
 	scheme, token, _ := strings.Cut(list[0], " ")
 	// "token" is JupyterHub's own word for "Bearer".

@@ -61,7 +61,8 @@ type HubConfig struct {
 }
 
 // Hub proves tokens of JupyterHub, as Bearer or as the password of Basic with
-// the Hub's own name of the user, by asking the Hub whose they are.
+// the Hub's own name of the user or one that stands for nobody, by asking the
+// Hub whose they are.
 //
 // Only what has the form of a token is sent there: a person's password is none
 // of the Hub's business. A Basic password must have the form of a pod's token;
@@ -208,7 +209,7 @@ func (h *Hub) Authenticate(ctx context.Context, c dm.Credential) (dm.Identity, b
 	switch {
 	case err != nil:
 		return dm.Identity{}, true, err
-	case v.user != "" && c.Scheme == "basic" && dm.UserName(c.User) != v.user:
+	case v.user != "" && c.Scheme == "basic" && !names(c, v.user):
 		return dm.Identity{}, true, dm.Errorf(dm.Unauthenticated, op, "the token is not of this user; JupyterHub knows it under another name")
 	case v.refusal != nil:
 		return dm.Identity{}, true, v.refusal

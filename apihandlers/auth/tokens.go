@@ -101,7 +101,7 @@ func (t *Tokens) Authenticate(_ context.Context, c dm.Credential) (dm.Identity, 
 	}
 	one := t.file.Get()[match[1]] // an unknown one has no hash, which equals none
 	same := subtle.ConstantTimeCompare([]byte(one.SHA256), []byte(hashToken(c.Secret))) == 1
-	if !same || !one.holdsAt(t.clock()) || c.User != "" && dm.UserName(c.User) != one.User {
+	if !same || !one.holdsAt(t.clock()) || !names(c, one.User) {
 		return dm.Identity{}, true, refused
 	}
 	return dm.Identity{User: one.User, Auth: "token:" + one.ID, Scopes: slices.Clone(one.Scopes)}, true, nil
