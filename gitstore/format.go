@@ -52,16 +52,21 @@ func (s *Store) writeFormat(version int) error {
 	return dm.Wrap("gitstore.Open", writeFileDurably(filepath.Join(s.dir, formatFile), []byte(strconv.Itoa(version)+"\n")))
 }
 
-// readFormat tells the format of the folder, marks a new folder, and refuses
-// what this server can't read before anything in it is changed.
-func (s *Store) readFormat() (int, error) {
+// findFormat tells the format of the folder, 0 for a new one, and refuses what
+// this server can't read. It changes nothing.
+func (s *Store) findFormat() (int, error) {
 	const op = "gitstore.Open"
+	// The entries come first: another server may be making a new folder its own.
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder can't be read: %s", reason(err)).Because(err)
+	}
 	b, err := os.ReadFile(filepath.Join(s.dir, formatFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := s.refuseForeign(); err != nil {
-			return 0, err
-		}
-		return format, s.writeFormat(format)
+		return 0, refuseForeign(entries)
 	}
 	if err != nil {
 		return 0, dm.Wrap(op, err)
@@ -78,19 +83,11 @@ func (s *Store) readFormat() (int, error) {
 	return found, nil
 }
 
-// refuseForeign refuses a folder of something else.
-func (s *Store) refuseForeign() error {
-	const op = "gitstore.Open"
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return dm.Wrap(op, err)
+// readFormat is findFormat for the server that owns the folder: it marks a new one.
+func (s *Store) readFormat() (int, error) {
+	found, err := s.findFormat()
+	if found > 0 || err != nil {
+		return found, err
 	}
-	for _, e := range entries {
-		// A fresh volume has lost+found.
-		if e.Name() != lockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), formatFile) {
-			return dm.Errorf(dm.Invalid, op, "the data folder is not empty and has no file %q", formatFile).
-				WithHint("give an empty folder with --data")
-		}
-	}
-	return nil
+	return format, s.writeFormat(format)
 }

@@ -35,6 +35,7 @@ import (
 const (
 	formatFile = "format"
 	lockFile   = "lock"
+	knownFile  = "known-refs"
 	hooksDir   = "hooks"
 	tmpDir     = "tmp"
 	damagedDir = "damaged"

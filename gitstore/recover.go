@@ -129,8 +129,11 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 // clean removes locks and temporary files that a killed server left, writes
 // HEAD again, which is the same everywhere, when it is damaged, and
 // refuses a repository whose shape is not ours: alternates would leak objects
-// of other users.
+// of other users, and a link leads the cleaning elsewhere.
 func clean(dir string) error {
+	if err := noLinks(dir); err != nil {
+		return err
+	}
 	if exists(filepath.Join(dir, "objects", "info", "alternates")) {
 		return errors.New("objects/info/alternates is there")
 	}

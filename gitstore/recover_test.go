@@ -253,7 +253,7 @@ func TestForeignFolders(t *testing.T) {
 	wantKind(t, openError(t, foreign), dm.Invalid, "not empty")
 	plain := filepath.Join(t.TempDir(), "file")
 	write(t, plain, "x")
-	wantKind(t, openError(t, plain), dm.Invalid, "can't be made")
+	wantKind(t, openError(t, plain), dm.Invalid, "not a directory")
 }
 
 // TestAlternatesAreRefused: objects shared by reference leak between users.

@@ -111,20 +111,28 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// take makes the data folder and locks it.
+// take makes the data folder and locks it. A folder that is refused is left as
+// it was.
 func (s *Store) take(ctx context.Context) error {
 	const op = "gitstore.Open"
+	if err := s.examine(); err != nil {
+		return err
+	}
+	git, err := gitcmd.New(ctx, gitcmd.Config{Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Log: s.Log})
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", reason(err)).Because(err)
 	}
-	lock, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR, 0o640)
+	lock, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
 	if err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", reason(err)).Because(err)
 	}
 	if err := s.waitForLock(ctx, lock); err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	s.lock = lock
+	s.lock, s.git = lock, git.Holding(lock)
 	return nil
 }
 
@@ -190,11 +198,6 @@ func (s *Store) start(ctx context.Context) error {
 	if err := errors.Join(gitcmd.Fsync(filepath.Join(s.dir, damagedDir)), gitcmd.Fsync(s.dir)); err != nil {
 		return dm.Wrap(op, err)
 	}
-	git, err := gitcmd.New(ctx, gitcmd.Config{Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Lock: s.lock, Log: s.Log})
-	if err != nil {
-		return err
-	}
-	s.git = git
 	if err := s.registerMetrics(); err != nil {
 		return dm.Wrap(op, err)
 	}

@@ -167,7 +167,7 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	defer blob.Close()
 	digest := sha256.New()
 	sink := &treeSink{files: map[string]fileLine{}}
-	result, err := archive.Read(ctx, io.TeeReader(blob, digest), v.s.Limits, sink)
+	result, err := archive.Read(ctx, io.TeeReader(blob, digest), archive.NoLimits(), sink)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,16 @@ func (g *given) String() string     { return g.text }
 func (g *given) Set(s string) error { g.text = s; return nil }
 func (g *given) IsBoolFlag() bool   { return g.isBool }
 
-// declareFlags makes a flag of every option.
-func declareFlags(flags *pflag.FlagSet) {
+// declareFlags makes a flag of every option, or of those that are named. A
+// command that has a few reads the file and the variables all the same, so that
+// one configuration serves all commands.
+func declareFlags(flags *pflag.FlagSet, named ...string) {
 	flags.SortFlags = false // the table has them in the order in which people ask
 	flags.String(configFlag, "", "YAML `FILE` to read; its keys are on the page docs/configuration.md")
 	for _, o := range options() {
+		if len(named) > 0 && !slices.Contains(named, o.flag()) {
+			continue
+		}
 		kind := o.field(&config{})
 		_, isBool := kind.(*boolValue)
 		f := flags.VarPF(&given{text: o.preset, typeName: kind.Type(), isBool: isBool}, o.flag(), "", o.help)
@@ -71,7 +76,7 @@ func load(flags *pflag.FlagSet, environ []string) (config, error) {
 		if value, ok := variables[o.variable()]; ok {
 			source, text = o.variable(), value
 		}
-		if f := flags.Lookup(o.flag()); f.Changed {
+		if f := flags.Lookup(o.flag()); f != nil && f.Changed {
 			source, text = "--"+o.flag(), f.Value.String()
 		}
 		if err := o.field(&c).Set(text); err != nil {
@@ -169,10 +174,4 @@ func (c config) checkSafety() error {
 		return dm.Errorf(dm.Invalid, op, "tls.cert and tls.key must be given together")
 	}
 	return auth.CheckBind(c.Auth, []string{c.ListenPackages, c.ListenManager, c.ListenGit}, c.InsecureAnywhere)
-}
-
-// showFlags hides from the help every flag that is not named; they are still
-// read, so that one configuration serves all commands.
-func showFlags(flags *pflag.FlagSet, names ...string) {
-	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = !slices.Contains(names, f.Name) })
 }

@@ -35,8 +35,7 @@ repository that cannot be read aside.`,
 			return verify(ctx, cfg, p)
 		},
 	}
-	declareFlags(cmd.Flags())
-	showFlags(cmd.Flags(), "config", "data", "git", "log-level", "log-format")
+	declareFlags(cmd.Flags(), "data", "git", "log-level", "log-format")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -23,6 +24,12 @@ type Limits struct {
 // DefaultLimits are those of a server that is not configured otherwise.
 func DefaultLimits() Limits {
 	return Limits{Wire: 1 << 30, Unpacked: 4 << 30, File: 1 << 30, Entries: 20_000}
+}
+
+// NoLimits are for an archive that was accepted once: the limits of uploads may
+// have been higher then. What is read is still never held in memory as a whole.
+func NoLimits() Limits {
+	return Limits{Wire: 1 << 62, Unpacked: 1 << 62, File: 1 << 62, Entries: math.MaxInt}
 }
 
 func (l Limits) orDefault() Limits {

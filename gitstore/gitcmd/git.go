@@ -68,6 +68,13 @@ func New(ctx context.Context, cfg Config) (*Git, error) {
 	return g, nil
 }
 
+// Holding is g whose children that write keep lock open.
+func (g *Git) Holding(lock *os.File) *Git {
+	held := *g
+	held.lock = lock
+	return &held
+}
+
 // Version is git's version, such as "2.39.5".
 func (g *Git) Version() string { return g.version }
 
