@@ -202,6 +202,7 @@ type Observation struct {
 	Phase       Phase          `json:"phase"`
 	Information string         `json:"information,omitempty"`
 	Records     []PluginRecord `json:"records,omitempty"`
+	Left        bool           `json:"left,omitempty"` // the change failed, and what it left could not be taken back
 	Time        time.Time      `json:"time"`
 }
 

@@ -34,7 +34,7 @@ type DeployedStore interface {
 	// DeployPackage validates the published version and records the outcome
 	// before it returns. A bad package is not an error: its outcome is
 	// NOTDEPLOYED with an explanation. Kinds: Conflict (with the phase),
-	// Forbidden.
+	// Forbidden, Unavailable (it can't be read or recorded now, and is as it was).
 	DeployPackage(ctx context.Context, actor Actor, id string) error
 	// UndeployPackage kinds: NotFound, Conflict (both with the phase), Forbidden.
 	UndeployPackage(ctx context.Context, actor Actor, id string) error
@@ -78,8 +78,17 @@ type Outbox interface {
 	// Pending returns the applications whose observed desired commit is not
 	// the tip of main.
 	Pending() []ApplicationName
-	// Work describes the pending change of app; ok = false when there is none.
+	// Leftovers returns the applications whose last change failed and left
+	// something that could not be taken back.
+	Leftovers() []ApplicationName
+	// Work describes the pending change of app, or what is to be taken back
+	// there; ok = false when there is neither.
 	Work(ctx context.Context, app ApplicationName) (work Work, ok bool, err error)
+	// Waiting tells why the pending change of app, which is at unless that is "",
+	// can't be carried out now. Until its outcome is recorded readers see why, and
+	// a destroy, a stop or a change is accepted in its place. It is remembered in
+	// memory only.
+	Waiting(app ApplicationName, at Revision, why string)
 	// WorkAt describes an earlier change of app, to put it back into effect.
 	WorkAt(ctx context.Context, app ApplicationName, at Revision) (Work, error)
 	// Observe records the outcome of a change durably. Kind Stale: main has
@@ -100,6 +109,8 @@ type Work struct {
 	Components []Component  // as planned when the change was accepted; Files' contents are in Open
 	Open       fs.FS        // the tree components/ as delivered; its paths are <type>/<name>/…
 	Notes      []string     // what the planner remarked, for Information
+	Overtaken  []Work       // changes before this one that were given up while they waited, oldest first: pieces of them may stand
+	TakeBack   bool         // the change has failed, and only what it left is to be taken back
 }
 
 // Workspaces is where the jupyter plugin delivers; implemented by gitstore.
@@ -320,10 +331,11 @@ type Plugin interface {
 	// Check checks one component with its overrides at create and change.
 	Check(c CheckedComponent) []Finding
 	// Apply brings the application's components of this type to what r asks
-	// for. It is idempotent and fenced by the caller. Errors of kind
-	// Unavailable and Internal are tried again; others settle the change as
-	// failed. The record is returned also beside an error when something was
-	// made.
+	// for. It is idempotent and fenced by the caller. An error of kind
+	// Unavailable, or one that is a shortage of this machine, is waited out for as
+	// long as it takes; one of kind Internal is tried again some times; others
+	// settle the change as failed. The record is returned also beside an error
+	// when something was made.
 	Apply(ctx context.Context, r ApplyRequest) (PluginRecord, error)
 	// Destroy removes what the record tells of. It is idempotent and succeeds
 	// when nothing is left.

@@ -62,7 +62,7 @@ func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationNa
 // admitChange admits other content for an application, and another state with
 // it.
 func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, app dm.ApplicationName, edit dm.Edit, state dm.WantedState) (wanted, error) {
-	if err := idle("gitstore.Change", app, e, dm.Created, dm.Started); err != nil {
+	if err := takes("gitstore.Change", app, e, dm.Created, dm.Started); err != nil {
 		return wanted{}, err
 	}
 	now := e.current()
@@ -172,7 +172,11 @@ func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.Applicat
 
 // admitState admits the content in effect in another state.
 func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *appEntry, app dm.ApplicationName, c stateChange) (wanted, error) {
-	if err := idle("gitstore."+string(c.verb), app, e, c.legal...); err != nil {
+	ready := takes
+	if c.verb == dm.Start {
+		ready = idle
+	}
+	if err := ready("gitstore."+string(c.verb), app, e, c.legal...); err != nil {
 		return wanted{}, err
 	}
 	w := wanted{content: e.current()}
@@ -211,6 +215,15 @@ func idle(op string, app dm.ApplicationName, e *appEntry, legal ...dm.Phase) err
 		return wrongPhase(op, app, p)
 	}
 	return nil
+}
+
+// takes is idle for the changes that also come in the place of one that waits:
+// they are judged by the phase that it would lead to.
+func takes(op string, app dm.ApplicationName, e *appEntry, legal ...dm.Phase) error {
+	if e.waits() && slices.Contains(legal, e.desired.spec.State.Settled()) {
+		return nil
+	}
+	return idle(op, app, e, legal...)
 }
 
 func wrongPhase(op string, app dm.ApplicationName, p dm.Phase) error {
@@ -290,7 +303,9 @@ func (s *Store) Application(_ context.Context, app dm.ApplicationName) (dm.Appli
 		Spec: now.spec, Phase: e.phase(), Deployment: now.deployment, Desired: dm.Revision(e.main.String()),
 		Observed: e.observed, Last: e.last,
 	}
-	if !e.working() {
+	if e.working() {
+		view.Information = e.waiting
+	} else {
 		view.Information = e.observed.Information
 	}
 	var err error

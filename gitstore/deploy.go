@@ -41,8 +41,11 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
 		return nil
 	}
-	o := s.judge(ref, stamp)
-	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
+	o, err := s.judge(ref, stamp)
+	if err == nil {
+		err = s.writeOutcome(ctx, ref, o, stamp)
+	}
+	if err != nil {
 		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, failed(op, err)), stamp))
 		return failed(op, err)
 	}
@@ -54,21 +57,23 @@ func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.
 	return dm.Event{Kind: dm.PackageEvent, ID: id, State: p, Information: information, Time: stamp.Time, RequestID: stamp.RequestID}
 }
 
-// judge validates the published version and says how its deployment ended.
-func (s *Store) judge(ref dm.PackageRef, stamp dm.Stamp) outcomeEntry {
+// judge validates the published version and says how its deployment ended. A
+// package that can't be read now is not judged.
+func (s *Store) judge(ref dm.PackageRef, stamp dm.Stamp) (outcomeEntry, error) {
 	v, ok := s.version(ref)
 	if !ok {
 		err := dm.Errorf(dm.NotFound, "deploy", "the repository has no package %s", ref)
-		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: emptyTree}
+		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: emptyTree}, nil
 	}
-	failure := func(err error) outcomeEntry {
-		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: v.tree}
+	failure := func(err error) (outcomeEntry, error) {
+		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: v.tree}, nil
 	}
 	files := newTreeFS(openObjects(s.repositoryDir(packageRepository(ref.Name))), v.tree)
 	defaults, findings, err := s.Planner.Validate(ref, v.top, files)
 	switch {
+	case err != nil && dm.KindOf(failed("deploy", err)) == dm.Unavailable:
+		return outcomeEntry{}, err
 	case err != nil:
-		s.Log.Error("a package could not be read", "package", ref, "err", err)
 		return failure(err)
 	case len(findings) > 0:
 		return failure(dm.Refuse("deploy", "the package has faults", findings))
@@ -76,7 +81,7 @@ func (s *Store) judge(ref dm.PackageRef, stamp dm.Stamp) outcomeEntry {
 	s.defaults.put(v.tree, defaults)
 	// PNDA writes microseconds and no zone here; clients show it as it is.
 	at := stamp.Time.UTC().Format("2006-01-02T15:04:05.000000")
-	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: fmt.Sprintf("Deployed %s at %s", ref, at), tree: v.tree}
+	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: fmt.Sprintf("Deployed %s at %s", ref, at), tree: v.tree}, nil
 }
 
 // deployFailure is PNDA's sentence for a failed change of a package.

@@ -56,7 +56,7 @@ func (s *Store) desire(ctx context.Context, e *appEntry, w wanted, stamp dm.Stam
 		err = pushed.copy(c.pack)
 	}
 	if err == nil {
-		err = content.seal(c.pack, top, e.main, pushed, stamp, w.fresh != nil)
+		err = content.seal(c.pack, top, e, pushed, stamp, w.fresh != nil)
 	}
 	if err == nil {
 		_, err = c.pack.Commit("")
@@ -170,7 +170,7 @@ func keepContent(c *change, top *treeBuilder, content contentEntry) error {
 }
 
 // seal writes application.json, the trees and the commit.
-func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, before plumbing.Hash, pushed *proposed, stamp dm.Stamp, numbered bool) error {
+func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, e *appEntry, pushed *proposed, stamp dm.Stamp, numbered bool) error {
 	file, err := applicationFile(content.spec)
 	if err != nil {
 		return err
@@ -188,9 +188,12 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, before plumb
 		lines = append(lines, [2]string{trailerDeployment, strconv.Itoa(content.deployment)})
 	}
 	lines = append(lines, [2]string{trailerInformation, strings.Join(content.notes, "; ")})
-	parents := []plumbing.Hash{before}
+	if e.working() {
+		lines = append(lines, [2]string{trailerOvertakes, e.main.String()})
+	}
+	parents := []plumbing.Hash{e.main}
 	if pushed != nil {
-		if before.IsZero() {
+		if e.main.IsZero() {
 			if parents[0], err = addBeginning(w); err != nil {
 				return err
 			}

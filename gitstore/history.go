@@ -45,8 +45,8 @@ type outcomeLine struct {
 // outcomeSize estimates the memory of an outcome without its information.
 const outcomeSize = 320
 
-// ApplicationHistory implements dm.History. Every change but the newest has an
-// outcome, because a change is only accepted when the one before it has ended.
+// ApplicationHistory implements dm.History. Every change but the newest,
+// and those that it came in the place of, has an outcome.
 func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (dm.ChangePage, error) {
 	const op = "gitstore.ApplicationHistory"
 	limit, err := pageLimit(op, page.Limit)

@@ -114,6 +114,7 @@ type appEntry struct {
 	observedTip plumbing.Hash
 	observed    *dm.Observation
 	effective   contentEntry // at observed.Effective; zero when nothing is in effect
+	waiting     string       // why the change at main can't be carried out now; "" when it is not known to wait
 }
 
 // contentEntry is what one commit on an application's main holds.
@@ -129,6 +130,17 @@ type contentEntry struct {
 // working tells whether the dispatcher still owes an outcome.
 func (e *appEntry) working() bool {
 	return !e.main.IsZero() && (e.observed == nil || string(e.observed.Desired) != e.main.String())
+}
+
+// waits tells whether a destroy, a stop or a change is taken in the place of the
+// change that is being worked on. A destroy is never overtaken.
+func (e *appEntry) waits() bool {
+	return e.working() && e.waiting != "" && e.desired.spec.State != dm.WantDestroyed
+}
+
+// left tells whether the last change failed and left something standing.
+func (e *appEntry) left() bool {
+	return !e.working() && e.observed != nil && (e.observed.Left || e.observed.Phase == dm.NotCreated && len(e.observed.Records) > 0)
 }
 
 // settled is the phase before the change that is being worked on, or now.

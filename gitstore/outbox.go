@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // Pending implements dm.Outbox.
@@ -24,16 +25,19 @@ func (s *Store) Pending() []dm.ApplicationName {
 }
 
 // Work implements dm.Outbox.
-func (s *Store) Work(_ context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
+func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
 	const op = "gitstore.Work"
 	if err := s.index.sound(applicationRepository(app)); err != nil {
 		return dm.Work{}, false, err
 	}
 	e := s.index.app(app)
-	if e == nil || !e.working() {
+	if e == nil || !e.working() && !e.left() {
 		return dm.Work{}, false, nil
 	}
 	w, err := s.work(app, e, e.desired, e.last)
+	if w.TakeBack = !e.working(); err == nil && !w.TakeBack {
+		w.Overtaken, err = s.overtakenWork(ctx, app, e)
+	}
 	return w, true, failed(op, err)
 }
 
@@ -137,28 +141,63 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	default:
 		outcome.Deployment = e.effective.deployment
 	}
+	again := !e.working() // the outcome of the change is known, and this one corrects it
 	tip, err := s.writeObserved(ctx, s.repositoryDir(r), e, outcome)
 	if err != nil {
 		s.heal(ctx, r)
 		return failed(op, err)
 	}
-	next.observedTip, next.observed = tip, &outcome
+	next.observedTip, next.observed, next.waiting = tip, &outcome, ""
 	s.mendNumber(ctx, s.repositoryDir(r), e)
 	s.index.putApp(app, &next)
-	s.emit(dm.Event{
-		Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,
-		Time: outcome.Time, RequestID: e.last.RequestID,
-	})
+	if !again {
+		s.emit(dm.Event{
+			Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,
+			Time: outcome.Time, RequestID: e.last.RequestID,
+		})
+	}
 	s.tidy(r)
 	return nil
 }
 
+// writeObserved writes the outcome of the newest change behind those of the
+// changes that it overtook, and moves the ref once.
 func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
 	w, err := s.packWriter(dir)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	defer w.Abort()
+	overtaken, err := overtaken(ctx, openObjects(dir), e)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	tip := e.observedTip
+	for _, c := range overtaken {
+		content, stamp, err := readContent(openObjects(dir), c.Hash)
+		if err != nil {
+			return plumbing.ZeroHash, err
+		}
+		if tip, err = addOutcome(w, content.spec, stamp, e.givenUp(c.Hash, outcome.Time), tip); err != nil {
+			return plumbing.ZeroHash, err
+		}
+	}
+	if tip, err = addOutcome(w, e.desired.spec, e.last, outcome, tip); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	if _, err := w.Commit(""); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	s.Step("observed-packed")
+	if err := s.git.UpdateRefs(ctx, dir, update(observedRef, e.observedTip, tip)); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	s.Step("observed-moved")
+	return tip, nil
+}
+
+// addOutcome writes the commit of one outcome, of the change of stamp to spec.
+func addOutcome(w *pack.Writer, spec dm.Spec, stamp dm.Stamp, outcome dm.Observation, before plumbing.Hash) (plumbing.Hash, error) {
 	body, err := json.MarshalIndent(outcome, "", "  ")
 	if err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("encode %s: %w", observedFile, err)
@@ -173,26 +212,13 @@ func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outc
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	stamp := e.last
 	stamp.Time = outcome.Time
 	lines := append(stampTrailers(stamp), trailers{
-		{trailerPackage, e.desired.spec.Package.String()},
+		{trailerPackage, spec.Package.String()},
 		{trailerDesired, string(outcome.Desired)}, {trailerPhase, string(outcome.Phase)}, {trailerInformation, outcome.Information},
 	}...)
-	message := lines.message(fmt.Sprintf("Observe %s %s", e.desired.spec.Name, outcome.Phase))
-	tip, err := addCommit(w, serverSignature(outcome.Time), tree, message, e.observedTip)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	if _, err := w.Commit(""); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	s.Step("observed-packed")
-	if err := s.git.UpdateRefs(ctx, dir, update(observedRef, e.observedTip, tip)); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	s.Step("observed-moved")
-	return tip, nil
+	message := lines.message(fmt.Sprintf("Observe %s %s", spec.Name, outcome.Phase))
+	return addCommit(w, serverSignature(outcome.Time), tree, message, before)
 }
 
 // Users implements dm.Outbox.

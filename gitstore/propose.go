@@ -208,7 +208,7 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *appEntry, ref dm.
 		return "", wanted{}, behind(op, app)
 	}
 	switch phase := e.phase(); {
-	case phase.Working():
+	case phase.Working() && !e.waits():
 		return "", wanted{}, wrongPhase(op, app, phase)
 	case phase == dm.NotCreated && spec.State != dm.WantDestroyed:
 		w, err := s.decideCreate(ctx, actor, e, spec)

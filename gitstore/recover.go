@@ -298,8 +298,10 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 		}
 		e.effective.deployment = e.observed.Deployment
 	}
-	if e.desired.deployment == 0 && e.observed != nil {
-		e.desired.deployment = e.observed.Deployment
+	if e.desired.deployment == 0 {
+		if e.desired.deployment, err = numberOf(ctx, repo, e); err != nil {
+			return err
+		}
 	}
 	if e.deployments, err = s.mendNumbers(ctx, repo, dir, e.main, heads); err != nil {
 		return err

@@ -30,7 +30,8 @@ const (
 	trailerArchiveName  = "DM-Archive-Name"
 	trailerSha256       = "DM-Archive-Sha256"
 	trailerTop          = "DM-Top-Directory"
-	trailerPushed       = "DM-Pushed" // the parent that a push proposed; it is no commit of the record
+	trailerOvertakes    = "DM-Overtakes" // the change before, which waited and was given up
+	trailerPushed       = "DM-Pushed"    // the parent that a push proposed; it is no commit of the record
 )
 
 // trailers is one block of them. Pairs with an empty value are left out.

@@ -166,6 +166,9 @@ func (v *verifier) changes(commits []*object.Commit) map[string]told {
 		if d.stamp.Verb == dm.Create {
 			owner = d.stamp.User
 		}
+		if over := d.t[trailerOvertakes]; over != "" && (i == 0 || commits[i-1].Hash.String() != over) {
+			v.problem("%s overtakes %.40q, which is not the change before", d.what, over)
+		}
 		v.asked(d, c.Hash, owner)
 	}
 	return all
@@ -187,15 +190,19 @@ func (v *verifier) asked(d told, h plumbing.Hash, owner dm.UserName) {
 	}
 }
 
-// unanswered reports changes without an outcome. Only the newest may be one: the
-// server takes no change while it carries one out.
+// unanswered reports changes without an outcome. Only the newest may be one,
+// with those that it overtook while they waited: the server takes no other
+// change while it carries one out, and records their outcomes with its own.
 func (v *verifier) unanswered(main, observed []*object.Commit) {
 	answered := map[string]bool{}
 	for _, c := range observed {
 		answered[parseTrailers(c.Message)[trailerDesired]] = true
 	}
-	for _, c := range main[:max(len(main)-1, 0)] {
-		if !answered[c.Hash.String()] {
+	pending := true // nothing from here on is answered
+	for i, c := range slices.Backward(main) {
+		pending = pending && !answered[c.Hash.String()]
+		overtaken := i+1 < len(main) && parseTrailers(main[i+1].Message)[trailerOvertakes] == c.Hash.String()
+		if i+1 < len(main) && !answered[c.Hash.String()] && !(pending && overtaken) {
 			v.problem("commit %s has no outcome, and another change followed it", c.Hash)
 		}
 	}

@@ -28,11 +28,12 @@ type DispatcherConfig struct {
 	Registerer prometheus.Registerer                    // nil means not counted
 }
 
-// Retry bounds how often errors of kind Unavailable and Internal are tried
-// again before they settle a change as failed.
+// Retry says when a failed attempt is made again. What is away or short now is
+// waited out without end; errors of kind Internal settle a change as failed
+// after some attempts.
 type Retry struct {
 	Base     time.Duration // pause before the second attempt, doubled each time; 0 means 500 ms
-	Attempts int           // in all, the first included; 0 means 5
+	Attempts int           // in all that end in an error of kind Internal; 0 means 5
 }
 
 // pause is the back-off after n failed attempts: between half and the whole of
@@ -136,7 +137,8 @@ func (d *Dispatcher) enqueue(app dm.ApplicationName) {
 	}
 }
 
-// Run looks at everything, then works on wake-ups and looks again every Scan.
+// Run looks at everything, also at what failed changes left when they could not
+// be taken back, then works on wake-ups and looks again every Scan.
 // When ctx ends it cancels the plugins at work, waits for its workers and
 // returns nil; what was not settled is taken up by the next Run.
 func (d *Dispatcher) Run(ctx context.Context) error {
@@ -157,6 +159,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	defer workers.Wait()
 	for range d.cfg.Workers {
 		workers.Go(func() { d.serve(ctx, &workers) })
+	}
+	for _, app := range d.cfg.Outbox.Leftovers() {
+		d.Wake(app)
 	}
 	for {
 		d.scan()

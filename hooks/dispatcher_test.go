@@ -207,7 +207,7 @@ func TestDispatchIsCounted(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	withBench(t, func(cfg *DispatcherConfig) { cfg.Registerer = registry }, func(b *bench) {
 		b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
-		b.jupyter.on(func(string) (bool, error) { return false, errDown })
+		b.jupyter.on(func(string) (bool, error) { return false, errBare })
 		b.do("noon", dm.Destroy, dm.WantDestroyed)
 		for metric, want := range map[string]float64{
 			`dm_dispatch_outcomes_total{create,success}`:  1,

@@ -31,7 +31,10 @@
 // work, which is why Apply and Destroy are idempotent. The outcome is written
 // once, at the end, and only while the change is still the newest one (kind
 // Stale sends the worker round again). A failed create leaves nothing behind; a
-// failed change, start or stop puts back what was in effect before.
+// failed change, start or stop puts back what was in effect before; what can't be
+// taken back at once is at the next start. A shortage, of an engine or of this
+// machine, settles nothing: the change waits, says why, and takes a destroy, a
+// stop or a change in its place.
 //
 // # Imports
 //

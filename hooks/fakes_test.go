@@ -23,6 +23,7 @@ type fakeOutbox struct {
 	mu    sync.Mutex
 	apps  map[dm.ApplicationName]*fakeApp
 	users []dm.UserName
+	waits map[dm.ApplicationName]string
 	fail  func(method string, app dm.ApplicationName) error // nil means never
 }
 
@@ -41,7 +42,9 @@ func (a *fakeApp) observed() *dm.Observation {
 	return &o
 }
 
-func newFakeOutbox() *fakeOutbox { return &fakeOutbox{apps: map[dm.ApplicationName]*fakeApp{}} }
+func newFakeOutbox() *fakeOutbox {
+	return &fakeOutbox{apps: map[dm.ApplicationName]*fakeApp{}, waits: map[dm.ApplicationName]string{}}
+}
 
 // accept makes a change durable, as the record's Create, Change and so on do.
 // Components are "type/name".
@@ -102,7 +105,7 @@ func (o *fakeOutbox) Work(_ context.Context, app dm.ApplicationName) (dm.Work, b
 		return dm.Work{}, false, err
 	}
 	a := o.apps[app]
-	if a == nil || a.observed() != nil && a.observed().Desired == a.tip().Desired {
+	if a == nil {
 		return dm.Work{}, false, nil
 	}
 	w := *a.tip()
@@ -110,7 +113,14 @@ func (o *fakeOutbox) Work(_ context.Context, app dm.ApplicationName) (dm.Work, b
 	if w.Observed != nil {
 		w.Before = w.Observed.Phase
 	}
-	return w, true, nil
+	w.TakeBack = w.Observed != nil && w.Observed.Desired == w.Desired
+	for _, c := range slices.Backward(a.changes[:len(a.changes)-1]) {
+		if w.Observed != nil && w.Observed.Desired == c.Desired {
+			break
+		}
+		w.Overtaken = slices.Insert(w.Overtaken, 0, c)
+	}
+	return w, !w.TakeBack || w.Observed.Left, nil
 }
 
 func (o *fakeOutbox) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
@@ -138,6 +148,7 @@ func (o *fakeOutbox) Observe(_ context.Context, app dm.ApplicationName, outcome 
 		return dm.Errorf(dm.Stale, "Observe", "the application has moved on")
 	}
 	a.outcomes = append(a.outcomes, outcome)
+	delete(o.waits, app)
 	return nil
 }
 
@@ -146,6 +157,30 @@ func (o *fakeOutbox) Users() ([]dm.UserName, error) {
 		return nil, err
 	}
 	return o.users, nil
+}
+
+func (o *fakeOutbox) Leftovers() []dm.ApplicationName {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var list []dm.ApplicationName
+	for _, app := range slices.Sorted(maps.Keys(o.apps)) {
+		if seen := o.apps[app].observed(); seen != nil && seen.Left && seen.Desired == o.apps[app].tip().Desired {
+			list = append(list, app)
+		}
+	}
+	return list
+}
+
+func (o *fakeOutbox) Waiting(app dm.ApplicationName, _ dm.Revision, why string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waits[app] = why
+}
+
+func (o *fakeOutbox) waiting(app dm.ApplicationName) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.waits[app]
 }
 
 // last returns the newest outcome, which must be that of the newest change.

@@ -31,6 +31,8 @@ func Steps() []string {
 type job struct {
 	desired    dm.Revision
 	attempts   int      // failed ones of what is being tried: carrying out, or taking back
+	waits      int      // attempts that a shortage ended, one after the other
+	recalled   bool     // standing holds what overtaken changes may have left
 	failure    error    // why the change was given up; then only taking back is left
 	unrecorded int      // failed observations
 	unread     int      // failed looks at the record
@@ -80,6 +82,7 @@ func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (
 		if j.unread++; j.unread == 1 {
 			d.cfg.Log.Warn("pending change cannot be read", "app", app, "err", err)
 		}
+		d.cfg.Outbox.Waiting(app, "", waitingText(err))
 		return next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
 	case !ok:
 		return next{}
@@ -100,6 +103,9 @@ type pass struct {
 
 // run carries the change out, or takes it back, and records the outcome.
 func (p *pass) run(ctx context.Context) next {
+	if p.work.TakeBack {
+		return p.clearLeft(ctx)
+	}
 	p.d.cfg.Step(stepTaken)
 	if p.job.failure == nil {
 		if err := p.carryOut(ctx); err != nil {
@@ -109,7 +115,7 @@ func (p *pass) run(ctx context.Context) next {
 			if n, again := p.tryAgain(err); again {
 				return n
 			}
-			p.job.failure, p.job.attempts = err, 0
+			p.job.failure, p.job.attempts, p.job.waits = err, 0, 0
 		} else {
 			p.d.cfg.Step(stepApplied)
 		}
@@ -132,25 +138,6 @@ func (p *pass) run(ctx context.Context) next {
 	return p.observe(ctx, p.outcome(undoing))
 }
 
-// tryAgain counts a failed attempt and tells whether another one is due.
-func (p *pass) tryAgain(err error) (next, bool) {
-	p.job.attempts++
-	if !passing(err) || p.job.attempts >= p.d.cfg.Retry.Attempts {
-		return next{}, false
-	}
-	n := next{more: true, after: p.d.cfg.Retry.pause(p.job.attempts, p.d.cfg.Scan)}
-	p.count(resultRetry)
-	p.d.cfg.Log.Warn("change will be tried again", "app", p.app, "action", p.work.Change.Verb,
-		"request_id", p.work.Change.RequestID, "attempt", p.job.attempts, "after", n.after, "err", err)
-	return n, true
-}
-
-// passing tells the errors that may pass by themselves.
-func passing(err error) bool {
-	k := dm.KindOf(err)
-	return k == dm.Unavailable || k == dm.Internal
-}
-
 // outcome is what is recorded. undoing is why the failed change could not be
 // taken back, if it could not.
 func (p *pass) outcome(undoing error) dm.Observation {
@@ -160,7 +147,7 @@ func (p *pass) outcome(undoing error) dm.Observation {
 	}
 	verb := p.work.Change.Verb
 	if p.job.failure != nil {
-		o.Phase = p.work.Before
+		o.Phase, o.Left = p.work.Before, undoing != nil
 		if verb == dm.Create || verb != dm.Destroy && o.Effective == "" {
 			o.Phase, o.Effective = dm.NotCreated, "" // takeBack has left nothing
 		}
@@ -208,6 +195,7 @@ func (p *pass) observe(ctx context.Context, o dm.Observation) next {
 		p.count(resultUnrecorded)
 	}
 	n := next{more: true, after: cfg.Retry.pause(p.job.unrecorded, cfg.Scan)}
+	cfg.Outbox.Waiting(p.app, p.work.Desired, waitingText(err))
 	cfg.Log.Warn("outcome cannot be recorded", "app", p.app, "action", p.work.Change.Verb,
 		"request_id", p.work.Change.RequestID, "after", n.after, "err", err)
 	return n
@@ -255,7 +243,7 @@ func failureText(app dm.ApplicationName, verb dm.Verb, failure, undoing error) s
 	}
 	text := fmt.Sprintf(`Error %s %s %s, details: "%s"`, gerund, app, kindWords[dm.KindOf(failure)], dm.Public(failure))
 	if undoing != nil {
-		text += fmt.Sprintf(`; it could not be taken back, details: "%s"`, dm.Public(undoing))
+		text += fmt.Sprintf(notTakenBack+`, details: "%s"`, dm.Public(undoing))
 	}
 	return text
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,14 +188,14 @@ func TestCreateThatCannotBeTakenBack(t *testing.T) {
 		b.oozie.on(func(op string) (bool, error) { return false, errRefused })
 		b.jupyter.on(func(op string) (bool, error) {
 			if op == "destroy" {
-				return false, errDown
+				return false, errBare
 			}
 			return false, nil
 		})
 		got := b.do("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
-		wantOutcome(t, got, dm.NotCreated, 0, `Error creating noon Invalid, details: "the engine refuses"; it could not be taken back, details: "the engine is down"`)
-		if types := recordTypes(got); types != "jupyter" {
-			t.Errorf("records of %q, want jupyter so that the next change can clear it", types)
+		wantOutcome(t, got, dm.NotCreated, 0, `Error creating noon Invalid, details: "the engine refuses"; it could not be taken back, details: "internal error"`)
+		if types := recordTypes(got); types != "jupyter" || !got.Left {
+			t.Errorf("records of %q, left %t; want jupyter so that it can be cleared", types, got.Left)
 		}
 		if b.jupyter.calls != 1+5 {
 			t.Errorf("jupyter was called %d times, want one apply and five attempts to destroy", b.jupyter.calls)
@@ -327,9 +328,11 @@ func TestPassingErrorsAreTriedAgain(t *testing.T) {
 		calls int
 		want  string
 	}{
-		{"unavailable, then well", errDown, 4, 5, ""},
+		{"unavailable for long, then well", errDown, 40, 41, ""},
+		{"out of descriptors for long, then well", fmt.Errorf("open: %w", syscall.EMFILE), 40, 41, ""},
+		{"no process could be started for long, then well", dm.Errorf(dm.Internal, "git", "git failed").Because(&fs.PathError{Op: "fork/exec", Err: syscall.EAGAIN}), 40, 41, ""},
+		{"the disk was full for long, then well", dm.Wrap("x", syscall.ENOSPC), 40, 41, ""},
 		{"not a dm.Error, then well", errBare, 1, 2, ""},
-		{"unavailable for ever", errDown, 99, 5, `Error starting noon Unavailable, details: "the engine is down"`},
 		{"internal for ever, details stay inside", errBare, 99, 5, `Error starting noon Internal, details: "internal error"`},
 		{"not found settles at once", dm.Errorf(dm.NotFound, "x", "no queue"), 1, 1, `Error starting noon NotFound, details: "no queue"`},
 		{"too large settles at once", dm.Errorf(dm.TooLarge, "x", "too big"), 1, 1, `Error starting noon TooLarge, details: "too big"`},
@@ -386,7 +389,7 @@ func TestPanicBecomesAFailure(t *testing.T) {
 
 func TestPluginThatNeverEndsIsTimedOut(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Timeout = time.Minute; cfg.Retry.Attempts = 1 }, func(b *bench) {
+	withBench(t, func(cfg *DispatcherConfig) { cfg.Timeout = time.Minute }, func(b *bench) {
 		b.jupyter.onCall(func(ctx context.Context, op string, _ dm.ApplicationName, _ int) (bool, error) {
 			if op == "apply" {
 				<-ctx.Done()
@@ -394,8 +397,8 @@ func TestPluginThatNeverEndsIsTimedOut(t *testing.T) {
 			}
 			return false, nil
 		})
-		wantOutcome(t, b.do("noon", dm.Create, dm.WantCreated, "jupyter/report"), dm.NotCreated, 0,
-			`Error creating noon Unavailable, details: "the plugin for jupyter did not finish within 1m0s"`)
+		b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report")
+		b.wantWaiting("noon", "Waiting: the plugin for jupyter did not finish within 1m0s; it is tried again until it works")
 	})
 }
 
@@ -434,7 +437,7 @@ func TestAudienceThatCannotBeRead(t *testing.T) {
 		b.d.Wake("noon")
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		wantOutcome(t, b.box.last(t, "noon"), dm.NotCreated, 0, `Error creating noon Unavailable, details: "the users cannot be listed"`)
+		b.wantWaiting("noon", "Waiting: the users cannot be listed; it is tried again until it works")
 	})
 }
 

@@ -43,6 +43,9 @@ func merge(older, newer dm.PluginRecord) dm.PluginRecord {
 
 // carryOut does what the change asks for.
 func (p *pass) carryOut(ctx context.Context) error {
+	if err := p.recall(); err != nil {
+		return err
+	}
 	switch p.work.Change.Verb {
 	case dm.Create, dm.Change, dm.Rollback, dm.Start, dm.Stop:
 		return p.bring(ctx, p.work, p.work.Spec.State)
@@ -228,25 +231,18 @@ func (p *pass) destroyRecord(ctx context.Context, record dm.PluginRecord) error 
 
 // destroyCreated leaves nothing of a create. It also removes what no record
 // tells of: a crash after Apply and before the observation leaves such pieces,
-// so each planned type is destroyed as if it had been made whole.
+// so each planned type is destroyed as if it had been made whole. It fails when
+// the audience can't be read, after it has removed the rest.
 func (p *pass) destroyCreated(ctx context.Context) error {
-	users, err := p.audience(p.work.Spec)
-	if err != nil {
-		users = nil // what is known to stand names its own users
-	}
 	known := slices.Collect(maps.Keys(p.job.standing))
-	var first error
-	types := byType(p.work.Components)
-	for _, t := range slices.Sorted(maps.Keys(types)) {
-		planned := dm.PluginRecord{Type: t, Application: p.app, Desired: p.work.Desired, Users: users}
-		for _, c := range types[t] {
-			planned.Components = append(planned.Components, dm.ComponentRecord{Name: c.Name, JobName: dm.JobName(p.app, c.Name)})
-		}
-		if made, ok := p.job.standing[t]; ok {
-			p.job.standing[t] = merge(planned, made)
-		} else if err := p.destroyRecord(ctx, planned); passing(err) && first == nil {
-			first = err // any other kind says that there was nothing to remove
-		}
+	planned, first := p.planned(p.work)
+	for _, record := range planned {
+		if made, ok := p.job.standing[record.Type]; ok {
+			p.job.standing[record.Type] = merge(record, made)
+		} else if err := p.destroyRecord(ctx, record); passing(err) {
+			p.job.standing[record.Type] = record // it may be there, and whoever looks next must be told
+			first = cmp.Or(first, err)
+		} // any other kind says that there was nothing to remove
 	}
 	return cmp.Or(p.destroy(ctx, known), first)
 }

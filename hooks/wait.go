@@ -1,0 +1,123 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// shortages are what the kernel says when it has no more of something now.
+var shortages = [...]error{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ENOSPC, syscall.EDQUOT, syscall.ENOBUFS,
+}
+
+// shortage tells the errors that say nothing about the change: a part that it
+// needs is away, or this machine has run out of something. They are waited out,
+// because the same change works when they are over.
+func shortage(err error) bool {
+	return dm.KindOf(err) == dm.Unavailable || slices.ContainsFunc(shortages[:], func(s error) bool { return errors.Is(err, s) })
+}
+
+// passing tells the errors that may pass by themselves.
+func passing(err error) bool { return shortage(err) || dm.KindOf(err) == dm.Internal }
+
+// waitingText is what readers see of a change that waits.
+func waitingText(err error) string {
+	why := dm.Public(err)
+	if dm.KindOf(err) == dm.Internal {
+		why = "this machine is short of memory, disk, files or processes"
+	}
+	return "Waiting: " + why + "; it is tried again until it works"
+}
+
+// tryAgain counts a failed attempt and tells whether another one is due. A
+// shortage is no attempt that counts: it never settles a change.
+func (p *pass) tryAgain(err error) (next, bool) {
+	cfg := p.d.cfg
+	if shortage(err) {
+		p.job.waits++
+		cfg.Outbox.Waiting(p.app, p.work.Desired, waitingText(err))
+	} else {
+		p.job.attempts++
+		p.job.waits = 0
+		if !passing(err) || p.job.attempts >= cfg.Retry.Attempts {
+			return next{}, false
+		}
+	}
+	tries := p.job.attempts + p.job.waits
+	n := next{more: true, after: cfg.Retry.pause(tries, cfg.Scan)}
+	p.count(resultRetry)
+	cfg.Log.Warn("change will be tried again", "app", p.app, "action", p.work.Change.Verb,
+		"request_id", p.work.Change.RequestID, "attempt", tries, "after", n.after, "err", err)
+	return n, true
+}
+
+// recall adds to what stands all that the changes which this one overtook were
+// to make: one that waited may have been carried out in part, and only a server
+// that has ended since knows how far.
+func (p *pass) recall() error {
+	if p.job.recalled {
+		return nil
+	}
+	for _, w := range p.work.Overtaken {
+		planned, err := p.planned(w)
+		if err != nil {
+			return err
+		}
+		for _, record := range planned {
+			if made, ok := p.job.standing[record.Type]; ok {
+				record = merge(record, made)
+			}
+			p.job.standing[record.Type] = record
+		}
+	}
+	p.job.recalled = true
+	return nil
+}
+
+// planned is what would stand if w had been carried out whole, by type.
+func (p *pass) planned(w dm.Work) ([]dm.PluginRecord, error) {
+	users, err := p.audience(w.Spec)
+	var list []dm.PluginRecord
+	for t, components := range byType(w.Components) {
+		record := dm.PluginRecord{Type: t, Application: p.app, Desired: p.work.Desired, Users: users}
+		for _, c := range components {
+			record.Components = append(record.Components, dm.ComponentRecord{Name: c.Name, JobName: dm.JobName(p.app, c.Name)})
+		}
+		list = append(list, record)
+	}
+	slices.SortFunc(list, func(a, b dm.PluginRecord) int { return strings.Compare(string(a.Type), string(b.Type)) })
+	return list, err
+}
+
+// The ends of a failure's text that tell of what it left.
+const (
+	notTakenBack   = "; it could not be taken back"
+	takenBackLater = "; what it left was taken back later"
+)
+
+// clearLeft takes back what a change that failed earlier left, and corrects its
+// outcome. What can't be taken back now stays for the next start.
+func (p *pass) clearLeft(ctx context.Context) next {
+	err := p.takeBack(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return next{}
+	case err != nil:
+		if n, again := p.tryAgain(err); again {
+			return n
+		}
+		p.d.cfg.Log.Error("what a failed change left cannot be taken back", "app", p.app, "err", err)
+		return next{}
+	}
+	p.d.cfg.Step(stepUndone)
+	o := *p.work.Observed
+	o.Left, o.Records, o.Time = false, p.job.standing.records(), p.d.cfg.Clock()
+	text, _, _ := strings.Cut(o.Information, notTakenBack)
+	o.Information = strings.TrimSuffix(text, takenBackLater) + takenBackLater
+	return p.observe(ctx, o)
+}

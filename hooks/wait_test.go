@@ -1,0 +1,182 @@
+package hooks
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// begin accepts a change, wakes the dispatcher and lets an hour pass.
+func (b *bench) begin(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, components ...string) {
+	b.Helper()
+	b.box.accept(app, verb, state, nil, components...)
+	b.d.Wake(app)
+	time.Sleep(time.Hour)
+	synctest.Wait()
+}
+
+// wantWaiting fails unless readers see that app's change waits, and why.
+func (b *bench) wantWaiting(app dm.ApplicationName, why string) {
+	b.Helper()
+	if got := b.box.waiting(app); got != why {
+		b.Errorf("%s waits for %q, want %q", app, got, why)
+	}
+	if !slices.Contains(b.box.Pending(), app) {
+		b.Errorf("%s has an outcome, want none while it waits", app)
+	}
+}
+
+// TestShortageWhileTakingBack shows that a failed create is not told as such
+// before what it left is gone, however long that takes.
+func TestShortageWhileTakingBack(t *testing.T) {
+	t.Parallel()
+	for _, short := range []error{errDown, syscall.ENFILE, fmt.Errorf("pack: %w", syscall.ENOMEM)} {
+		t.Run(short.Error(), func(t *testing.T) {
+			t.Parallel()
+			withBench(t, nil, func(b *bench) {
+				var over atomic.Bool
+				b.oozie.on(func(string) (bool, error) { return false, errRefused })
+				b.jupyter.on(func(op string) (bool, error) {
+					if op == "destroy" && !over.Load() {
+						return false, short
+					}
+					return false, nil
+				})
+				b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
+				if b.box.waiting("noon") == "" {
+					t.Error("nobody is told that it waits")
+				}
+				over.Store(true)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				got := b.box.last(t, "noon")
+				wantOutcome(t, got, dm.NotCreated, 0, `Error creating noon Invalid, details: "the engine refuses"`)
+				if _, stands := b.jupyter.standing("noon"); stands || got.Left || len(got.Records) > 0 {
+					t.Errorf("jupyter stands: %t, outcome %+v", stands, got)
+				}
+			})
+		})
+	}
+}
+
+// TestWaitingChangeIsOvertaken lets another change come in the place of one that
+// waits, in the same process and after a restart that forgot what was made.
+func TestWaitingChangeIsOvertaken(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name       string
+		verb       dm.Verb
+		state      dm.WantedState
+		components []string
+		phase      dm.Phase
+		effective  int
+		stands     map[dm.ComponentType]bool
+	}{
+		{"destroyed", dm.Destroy, dm.WantDestroyed, []string{"jupyter/report", "oozie/nightly"}, dm.NotCreated, 0, nil},
+		{"changed", dm.Change, dm.WantCreated, []string{"oozie/nightly"}, dm.Created, 2, map[dm.ComponentType]bool{"oozie": true}},
+	}
+	for _, c := range cases {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %t", c.name, restart), func(t *testing.T) {
+				t.Parallel()
+				withBench(t, nil, func(b *bench) {
+					// jupyter is made and says that it was not, oozie is away.
+					b.jupyter.on(func(op string) (bool, error) { return false, nil })
+					b.oozie.on(func(string) (bool, error) { return false, errDown })
+					b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
+					b.wantWaiting("noon", "Waiting: the engine is down; it is tried again until it works")
+					if restart {
+						b.stop()
+						var err error
+						if b.d, err = NewDispatcher(b.d.cfg); err != nil {
+							t.Fatal(err)
+						}
+						b.run()
+					}
+					b.oozie.onCall(nil)
+					got := b.do("noon", c.verb, c.state, c.components...)
+					wantOutcome(t, got, c.phase, c.effective, "")
+					for _, p := range []*fakePlugin{b.jupyter, b.oozie} {
+						if _, stands := p.standing("noon"); stands != c.stands[p.kind] {
+							t.Errorf("%s stands: %t", p.kind, stands)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestLeftoversAreTakenBackAtTheNextStart covers what failed in a way that does
+// not pass by itself: it is settled, and the next start finishes the work.
+func TestLeftoversAreTakenBackAtTheNextStart(t *testing.T) {
+	t.Parallel()
+	restart := func(b *bench) {
+		b.stop()
+		var err error
+		if b.d, err = NewDispatcher(b.d.cfg); err != nil {
+			b.Fatal(err)
+		}
+		b.run()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+	}
+	t.Run("create", func(t *testing.T) {
+		t.Parallel()
+		withBench(t, nil, func(b *bench) {
+			broken := true
+			b.oozie.on(func(string) (bool, error) { return false, errRefused })
+			b.jupyter.on(func(op string) (bool, error) {
+				if op == "destroy" && broken {
+					return false, errBare
+				}
+				return false, nil
+			})
+			b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
+			restart(b) // and it is still broken
+			if got := b.box.last(t, "noon"); !got.Left {
+				t.Fatalf("outcome %+v, want one that tells of what is left", got)
+			}
+			broken = false
+			b.oozie.onCall(nil)
+			restart(b)
+			got := b.box.last(t, "noon")
+			wantOutcome(t, got, dm.NotCreated, 0, `Error creating noon Invalid, details: "the engine refuses"; what it left was taken back later`)
+			if _, stands := b.jupyter.standing("noon"); stands || got.Left || len(got.Records) > 0 {
+				t.Errorf("jupyter stands: %t, outcome %+v", stands, got)
+			}
+			outcomes := len(b.box.apps["noon"].outcomes)
+			restart(b)
+			if n := len(b.box.apps["noon"].outcomes); n != outcomes {
+				t.Errorf("another start recorded %d outcomes more", n-outcomes)
+			}
+		})
+	})
+	t.Run("change", func(t *testing.T) {
+		t.Parallel()
+		withBench(t, nil, func(b *bench) {
+			b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
+			b.jupyter.onCall(func(_ context.Context, _ string, _ dm.ApplicationName, nth int) (bool, error) {
+				if nth == 1 {
+					return true, errRefused // made all the same
+				}
+				return false, errBare
+			})
+			b.begin("noon", dm.Change, dm.WantCreated, "jupyter/other")
+			b.jupyter.onCall(nil)
+			restart(b)
+			got := b.box.last(t, "noon")
+			wantOutcome(t, got, dm.Created, 1, `Error changing noon Invalid, details: "the engine refuses"; what it left was taken back later`)
+			if r, _ := b.jupyter.standing("noon"); r.Desired != got.Effective {
+				t.Errorf("jupyter stands at %s, want what is in effect", r.Desired)
+			}
+		})
+	})
+}
