@@ -84,7 +84,7 @@ var goldenCases = map[string][]request{
 	"manager/list-applications":    {{path: "/applications"}},
 	"manager/application": {
 		{path: "/applications/noon-run"}, {path: "/applications/failed"}, {path: "/applications/busy"}, {path: "/applications/unknown"},
-		{path: "/applications/broken"}, {path: "/applications/noon-run", method: "OPTIONS"}, {path: "/applications/noon-run", method: "POST"},
+		{path: "/applications/nulls"}, {path: "/applications/broken"}, {path: "/applications/noon-run", method: "OPTIONS"}, {path: "/applications/noon-run", method: "POST"},
 	},
 	"manager/create-application": {
 		{path: "/applications/new?user.name=ana", body: `{"package":"flow-collector-2.14.3","jupyter":{"report":{"topic":"mine"}}}`},
@@ -173,7 +173,7 @@ var goldenCases = map[string][]request{
 	"manager/v1-at": {
 		{path: "/api/v1/at?time=2025-01-06T12:00:00Z&user.name=ana"}, {path: "/api/v1/at?time=2025-01-06T13:00:00.5%2B01:00"}, {path: "/api/v1/at?time=2001-01-01T00:00:00Z"},
 		{path: "/api/v1/at"}, {path: "/api/v1/at?time="}, {path: "/api/v1/at?time=yesterday"}, {path: "/api/v1/at?time=2025-01-06T13:00:00+01:00"},
-		{path: "/api/v1/at?time=0000-01-01T00:00:00%2B01:00"}, {path: "/api/v1/at?time=2025-01-07T00:00:01Z"}, {path: "/api/v1/at?time=2025-01-06T12:00:00Z&user.name=zoe"},
+		{path: "/api/v1/at?time=0000-01-01T00:00:00%2B01:00"}, {path: "/api/v1/at?time=2025-01-07T00:00:01Z"}, {path: "/api/v1/at?time=2025-01-07T00:01:00Z"}, {path: "/api/v1/at?time=2025-01-07T00:01:00.001Z"}, {path: "/api/v1/at?time=2025-01-06T12:00:00Z&user.name=zoe"},
 	},
 }
 
@@ -325,6 +325,7 @@ const pageIntro = "What the server answers on each of its ports. The first two a
 	"While JupyterHub cannot be asked about a token, the answer is 503: keep the token and try again. " +
 	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. " +
 	"Every change takes a query parameter `reason`, one line of up to 1,000 bytes that the record keeps; where the option `require_reason` is on, a change without one is 400. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
+	"`HEAD` is answered wherever `GET` is, with the same headers. " +
 	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
 
 // TestAPIPage keeps docs/api.md true.

@@ -231,6 +231,10 @@ func application(name dm.ApplicationName) (dm.Application, bool) {
 		a.Phase, a.Observed = dm.Creating, nil
 	case "told":
 		a.Phase, a.Last.Reason, a.Last.Impersonator = dm.Created, "why <not>", "console"
+	case "nulls":
+		a.Phase = dm.Created
+		a.Defaults = dm.Defaults{"jupyter": {"report": {"topic": json.RawMessage("null"), "n": json.RawMessage("1.50"), "list": json.RawMessage(`[null,{"a":null,"b":"null <1>"}]`), "none": nil}, "bare": nil}, "spark": nil}
+		a.Spec.Overrides = dm.Overrides{"jupyter": {"report": {"topic": json.RawMessage("null"), "id": json.RawMessage(`[9007199254740993,null]`)}}, "flink": {"job": nil}}
 	case "failed":
 		a.Phase, a.Observed.Phase = dm.NotCreated, dm.NotCreated
 		a.Information = `Error creating failed Invalid, details: "no such topic"`

@@ -50,13 +50,10 @@ func New(cfg Config) (http.Handler, error) {
 			if route.Handle == nil || route.Name == "" || t.Gate == nil {
 				return nil, fmt.Errorf("apihandlers: the route %q %s %s lacks a name, a handler or a gate", route.Name, route.Method, route.Path)
 			}
-			// mux forgets a method mismatch unless the path is matched first.
-			added := m.Path(route.Path).Methods(route.Method).Handler(p.serve(t.Gate, route))
-			if !route.Fallback {
-				added.Name(route.Name)
-			}
+			p.add(route.Method, t.Gate, route)
 		}
 	}
+	p.heads()
 	m.NotFoundHandler = http.HandlerFunc(p.unknown)
 	m.MethodNotAllowedHandler = http.HandlerFunc(p.otherMethod)
 	return &observer{server: cfg.Server, log: cfg.Log, metrics: cfg.Metrics, errors: cfg.Errors, next: http.HandlerFunc(p.enter)}, nil
@@ -66,6 +63,27 @@ func New(cfg Config) (http.Handler, error) {
 type port struct {
 	Config
 	mux *mux.Router
+}
+
+func (p *port) add(method string, gate Gate, route Route) {
+	// mux forgets a method mismatch unless the path is matched first.
+	added := p.mux.Path(route.Path).Methods(method).Handler(p.serve(gate, route))
+	if !route.Fallback {
+		added.Name(route.Name)
+	}
+}
+
+// heads answers HEAD wherever there is GET, with the same handler: net/http sends
+// its headers and drops its body. They stand behind all other routes, so that a
+// row of its own for HEAD comes first.
+func (p *port) heads() {
+	for _, t := range p.Tables {
+		for _, route := range t.Routes {
+			if route.Method == http.MethodGet {
+				p.add(http.MethodHead, t.Gate, route)
+			}
+		}
+	}
 }
 
 func (p *port) enter(w http.ResponseWriter, r *http.Request) {

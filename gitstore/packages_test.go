@@ -109,6 +109,23 @@ func TestReplaceVersions(t *testing.T) {
 	}
 }
 
+// TestWithdrawUnderTheOtherSuffix: a package's id has one archive, so either of its
+// names withdraws it, as either downloads it.
+func TestWithdrawUnderTheOtherSuffix(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	for i, suffixes := range [][2]string{{".tgz", ".tar.gz"}, {".tar.gz", ".tgz"}} {
+		id := fmt.Sprintf("flow-1.0.%d", i)
+		h.publish("ana", id+suffixes[0], notebook(id, "one"))
+		check(t, h.Withdraw(ctx, as("ana"), file(t, id+suffixes[1])))
+		_, err := h.OpenArchive(ctx, file(t, id+suffixes[0]))
+		wantKind(t, err, dm.NotFound, "no package file "+id)
+		wantKind(t, h.Withdraw(ctx, as("ana"), file(t, id+suffixes[1])), dm.NotFound, "no package file "+id+suffixes[1])
+	}
+	h.sound()
+	h.stop()
+}
+
 func TestWithdraw(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())

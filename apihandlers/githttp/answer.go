@@ -91,20 +91,28 @@ func (a *answer) begin() {
 		return
 	}
 	a.started = true
-	h := a.w.Header()
-	noCache(h)
 	if !a.operation.advertises() {
-		h.Set("Content-Type", a.operation.contentType("result"))
+		noCache(a.w.Header())
+		a.w.Header().Set("Content-Type", a.operation.contentType("result"))
 		a.w.WriteHeader(http.StatusOK)
 		return
 	}
-	h.Set("Content-Type", a.operation.contentType("advertisement"))
-	a.w.WriteHeader(http.StatusOK)
+	advertisement(a.w, a.operation)
 	if a.protocol != "version=2" {
 		line := "# service=" + a.operation.service() + "\n"
 		_, a.err = fmt.Fprintf(a.w, "%04x%s0000", len(line)+4, line)
 	}
 }
+
+// advertisement sends status and headers of an answer to the first step.
+func advertisement(w http.ResponseWriter, o operation) {
+	noCache(w.Header())
+	w.Header().Set("Content-Type", o.contentType("advertisement"))
+	w.WriteHeader(http.StatusOK)
+}
+
+// head answers HEAD, which only first steps take.
+func (q *request) head(w http.ResponseWriter) { advertisement(w, q.operation) }
 
 // metrics are the figures of the handler. Their labels come from closed sets.
 type metrics struct {

@@ -64,7 +64,7 @@ func TestTraversal(t *testing.T) {
 		"/packages/.git", "/packages/p%2egit", "/packages/%70.git", "/packages/p.git%00", "/packages/p%00.git", "/packages/p%0d%0a.git",
 		"/packages/..\\outside.git", "/packages/%5c..%5coutside.git", "//packages/p.git", "/packages//p.git", "/packages/p.git/",
 		"/packages/p.git/../p.git", "/packages/-.git", "/packages/--upload-pack=x.git", "/packages/~root.git", "/~root",
-		"/packages/a.git/x", "/jupyter-a.git.git", "/packages/p.git.git", "/packages/p", "/PACKAGES/p.git", "/applications/..git", "/applications/a.b.git",
+		"/packages/a.git/x", "/jupyter-a.git.git", "/packages/p.git.git", "/PACKAGES/p.git", "/applications/..git", "/applications/a.b.git",
 		"/jupyter-", "/jupyter-.git", "/jupyter-..", "/jupyter-%2e%2e", "/jupyter-%2e%2e%2foutside", "/jupyter-ana%2f..%2f..%2foutside",
 		"/jupyter-ana/../outside", "/jupyter-ana%00", "/jupyter-ana%0d%0aX: y", "/jupyter-ana%0a", "/jupyter-ana\\x", "/jupyter-ana%5cx",
 		"/jupyter--", "/jupyter---upload-pack=x", "/jupyter-%2d-help", "/jupyter-.hidden", "/jupyter-ana.git/x", "/jupyter-ana%", "/jupyter-ana%zz",

@@ -83,7 +83,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = q.rc.EnableFullDuplex()
 	}
 	refusal := h.admit(q)
-	if refusal == nil {
+	switch {
+	case refusal != nil:
+	case q.Method == http.MethodHead:
+		q.head(w) // starts no git: the length of its answer is told to nobody
+	default:
 		refusal = h.serve(w, q)
 	}
 	if refusal == nil {
@@ -154,7 +158,7 @@ func (h *Handler) admit(q *request) *refusal {
 		return refused
 	case q.operation.pushes() && kind == dm.WorkspaceRepository:
 		return &refusal{http.StatusForbidden, derived}
-	case q.Method != method:
+	case q.Method != method && (q.Method != http.MethodHead || method != http.MethodGet):
 		return &refusal{http.StatusMethodNotAllowed, "the method must be " + method}
 	case !q.operation.advertises() && q.Header.Get("Content-Type") != q.operation.contentType("request"):
 		// A browser sends other types across sites without asking first.

@@ -63,9 +63,9 @@ func wordsOf(kind dm.RepositoryKind) words {
 	case dm.WorkspaceRepository:
 		return words{"workspace", "/jupyter-<user>[.git]", "the workspace of a user", "; always refused with 403, the server is its only writer"}
 	case dm.PackageRepository:
-		return words{"package", "/packages/<name>.git", "a package's repository", ", which the first push makes; a tag publishes a version"}
+		return words{"package", "/packages/<name>[.git]", "a package's repository", ", which the first push makes; a tag publishes a version"}
 	default:
-		return words{"application", "/applications/<app>.git", "an application's repository", ", which the first push makes; main is the application as wanted"}
+		return words{"application", "/applications/<app>[.git]", "an application's repository", ", which the first push makes; main is the application as wanted"}
 	}
 }
 
@@ -110,7 +110,7 @@ func Routes() []Route {
 const segment = `(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+`
 
 var paths = regexp.MustCompile(
-	`^/(?:jupyter-(` + segment + `)|packages/([A-Za-z0-9._-]+)\.git|applications/([A-Za-z0-9_-]+)\.git)` +
+	`^/(?:jupyter-(` + segment + `)|packages/([A-Za-z0-9._-]+?)(?:\.git)?|applications/([A-Za-z0-9_-]+)(?:\.git)?)` +
 		`/(info/refs|git-upload-pack|git-receive-pack)$`)
 
 // target is a path understood.

@@ -33,7 +33,7 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 			Summary: "The names of created applications, ascending.", Response: `["noon-run","test-1"]`,
 		},
 		get("application", "", "What is known of an application; an unknown name is NOTCREATED.",
-			`{"name":"noon-run","package_name":"flow-collector-2.14.3","status":"STARTED","information":null,"defaults":{"jupyter":{"report":{"topic":"flows"}}},"overrides":{"jupyter":{"report":{"topic":"mine"}},"package":"flow-collector-2.14.3","user":"ana"},"user":"ana"}`,
+			`{"name":"noon-run","package_name":"flow-collector-2.14.3","status":"STARTED","information":"","defaults":{"jupyter":{"report":{"topic":"flows"}}},"overrides":{"jupyter":{"report":{"topic":"mine"}},"package":"flow-collector-2.14.3","user":"ana"},"user":"ana"}`,
 			a.application),
 		create,
 		change("destroy-application", http.MethodDelete, "",
@@ -83,14 +83,22 @@ func (a *API) readApplication(r *http.Request) (view dm.Application, known bool,
 	return view, known, err
 }
 
+// applicationView holds no null at any depth: PNDA's console walks the whole of
+// it with Object.keys and stops at the first.
 type applicationView struct {
 	Name        dm.ApplicationName `json:"name"`
 	Package     string             `json:"package_name"`
 	Status      dm.Phase           `json:"status"`
-	Information *string            `json:"information"`
-	Defaults    dm.Defaults        `json:"defaults"`
+	Information string             `json:"information"`
+	Defaults    map[string]any     `json:"defaults"`
 	Overrides   map[string]any     `json:"overrides"`
 	User        dm.UserName        `json:"user"`
+}
+
+// unknownApplication is what applicationView is of a name without a record.
+type unknownApplication struct {
+	Status      dm.Phase `json:"status"`
+	Information string   `json:"information"`
 }
 
 // application answers an unknown name like its status: 200 and NOTCREATED.
@@ -100,12 +108,12 @@ func (a *API) application(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !known {
-		apihandlers.WriteJSON(w, http.StatusOK, state{Status: dm.NotCreated})
+		apihandlers.WriteJSON(w, http.StatusOK, unknownApplication{Status: dm.NotCreated})
 		return nil
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, applicationView{
 		Name: view.Spec.Name, Package: view.Spec.Package.String(), Status: view.Phase,
-		Information: apihandlers.Null(view.Information), Defaults: view.Defaults,
+		Information: view.Information, Defaults: withoutNulls(view.Defaults),
 		Overrides: createBody(view.Spec), User: view.Spec.Owner,
 	})
 	return nil
@@ -114,10 +122,7 @@ func (a *API) application(w http.ResponseWriter, r *http.Request) error {
 // createBody is the body of the create request with the user added, which
 // PNDA calls overrides.
 func createBody(spec dm.Spec) map[string]any {
-	body := map[string]any{}
-	for t, components := range spec.Overrides {
-		body[string(t)] = components
-	}
+	body := withoutNulls(spec.Overrides)
 	body["package"], body["user"] = spec.Package.String(), spec.Owner
 	return body
 }

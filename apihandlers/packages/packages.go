@@ -73,7 +73,7 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "delete-package", Method: http.MethodDelete, Path: "/packages/{file}", Access: apihandlers.Changing, Actions: remove,
 			Success: http.StatusOK, Handle: a.remove,
-			Summary: "Takes a version out of the repository. What was deployed from it stays.",
+			Summary: "Takes a version out of the repository, under either suffix. What was deployed from it stays.",
 		},
 	}
 }

@@ -25,7 +25,7 @@ func (a *API) historyRoutes() []apihandlers.Route {
 		{
 			Name: "v1-at", Method: http.MethodGet, Path: "/api/v1/at", Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.ApplicationRead}, Success: http.StatusOK, Handle: a.at,
-			Summary:  "What was in effect at an instant: all applications there were that the caller may read. `time` is written as in RFC 3339 and must have been.",
+			Summary:  "What was in effect at an instant: all applications there were that the caller may read. `time` is written as in RFC 3339 and must have been; up to a minute ahead of the server's clock is now. The answer's `time` is the instant that was taken.",
 			Response: `{"time":"2025-01-06T12:00:00Z","applications":[{"name":"noon-run","owner":"ana","phase":"STARTED","package":"flow-collector-2.14.3","deployment":2,"revision":"0123456789abcdef0123456789abcdef01234567","since":"2025-01-06T10:20:31.5Z"}]}`,
 		},
 	}

@@ -63,7 +63,12 @@ func version(r *http.Request, name string) (dm.Version, error) {
 	return v, nil
 }
 
-// instant reads the query parameter time, which must not be later than now.
+// clockSkew is how far ahead of ours a client's clock may be.
+const clockSkew = time.Minute
+
+// instant reads the query parameter time, which must not be later than now. What
+// is later by no more than clockSkew is the now of another clock, and is taken as
+// ours.
 func instant(r *http.Request, now time.Time) (time.Time, error) {
 	const op = "parse query"
 	text, given, err := apihandlers.Query(r, "time")
@@ -78,6 +83,8 @@ func instant(r *http.Request, now time.Time) (time.Time, error) {
 			return at, fault.WithHint("a + must be sent as %%2B")
 		}
 		return at, fault
+	case at.After(now) && !at.After(now.Add(clockSkew)):
+		at = now
 	case at.After(now):
 		return at, dm.Errorf(dm.Invalid, op, "the query parameter time lies in the future; give one that has been, for example time=2025-01-06T10:20:30Z")
 	}

@@ -125,10 +125,12 @@ Every option is a flag, a variable DM_... and a key of the YAML file named by
 ` + exitCodesHelp,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
+		Version:           versionLine(),
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              cobra.NoArgs,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetArgs(p.args)
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
