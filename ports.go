@@ -142,9 +142,16 @@ type Planner interface {
 	// Validate checks the structure of a package at deploy. top is the name of
 	// the single outer directory, "" when there was none. All findings at once.
 	Validate(ref PackageRef, top string, files fs.FS) (Defaults, []Finding, error)
-	// Plan checks spec against the package and fills every component.
-	Plan(ref PackageRef, spec Spec, files fs.FS) (Plan, []Finding, error)
+	// Plan checks spec against the package and fills every component. It counts
+	// what the plan will hold before it builds it, refuses with a finding what
+	// is over its limit, and asks reserve for the rest; see Reserve.
+	Plan(ref PackageRef, spec Spec, files fs.FS, reserve Reserve) (Plan, []Finding, error)
 }
+
+// Reserve waits until bytes of memory are free for what is about to be built.
+// It is called at most once for each plan, and its error ends the planning. nil
+// reserves nothing.
+type Reserve func(bytes int64) error
 
 // Plan is the outcome of planning.
 type Plan struct {
@@ -189,6 +196,7 @@ type Proposal struct {
 	Spec             Spec  // for Create and Change: as it would be
 	Files            fs.FS // for Create and Change: the package's files
 	Audience         bool  // the change sets the audience
+	Reserve          Reserve
 }
 
 // Directory knows users and groups. Implemented by apihandlers/auth.

@@ -17,6 +17,7 @@ import (
 const (
 	MaxJSONBytes = 1 << 20
 	MaxJSONDepth = 32
+	MaxJSONKeys  = 10_000 // at all levels together: each takes many times its bytes in memory
 )
 
 // Properties is a JSON object whose values keep the spelling they came with.
@@ -39,7 +40,7 @@ func IsSecret(key string) bool {
 }
 
 // ParseProperties reads one JSON object of at most MaxJSONBytes, at most
-// MaxJSONDepth levels deep, in UTF-8, without duplicate keys at any level and
+// MaxJSONDepth levels deep, with at most MaxJSONKeys keys, in UTF-8, without duplicate keys at any level and
 // with nothing behind it. The error is Invalid and says where the fault is.
 func ParseProperties(data []byte) (Properties, error) {
 	const op = "parse JSON"
@@ -135,6 +136,7 @@ func checkJSON(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	var levels []jsonLevel
+	keys := 0
 	for {
 		token, err := dec.Token()
 		switch {
@@ -144,6 +146,12 @@ func checkJSON(data []byte) error {
 			return Errorf(Invalid, op, "not JSON: %s", jsonFault(err, dec.InputOffset()))
 		}
 		if len(levels) > 0 {
+			if levels[len(levels)-1].expectsKey(token) {
+				keys++
+			}
+			if keys > MaxJSONKeys {
+				return Errorf(Invalid, op, "the JSON document has more than %d keys, before byte %d", MaxJSONKeys, dec.InputOffset())
+			}
 			if key := levels[len(levels)-1].duplicate(token); key != "" {
 				return Errorf(Invalid, op, "the JSON key %q is there twice, before byte %d", clip(key), dec.InputOffset())
 			}
@@ -173,6 +181,11 @@ func checkJSON(data []byte) error {
 type jsonLevel struct {
 	keys  map[string]bool
 	value bool // in an object: the next token starts or is a value
+}
+
+// expectsKey tells whether token, directly inside the level, is a key.
+func (l *jsonLevel) expectsKey(token json.Token) bool {
+	return l.keys != nil && !l.value && token != json.Delim('}')
 }
 
 // duplicate returns the key when token repeats one of this object. Called once

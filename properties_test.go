@@ -159,3 +159,27 @@ func TestOverridesWithoutSecrets(t *testing.T) {
 		t.Error("the overrides themselves were changed")
 	}
 }
+
+func TestParsePropertiesCountsKeys(t *testing.T) {
+	t.Parallel()
+	keys := func(n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(`"k%d":{}`, i)
+		}
+		return "{" + strings.Join(list, ",") + "}"
+	}
+	for _, c := range []struct {
+		name, in string
+		ok       bool
+	}{
+		{"as many as may be", keys(dm.MaxJSONKeys), true},
+		{"one more", keys(dm.MaxJSONKeys + 1), false},
+		{"at many levels", `{"a":` + keys(dm.MaxJSONKeys/2) + `,"b":[` + keys(dm.MaxJSONKeys/2) + `]}`, false},
+		{"values do not count", `{"a":[` + strings.Repeat(`"x",`, dm.MaxJSONKeys) + `0]}`, true},
+	} {
+		if _, err := dm.ParseProperties([]byte(c.in)); (err == nil) != c.ok || !c.ok && dm.KindOf(err) != dm.Invalid {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

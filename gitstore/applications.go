@@ -260,6 +260,7 @@ func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 type wanted struct {
 	content contentEntry
 	fresh   *delivered // nil when the content stays
+	room    *room      // the memory that fresh takes; whoever gets a wanted ends it
 }
 
 // admitContent asks admission for other content. Overrides that name secrets are
@@ -269,11 +270,17 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	if len(secrets) > 0 {
 		spec.Overrides = open
 	}
+	room, err := s.planning.enter(ctx)
+	if err != nil {
+		return wanted{}, err
+	}
 	plan, err := s.Admission.Admit(ctx, dm.Proposal{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
-		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience,
+		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
 	})
+	room.leave()
 	if err != nil {
+		room.end()
 		return wanted{}, err
 	}
 	s.defaults.put(src.tree, plan.Defaults)
@@ -284,11 +291,12 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	return wanted{
 		content: contentEntry{packageTree: src.tree, spec: spec, notes: notes, deployment: e.deployments + 1},
 		fresh:   &delivered{plan: plan, from: src},
+		room:    room,
 	}, nil
 }
 
 // Application implements dm.ApplicationStore.
-func (s *Store) Application(_ context.Context, app dm.ApplicationName) (dm.Application, bool, error) {
+func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.Application, bool, error) {
 	const op = "gitstore.Application"
 	r := applicationRepository(app)
 	if err := s.index.sound(r); err != nil {
@@ -309,7 +317,7 @@ func (s *Store) Application(_ context.Context, app dm.ApplicationName) (dm.Appli
 		view.Information = e.observed.Information
 	}
 	var err error
-	view.Defaults, err = s.packageDefaults(s.repositoryDir(r), now.spec.Package, now.packageTree)
+	view.Defaults, err = s.packageDefaults(ctx, s.repositoryDir(r), now.spec.Package, now.packageTree)
 	return view, true, failed(op, err)
 }
 

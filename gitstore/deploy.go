@@ -41,7 +41,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
 		return nil
 	}
-	o, err := s.judge(ref, stamp)
+	o, err := s.judge(ctx, ref, stamp)
 	if err == nil {
 		err = s.writeOutcome(ctx, ref, o, stamp)
 	}
@@ -59,7 +59,7 @@ func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.
 
 // judge validates the published version and says how its deployment ended. A
 // package that can't be read now is not judged.
-func (s *Store) judge(ref dm.PackageRef, stamp dm.Stamp) (outcomeEntry, error) {
+func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (outcomeEntry, error) {
 	v, ok := s.version(ref)
 	if !ok {
 		err := dm.Errorf(dm.NotFound, "deploy", "the repository has no package %s", ref)
@@ -68,6 +68,11 @@ func (s *Store) judge(ref dm.PackageRef, stamp dm.Stamp) (outcomeEntry, error) {
 	failure := func(err error) (outcomeEntry, error) {
 		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: v.tree}, nil
 	}
+	room, err := s.planning.enter(ctx)
+	if err != nil {
+		return outcomeEntry{}, err
+	}
+	defer room.end()
 	files := newTreeFS(openObjects(s.repositoryDir(packageRepository(ref.Name))), v.tree)
 	defaults, findings, err := s.Planner.Validate(ref, v.top, files)
 	switch {
@@ -183,7 +188,7 @@ func outcomeSubject(ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) string {
 }
 
 // PackageStatus implements dm.DeployedStore.
-func (s *Store) PackageStatus(_ context.Context, id string) (dm.PackageStatus, error) {
+func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus, error) {
 	const op = "gitstore.PackageStatus"
 	name, version := dm.SplitPackageID(id)
 	st := dm.PackageStatus{Name: name, Version: version, Phase: dm.NotDeployed}
@@ -203,7 +208,7 @@ func (s *Store) PackageStatus(_ context.Context, id string) (dm.PackageStatus, e
 	}
 	st.Phase, st.Information = o.phase, o.information
 	if st.Phase == dm.Deployed {
-		st.Defaults, err = s.packageDefaults(s.repositoryDir(packageRepository(ref.Name)), ref, o.tree)
+		st.Defaults, err = s.packageDefaults(ctx, s.repositoryDir(packageRepository(ref.Name)), ref, o.tree)
 	}
 	return st, failed(op, err)
 }
@@ -232,10 +237,15 @@ func (s *Store) PackageApplications(id string) []dm.ApplicationName {
 }
 
 // packageDefaults reads the defaults of a package's tree, once for each tree.
-func (s *Store) packageDefaults(dir string, ref dm.PackageRef, tree plumbing.Hash) (dm.Defaults, error) {
+func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageRef, tree plumbing.Hash) (dm.Defaults, error) {
 	if d, ok := s.defaults.get(tree); ok {
 		return d, nil
 	}
+	room, err := s.planning.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer room.end()
 	d, _, err := s.Planner.Validate(ref, ref.String(), newTreeFS(openObjects(dir), tree))
 	if err != nil {
 		return nil, err
@@ -244,13 +254,18 @@ func (s *Store) packageDefaults(dir string, ref dm.PackageRef, tree plumbing.Has
 	return d, nil
 }
 
-// maxDefaults bounds the cache of defaults, in packages.
-const maxDefaults = 4096
+// The cache of defaults is bounded in packages and in about the bytes that they
+// take: those of one package may be megabytes.
+const (
+	maxDefaults     = 4096
+	maxDefaultBytes = 32 << 20
+)
 
 // defaultsCache remembers the defaults of packages by the name of their tree.
 type defaultsCache struct {
 	mu     sync.Mutex
 	byTree map[plumbing.Hash]dm.Defaults
+	bytes  int
 }
 
 func (c *defaultsCache) get(tree plumbing.Hash) (dm.Defaults, bool) {
@@ -261,12 +276,35 @@ func (c *defaultsCache) get(tree plumbing.Hash) (dm.Defaults, bool) {
 }
 
 func (c *defaultsCache) put(tree plumbing.Hash, d dm.Defaults) {
+	size := defaultsSize(d)
+	if size > maxDefaultBytes/4 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byTree == nil || len(c.byTree) >= maxDefaults {
-		c.byTree = map[plumbing.Hash]dm.Defaults{}
+	if _, ok := c.byTree[tree]; ok {
+		return
+	}
+	if c.byTree == nil || len(c.byTree) >= maxDefaults || c.bytes+size > maxDefaultBytes {
+		c.byTree, c.bytes = map[plumbing.Hash]dm.Defaults{}, 0
 	}
 	c.byTree[tree] = d
+	c.bytes += size
+}
+
+// defaultsSize is about what d takes in memory.
+func defaultsSize(d dm.Defaults) int {
+	const perEntry = 200
+	n := perEntry
+	for _, components := range d {
+		for _, properties := range components {
+			n += perEntry
+			for key, value := range properties {
+				n += perEntry + len(key) + len(value)
+			}
+		}
+	}
+	return n
 }
 
 // parseOutcome reads the tip of refs/deployed/<x.y.z>.

@@ -39,6 +39,7 @@ type proposed struct {
 // From then on the change is a fact that a crash does not forget. pushed is nil
 // unless a push proposed it. The caller holds the application's lock.
 func (s *Store) desire(ctx context.Context, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
+	defer w.room.end()
 	content := w.content
 	app := content.spec.Name
 	c, err := s.begin(applicationRepository(app))

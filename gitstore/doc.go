@@ -26,6 +26,7 @@
 // Only this package and its sub-folders touch repositories. Only gitcmd starts
 // git, only pack writes packs, only archive reads uploads. It imports those
 // sub-folders, the root package, go-git for reading immutable objects by their
-// hash, and the Prometheus client for its counters; it never imports
+// hash, the semaphores of golang.org/x/sync and the Prometheus client for its
+// counters; it never imports
 // apihandlers, hooks or plugins.
 package gitstore

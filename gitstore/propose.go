@@ -29,6 +29,7 @@ func (p *push) judgeProposal(ctx context.Context, from pushedObjects, ref dm.Pus
 		e = &appEntry{}
 	}
 	verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
+	defer w.room.end()
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
@@ -51,6 +52,7 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	var outcome dm.PushOutcome
 	err = p.s.change(op, app, func(e *appEntry) error {
 		verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
+		defer w.room.end()
 		if err != nil {
 			return err
 		}

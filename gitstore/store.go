@@ -30,6 +30,7 @@ type Config struct {
 	Readme     []byte                   // README.ipynb of a workspace; required
 	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
+	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
 	Events     dm.EventSink             // nil means none
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
 	Wake       func(dm.ApplicationName) // called after a desired ref moved; nil means none
@@ -51,6 +52,7 @@ type Store struct {
 
 	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
 
+	planning *planning
 	defaults defaultsCache
 	pasts    pasts
 	upkeep   upkeep
@@ -100,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, dm.Wrap(op, err)
 	}
-	s := &Store{Config: cfg, dir: dir, index: newIndex()}
+	s := &Store{Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling)}
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
 		return nil, err

@@ -66,7 +66,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	if err := a.authorizeAudience(p); err != nil {
 		return nil, err
 	}
-	plan, findings, err := a.cfg.Planner.Plan(p.Package, p.Spec, p.Files)
+	plan, findings, err := a.cfg.Planner.Plan(p.Package, p.Spec, p.Files, p.Reserve)
 	if err != nil {
 		return nil, dm.Wrap(op, err)
 	}

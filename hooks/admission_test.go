@@ -50,7 +50,7 @@ func (p *fakePlanner) Validate(dm.PackageRef, string, fs.FS) (dm.Defaults, []dm.
 	return nil, nil, errors.New("admission does not validate packages")
 }
 
-func (p *fakePlanner) Plan(_ dm.PackageRef, spec dm.Spec, _ fs.FS) (dm.Plan, []dm.Finding, error) {
+func (p *fakePlanner) Plan(_ dm.PackageRef, spec dm.Spec, _ fs.FS, _ dm.Reserve) (dm.Plan, []dm.Finding, error) {
 	p.planned++
 	return dm.Plan{Notes: []string{"planned " + string(spec.Name)}}, p.findings, p.err
 }

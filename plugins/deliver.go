@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -12,13 +11,6 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 )
-
-// limits of filling, in bytes. What is filled is held in memory until the plan
-// is recorded, and a short reference may stand for a long value many times.
-type limits struct {
-	file int // one filled file, before and after
-	plan int // all filled files of one plan
-}
 
 const (
 	fillChunk     = 256 << 10 // larger files are looked through in pieces
@@ -63,13 +55,13 @@ type delivery struct {
 	environment map[string]string
 	spec        dm.Spec
 	buf         []byte
-	limits      limits
-	left        int // of limits.plan
+	count       count
+	building    bool // false: only count
 	notes       []string
 }
 
 func (p *Planner) newDelivery(spec dm.Spec) *delivery {
-	return &delivery{environment: p.environment, spec: spec, buf: make([]byte, fillChunk), limits: p.limits, left: p.limits.plan}
+	return &delivery{environment: p.environment, spec: spec, buf: make([]byte, fillChunk), count: count{limits: p.limits, changed: map[string]bool{}}}
 }
 
 // texts are the values of one component in the forms that files need.
@@ -80,8 +72,20 @@ type texts struct {
 	auto     []byte // lines for application.properties, nil when there shall be none
 }
 
+// of returns the values in the form that file needs.
+func (t texts) of(file string) values {
+	switch {
+	case path.Ext(file) == notebookEnd:
+		return t.notebook
+	case file == hbaseFile || file == hdfsFile:
+		return t.base
+	}
+	return t.raw
+}
+
 // component makes the delivered files of c: those of the package, references
-// filled, and the properties.json that tells all of its properties.
+// filled, and the properties.json that tells all of its properties. Unless d
+// builds, it only counts them.
 func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm.Component, []dm.Finding, error) {
 	kind := ruleOf(c.Type)
 	planned := dm.Component{Type: c.Type.Canonical(), Name: c.Name, Workspace: kind.workspace}
@@ -105,24 +109,34 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 			return err
 		}
 		delivered := dm.File{Path: file, Executable: info.Mode()&0o111 != 0}
-		if kind.fills(file) {
-			err = d.fill(&delivered, c.Files, t)
-		}
+		source := componentKey(c, file)
 		switch {
-		case errors.Is(err, errFull):
-			findings = append(findings, dm.Finding{Path: file, Message: fmt.Sprintf(
-				"the file refers to variables and is too large to fill: at most %d MiB in one file and %d MiB in all can be filled", d.limits.file>>20, d.limits.plan>>20)})
+		case !kind.fills(file):
+		case d.building && d.count.changed[source]:
+			err = d.fill(&delivered, c.Files, t)
+		case !d.building:
+			d.count.changed[source], err = d.measure(file, c.Files, t)
+		}
+		if full := (*fullError)(nil); errors.As(err, &full) {
+			findings = append(findings, dm.Finding{Path: file, Message: full.message})
 			return nil
-		case err != nil:
+		}
+		if err != nil || !d.building {
 			return err
 		}
 		if delivered.Content == nil {
-			delivered.Source = path.Join(string(c.Type), string(c.Name), file)
+			delivered.Source = source
 		}
 		planned.Files = append(planned.Files, delivered)
 		d.note(c, file)
 		return nil
 	})
+	if !d.building {
+		if full := (*fullError)(nil); errors.As(d.count.take(indentedSize(vars.delivered(), 0), 0), &full) {
+			findings = append(findings, dm.Finding{Path: propertiesFile, Message: full.message})
+		}
+		return planned, findings, err
+	}
 	planned.Files = append(planned.Files, dm.File{Path: propertiesFile, Content: vars.properties()})
 	slices.SortFunc(planned.Files, byPath)
 	return planned, findings, err
@@ -136,76 +150,24 @@ func (d *delivery) note(c dm.PackageComponent, file string) {
 	}
 }
 
-// fill sets the content of f when it differs from the package's file. Most
-// files differ in nothing, so they are looked through before they are held.
+// fill sets the content of f, which filling changes.
 func (d *delivery) fill(f *dm.File, files fs.FS, t texts) error {
-	if f.Path == applicationFile && t.auto != nil {
-		return d.fillApplication(f, files, t)
-	}
-	v := t.raw
-	switch {
-	case path.Ext(f.Path) == notebookEnd:
-		v = t.notebook
-	case f.Path == hbaseFile || f.Path == hdfsFile:
-		v = t.base
-	}
-	content, err := d.read(f.Path, files, v)
+	content, err := readAtMost(files, f.Path, d.count.limits.file)
 	if err != nil {
 		return err
 	}
-	out, changed, err := fill(content, v, d.limit())
-	if err == nil && changed {
-		f.Content = out
-		d.left -= len(out)
-	}
-	return err
-}
-
-// fillApplication fills application.properties and appends the lines that PNDA
-// appends.
-func (d *delivery) fillApplication(f *dm.File, files fs.FS, t texts) error {
-	content, err := readAtMost(files, f.Path, d.limit())
-	if err != nil {
-		return err
-	}
-	out, changed, err := fill(content, t.raw, d.limit())
+	out, changed, err := fill(content, t.of(f.Path), d.count.limits.file)
 	if err != nil {
 		return err
 	}
 	if !changed {
 		out = content
 	}
-	if len(out)+len(t.auto) > d.limit() {
-		return errFull
+	if f.Path == applicationFile && t.auto != nil {
+		out = appendLines(out, t.auto) // the lines that PNDA appends
 	}
-	f.Content = appendLines(out, t.auto)
-	d.left -= len(f.Content)
+	f.Content = out
 	return nil
-}
-
-// limit is how large the next filled file may be.
-func (d *delivery) limit() int { return max(0, min(d.limits.file, d.left)) }
-
-// read returns the whole of a file that is small or refers to a variable, and
-// nil for any other. The small ones are only lent until the next call.
-func (d *delivery) read(file string, files fs.FS, v values) ([]byte, error) {
-	f, err := files.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	n, err := io.ReadFull(f, d.buf)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return d.buf[:n], nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	found, err := refers(f, v, d.buf, n)
-	if err != nil || !found {
-		return nil, err
-	}
-	return readAtMost(files, file, d.limit())
 }
 
 // appendLines adds lines behind an empty line.

@@ -62,12 +62,12 @@ func fill(data []byte, v values, limit int) (out []byte, changed bool, err error
 	if !look.changed {
 		return nil, false, nil
 	}
-	f := filler{values: v, out: bytes.NewBuffer(make([]byte, 0, min(len(data), limit))), limit: limit}
-	f.write(data)
-	f.close()
-	if f.full {
+	if look.size > int64(limit) {
 		return nil, true, errFull
 	}
+	f := filler{values: v, out: bytes.NewBuffer(make([]byte, 0, look.size))}
+	f.write(data)
+	f.close()
 	return f.out.Bytes(), true, nil
 }
 
@@ -76,6 +76,12 @@ func fill(data []byte, v values, limit int) (out []byte, changed bool, err error
 // room for a few runes.
 func refers(r io.Reader, v values, buf []byte, kept int) (found bool, err error) {
 	f := filler{values: v}
+	return f.read(r, buf, kept)
+}
+
+// read writes a text to f: the first kept bytes of buf and what r gives after
+// them. It stops where the text is not UTF-8, which then changes nothing.
+func (f *filler) read(r io.Reader, buf []byte, kept int) (changed bool, err error) {
 	for {
 		n, err := io.ReadFull(r, buf[kept:])
 		n += kept
@@ -88,6 +94,7 @@ func refers(r io.Reader, v values, buf []byte, kept int) (found bool, err error)
 			whole -= partialRune(buf[:n])
 		}
 		if !utf8.Valid(buf[:whole]) {
+			f.changed = false
 			return false, nil
 		}
 		f.write(buf[:whole])
@@ -130,15 +137,14 @@ const (
 type filler struct {
 	values
 	out     *bytes.Buffer // nil: only look
-	limit   int           // of out, in bytes
+	size    int64         // bytes of the filled text, also when it is only looked at
 	place   place
 	pending []byte // the unfinished reference, from its '$' on
 	changed bool
-	full    bool
 }
 
 func (f *filler) write(p []byte) {
-	for len(p) > 0 && !f.full {
+	for len(p) > 0 {
 		if f.place != inText {
 			if f.take(p[0]) {
 				p = p[1:]
@@ -226,23 +232,17 @@ func (f *filler) flush() {
 }
 
 func (f *filler) put(p []byte) {
-	if f.fits(len(p)) {
+	f.size += int64(len(p))
+	if f.out != nil {
 		f.out.Write(p)
 	}
 }
 
 func (f *filler) putString(s string) {
-	if f.fits(len(s)) {
+	f.size += int64(len(s))
+	if f.out != nil {
 		f.out.WriteString(s)
 	}
-}
-
-func (f *filler) fits(n int) bool {
-	if f.out == nil {
-		return false
-	}
-	f.full = f.full || f.out.Len()+n > f.limit
-	return !f.full
 }
 
 func isLetter(c byte) bool {

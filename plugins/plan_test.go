@@ -17,7 +17,7 @@ import (
 // plan plans and fails the test on findings.
 func plan(t *testing.T, s dm.Spec, files fs.FS) dm.Plan {
 	t.Helper()
-	p, findings, err := newPlanner(t).Plan(ref, s, files)
+	p, findings, err := newPlanner(t).Plan(ref, s, files, nil)
 	if err != nil || len(findings) > 0 {
 		t.Fatalf("Plan: %v, %v", findings, err)
 	}
@@ -245,7 +245,7 @@ func TestPlanRefusesBadHDFSDescriptors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, got, err := newPlanner(t).Plan(ref, spec(nil), tree("jupyter/c/x.ipynb", "", "jupyter/c/hdfs.json", content))
+			_, got, err := newPlanner(t).Plan(ref, spec(nil), tree("jupyter/c/x.ipynb", "", "jupyter/c/hdfs.json", content), nil)
 			if err != nil || len(got) != 1 || !strings.HasPrefix(got[0].String(), "jupyter/c/hdfs.json: parsing failed: ") {
 				t.Errorf("findings = %v, %v, want one about hdfs.json", got, err)
 			}
@@ -294,7 +294,7 @@ func TestPlanTellsEveryFinding(t *testing.T) {
 	got, findings, err := newPlanner(t).Plan(ref, spec(nil), tree(
 		"flink/f/application.properties", "", "oozie/o/workflow.xml", "", "oozie/o/properties.json", `{"spark_version": "1"}`,
 		"jupyter/j/x.ipynb", "", "jupyter/j/hdfs.json", "x",
-		"sparkStreaming/s/application.properties", "", "sparkStreaming/s/log4j.properties", "", "sparkStreaming/s/properties.json", `{"respawn_type": "x"}`))
+		"sparkStreaming/s/application.properties", "", "sparkStreaming/s/log4j.properties", "", "sparkStreaming/s/properties.json", `{"respawn_type": "x"}`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +367,7 @@ func TestPlanLimitsFilling(t *testing.T) {
 		planner := newPlanner(t)
 		planner.Limit(1<<20, 3<<19)
 		o := dm.Overrides{"jupyter": {"c": {"long": json.RawMessage(`"` + strings.Repeat("x", 50<<10) + `"`)}}}
-		_, findings, err := planner.Plan(ref, spec(o), c.files)
+		_, findings, err := planner.Plan(ref, spec(o), c.files, nil)
 		var got []string
 		for _, f := range findings {
 			got = append(got, f.Path)

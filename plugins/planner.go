@@ -14,6 +14,17 @@ import (
 type Config struct {
 	Registry    *Registry         // required
 	Environment map[string]string // the server's environment section; secrets in it are left out
+	Filled      int64             // bytes that all filled files of one application may have; 0 means DefaultFilled
+}
+
+// DefaultFilled is a hundred times what the largest of PNDA's packages has.
+const DefaultFilled = 64 << 20
+
+func (c Config) filled() int {
+	if c.Filled <= 0 {
+		return DefaultFilled
+	}
+	return int(c.Filled)
 }
 
 // Planner implements dm.Planner.
@@ -30,7 +41,7 @@ func NewPlanner(cfg Config) (*Planner, error) {
 	if cfg.Registry == nil {
 		return nil, dm.Errorf(dm.Internal, "plugins.NewPlanner", "the planner needs a registry")
 	}
-	return &Planner{cfg.Registry, withoutSecrets(cfg.Environment), limits{file: 64 << 20, plan: 128 << 20}}, nil
+	return &Planner{cfg.Registry, withoutSecrets(cfg.Environment), limits{file: cfg.filled(), plan: cfg.filled()}}, nil
 }
 
 // Validate checks the structure of a package at deploy, see dm.Planner. The
@@ -78,7 +89,7 @@ func withoutTop(files fs.FS) (dm.Finding, error) {
 // Plan checks spec against the package and fills every component, see
 // dm.Planner. The plan is empty when there are findings. Types of the planned
 // components are canonical, whatever the package calls them.
-func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS) (dm.Plan, []dm.Finding, error) {
+func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.Reserve) (dm.Plan, []dm.Finding, error) {
 	op := "plugins.Plan " + ref.String()
 	components, findings, err := p.survey(files)
 	if err != nil {
@@ -87,22 +98,38 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS) (dm.Plan, [
 	if len(findings) > 0 {
 		return dm.Plan{}, findings, nil
 	}
-	plan := dm.Plan{Defaults: defaultsOf(components), Notes: ignored(spec.Overrides, components)}
 	fill := p.newDelivery(spec)
+	findings = specTooLarge(spec)
 	for _, c := range components {
 		effective := override(c, spec.Overrides)
 		plugin, _ := p.registry.Get(c.Type) // survey found it
 		checked := dm.CheckedComponent{PackageComponent: c, Effective: maps.Clone(effective), Environment: maps.Clone(p.environment)}
 		findings = append(findings, placed(c, plugin.Check(checked))...)
-
-		planned, faults, err := fill.component(c, effective)
+		_, faults, err := fill.component(c, effective) // counts only
+		if err != nil {
+			return dm.Plan{}, nil, dm.Wrap(op, err)
+		}
+		findings = append(findings, placed(c, faults)...)
+	}
+	if len(findings) > 0 {
+		return dm.Plan{}, findings, nil
+	}
+	if reserve != nil {
+		if err := reserve(fill.count.cost(spec, components)); err != nil {
+			return dm.Plan{}, nil, err
+		}
+	}
+	plan := dm.Plan{Defaults: defaultsOf(components), Notes: ignored(spec.Overrides, components)}
+	fill.building = true
+	for _, c := range components {
+		planned, faults, err := fill.component(c, override(c, spec.Overrides))
 		if err != nil {
 			return dm.Plan{}, nil, dm.Wrap(op, err)
 		}
 		findings = append(findings, placed(c, faults)...)
 		plan.Components = append(plan.Components, planned)
 	}
-	if len(findings) > 0 {
+	if len(findings) > 0 { // the package changed while it was read
 		return dm.Plan{}, findings, nil
 	}
 	plan.Notes = append(plan.Notes, fill.notes...)

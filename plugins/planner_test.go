@@ -191,7 +191,7 @@ func TestReadingErrorsAreNotFindings(t *testing.T) {
 			t.Errorf("Validate with unreadable %s: kind %q, want %q", broken, dm.KindOf(err), dm.Unavailable)
 		}
 	}
-	if _, _, err := newPlanner(t).Plan(ref, spec(nil), faultyFS{files, "jupyter/c/a.txt"}); dm.KindOf(err) != dm.Unavailable {
+	if _, _, err := newPlanner(t).Plan(ref, spec(nil), faultyFS{files, "jupyter/c/a.txt"}, nil); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("Plan with an unreadable file: kind %q, want %q", dm.KindOf(err), dm.Unavailable)
 	}
 }

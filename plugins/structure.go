@@ -26,11 +26,16 @@ const (
 // together: they are held in memory as the package's defaults.
 const maxProperties = 8 << 20
 
+// maxPropertyKeys is how many properties all components of a package may have
+// together: a short one takes many times its bytes.
+const maxPropertyKeys = 4 * dm.MaxJSONKeys
+
 // surveyor goes through the structure of one package.
 type surveyor struct {
 	registry   *Registry
 	files      fs.FS
 	left       int // bytes of properties that may still be read
+	keys       int // properties that may still come
 	components []dm.PackageComponent
 	findings   []dm.Finding
 }
@@ -39,7 +44,7 @@ type surveyor struct {
 // with everything that is wrong with them. Files directly below the package or
 // below a type belong to no component and are passed over, as PNDA does.
 func (p *Planner) survey(files fs.FS) ([]dm.PackageComponent, []dm.Finding, error) {
-	s := surveyor{registry: p.registry, files: files, left: maxProperties}
+	s := surveyor{registry: p.registry, files: files, left: maxProperties, keys: maxPropertyKeys}
 	types, err := directories(files, ".")
 	if err != nil {
 		return nil, nil, err
@@ -119,6 +124,9 @@ func (s *surveyor) properties(dir fs.FS, entries []fs.DirEntry) (p dm.Properties
 	parsed, err := dm.ParseProperties(data)
 	if err != nil {
 		return p, dm.Public(err), nil
+	}
+	if s.keys -= len(parsed); s.keys < 0 {
+		return p, fmt.Sprintf("all of a package may have %d keys", maxPropertyKeys), nil
 	}
 	return parsed, "", nil
 }

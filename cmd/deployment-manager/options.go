@@ -31,6 +31,7 @@ type config struct {
 	LimitWire, LimitUnpacked      int64
 	LimitFile                     int64
 	LimitEntries                  int
+	LimitFilled, LimitFilling     int64
 	Environment                   map[string]any // texts, or objects of texts
 	PackageCallback, AppCallback  string
 	Origins                       []string
@@ -129,6 +130,10 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitFile} }},
 		{key: "limits.entries", preset: "20000", help: "most files and folders in a package, a `NUMBER`",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitEntries} }},
+		{key: "limits.filled", preset: "64MiB", help: "most bytes that the files of one application may have in which variables are filled, as a `SIZE`; they are counted before they are made",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitFilled} }},
+		{key: "limits.filling", preset: "256MiB", help: "memory for all creates and changes that are filled at once, as a `SIZE`; those beyond wait, and many beyond are answered 503",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitFilling} }},
 
 		{key: "environment", section: "Applications", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; keys that name a password, secret, token or private key are left out of both",
 			field: func(c *config) pflag.Value { return &environmentValue{&c.Environment} }},

@@ -275,7 +275,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 	if err != nil {
 		return nil, err
 	}
-	planner, err := plugins.NewPlanner(plugins.Config{Registry: r.plugins, Environment: flatTexts(environment)})
+	planner, err := plugins.NewPlanner(plugins.Config{Registry: r.plugins, Environment: flatTexts(environment), Filled: cfg.LimitFilled})
 	if err != nil {
 		return nil, err
 	}
@@ -289,6 +289,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
 		Replace: cfg.Versions == versionsReplace,
 		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
+		Filling: cfg.LimitFilling,
 		Events:  hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {

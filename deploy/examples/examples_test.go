@@ -62,7 +62,7 @@ func TestExamplesValidateAndPlan(t *testing.T) {
 		spec := dm.Spec{Name: "noon-run", Package: ref, Owner: "ana", Overrides: dm.Overrides{
 			"jupyter": {"report": {"topic": json.RawMessage(`"say \"hi\""`)}},
 		}}
-		plan, findings, err := planner.Plan(ref, spec, files)
+		plan, findings, err := planner.Plan(ref, spec, files, nil)
 		if err != nil || len(findings) > 0 || len(plan.Notes) > 0 {
 			t.Fatalf("%s: Plan: %v, notes %q, %v", id, findings, plan.Notes, err)
 		}
