@@ -182,8 +182,13 @@ func TestDeployOutcomes(t *testing.T) {
 		{"bad-1.0.0", "missing ipynb file"},
 		{"bad-1.0.0", "magic"},
 		{"odd-1.0.0", "even-1.0.0"},
+		{"nodash", "Error deploying nodash NotFound, details: "},
 		{"nodash", "<name>-<x.y.z>"},
+		{"short-1.0", "short-1.0 NotFound, "},
 		{"short-1.0", "three numbers"},
+		{"päck-1.0.0", "päck-1.0.0 NotFound, "},
+		{"päck-1.0.0", "holds 'ä'"},
+		{"two words", "two words NotFound, "},
 	}
 	for _, c := range cases {
 		check(t, h.DeployPackage(ctx, as("ana"), c.id))
@@ -263,9 +268,20 @@ func TestArchiveCorpus(t *testing.T) {
 		}
 	}
 	for i, c := range archivetest.Benign() {
-		if _, err := h.Publish(ctx, as("ana"), file(t, fmt.Sprintf("benign-0.0.%d.tgz", i)), c.Open(), -1); err != nil {
+		f := file(t, fmt.Sprintf("benign-0.0.%d.tgz", i))
+		body, err := io.ReadAll(c.Open())
+		check(t, err)
+		if _, err := h.Publish(ctx, as("ana"), f, bytes.NewReader(body), -1); err != nil {
 			t.Errorf("%s: %v", c.Name, err)
+			continue
 		}
+		a, err := h.OpenArchive(ctx, f)
+		check(t, err)
+		got, err := io.ReadAll(a)
+		if sum := sha256.Sum256(body); err != nil || !bytes.Equal(got, body) || a.Digest != hex.EncodeToString(sum[:]) {
+			t.Errorf("%s: the download has %d bytes and the digest %s, %d were sent (%v)", c.Name, len(got), a.Digest, len(body), err)
+		}
+		check(t, a.Close())
 	}
 	h.sound()
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
+	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -87,7 +87,7 @@ func Read(ctx context.Context, body io.Reader, limits Limits, sink Sink) (Result
 		return Result{}, err
 	}
 	if err := r.judge.Refusal(); err != nil {
-		return Result{}, err
+		return Result{}, r.hinted(err)
 	}
 	return r.done(), nil
 }
@@ -97,7 +97,18 @@ type reader struct {
 	s      *stream
 	judge  *Judge
 	sink   Sink
+	links  bool // there was one
 	result Result
+}
+
+// hinted says what to do about links. With -h alone tar writes the second name
+// of a file as a hard link.
+func (r *reader) hinted(err error) error {
+	var e *dm.Error
+	if r.links && errors.As(err, &e) && e.Kind == dm.Invalid {
+		e.Hint = "tar -h --hard-dereference -czf … puts files in the place of links"
+	}
+	return err
 }
 
 func (r *reader) done() Result {
@@ -111,7 +122,7 @@ func (r *reader) entries() error {
 	for {
 		h, err := r.s.next()
 		if err != nil || h == nil {
-			return err
+			return r.s.placed(err)
 		}
 		if err := r.entry(h); err != nil {
 			return err
@@ -122,9 +133,10 @@ func (r *reader) entries() error {
 // entry judges one entry and passes it on. Once there is a fault the archive
 // is lost, and the rest is only judged.
 func (r *reader) entry(h *header) error {
+	r.links = r.links || h.fault == hardLink || h.fault == SymbolicLink
 	path, err := r.judge.Entry(Entry{Name: h.name, Directory: h.kind == directory, Mode: h.mode, Size: h.size, Fault: h.fault})
 	if err != nil {
-		return err
+		return r.hinted(err)
 	}
 	if err := r.s.fits(h); err != nil {
 		return err
@@ -154,7 +166,11 @@ func (r *reader) file(path string, h *header) error {
 func shown(name string) string {
 	const most = 200
 	if len(name) > most {
-		name = strings.ToValidUTF8(name[:most], "") + "…"
+		end := most
+		for end > most-utf8.UTFMax && !utf8.RuneStart(name[end]) {
+			end--
+		}
+		name = name[:end] + "…"
 	}
 	quoted := fmt.Sprintf("%q", name)
 	return quoted[1 : len(quoted)-1]

@@ -434,3 +434,61 @@ func FuzzRead(f *testing.F) {
 		compare(t, got.files, want)
 	})
 }
+
+// Two members of a gzip may meet at any byte of the tar, and within its end.
+func TestMembersMayMeetAnywhere(t *testing.T) {
+	t.Parallel()
+	whole := archivetest.Tar(map[string]string{"app-1.0.0/jupyter/c/a.txt": "text"})
+	_, want, err := read(t, bytes.NewReader(whole), small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	for at := range whole {
+		out.Reset()
+		for _, piece := range [][]byte{whole[:at], whole[at:]} {
+			z.Reset(&out)
+			_, _ = z.Write(piece)
+			_ = z.Close()
+		}
+		if _, got, err := read(t, bytes.NewReader(out.Bytes()), small); err != nil {
+			t.Fatalf("at %d: %v", at, dm.Public(err))
+		} else {
+			compare(t, got.files, want.files)
+		}
+		if _, _, err := read(t, bytes.NewReader(out.Bytes()[:out.Len()-1]), small); dm.KindOf(err) != dm.Invalid {
+			t.Fatalf("at %d: without its last byte: %v", at, err)
+		}
+	}
+}
+
+func TestFaultsAreToldWithTheirPlaceAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	damaged := archivetest.Tar(archivetest.Package())
+	damaged[1024] ^= 1
+	var linked bytes.Buffer
+	w := tar.NewWriter(&linked)
+	_ = w.WriteHeader(&tar.Header{Name: "a/x", Typeflag: tar.TypeReg, Mode: 0o644})
+	_ = w.WriteHeader(&tar.Header{Name: "a/y", Typeflag: tar.TypeLink, Linkname: "a/x", Mode: 0o644})
+	_ = w.Close()
+	long := strings.Repeat("n", 199) + "ä" + strings.Repeat("n", 60)
+	for _, c := range []struct {
+		name string
+		body []byte
+		want []string
+	}{
+		{"header", damaged, []string{"a header has a wrong checksum, at byte 1024, after the header of \"app-1.0.0/jupyter/c/example.ipynb\"", "tar -czf"}},
+		{"cut", damaged[:600], []string{"ends too early, at byte 600, after the header of \"app-1.0.0/jupyter/c/example.ipynb\"", "tar -tzf"}},
+		{"hard link", linked.Bytes(), []string{"a/y: it is a hard link", "--hard-dereference"}},
+		{"name", archivetest.Tar(map[string]string{"a/\x1b[2J数": "x"}), []string{`a/\x1b[2J数`}},
+		{"long name", archivetest.Tar(map[string]string{long: "x"}), []string{strings.Repeat("n", 199) + "…: "}},
+	} {
+		_, _, err := read(t, bytes.NewReader(c.body), small)
+		for _, want := range c.want {
+			if text := dm.Public(err); !strings.Contains(text, want) {
+				t.Errorf("%s: got %q\nwant …%s…", c.name, text, want)
+			}
+		}
+	}
+}

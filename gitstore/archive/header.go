@@ -3,7 +3,9 @@ package archive
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 
@@ -72,6 +74,7 @@ func (e extended) empty() bool { return e == extended{} }
 func (s *stream) next() (*header, error) {
 	s.pending = extended{}
 	for {
+		s.at = s.unpacked.read
 		if err := s.full(s.block[:]); err != nil {
 			return nil, err
 		}
@@ -97,15 +100,17 @@ func (s *stream) next() (*header, error) {
 	}
 }
 
-// endMarker reads the second of the two zero blocks.
+// endMarker reads the second of the two zero blocks, which some programs leave
+// out.
 func (s *stream) endMarker() error {
 	if !s.pending.empty() {
 		return malformed("it ends after an extended header")
 	}
-	if err := s.full(s.block[:]); err != nil {
-		return err
-	}
-	if !zero(s.block[:]) {
+	n, err := s.most(s.block[:])
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return s.fault(err)
+	case !zero(s.block[:n]):
 		return malformed("a single zero block stands between entries")
 	}
 	return nil
@@ -155,12 +160,12 @@ func parseBlock(b []byte) (block, error) {
 	for _, n := range numbers {
 		v, ok := number(n.field)
 		if !ok {
-			return block{}, malformed("the %s of %q is not a number", n.what, shown(h.name))
+			return block{}, malformed("the %s of \"%s\" is not a number", n.what, shown(h.name))
 		}
 		*n.into = v
 	}
 	if h.size < 0 || h.mode < 0 {
-		return block{}, malformed("the size or mode of %q is negative", shown(h.name))
+		return block{}, malformed("the size or mode of \"%s\" is negative", shown(h.name))
 	}
 	return h, nil
 }
@@ -294,18 +299,19 @@ func (s *stream) global(b block) (*header, error) {
 // entry joins a block with the extended headers before it.
 func (s *stream) entry(b block) (*header, error) {
 	h := &header{name: b.name, mode: b.mode, size: b.size}
+	defer func() { s.last = h.name }()
 	if s.pending.named {
 		h.name = s.pending.gnuName
 	}
 	if r := s.pending.pax; r != nil {
 		if r.hasPath && s.pending.named {
-			return nil, malformed("the entry %q has two long names", shown(r.path))
+			return nil, malformed("the entry \"%s\" has two long names", shown(r.path))
 		}
 		if r.hasPath {
 			h.name = r.path
 		}
 		if r.hasSize && r.size != b.size {
-			return nil, malformed("the entry %q has two different sizes", shown(h.name))
+			return nil, malformed("the entry \"%s\" has two different sizes", shown(h.name))
 		}
 		h.fault = r.fault
 	}
@@ -326,7 +332,7 @@ func (s *stream) entry(b block) (*header, error) {
 		}
 	}
 	if h.kind == directory && h.size != 0 {
-		return nil, malformed("the directory %q has a size", shown(h.name))
+		return nil, malformed("the directory \"%s\" has a size", shown(h.name))
 	}
 	return h, nil
 }
@@ -335,10 +341,12 @@ func (s *stream) entry(b block) (*header, error) {
 // programs differ for links that name a size.
 func hasData(flag byte) bool { return !strings.ContainsRune("123456", rune(flag)) }
 
+const hardLink = "it is a hard link; only files and directories are allowed"
+
 func flagFault(flag byte) string {
 	switch flag {
 	case '1':
-		return "it is a hard link; only files and directories are allowed"
+		return hardLink
 	case '2':
 		return SymbolicLink
 	case '3', '4':

@@ -41,7 +41,7 @@ func NewJudge(limits Limits) *Judge {
 // are so many faults that no more are collected.
 func (j *Judge) Entry(e Entry) (path string, err error) {
 	if e.Size > j.limits.File {
-		return "", dm.Errorf(dm.TooLarge, op, "the file %q has %d bytes, at most %d are allowed", shown(e.Name), e.Size, j.limits.File)
+		return "", dm.Errorf(dm.TooLarge, op, "the file \"%s\" has %d bytes, at most %d are allowed", shown(e.Name), e.Size, j.limits.File)
 	}
 	if j.bytes += e.Size; j.bytes > j.limits.Unpacked {
 		return "", dm.Errorf(dm.TooLarge, op, "the package unpacks to more than %d bytes", j.limits.Unpacked)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -25,6 +26,8 @@ type stream struct {
 	buffered *bufio.Reader // of the wire
 	packed   bool
 	unpacked *counter
+	at       int64  // where the present header begins, in what is unpacked
+	last     string // the last entry that was named
 	pending  extended
 	extended []byte // memory for extended headers
 	block    [blockSize]byte
@@ -96,67 +99,103 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// foreign are archives that people upload by mistake.
-var foreign = [...]struct{ magic, name string }{
-	{"PK\x03\x04", "a zip file"}, {"PK\x05\x06", "a zip file"}, {"BZh", "compressed with bzip2"},
-	{"\xfd7zXZ\x00", "compressed with xz"}, {"\x28\xb5\x2f\xfd", "compressed with zstd"}, {"7z\xbc\xaf", "a 7z file"},
-}
-
 func openStream(ctx context.Context, body io.Reader, limits Limits) (*stream, error) {
 	s := &stream{wire: &wire{ctx: ctx, body: body, left: limits.Wire, limit: limits.Wire}}
 	s.buffered = bufio.NewReaderSize(s.wire, 64<<10)
-	head, err := s.buffered.Peek(6)
+	head, err := s.buffered.Peek(blockSize)
+	s.unpacked = &counter{r: s.buffered, max: limits.Unpacked}
 	switch {
 	case s.wire.err != nil:
 		return nil, s.wire.err
 	case len(head) == 0:
-		return nil, dm.Errorf(dm.Invalid, op, "the archive is empty: it has no bytes")
+		return nil, dm.Errorf(dm.Invalid, op, "the archive is empty: it has no bytes").WithHint(hintSend)
 	case err != nil && !errors.Is(err, io.EOF):
 		return nil, s.fault(err)
+	case !bytes.HasPrefix(head, []byte(gzipMagic)):
+		return s, foreign("the body", head)
 	}
-	for _, f := range foreign {
-		if bytes.HasPrefix(head, []byte(f.magic)) {
-			return nil, dm.Errorf(dm.Invalid, op, "the archive is %s", f.name).WithHint("make it with 'tar czf'")
-		}
+	s.packed = true
+	z, err := openMembers(s.buffered)
+	if err != nil {
+		return nil, s.fault(err)
 	}
-	s.unpacked = &counter{r: s.buffered, max: limits.Unpacked}
-	if bytes.HasPrefix(head, []byte{0x1f, 0x8b}) {
-		s.packed = true
-		z, err := gzip.NewReader(s.buffered)
-		if err != nil {
-			return nil, s.fault(err)
-		}
-		z.Multistream(false)
-		s.unpacked.r = z
+	// Buffered, so that its beginning can be looked at.
+	content := bufio.NewReaderSize(z, blockSize)
+	s.unpacked.r = content
+	if head, err = content.Peek(blockSize); err != nil && !errors.Is(err, io.EOF) {
+		return nil, s.fault(err)
 	}
-	return s, nil
+	if len(head) == 0 {
+		return nil, dm.Errorf(dm.Invalid, op, "the archive is empty: its gzip holds nothing").WithHint(hintMake)
+	}
+	return s, foreign("what the gzip holds", head)
 }
 
 // fault says why reading failed.
 func (s *stream) fault(err error) error {
+	var known *dm.Error
 	switch {
 	case s.wire.err != nil:
 		return s.wire.err
+	case errors.As(err, &known):
+		return err
 	case errors.Is(err, errUnpacked):
 		return dm.Errorf(dm.TooLarge, op, "the archive unpacks to more than %d bytes", s.unpacked.max)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return dm.Errorf(dm.Invalid, op, "the archive is cut off: it ends too early")
+		return dm.Errorf(dm.Invalid, op, "the archive is cut off: it ends too early, %s", s.place(s.unpacked.read)).WithHint(hintCheck)
 	case errors.Is(err, gzip.ErrChecksum):
-		return dm.Errorf(dm.Invalid, op, "the archive is damaged: the gzip checksum is wrong")
+		return dm.Errorf(dm.Invalid, op, "the archive is damaged: the gzip checksum is wrong").WithHint(hintCheck)
 	}
-	return dm.Errorf(dm.Invalid, op, "the archive is damaged: it can't be unpacked with gzip").Because(err)
+	return dm.Errorf(dm.Invalid, op, "the archive is damaged: it can't be unpacked with gzip, %s", s.place(s.unpacked.read)).WithHint(hintCheck).Because(err)
 }
 
+// place is a byte of the tar, and the last entry that was named before it.
+func (s *stream) place(at int64) string {
+	text := fmt.Sprintf("at byte %d", at)
+	if s.packed {
+		text += " of what it unpacks to"
+	}
+	if s.last != "" {
+		text += fmt.Sprintf(", after the header of \"%s\"", shown(s.last))
+	}
+	return text
+}
+
+var errMalformed = errors.New("malformed")
+
 func malformed(format string, args ...any) error {
-	return dm.Errorf(dm.Invalid, op, "not a readable tar: "+format, args...)
+	return dm.Errorf(dm.Invalid, op, "not a readable tar: "+format, args...).WithHint(hintMake).Because(errMalformed)
+}
+
+// placed adds to a fault of the tar's form where it is.
+func (s *stream) placed(err error) error {
+	var e *dm.Error
+	if errors.Is(err, errMalformed) && errors.As(err, &e) {
+		e.Message += ", " + s.place(s.at)
+	}
+	return err
 }
 
 // full reads all of p.
 func (s *stream) full(p []byte) error {
-	if _, err := io.ReadFull(s.unpacked, p); err != nil {
+	if _, err := s.most(p); err != nil {
 		return s.fault(err)
 	}
 	return nil
+}
+
+// most reads all of p or up to the end. The error is io.EOF exactly when what is
+// unpacked ends there as it should.
+func (s *stream) most(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var read int
+		read, err = s.unpacked.Read(p[n:])
+		n += read
+	}
+	if n == len(p) {
+		err = nil // the reader below tells it again
+	}
+	return n, err
 }
 
 // fits refuses an entry by what its header declares, before reading it.
@@ -178,7 +217,7 @@ func (s *stream) skip(h *header) error {
 		return err
 	}
 	if !zero(padding) {
-		return malformed("bytes are hidden behind the end of the file %q", shown(h.name))
+		return malformed("bytes are hidden behind the end of the file \"%s\"", shown(h.name))
 	}
 	return nil
 }
@@ -193,34 +232,23 @@ func zero(b []byte) bool {
 }
 
 // end reads what follows the end marker, up to the end of the body, so that
-// the gzip trailer is checked and nothing is hidden.
+// every checksum of gzip is checked and nothing is hidden.
 func (s *stream) end() error {
-	buffer := make([]byte, 8<<10)
-	padding := 0
-	for {
-		n, err := s.unpacked.Read(buffer)
+	for padding := 0; ; {
+		s.at = s.unpacked.read
+		n, err := s.most(s.block[:])
 		padding += n
 		switch {
-		case !zero(buffer[:n]):
-			return malformed("bytes follow the end of the archive")
+		case !zero(s.block[:n]) && n == blockSize && sumHolds(s.block[:]):
+			return s.placed(malformed("a second archive follows the end of the first; put all files into one"))
+		case !zero(s.block[:n]):
+			return s.placed(malformed("bytes follow the end of the archive"))
 		case padding > maxPadding:
 			return malformed("more than %d zero bytes follow the end of the archive", maxPadding)
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
 			return s.fault(err)
 		}
 	}
-	if !s.packed {
-		return nil
-	}
-	switch _, err := s.buffered.ReadByte(); {
-	case err == nil:
-		return dm.Errorf(dm.Invalid, op, "the archive is followed by more bytes after the end of its gzip data")
-	case !errors.Is(err, io.EOF):
-		return s.fault(err)
-	}
-	return nil
 }

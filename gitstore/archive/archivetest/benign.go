@@ -1,7 +1,10 @@
 package archivetest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +28,7 @@ func Benign() []Case {
 		many = append(many, file(in(fmt.Sprintf("jupyter/c/f%03d.txt", i)), "x"))
 	}
 	a := file(in("jupyter/c/a.txt"), "text\n")
+	noise := file(in("jupyter/c/noise.bin"), digits(300_000))
 	return []Case{
 		{Name: "fine/tgz", Open: body(Tgz(Package()))},
 		{Name: "fine/plain tar", Open: body(Tar(Package()))},
@@ -62,9 +66,40 @@ func Benign() []Case {
 		fine("fine/git archive", global("comment=0123456789012345678901234567890123456789"), dir(in("")), a),
 		{Name: "fine/padding of a tape record", Open: body(pack(join(tarball(a), make([]byte, 9216))))},
 		{Name: "fine/padding of 64 KiB", Open: body(pack(join(tarball(a), make([]byte, 64<<10))))},
+		{Name: "fine/one zero block at the end", Open: body(pack(append(blocks(a), make([]byte, 512)...)))},
+		{Name: "fine/one zero block at the end of a plain tar", Open: body(append(blocks(a), make([]byte, 512)...))},
+		{Name: "fine/file that is called as another format", Open: body(tarball(dir(in("")), file(in("jupyter/c/BZh"), "x")))},
+		{Name: "fine/members of 64 KiB, as bgzip writes", Open: body(join(members(tarball(noise), 65280), pack(nil)))},
+		{Name: "fine/every byte a member", Open: body(members(tarball(a), 1))},
+		{Name: "fine/empty members between", Open: body(join(pack(nil), pack(tarball(a)[:700]), pack(nil), pack(nil), pack(tarball(a)[700:]), pack(nil)))},
+		{Name: "fine/zeros behind the gzip", Open: body(join(pack(tarball(a)), make([]byte, 10<<10)))},
+		{Name: "fine/one zero behind the members", Open: body(join(members(tarball(a), 512), []byte{0}))},
+		{Name: "fine/64 KiB of zeros behind the gzip", Open: body(join(pack(tarball(a)), make([]byte, 64<<10)))},
+		{Name: "fine/padding in members of its own", Open: body(join(pack(blocks(a)), members(make([]byte, 10<<10), 512)))},
 		{Name: "fine/nothing in it", Open: body(pack(make([]byte, 1024)))},
 		fine("fine/two directories at the top", a, file("other/a", "x")),
 		fine("fine/a file at the top", a, file("stray", "x")),
 		fine("fine/only a file at the top", file("stray", "x")),
 	}
+}
+
+// members is a gzip of b with a member for each n bytes.
+func members(b []byte, n int) []byte {
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	for piece := range slices.Chunk(b, n) {
+		z.Reset(&out)
+		_, _ = z.Write(piece)
+		_ = z.Close()
+	}
+	return out.Bytes()
+}
+
+// digits is text of n bytes that does not repeat soon.
+func digits(n int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, "%d,", i*i)
+	}
+	return b.String()[:n]
 }

@@ -34,7 +34,25 @@ func Bombs() []Case {
 			return io.MultiReader(bytes.NewReader(good), bytes.NewReader(declared("noise", half)), io.LimitReader(forever{'x'}, half),
 				bytes.NewReader(declared("more", half)), forever{'x'})
 		}},
-		{Name: "bomb/no end on the wire", Kind: dm.Invalid, Text: "checksum", Open: func() io.Reader { return forever{'x'} }},
+		{Name: "bomb/members without content for ever", Kind: dm.Invalid, Text: "almost all of them empty", Open: func() io.Reader {
+			return io.MultiReader(bytes.NewReader(pack(good)), &repeated{pieces: []piece{{nil, 1 << 40}}, packed: pack(nil)})
+		}},
+		{Name: "bomb/members of a byte for ever", Kind: dm.Invalid, Text: "almost all of them empty", Open: func() io.Reader {
+			return io.MultiReader(bytes.NewReader(pack(join(good, declared("large", half)))), &repeated{pieces: []piece{{nil, 1 << 40}}, packed: pack([]byte("x"))})
+		}},
+		{Name: "bomb/1 GiB in many members", Kind: dm.TooLarge, Text: "unpacks to more than", Open: func() io.Reader {
+			var parts []io.Reader
+			for i := range int64(gib) / half {
+				parts = append(parts, bytes.NewReader(pack(declared(fmt.Sprintf("zeros%d", i), half))),
+					&repeated{pieces: []piece{{nil, half >> 20}}, packed: pack(make([]byte, 1<<20))})
+			}
+			return io.MultiReader(parts...)
+		}},
+		{Name: "bomb/members whose names are long", Kind: dm.Invalid, Text: "gzip", Open: func() io.Reader {
+			named := join([]byte{0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 255}, bytes.Repeat([]byte("n"), 1<<20))
+			return io.MultiReader(bytes.NewReader(pack(good)), bytes.NewReader(named), forever{'n'})
+		}},
+		{Name: "bomb/no end on the wire", Kind: dm.Invalid, Text: "the body is text", Open: func() io.Reader { return forever{'x'} }},
 		{Name: "bomb/zeros for ever", Kind: dm.Invalid, Text: "zero bytes follow the end", Open: func() io.Reader { return forever{0} }},
 	}
 }

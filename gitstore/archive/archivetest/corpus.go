@@ -48,7 +48,7 @@ func raw(name string, kind dm.Kind, text string, b []byte) Case {
 // Hostile returns archives that must be refused, whatever the limits.
 func Hostile() []Case {
 	return slices.Concat(traversal(), paxTricks(), links(), specialTypes(), modes(), collisions(),
-		gitNames(), names(), shapes(), gzips(), sizes(), headers())
+		gitNames(), names(), shapes(), mistakes(), gzips(), sizes(), headers())
 }
 
 func in(name string) string { return Top + "/" + name }
