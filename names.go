@@ -70,6 +70,20 @@ func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
+// firstOdd shows the first character of s, whole, that is neither a letter or
+// digit of ASCII nor one of others; "" when there is none.
+func firstOdd(s, others string) string {
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && s[i] != "\ufffd"[0]:
+			return fmt.Sprintf("the byte %#02x, which is not UTF-8", s[i])
+		case r >= utf8.RuneSelf, !isAlnum(byte(r)) && !strings.ContainsRune(others, r):
+			return fmt.Sprintf("%q", r)
+		}
+	}
+	return ""
+}
+
 // ParsePackageName checks the grammar of the package repository's contract,
 // section 3, and refuses names that end in ".git" because the repository's
 // address adds that ending.
@@ -81,13 +95,11 @@ func ParsePackageName(s string) (PackageName, error) {
 	if len(s) > MaxPackageName {
 		return "", Errorf(Invalid, op, "the package name has %d bytes, at most %d are allowed", len(s), MaxPackageName)
 	}
-	if !isAlnum(s[0]) {
+	if strings.IndexByte("._-", s[0]) >= 0 {
 		return "", Errorf(Invalid, op, "the package name %q must start with a letter or a digit", s)
 	}
-	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && c != '.' && c != '_' && c != '-' {
-			return "", Errorf(Invalid, op, "the package name %q holds %q; letters, digits, '.', '_' and '-' are allowed", s, c)
-		}
+	if odd := firstOdd(s, "._-"); odd != "" {
+		return "", Errorf(Invalid, op, "the package name %q holds %s; the letters a-z and A-Z, digits, '.', '_' and '-' are allowed", s, odd)
 	}
 	if strings.HasSuffix(strings.ToLower(s), ".git") {
 		return "", Errorf(Invalid, op, "the package name %q must not end in .git", s)
@@ -163,12 +175,12 @@ func SplitPackageID(id string) (name, version string) {
 func ParsePackageRef(id string) (PackageRef, error) {
 	const op = "parse package id"
 	if !strings.Contains(id, "-") {
-		return PackageRef{}, Errorf(Invalid, op, "the package id %q must have the form <name>-<x.y.z>", clip(id))
+		return PackageRef{}, Errorf(Invalid, op, "the package id %q must have the form <name>-<x.y.z>, for example flow-report-1.0.0", clip(id))
 	}
 	n, v := SplitPackageID(id)
 	version, err := ParseVersion(v)
 	if err != nil {
-		return PackageRef{}, err
+		return PackageRef{}, Errorf(Invalid, op, "in the package id %q %s", clip(id), Public(err))
 	}
 	name, err := ParsePackageName(n)
 	if err != nil {
@@ -196,13 +208,11 @@ func (f PackageFile) String() string { return f.Ref.String() + f.Suffix }
 // contract, section 5.6.
 func ParseApplicationName(s string) (ApplicationName, error) {
 	const op = "parse application name"
-	if s == "" || len(s) > MaxApplicationName {
-		return "", Errorf(Invalid, op, "the application name has %d characters, 1 to %d are allowed", len(s), MaxApplicationName)
+	if n := utf8.RuneCountInString(s); n == 0 || n > MaxApplicationName {
+		return "", Errorf(Invalid, op, "the application name has %d characters, 1 to %d are allowed", utf8.RuneCountInString(s), MaxApplicationName)
 	}
-	for i := range len(s) {
-		if c := s[i]; !isAlnum(c) && c != '_' && c != '-' {
-			return "", Errorf(Invalid, op, "the application name %q may only hold the characters a-z A-Z 0-9 - _", s)
-		}
+	if odd := firstOdd(s, "_-"); odd != "" {
+		return "", Errorf(Invalid, op, "the application name %q holds %s; it may only hold the characters a-z A-Z 0-9 - _", s, odd)
 	}
 	if s[0] == '-' {
 		return "", Errorf(Invalid, op, "the application name %q must start with a letter, a digit or '_'", s)

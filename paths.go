@@ -29,7 +29,7 @@ func CheckPath(path string) error {
 	case path == "":
 		return Errorf(Invalid, op, "a path is empty")
 	case len(path) > MaxPathBytes:
-		return Errorf(Invalid, op, "the path %q… has %d bytes, at most %d are allowed", clip(path), len(path), MaxPathBytes)
+		return Errorf(Invalid, op, "the path %q has %d bytes, at most %d are allowed", clip(path), len(path), MaxPathBytes)
 	case !utf8.ValidString(path):
 		return Errorf(Invalid, op, "the path %q is not valid UTF-8", clip(path))
 	case path[0] == '/':
@@ -72,17 +72,18 @@ func checkPart(path, part string) error {
 	return nil
 }
 
-// clip keeps messages readable: the first 200 bytes, cut at a rune.
+// clip keeps messages readable: the first 200 bytes, cut before a rune and with
+// a sign that something was cut.
 func clip(s string) string {
 	const most = 200
 	if len(s) <= most {
 		return s
 	}
-	s = s[:most]
-	for len(s) > 0 && !utf8.ValidString(s) {
-		s = s[:len(s)-1]
+	end := most
+	for end > most-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s
+	return s[:end] + "…"
 }
 
 // shortName names the file of git's own to which NTFS may give the 8.3 name

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -40,30 +42,47 @@ func IsSecret(key string) bool {
 }
 
 // ParseProperties reads one JSON object of at most MaxJSONBytes, at most
-// MaxJSONDepth levels deep, with at most MaxJSONKeys keys, in UTF-8, without duplicate keys at any level and
-// with nothing behind it. The error is Invalid and says where the fault is.
+// MaxJSONDepth levels deep, with at most MaxJSONKeys keys, in UTF-8 with or
+// without a byte order mark, without duplicate keys at any level and with
+// nothing behind it. The error is Invalid and says where the fault is.
 func ParseProperties(data []byte) (Properties, error) {
 	const op = "parse JSON"
 	if len(data) > MaxJSONBytes {
 		return nil, Errorf(TooLarge, op, "the JSON document has %d bytes, at most %d are allowed", len(data), MaxJSONBytes)
 	}
-	// Go's decoder takes such bytes for U+FFFD and keeps the raw value, which
-	// no other reader takes for JSON.
-	if !utf8.Valid(data) {
-		return nil, Errorf(Invalid, op, "the JSON document is not UTF-8, at byte %d", validUTF8(data))
+	data = WithoutMark(data)
+	if err := noText(data); err != nil {
+		return nil, err
 	}
-	if err := checkJSON(data); err != nil {
+	if err := checkKeys(data); err != nil {
+		return nil, err
+	}
+	if err := noJSON(data); err != nil {
 		return nil, err
 	}
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); trimmed[0] != '{' {
-		return nil, Errorf(Invalid, op, "the JSON document is not an object")
+		return nil, Errorf(Invalid, op, "the JSON document is not an object; it must begin with '{'")
 	}
 	var p Properties
 	if err := json.Unmarshal(data, &p); err != nil {
-		return nil, Errorf(Invalid, op, "not JSON: %v", err)
+		return nil, Errorf(Invalid, op, "not JSON").Because(err)
 	}
 	return p, nil
 }
+
+// CheckJSON refuses what is not one JSON value in UTF-8, whatever sort of value
+// it is. The error is Invalid and tells the fault and its place in words for
+// people.
+func CheckJSON(data []byte) error {
+	if err := noText(data); err != nil {
+		return err
+	}
+	return noJSON(data)
+}
+
+// WithoutMark is data without the byte order mark that editors on Windows put
+// before a text in UTF-8.
+func WithoutMark(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\ufeff")) }
 
 // ParseOverrides reads the component types and components of p, leaving out
 // the keys in except. A value that is not an object is Invalid.
@@ -116,22 +135,9 @@ func unmarshalObject(raw json.RawMessage, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// validUTF8 is the number of bytes before the first that is not UTF-8.
-func validUTF8(data []byte) int {
-	n := 0
-	for n < len(data) {
-		r, size := utf8.DecodeRune(data[n:])
-		if r == utf8.RuneError && size == 1 {
-			break
-		}
-		n += size
-	}
-	return n
-}
-
-// checkJSON walks the tokens: Go's decoder silently keeps the last of two
-// equal keys and recurses as deep as the input asks.
-func checkJSON(data []byte) error {
+// checkKeys walks the tokens: Go's decoder silently keeps the last of two equal
+// keys and goes as deep as the input asks. It takes several values for one.
+func checkKeys(data []byte) error {
 	const op = "parse JSON"
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
@@ -140,28 +146,26 @@ func checkJSON(data []byte) error {
 	for {
 		token, err := dec.Token()
 		switch {
-		case errors.Is(err, io.EOF) && len(levels) == 0 && dec.InputOffset() > 0 && len(bytes.TrimSpace(data)) > 0:
+		case errors.Is(err, io.EOF) && len(levels) == 0:
 			return nil
 		case err != nil:
-			return Errorf(Invalid, op, "not JSON: %s", jsonFault(err, dec.InputOffset()))
+			return cmp.Or(noJSON(data), error(Errorf(Invalid, op, "not JSON, %s", jsonPlace(data, dec.InputOffset())).Because(err)))
 		}
 		if len(levels) > 0 {
 			if levels[len(levels)-1].expectsKey(token) {
 				keys++
 			}
 			if keys > MaxJSONKeys {
-				return Errorf(Invalid, op, "the JSON document has more than %d keys, before byte %d", MaxJSONKeys, dec.InputOffset())
+				return Errorf(Invalid, op, "the JSON document has more than %d keys, %s", MaxJSONKeys, jsonPlace(data, dec.InputOffset()))
 			}
 			if key := levels[len(levels)-1].duplicate(token); key != "" {
-				return Errorf(Invalid, op, "the JSON key %q is there twice, before byte %d", clip(key), dec.InputOffset())
+				return Errorf(Invalid, op, "the JSON key %q is there twice, %s", clip(key), jsonPlace(data, dec.InputOffset()))
 			}
-		} else if dec.InputOffset() > 0 && token != json.Delim('{') && token != json.Delim('[') && dec.More() {
-			return Errorf(Invalid, op, "more than one JSON value, at byte %d", dec.InputOffset())
 		}
 		switch token {
 		case json.Delim('{'), json.Delim('['):
 			if len(levels) == MaxJSONDepth {
-				return Errorf(Invalid, op, "the JSON document is deeper than %d levels, at byte %d", MaxJSONDepth, dec.InputOffset())
+				return Errorf(Invalid, op, "the JSON document is deeper than %d levels, %s", MaxJSONDepth, jsonPlace(data, dec.InputOffset()))
 			}
 			level := jsonLevel{}
 			if token == json.Delim('{') {
@@ -170,9 +174,6 @@ func checkJSON(data []byte) error {
 			levels = append(levels, level)
 		case json.Delim('}'), json.Delim(']'):
 			levels = levels[:len(levels)-1]
-			if len(levels) == 0 && dec.More() {
-				return Errorf(Invalid, op, "more than one JSON value, at byte %d", dec.InputOffset())
-			}
 		}
 	}
 }
@@ -207,9 +208,132 @@ func (l *jsonLevel) duplicate(token json.Token) string {
 	return ""
 }
 
-func jsonFault(err error, offset int64) string {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Sprintf("it ends too early, at byte %d", offset)
+// noText says what data is when it can't be JSON whatever it says.
+func noText(data []byte) error {
+	const op = "parse JSON"
+	if name, hint := Mistaken(data); name != "" {
+		return Errorf(Invalid, op, "not JSON: it is %s", name).WithHint("%s", hint)
 	}
-	return fmt.Sprintf("%s, near byte %d", strings.TrimPrefix(err.Error(), "json: "), offset)
+	// Go's decoder takes such bytes for U+FFFD and keeps the raw value, which
+	// no other reader takes for JSON.
+	if n := validUTF8(data); n < len(data) {
+		return Errorf(Invalid, op, "not JSON: the byte %#02x is not UTF-8, %s", data[n], jsonPlace(data, int64(n)+1)).
+			WithHint("save it as UTF-8")
+	}
+	return nil
+}
+
+// noJSON says in words of JSON, not of a parser, why data is not one value, and
+// where; nil when it is one.
+func noJSON(data []byte) error {
+	const op = "parse JSON"
+	var syntax *json.SyntaxError
+	var value json.RawMessage
+	err := json.Unmarshal(data, &value)
+	switch {
+	case err == nil:
+		return nil
+	case len(bytes.TrimSpace(data)) == 0:
+		return Errorf(Invalid, op, "not JSON: it is empty").WithHint("the least is {}")
+	case !errors.As(err, &syntax):
+		return Errorf(Invalid, op, "not JSON").Because(err)
+	}
+	return Errorf(Invalid, op, "not JSON: %s, %s", jsonFault(data, syntax), jsonPlace(data, syntax.Offset)).Because(err)
+}
+
+// jsonFaults are the decoder's words, what they mean to a person, and what to
+// do. The first that fits is taken.
+var jsonFaults = [...]struct{ decoder, means string }{
+	{"unexpected end", "it ends too early: a bracket or a quotation mark is not closed"},
+	{"after top-level value", "more than one value: %s stands behind the end of the first"},
+	{"looking for beginning of object key string", "a key in double quotes is expected, not %s"},
+	{"after object key:value pair", "',' or '}' is expected, not %s"},
+	{"after object key", "':' is expected after the key, not %s"},
+	{"after array element", "',' or ']' is expected, not %s"},
+	{"in string escape code", `a backslash stands before %s; a backslash itself is written \\`},
+	{"hexadecimal character escape", `\u needs four hexadecimal digits, not %s`},
+	{"in string literal", `a text holds %s as it is; a line break is written \n, a tab \t`},
+	{"numeric literal", "a number holds %s"},
+	{"in literal", "a word is none of true, false and null"},
+}
+
+// jsonFault says what is wrong at the byte before syntax.Offset.
+func jsonFault(data []byte, syntax *json.SyntaxError) string {
+	r, _ := utf8.DecodeRune(data[min(max(syntax.Offset-1, 0), int64(len(data)-1)):])
+	text := syntax.Error()
+	for _, f := range jsonFaults {
+		if strings.Contains(text, f.decoder) {
+			if strings.Contains(f.means, "%s") {
+				return fmt.Sprintf(f.means, fmt.Sprintf("%q", r))
+			}
+			return f.means
+		}
+	}
+	switch before := bytes.TrimSpace(data[:max(syntax.Offset-1, 0)]); {
+	case strings.ContainsRune("}]", r) && bytes.HasSuffix(before, []byte(",")):
+		return fmt.Sprintf("a comma stands before %q", r)
+	case r == '\'' || r == '‘' || r == '“' || r == '”' || r == '’':
+		return fmt.Sprintf("%q begins no text; texts stand in straight double quotes", r)
+	case r == '#' || r == '/':
+		return "JSON knows no comments"
+	case r == '_' || r == '$' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z':
+		return "a word without quotes is none of true, false and null"
+	}
+	return fmt.Sprintf("a value is expected, not %q", r)
+}
+
+// jsonPlace is where the byte before offset stands, for people: columns are
+// characters.
+func jsonPlace(data []byte, offset int64) string {
+	before := data[:min(max(offset-1, 0), int64(len(data)))]
+	line := bytes.Count(before, []byte("\n")) + 1
+	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
+	return fmt.Sprintf("in line %d at character %d", line, column)
+}
+
+// validUTF8 is the number of bytes before the first that is not UTF-8.
+func validUTF8(data []byte) int {
+	n := 0
+	for n < len(data) {
+		r, size := utf8.DecodeRune(data[n:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+// formBody tells the text of an HTML form as curl -d sends it.
+var formBody = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}=`)
+
+// Mistaken names what data is when it begins like something that people send by
+// mistake in place of a package or of JSON, and what to do; name is "" when it
+// does not. The beginning of data is enough.
+func Mistaken(data []byte) (name, hint string) {
+	head := data[:min(len(data), 512)]
+	text := bytes.TrimLeft(WithoutMark(head), " \t\r\n")
+	lower := bytes.ToLower(text)
+	begins := func(with string) bool { return bytes.HasPrefix(lower, []byte(with)) }
+	switch {
+	case begins("--") && bytes.Contains(lower, []byte("content-disposition: form-data")):
+		return "a form (multipart/form-data), as curl -F sends it", "send the file's own bytes: curl --upload-file <file> <address>"
+	case begins("<!doctype html"), begins("<html"), begins("<head"), begins("<body"):
+		return "an HTML page", "look into it: it may be a page for signing in, or an error, in place of the file"
+	case begins("<?xml"):
+		return "XML", ""
+	case begins("version https://git-lfs"):
+		return "a pointer of Git LFS", "'git lfs pull' brings the file itself"
+	case begins("<<<<<<< "):
+		return "a file with the marks of a merge", "resolve the conflict first"
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return "text in UTF-16", "save it as UTF-8"
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
+		return "compressed with gzip", "send it as it is before it is compressed"
+	case formBody.Match(text):
+		if _, err := url.ParseQuery(string(bytes.TrimSpace(text))); err == nil && !bytes.ContainsAny(bytes.TrimSpace(text), " \n\"{") {
+			return "a form (application/x-www-form-urlencoded)", `send JSON, for example: curl -d '{"package": "flow-report-1.0.0"}'`
+		}
+	}
+	return "", ""
 }

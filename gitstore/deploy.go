@@ -35,8 +35,10 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 	s.emit(packageEvent(id, dm.Deploying, "", stamp))
 	if parseErr != nil {
 		// Nothing of that name can ever be stored, so there is no repository
-		// that could hold the outcome either.
-		text := deployFailure("deploying", id, parseErr)
+		// that could hold the outcome either. To who deploys, a package that
+		// can't be is one that isn't.
+		missing := dm.Errorf(dm.NotFound, op, "the repository can't have such a package: %s", dm.Public(parseErr))
+		text := deployFailure("deploying", id, missing)
 		s.index.setOddity(id, text)
 		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
 		return nil

@@ -152,7 +152,11 @@ func line(text string, most int) string {
 func quoted(name string) string {
 	short := name
 	if len(short) > maxName {
-		short = short[:maxName]
+		end := maxName
+		for end > maxName-utf8.UTFMax && !utf8.RuneStart(name[end]) {
+			end-- // no half a letter
+		}
+		short = short[:end]
 	}
 	if short != "" && strings.IndexFunc(short, unplain) < 0 {
 		if short != name {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -206,11 +205,12 @@ func addHDFSPaths(vars variables, base values, files fs.FS) ([]dm.Finding, error
 		data = out
 	}
 	var entries []struct{ Name, Path string }
-	if !utf8.Valid(data) {
-		return fault("it is not UTF-8")
+	data = dm.WithoutMark(data)
+	if err := dm.CheckJSON(data); err != nil {
+		return fault("%s", dm.Public(err))
 	}
 	if err := json.Unmarshal(data, &entries); err != nil {
-		return fault("%v", err)
+		return fault("it must be a list of objects, each with the texts name and path")
 	}
 	for i, e := range entries {
 		if e.Name == "" || e.Path == "" {

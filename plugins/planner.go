@@ -79,7 +79,7 @@ func withoutTop(files fs.FS) (dm.Finding, error) {
 	if len(entries) == 0 {
 		return dm.Finding{Message: "the archive is empty: no package directory was found"}, nil
 	}
-	message := fmt.Sprintf("a single top-level directory is required, found %d entries", len(entries))
+	message := fmt.Sprintf("a single top-level directory is required, found %d entries: %s", len(entries), listed(entries))
 	if len(entries) == 1 {
 		message = fmt.Sprintf("a single top-level directory is required, found only the file %q", entries[0].Name())
 	}
