@@ -3,8 +3,6 @@ package plugins
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"path"
 
@@ -45,9 +43,9 @@ func (c *count) take(size, before int64) error {
 	file, plan := int64(c.limits.file), int64(c.limits.plan)
 	switch {
 	case max(size, before) > file:
-		return &fullError{fmt.Sprintf("with its variables filled in the file has %d bytes; a file that is filled may have %d", max(size, before), file)}
+		return &fullError{fmt.Sprintf("with its variables filled in the file has up to %d bytes; a file that is filled may have %d", max(size, before), file)}
 	case c.total+size > plan:
-		return &fullError{fmt.Sprintf("with its variables filled in the file has %d bytes, and with those before it %d; all filled files of an application may have %d",
+		return &fullError{fmt.Sprintf("with its variables filled in the file has up to %d bytes, and with those before it %d; all filled files of an application may have %d",
 			size, c.total+size, plan)}
 	}
 	c.total += size
@@ -76,52 +74,31 @@ func propertiesCost(p dm.Properties) int64 {
 	return n
 }
 
-// measure counts one file and remembers whether filling changes it.
-func (d *delivery) measure(file string, files fs.FS, t texts) (changed bool, err error) {
-	f, err := files.Open(file)
+// measure counts one file and tells whether filling may change it.
+func (d *delivery) measure(c dm.PackageComponent, file string, t texts) (changed bool, err error) {
+	f, err := c.Files.Open(file)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	look, before, err := measureText(f, t.of(file), d.buf)
+	g, err := glanceAt(f, t.of(file), d.buf)
 	if err != nil {
 		return false, err
 	}
-	size := look.size
-	auto := file == applicationFile && t.auto != nil
-	if auto {
-		size += int64(len("\n\n") + len(t.auto))
+	if g.foreign {
+		d.foreign = append(d.foreign, componentKey(c, file))
 	}
-	if !look.changed && !auto {
+	if file == applicationFile && t.auto != nil {
+		info, err := f.Stat() // the glance may not have gone to the end
+		if err != nil {
+			return false, err
+		}
+		return true, d.count.take(max(g.most, info.Size())+int64(len("\n\n")+len(t.auto)), info.Size())
+	}
+	if !g.named {
 		return false, nil
 	}
-	return true, d.count.take(size, before)
-}
-
-// measureText looks through a text of any length and holds no more of it than
-// buf. A text that is not UTF-8 is not filled.
-func measureText(r io.Reader, v values, buf []byte) (look filler, before int64, err error) {
-	counted := &countingReader{r: r}
-	look = filler{values: v}
-	_, err = look.read(counted, buf, 0)
-	if look.changed || err != nil {
-		return look, counted.n, err
-	}
-	// What is left unread is of a text that stays as it is.
-	_, err = io.Copy(io.Discard, counted)
-	look.size = counted.n
-	return look, counted.n, err
-}
-
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
+	return true, d.count.take(g.most, g.size)
 }
 
 // specTooLarge refuses what makes application.json, which every start and stop

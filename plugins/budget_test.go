@@ -49,13 +49,13 @@ func TestPlanThatMultipliesIsNeverBuilt(t *testing.T) {
 		want      string
 	}{
 		{"a long value, many times", own("long", text(50<<10)), fstest.MapFS{"jupyter/c/a.txt": {Data: many}},
-			"jupyter/c/a.txt: with its variables filled in the file has 1024020000 bytes; a file that is filled may have 8388608"},
+			"jupyter/c/a.txt: with its variables filled in the file has up to 1024020000 bytes; a file that is filled may have 8388608"},
 		{"a notebook", own("long", text(50<<10)), fstest.MapFS{"jupyter/c/deep/n.ipynb": {Data: many}},
-			"jupyter/c/deep/n.ipynb: with its variables filled in the file has 1024020000 bytes"},
+			"jupyter/c/deep/n.ipynb: with its variables filled in the file has up to 1024020000 bytes"},
 		{"characters that a notebook spells longer", own("long", json.RawMessage(`"`+controls+`"`)), fstest.MapFS{"jupyter/c/n.ipynb": {Data: many[:len("$component_long ")*40]}},
-			"jupyter/c/n.ipynb: with its variables filled in the file has 12288040 bytes"},
+			"jupyter/c/n.ipynb: with its variables filled in the file has up to 12288040 bytes"},
 		{"many files", own("long", text(50<<10)), manyFiles,
-			"jupyter/c/163.txt: with its variables filled in the file has 51200 bytes, and with those before it 8396800; all filled files of an application may have 8388608"},
+			"jupyter/c/163.txt: with its variables filled in the file has up to 51200 bytes, and with those before it 8396800; all filled files of an application may have 8388608"},
 		{"lines of application.properties", dm.Overrides{}, components, "application.properties: with its variables filled in"},
 		{"depth", own("deep", lists(200_000)), fstest.MapFS{}, "overrides and audience take up to"},
 		{"depth of the package's own", nil, fstest.MapFS{"jupyter/c/properties.json": {Data: fmt.Appendf(nil, `{"deep": %s}`, lists(200_000))}},

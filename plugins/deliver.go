@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -57,29 +58,26 @@ type delivery struct {
 	count       count
 	building    bool // false: only count
 	notes       []string
+	foreign     []string // files that name variables and are not UTF-8
 }
 
 func (p *Planner) newDelivery(spec dm.Spec) *delivery {
 	return &delivery{environment: p.environment, spec: spec, buf: make([]byte, fillChunk), count: count{limits: p.limits, changed: map[string]bool{}}}
 }
 
-// texts are the values of one component in the forms that files need.
+// texts are the values of one component.
 type texts struct {
-	base     values // before hdfspath_* exist
-	raw      values
-	notebook values // escaped as JSON string content
-	auto     []byte // lines for application.properties, nil when there shall be none
+	base values // before hdfspath_* exist
+	all  values
+	auto []byte // lines for application.properties, nil when there shall be none
 }
 
-// of returns the values in the form that file needs.
+// of returns the values that file is filled with.
 func (t texts) of(file string) values {
-	switch {
-	case path.Ext(file) == notebookEnd:
-		return t.notebook
-	case file == hbaseFile || file == hdfsFile:
+	if file == hbaseFile || file == hdfsFile {
 		return t.base
 	}
-	return t.raw
+	return t.all
 }
 
 // component makes the delivered files of c: those of the package, references
@@ -90,12 +88,12 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 	planned := dm.Component{Type: c.Type.Canonical(), Name: c.Name, Workspace: kind.workspace}
 	vars := newVariables(d.environment, d.spec, c.Name, effective)
 	var t texts
-	t.base = newValues(vars, nil)
+	t.base = newValues(vars)
 	findings, err := addHDFSPaths(vars, t.base, c.Files)
 	if err != nil {
 		return planned, nil, err
 	}
-	t.raw, t.notebook = newValues(vars, nil), newValues(vars, jsonContent)
+	t.all = newValues(vars)
 	if _, off := effective["no_auto_props"]; kind.autoProps && !off {
 		t.auto = vars.autoProperties()
 	}
@@ -114,7 +112,7 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 		case d.building && d.count.changed[source]:
 			err = d.fill(&delivered, c.Files, t)
 		case !d.building:
-			d.count.changed[source], err = d.measure(file, c.Files, t)
+			d.count.changed[source], err = d.measure(c, file, t)
 		}
 		if full := (*fullError)(nil); errors.As(err, &full) {
 			findings = append(findings, dm.Finding{Path: file, Message: full.message})
@@ -149,23 +147,41 @@ func (d *delivery) note(c dm.PackageComponent, file string) {
 	}
 }
 
-// fill sets the content of f, which filling changes.
+// remarks are the notes of all components.
+func (d *delivery) remarks() []string {
+	if len(d.foreign) == 0 {
+		return d.notes
+	}
+	return append(d.notes, fmt.Sprintf("variables are not filled in %s: the text is not UTF-8 and stays as it is", some(d.foreign)))
+}
+
+// some lists the first few places, and how many more there are.
+func some(places []string) string {
+	const most = 5
+	if len(places) <= most {
+		return strings.Join(places, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(places[:most], ", "), len(places)-most)
+}
+
+// fill sets the content of f, which filling may change.
 func (d *delivery) fill(f *dm.File, files fs.FS, t texts) error {
 	content, err := readAtMost(files, f.Path, d.count.limits.file)
 	if err != nil {
 		return err
 	}
-	out, changed, err := fill(content, t.of(f.Path), d.count.limits.file)
-	if err != nil {
-		return err
-	}
-	if !changed {
-		out = content
+	if utf8.Valid(content) {
+		filling := filling{content, t.of(f.Path), formatOf(f.Path, content)}
+		if f.Content, err = filling.fill(d.count.limits.file); err != nil {
+			return err
+		}
 	}
 	if f.Path == applicationFile && t.auto != nil {
-		out = appendLines(out, t.auto) // the lines that PNDA appends
+		if f.Content == nil {
+			f.Content = content
+		}
+		f.Content = appendLines(f.Content, t.auto) // the lines that PNDA appends
 	}
-	f.Content = out
 	return nil
 }
 
@@ -197,12 +213,14 @@ func addHDFSPaths(vars variables, base values, files fs.FS) ([]dm.Finding, error
 	case err != nil:
 		return nil, err
 	}
-	out, changed, err := fill(data, base, descriptorMax)
-	if err != nil {
-		return fault("filled, it has more than %d bytes", descriptorMax)
-	}
-	if changed {
-		data = out
+	if utf8.Valid(data) {
+		out, err := filling{data, base, formatOf(hdfsFile, data)}.fill(descriptorMax)
+		if err != nil {
+			return fault("filled, it has more than %d bytes", descriptorMax)
+		}
+		if out != nil {
+			data = out
+		}
 	}
 	var entries []struct{ Name, Path string }
 	data = dm.WithoutMark(data)

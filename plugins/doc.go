@@ -2,6 +2,10 @@
 // its components, the variables, and the files that each component delivers.
 //
 // [Registry] knows the component types; [Planner] implements dm.Planner on it.
+// How references are filled is told in docs/variables.md: [Planner] finds the
+// files that need it by a glance, a format says how values are written in one,
+// and a filling tells the size of the outcome before it makes it.
+//
 // Both are pure: they read the package's files and nothing else, keep no state
 // between calls, and may be used from many goroutines.
 //

@@ -4,39 +4,40 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
+	"iter"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
-// errFull says that filled text grew over its limit: one short reference may
+// errFull says that filled text is over its limit: one short reference may
 // stand for a long value, many times.
 var errFull = errors.New("the filled text is over its limit")
 
-// values are the texts that references are replaced by.
+// value is a variable in the forms in which it stands in files.
+type value struct {
+	text    string // text raw, numbers as they are spelled, the rest as compact JSON
+	content string // text as the content of a JSON string
+	word    bool   // true, false or null, which every language spells its own way
+}
+
+// values are what references are replaced by.
 type values struct {
-	text    map[string]string
+	byName  map[string]value
 	longest int // bytes of the longest name; a longer one is not known
 }
 
-// newValues prepares vars for filling; form, when set, is applied to every
-// text that is inserted.
-func newValues(vars variables, form func(string) string) values {
-	v := values{text: make(map[string]string, len(vars))}
+func newValues(vars variables) values {
+	v := values{byName: make(map[string]value, len(vars))}
 	for name, raw := range vars {
 		text := Text(raw)
-		if form != nil {
-			text = form(text)
-		}
-		v.text[name] = text
+		v.byName[name] = value{text, jsonContent(text), bytes.IndexAny(raw, "tfn") == 0}
 		v.longest = max(v.longest, len(name))
 	}
 	return v
 }
 
-// jsonContent escapes text as the inside of a JSON string. A '$' can stand in
-// valid JSON only inside a string, so a notebook that was valid before it was
-// filled stays valid wherever its references are, keys included.
+// jsonContent escapes text as the inside of a JSON string.
 func jsonContent(text string) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -47,202 +48,116 @@ func jsonContent(text string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(b.String(), "\n"), `"`), `"`)
 }
 
-// fill replaces the references to known variables in data: ${name} and $name,
-// with ASCII names, the longest possible. Everything else stays byte for byte;
-// in a run of two or more '$' no sign starts a reference. Inserted text is not
-// looked at again. Data that is not UTF-8 is left alone. changed = false means
-// that there is nothing to replace and out is nil; otherwise out is new memory, not nil.
-func fill(data []byte, v values, limit int) (out []byte, changed bool, err error) {
-	if !utf8.Valid(data) {
-		return nil, false, nil
-	}
-	look := filler{values: v}
-	look.write(data)
-	look.close()
-	if !look.changed {
-		return nil, false, nil
-	}
-	if look.size > int64(limit) {
-		return nil, true, errFull
-	}
-	f := filler{values: v, out: bytes.NewBuffer(make([]byte, 0, look.size))}
-	f.write(data)
-	f.close()
-	return f.out.Bytes(), true, nil
+// filling is a text, what its references stand for, and how values are written
+// in it. docs/variables.md is the language that it understands.
+type filling struct {
+	data   []byte
+	values values
+	format format
 }
 
-// refers tells whether fill would change a text: the first kept bytes of buf
-// and what r gives after them. It holds no more of it than buf, which must have
-// room for a few runes.
-func refers(r io.Reader, v values, buf []byte, kept int) (found bool, err error) {
-	f := filler{values: v}
-	return f.read(r, buf, kept)
+// cut is a part of the data, [at:end), that text takes the place of.
+type cut struct {
+	at, end int
+	text    string
 }
 
-// read writes a text to f: the first kept bytes of buf and what r gives after
-// them. It stops where the text is not UTF-8, which then changes nothing.
-func (f *filler) read(r io.Reader, buf []byte, kept int) (changed bool, err error) {
-	for {
-		n, err := io.ReadFull(r, buf[kept:])
-		n += kept
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !last {
-			return false, err
-		}
-		whole := n
-		if !last {
-			whole -= partialRune(buf[:n])
-		}
-		if !utf8.Valid(buf[:whole]) {
-			f.changed = false
-			return false, nil
-		}
-		f.write(buf[:whole])
-		if last {
-			f.close()
-			return f.changed, nil
-		}
-		kept = copy(buf, buf[whole:n])
-	}
-}
-
-// partialRune is the number of bytes at the end of b that start a rune which b
-// does not hold whole.
-func partialRune(b []byte) int {
-	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
-		if tail := b[len(b)-i:]; utf8.RuneStart(tail[0]) {
-			if utf8.FullRune(tail) {
-				return 0
+// cuts are the parts that are replaced, in order and without overlap. The same
+// scan tells the size and makes the text, so that the two cannot disagree.
+// Data that is not UTF-8 is not for it.
+func (f filling) cuts() iter.Seq[cut] {
+	return func(yield func(cut) bool) {
+		s := scanner{data: f.data, json: f.format.json}
+		for {
+			i := bytes.IndexByte(f.data[s.at:], '$')
+			if i < 0 {
+				return
 			}
-			return i
-		}
-	}
-	return 0
-}
-
-// place is where in a possible reference the filler is.
-type place int
-
-const (
-	inText       place = iota
-	afterDollar        // one '$'
-	afterDollars       // a run of them
-	inBraces           // ${na
-	inName             // $na
-)
-
-// filler takes text in pieces of any size and writes it with references
-// replaced. It is one machine for looking and for filling, so that the two
-// cannot disagree.
-type filler struct {
-	values
-	out     *bytes.Buffer // nil: only look
-	size    int64         // bytes of the filled text, also when it is only looked at
-	place   place
-	pending []byte // the unfinished reference, from its '$' on
-	changed bool
-}
-
-func (f *filler) write(p []byte) {
-	for len(p) > 0 {
-		if f.place != inText {
-			if f.take(p[0]) {
-				p = p[1:]
+			s.advance(s.at + i)
+			end, c, ok := f.reference(&s)
+			if !ok {
+				s.advance(s.at + 1)
+				continue
 			}
-			continue
+			if c != (cut{}) && !yield(c) {
+				return
+			}
+			s.jump(end)
 		}
-		i := bytes.IndexByte(p, '$')
-		if i < 0 {
-			f.put(p)
-			return
-		}
-		f.put(p[:i])
-		p = p[i+1:]
-		f.pending, f.place = append(f.pending[:0], '$'), afterDollar
 	}
 }
 
-// take handles one byte that follows a '$'. false means that c is not part of
-// a reference and is to be looked at again as text.
-func (f *filler) take(c byte) bool {
-	switch f.place {
-	case afterDollar:
-		switch {
-		case c == '$':
-			f.pending, f.place = append(f.pending, c), afterDollars
-		case c == '{':
-			f.pending, f.place = append(f.pending, c), inBraces
-		case isLetter(c):
-			f.pending, f.place = append(f.pending, c), inName
-		default:
-			f.flush()
-			return false
-		}
-		return true
-	case afterDollars:
-		f.flush()
-		if c == '$' {
-			f.pending, f.place = append(f.pending, c), afterDollars
-			return true
-		}
-		return false
-	case inBraces:
-		return f.takeName(c, f.pending[2:], c == '}')
-	default:
-		return f.takeName(c, f.pending[1:], !isLetter(c) && !isDigit(c))
+// size is the number of bytes of the filled text. changed is false when the
+// filled text is the data itself.
+func (f filling) size() (n int64, changed bool) {
+	n = int64(len(f.data))
+	for c := range f.cuts() {
+		n += int64(len(c.text)) - int64(c.end-c.at)
+		changed = true
 	}
+	return n, changed
 }
 
-// takeName handles one byte of a name; ends tells that c ends it.
-func (f *filler) takeName(c byte, name []byte, ends bool) bool {
-	braces := f.place == inBraces
+// write appends the filled text to out.
+func (f filling) write(out []byte) []byte {
+	at := 0
+	for c := range f.cuts() {
+		out = append(out, f.data[at:c.at]...)
+		out = append(out, c.text...)
+		at = c.end
+	}
+	return append(out, f.data[at:]...)
+}
+
+// fill makes the filled text, of at most limit bytes, in memory of its own. It
+// is nil when there is nothing to replace; such data has no limit.
+func (f filling) fill(limit int) ([]byte, error) {
+	n, changed := f.size()
 	switch {
-	case ends:
-		text, known := f.text[string(name)]
-		if braces {
-			f.pending = append(f.pending, c)
+	case !changed:
+		return nil, nil
+	case n > int64(limit):
+		return nil, errFull
+	}
+	return f.write(make([]byte, 0, n)), nil
+}
+
+// reference looks at the '$' that s stands on. ok tells whether it begins a
+// reference to a known variable; end is where that ends, and c what is done
+// about it.
+func (f filling) reference(s *scanner) (end int, c cut, ok bool) {
+	at := s.at + 1
+	braces := at < len(f.data) && f.data[at] == '{'
+	if braces {
+		at++
+	}
+	name := nameAt(f.data[at:])
+	v, known := f.values.byName[string(name)]
+	end = at + len(name)
+	switch {
+	case !known:
+		return 0, cut{}, false
+	case braces:
+		if end == len(f.data) || f.data[end] != '}' {
+			return 0, cut{}, false
 		}
-		if known {
-			f.changed = true
-			f.pending = f.pending[:0]
-			f.putString(text)
+		end++
+		if s.escaped() {
+			return end, cut{at: s.before.at, end: s.at}, true
 		}
-		f.flush()
-		return braces
-	case len(name) < f.longest && (isLetter(c) || isDigit(c) && len(name) > 0):
-		f.pending = append(f.pending, c)
-		return true
+	case !s.canBegin():
+		return 0, cut{}, false
 	}
-	f.flush()
-	return false
+	return end, cut{s.at, end, f.format.spell(v, s.quoted)}, true
 }
 
-// close ends the text.
-func (f *filler) close() {
-	if f.place == inName {
-		f.takeName(0, f.pending[1:], true)
+// nameAt is the name that data begins with; it may be empty.
+func nameAt(data []byte) []byte {
+	n := 0
+	for n < len(data) && (isLetter(data[n]) || n > 0 && isDigit(data[n])) {
+		n++
 	}
-	f.flush()
-}
-
-// flush writes the unfinished reference as it is.
-func (f *filler) flush() {
-	f.put(f.pending)
-	f.pending, f.place = f.pending[:0], inText
-}
-
-func (f *filler) put(p []byte) {
-	f.size += int64(len(p))
-	if f.out != nil {
-		f.out.Write(p)
-	}
-}
-
-func (f *filler) putString(s string) {
-	f.size += int64(len(s))
-	if f.out != nil {
-		f.out.WriteString(s)
-	}
+	return data[:n]
 }
 
 func isLetter(c byte) bool {
@@ -250,3 +165,90 @@ func isLetter(c byte) bool {
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// character is one character of a text, as its reader sees it: in a JSON
+// string an escape is the character that it stands for.
+type character struct {
+	r  rune
+	at int // where it begins in the data
+}
+
+// scanner goes through a text and knows what stands before a '$'. In JSON it
+// also knows whether it is inside a string; where a text only looks like JSON,
+// a line end ends a string, so that a stray quote misleads it for one line.
+type scanner struct {
+	data        []byte
+	json        bool
+	at          int
+	quoted      bool      // inside a JSON string
+	before      character // zero at the beginning
+	backslashes int       // in a row, up to before
+}
+
+// canBegin tells whether a name without braces may begin here: in R
+// parts$name is a column, and $$name is no reference.
+func (s *scanner) canBegin() bool {
+	r := s.before.r
+	return !(unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r) || strings.ContainsRune(`_)].$\`, r))
+}
+
+// escaped tells whether the character before makes ${name} literal text: a '$',
+// or a backslash that is not itself escaped by one.
+func (s *scanner) escaped() bool { return s.before.r == '$' || s.backslashes%2 == 1 }
+
+// jump goes on behind a reference, whose last byte is ASCII and no quote.
+func (s *scanner) jump(end int) {
+	s.at = end
+	s.pass(rune(s.data[end-1]), end-1)
+}
+
+func (s *scanner) pass(r rune, at int) {
+	s.before = character{r, at}
+	if r == '\\' {
+		s.backslashes++
+	} else {
+		s.backslashes = 0
+	}
+}
+
+// advance goes on to end, over at least one byte.
+func (s *scanner) advance(end int) {
+	if !s.json {
+		s.skip(end)
+		return
+	}
+	for s.at < end {
+		r, size := utf8.DecodeRune(s.data[s.at:end])
+		switch {
+		case r == '"':
+			s.quoted = !s.quoted
+		case r == '\n':
+			s.quoted = false
+		case r == '\\' && s.quoted:
+			if escape, n := escapeAt(s.data[s.at:end], s.before.r); n > 0 {
+				r, size = escape, n
+			}
+		}
+		s.pass(r, s.at)
+		s.at += size
+	}
+}
+
+// skip advances over plain text, of which only the end matters.
+func (s *scanner) skip(end int) {
+	if end == s.at {
+		return
+	}
+	from := s.at
+	s.at = end
+	r, size := utf8.DecodeLastRune(s.data[from:end])
+	s.before = character{r, end - size}
+	n := 0
+	for n < end-from && s.data[end-1-n] == '\\' {
+		n++
+	}
+	if n == end-from {
+		n += s.backslashes
+	}
+	s.backslashes = n
+}

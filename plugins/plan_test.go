@@ -45,7 +45,7 @@ func TestPlanJupyterAsInTheContract(t *testing.T) {
 		"jupyter/report/plain.ipynb", `{"source": ["nothing"]}`,
 		"jupyter/report/sub/properties.json", `{"data": "$application_user"}`,
 		"jupyter/report/data.csv", "a\r\n$5\r\n",
-		"jupyter/report/logo.png", "\x89PNG\xff ${component_topic}",
+		"jupyter/report/logo.png", "\x89PNG\x00\xff ${component_topic}",
 		"jupyter/report/run.sh", "echo $environment_kafka_brokers $environment_hadoop_manager_password $component_limit",
 	)
 	files["jupyter/report/run.sh"].Mode = 0o755
@@ -226,7 +226,7 @@ func TestPlanDescriptors(t *testing.T) {
 		"x.ipynb":       `{"a": "` + root + `/\"o"}`,
 		"hdfs.json":     `[{"name": "out", "path": "` + root + `/\"o", "delete_on_undeploy": 1}]`,
 		"hbase.json":    `[{"table": "${hdfspath_out} c"}]`,
-		"opentsdb.json": `[{"name": "c ` + root + `/"o"}]`,
+		"opentsdb.json": `[{"name": "c ` + root + `/\"o"}]`,
 	} {
 		if files[file] != want {
 			t.Errorf("%s = %s, want %s", file, files[file], want)
@@ -336,12 +336,39 @@ func TestPlanIsRepeatable(t *testing.T) {
 func TestPlanOfLargeFiles(t *testing.T) {
 	t.Parallel()
 	filler := strings.Repeat("0123456789abcdef", 40<<10) // 640 KiB without a line end
-	files := tree("jupyter/c/x.ipynb", "", "jupyter/c/hex", filler, "jupyter/c/late", filler+"$component_name", "jupyter/c/binary", filler+"$component_name\xff")
+	files := tree("jupyter/c/x.ipynb", "", "jupyter/c/hex", filler, "jupyter/c/late", filler+"${component_name}", "jupyter/c/binary", filler+"${component_name}\xff")
 	got := listing(plan(t, spec(nil), files).Components[0])
 	for file, want := range map[string]string{"hex": "= jupyter/c/hex", "late": filler + "c", "binary": "= jupyter/c/binary"} {
 		if got[file] != want {
 			t.Errorf("%s has %d bytes, want %d", file, len(got[file]), len(want))
 		}
+	}
+}
+
+func TestPlanTellsOfOtherEncodings(t *testing.T) {
+	t.Parallel()
+	files := tree("jupyter/c/x.ipynb", "{}", "jupyter/c/latin.csv", "caf\xe9 ${component_name}", "jupyter/c/quiet.csv", "caf\xe9",
+		"jupyter/c/wide.txt", "\xff\xfe$\x00{\x00c\x00o\x00m\x00p\x00o\x00n\x00e\x00n\x00t\x00_\x00n\x00a\x00m\x00e\x00}\x00",
+		"jupyter/c/application.properties", "a=\xe9 $component_name")
+	p := plan(t, spec(nil), files)
+	want := []string{"variables are not filled in jupyter/c/application.properties, jupyter/c/latin.csv, jupyter/c/wide.txt: the text is not UTF-8 and stays as it is"}
+	if !slices.Equal(p.Notes, want) {
+		t.Errorf("notes = %q, want %q", p.Notes, want)
+	}
+	got := listing(p.Components[0])
+	if got["latin.csv"] != "= jupyter/c/latin.csv" || got["wide.txt"] != "= jupyter/c/wide.txt" {
+		t.Errorf("files = %q, want the package's own", got)
+	}
+	if !strings.HasPrefix(got["application.properties"], "a=\xe9 $component_name\n\napplication.hdfs_root=") {
+		t.Errorf("application.properties = %q, want its text unchanged and the lines behind it", got["application.properties"])
+	}
+	many := tree("jupyter/c/x.ipynb", "{}")
+	for i := range 1000 {
+		many[fmt.Sprintf("jupyter/c/%03d", i)] = &fstest.MapFile{Data: []byte("\xe9 $component_name")}
+	}
+	p = plan(t, spec(nil), many)
+	if len(p.Notes) != 1 || len(p.Notes[0]) > 300 || !strings.Contains(p.Notes[0], "jupyter/c/004 and 995 more") {
+		t.Errorf("notes of 1000 files = %.1000q, want one short one", p.Notes)
 	}
 }
 

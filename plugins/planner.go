@@ -132,7 +132,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 	if len(findings) > 0 { // the package changed while it was read
 		return dm.Plan{}, findings, nil
 	}
-	plan.Notes = append(plan.Notes, fill.notes...)
+	plan.Notes = append(plan.Notes, fill.remarks()...)
 	return plan, nil, nil
 }
 
