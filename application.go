@@ -194,6 +194,11 @@ type Application struct {
 	Last        Stamp // of the desired commit
 }
 
+// Resource is the application as the policy sees it.
+func (a Application) Resource() Resource {
+	return Resource{Name: string(a.Spec.Name), Owner: a.Spec.Owner, Audience: a.Spec.Audience}
+}
+
 // Observation is one outcome, the content of refs/observed/head.
 type Observation struct {
 	Desired     Revision       `json:"desired"`              // the change that this is the outcome of

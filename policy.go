@@ -1,6 +1,11 @@
 package dm
 
-import "slices"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // AuthMode is how the server learns who calls.
 type AuthMode string
@@ -56,12 +61,19 @@ const (
 	ApplicationDestroy  Action = "deployment_manager:application:destroy"
 	ApplicationChange   Action = "deployment_manager:application:change"
 	ApplicationRollback Action = "deployment_manager:application:rollback"
-	ApplicationHistory  Action = "deployment_manager:application:history"
-	AudienceDeliver     Action = "deployment_manager:audience:deliver"
-	EnvironmentRead     Action = "deployment_manager:environment:read"
-	ManagerRepoRead     Action = "deployment_manager:repository:read"
-	SelftestRun         Action = "deployment_manager:selftest:run"
-	WorkspaceRead       Action = "deployment_manager:workspace:read"
+	ApplicationHistory  Action = "deployment_manager:application:history" // who changed what, when and why; not what differs
+
+	// ApplicationOverrides and ApplicationContent are what was delivered: the
+	// first is what REST bodies show of it, the second the repository, its files
+	// and the differences in its past.
+	ApplicationOverrides Action = "deployment_manager:application:overrides"
+	ApplicationContent   Action = "deployment_manager:application:content"
+
+	AudienceDeliver Action = "deployment_manager:audience:deliver"
+	EnvironmentRead Action = "deployment_manager:environment:read"
+	ManagerRepoRead Action = "deployment_manager:repository:read"
+	SelftestRun     Action = "deployment_manager:selftest:run"
+	WorkspaceRead   Action = "deployment_manager:workspace:read"
 )
 
 // Scope bounds what a credential is good for, whatever its user may do.
@@ -87,7 +99,7 @@ func ParseScope(text string) (Scope, error) {
 func (s Scope) covers(action Action) bool {
 	switch action {
 	case RepositoryRead, PackageRead, PackagesRead, ApplicationRead, ApplicationsRead, ApplicationHistory,
-		EnvironmentRead, ManagerRepoRead, WorkspaceRead:
+		ApplicationOverrides, ApplicationContent, EnvironmentRead, ManagerRepoRead, WorkspaceRead:
 		return true
 	case RepositoryWrite, RepositoryDelete, PackageDeploy, PackageUndeploy:
 		return s == ScopePackages
@@ -97,17 +109,45 @@ func (s Scope) covers(action Action) bool {
 	return false
 }
 
-// Resource is what an action is about. Owner "" means it has no owner.
+// Resource is what an action is about. Owner "" means it has no owner: a package
+// that nobody published yet, an application that nobody created.
 type Resource struct {
-	Name  string
-	Owner UserName
+	Name     string
+	Owner    UserName
+	Audience []Subject // of an application: to whom it delivers now
+}
+
+// delivers tells whether the actor is in the audience.
+func (r Resource) delivers(to Actor) bool {
+	return to.User != "" && slices.ContainsFunc(r.Audience, func(s Subject) bool {
+		if group, ok := s.Group(); ok {
+			return to.In(group)
+		}
+		return s == Everyone || s == UserSubject(to.User)
+	})
+}
+
+// Owners is the record's slice for the policy: whose things are. Implemented by
+// gitstore.
+type Owners interface {
+	// PackageOwner returns who published the first version of a package, also
+	// when all versions were withdrawn since; "" when nobody published one.
+	PackageOwner(name PackageName) UserName
+	// ApplicationOwner returns whose the application is and to whom it delivers
+	// now; of a destroyed one, as it was last. since is the first of its
+	// deployments from which on it was that owner's, 1 when it always was: a name
+	// can be taken by another person after a destroy, and the past of the name
+	// stays in one repository. Kinds: NotFound (there never was one), Unavailable.
+	ApplicationOwner(ctx context.Context, app ApplicationName) (on Resource, since int, err error)
 }
 
 // Grant says to whom a rule gives its actions. A grant holds when any of its
 // parts holds.
 type Grant struct {
 	Everyone bool     // also the anonymous user
+	Unowned  bool     // everyone, as long as the resource has no owner
 	Owner    bool     // the resource's owner
+	Audience bool     // to whom the application delivers
 	Groups   []string // members of any of these
 }
 
@@ -123,28 +163,53 @@ type Policy struct{ Rules []Rule }
 // Groups that the default table knows.
 const (
 	AdminGroup     = "admin"
-	PublisherGroup = "publisher"
+	PublisherGroup = "publisher" // publishes more versions of others' packages, delivers to others
+	AuditorGroup   = "auditor"   // reads what was delivered
 )
 
-// DefaultPolicy is PNDA's table as shipped, plus the server's own actions.
-// Workspaces are readable by their owner; where mode is not strict, by everyone,
-// as PNDA's start hook needs it.
-func DefaultPolicy(mode AuthMode) Policy {
+// PublishRule says who may publish and withdraw versions of a package that
+// another person published first.
+type PublishRule string
+
+// The rules of publishing.
+const (
+	PublishByOwner  PublishRule = "owner"   // more versions: owner, publisher, admin; withdrawing: owner, admin
+	PublishByAnyone PublishRule = "anyone"  // as PNDA
+	PublishByMode   PublishRule = "default" // anyone in insecure-pnda, where everybody can claim to be the owner, else owner
+)
+
+// DefaultPolicy is the table of a mode where nothing else is configured.
+func DefaultPolicy(mode AuthMode) Policy { return NewPolicy(mode, PublishByMode) }
+
+// NewPolicy is PNDA's table as shipped, plus the server's own actions. Who is
+// anonymous gets past the door only where the mode lets them.
+func NewPolicy(mode AuthMode, publish PublishRule) Policy {
+	anyone := publish == PublishByAnyone || publish == PublishByMode && mode == InsecurePNDA
 	return Policy{Rules: []Rule{
 		{Grant: Grant{Everyone: true}, Actions: []Action{
-			RepositoryRead, RepositoryWrite, RepositoryDelete,
-			PackageDeploy, PackageRead, PackagesRead,
+			RepositoryRead, PackageDeploy, PackageRead, PackagesRead,
 			ApplicationCreate, ApplicationRead, ApplicationsRead, ApplicationHistory,
 			EnvironmentRead, ManagerRepoRead,
 		}},
+		{Grant: Grant{Everyone: anyone, Unowned: true, Owner: true, Groups: []string{PublisherGroup, AdminGroup}}, Actions: []Action{RepositoryWrite}},
+		{Grant: Grant{Everyone: anyone, Unowned: true, Owner: true, Groups: []string{AdminGroup}}, Actions: []Action{RepositoryDelete}},
 		{Grant: Grant{Owner: true, Groups: []string{AdminGroup}}, Actions: []Action{
 			PackageUndeploy,
 			ApplicationStart, ApplicationStop, ApplicationDestroy, ApplicationChange, ApplicationRollback,
 		}},
+		// PNDA shows everybody the overrides, and has no repositories of applications.
+		{Grant: readers(mode != Strict), Actions: []Action{ApplicationOverrides}},
+		{Grant: readers(mode == InsecurePNDA), Actions: []Action{ApplicationContent}},
 		{Grant: Grant{Groups: []string{PublisherGroup, AdminGroup}}, Actions: []Action{AudienceDeliver}},
 		{Grant: Grant{Groups: []string{AdminGroup}}, Actions: []Action{SelftestRun}},
+		// PNDA's start hook of JupyterHub clones without a credential.
 		{Grant: Grant{Owner: true, Everyone: mode != Strict}, Actions: []Action{WorkspaceRead}},
 	}}
+}
+
+// readers is whom an application's content is for.
+func readers(everyone bool) Grant {
+	return Grant{Everyone: everyone, Owner: true, Audience: true, Groups: []string{AdminGroup, AuditorGroup}}
 }
 
 // Authorize returns nil when a rule grants the action, else a Forbidden error
@@ -164,15 +229,60 @@ func (p Policy) Authorize(actor Actor, action Action, on Resource) error {
 	if name == "" {
 		name = "the anonymous user"
 	}
-	return Errorf(Forbidden, "authorize", "%s may not do %s", name, action)
+	return Errorf(Forbidden, "authorize", "%s may not do %s", name, action).WithHint("%s", whoMay(action, on))
+}
+
+// whoMay tells a person who was refused whom to ask, where PNDA's own sentence
+// does not say enough.
+func whoMay(action Action, on Resource) string {
+	switch {
+	case on.Owner == "":
+		return ""
+	case action == ApplicationContent || action == ApplicationOverrides:
+		return fmt.Sprintf("what %s delivers is read by its owner %s, by its audience and by the groups %s and %s", on.Name, on.Owner, AdminGroup, AuditorGroup)
+	case action == RepositoryWrite:
+		return fmt.Sprintf("the package belongs to %s, who published its first version: ask %s or somebody in the group %s or %s, or publish under another name",
+			on.Owner, on.Owner, PublisherGroup, AdminGroup)
+	case action == RepositoryDelete:
+		return fmt.Sprintf("the package belongs to %s, who published its first version: ask %s or somebody in the group %s", on.Owner, on.Owner, AdminGroup)
+	}
+	return ""
 }
 
 func (g Grant) holds(actor Actor, on Resource) bool {
-	if g.Everyone {
+	switch {
+	case g.Everyone, g.Unowned && on.Owner == "", g.Audience && on.delivers(actor):
 		return true
-	}
-	if g.Owner && actor.User != "" && actor.User == on.Owner {
+	case g.Owner && actor.User != "" && actor.User == on.Owner:
 		return true
 	}
 	return slices.ContainsFunc(g.Groups, actor.In)
+}
+
+// Words tells in a few words to whom the policy gives the action, for
+// documentation.
+func (p Policy) Words(action Action) string {
+	var words []string
+	for _, rule := range p.Rules {
+		if !slices.Contains(rule.Actions, action) {
+			continue
+		}
+		if rule.Grant.Everyone {
+			return "everybody"
+		}
+		switch {
+		case rule.Grant.Unowned:
+			words = append(words, "owner (everybody while there is none)")
+		case rule.Grant.Owner:
+			words = append(words, "owner")
+		}
+		if rule.Grant.Audience {
+			words = append(words, "audience")
+		}
+		words = append(words, rule.Grant.Groups...)
+	}
+	if len(words) == 0 {
+		return "nobody"
+	}
+	return strings.Join(words, ", ")
 }

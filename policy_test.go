@@ -13,16 +13,38 @@ func TestDefaultPolicy(t *testing.T) {
 	stranger := dm.Actor{User: "bo"}
 	admin := dm.Actor{User: "root", Groups: []string{"staff", dm.AdminGroup}}
 	publisher := dm.Actor{User: "pat", Groups: []string{dm.PublisherGroup}}
+	auditor := dm.Actor{User: "aud", Groups: []string{dm.AuditorGroup}}
+	member := dm.Actor{User: "mia", Groups: []string{"class-7"}}
+	named := dm.Actor{User: "ned"}
 	anonymous := dm.Actor{}
-	all := []dm.Actor{owner, stranger, admin, publisher, anonymous}
-	anas := dm.Resource{Name: "app", Owner: "ana"}
+	all := []dm.Actor{owner, stranger, admin, publisher, auditor, member, named, anonymous}
+	nobodys := dm.Resource{Name: "app"}
+	anas := dm.Resource{Name: "app", Owner: "ana", Audience: []dm.Subject{"group:class-7", "user:ana", "user:ned"}}
+	everyones := dm.Resource{Name: "app", Owner: "ana", Audience: []dm.Subject{dm.Everyone}}
+	content := []dm.Action{dm.ApplicationContent}
+	overrides := []dm.Action{dm.ApplicationOverrides}
+	readers := []dm.Actor{owner, admin, auditor, member, named}
+	signedIn := []dm.Actor{owner, stranger, admin, publisher, auditor, member, named}
 	cases := []struct {
 		mode    dm.AuthMode
 		actions []dm.Action
 		on      dm.Resource
 		may     []dm.Actor
 	}{
-		{dm.Strict, []dm.Action{dm.RepositoryRead, dm.RepositoryWrite, dm.RepositoryDelete, dm.PackageDeploy, dm.PackageRead, dm.PackagesRead,
+		{dm.Strict, []dm.Action{dm.RepositoryWrite, dm.RepositoryDelete}, nobodys, all},
+		{dm.Strict, []dm.Action{dm.RepositoryWrite}, anas, []dm.Actor{owner, publisher, admin}},
+		{dm.Strict, []dm.Action{dm.RepositoryDelete}, anas, []dm.Actor{owner, admin}},
+		{dm.PublicRead, []dm.Action{dm.RepositoryWrite}, anas, []dm.Actor{owner, publisher, admin}},
+		{dm.PublicRead, []dm.Action{dm.RepositoryDelete}, anas, []dm.Actor{owner, admin}},
+		{dm.InsecurePNDA, []dm.Action{dm.RepositoryWrite, dm.RepositoryDelete}, anas, all},
+		{dm.Strict, append(overrides, content...), anas, readers},
+		{dm.Strict, append(overrides, content...), everyones, signedIn},
+		{dm.Strict, append(overrides, content...), nobodys, []dm.Actor{admin, auditor}},
+		{dm.PublicRead, overrides, anas, all},
+		{dm.PublicRead, content, anas, readers},
+		{dm.PublicRead, content, everyones, signedIn},
+		{dm.InsecurePNDA, append(overrides, content...), anas, all},
+		{dm.Strict, []dm.Action{dm.RepositoryRead, dm.PackageDeploy, dm.PackageRead, dm.PackagesRead,
 			dm.ApplicationCreate, dm.ApplicationRead, dm.ApplicationsRead, dm.ApplicationHistory, dm.EnvironmentRead, dm.ManagerRepoRead}, anas, all},
 		{dm.Strict, []dm.Action{dm.PackageUndeploy, dm.ApplicationStart, dm.ApplicationStop, dm.ApplicationDestroy, dm.ApplicationChange,
 			dm.ApplicationRollback}, anas, []dm.Actor{owner, admin}},
@@ -51,6 +73,44 @@ func TestDefaultPolicy(t *testing.T) {
 					t.Errorf("refusal %v", err)
 				}
 			}
+		}
+	}
+}
+
+// TestPublishRule: an installation may choose PNDA's way, or not to, in any mode.
+func TestPublishRule(t *testing.T) {
+	t.Parallel()
+	anas := dm.Resource{Name: "flow", Owner: "ana"}
+	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead, dm.InsecurePNDA} {
+		for rule, want := range map[dm.PublishRule]bool{
+			dm.PublishByAnyone: true, dm.PublishByOwner: false, dm.PublishByMode: mode == dm.InsecurePNDA,
+		} {
+			for _, action := range []dm.Action{dm.RepositoryWrite, dm.RepositoryDelete} {
+				err := dm.NewPolicy(mode, rule).Authorize(dm.Actor{User: "bo"}, action, anas)
+				if (err == nil) != want {
+					t.Errorf("%s, %s: another may do %s: got %v, want %v", mode, rule, action, err, want)
+				}
+				if err != nil && !strings.Contains(dm.Public(err), "belongs to ana") {
+					t.Errorf("%s, %s: the refusal does not say whose it is: %v", mode, rule, dm.Public(err))
+				}
+			}
+		}
+	}
+}
+
+// TestActionsHaveWords: the page that people read says of every action the same
+// as the table that decides.
+func TestActionsHaveWords(t *testing.T) {
+	t.Parallel()
+	for action, want := range map[dm.Action]string{
+		dm.ApplicationContent: "owner, audience, admin, auditor",
+		dm.RepositoryDelete:   "owner (everybody while there is none), admin",
+		dm.ApplicationRead:    "everybody",
+		dm.WorkspaceRead:      "owner",
+		"unknown":             "nobody",
+	} {
+		if got := dm.DefaultPolicy(dm.Strict).Words(action); got != want {
+			t.Errorf("%s: got %q, want %q", action, got, want)
 		}
 	}
 }

@@ -328,15 +328,22 @@ const pageIntro = "What the server answers on each of its ports. The first two a
 	"`HEAD` is answered wherever `GET` is, with the same headers. " +
 	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
 
+const whoMay = "The third column of the tables below names what the policy is asked. `everybody` is everybody whom the mode lets in: in `strict` who signed in; in `public-read` anybody for the reads of PNDA's APIs, of packages and of workspaces; in `insecure-pnda` anybody.\n\n" +
+	"The **owner** of an application is who created it, the **audience** to whom it delivers now: `user:<name>`, the members of `group:<name>`, or with `everyone` everybody who signed in. Who was in it earlier is in it no more, and who is in it now reads the past of the application too. " +
+	"When an application was destroyed and another person takes its name, what was delivered before stays unread: its differences, and the repository that holds it, are for admins and auditors. " +
+	"The owner of a package in the repository is who published its first version, also after all were withdrawn; the owner of a deployed package is who deployed it. A workspace is its user's, and no admin reads it. " +
+	"The option `packages.publish` sets who may publish and withdraw; the table shows its default.\n\n" +
+	"Who may not read a workspace is told that there is none (404), because that a person has one is theirs to tell. The names of applications and packages are known to everybody who signed in, so there the answer is 403 and says whom to ask."
+
 // TestAPIPage keeps docs/api.md true.
 func TestAPIPage(t *testing.T) {
 	t.Parallel()
 	tables := tablesOf(t, &fakeRecord{}, nil, options{})
 	var git []apihandlers.Route
 	for _, r := range githttp.Routes() {
-		git = append(git, apihandlers.Route{Name: r.Name, Method: r.Method, Path: r.Path, Summary: r.What})
+		git = append(git, apihandlers.Route{Name: r.Name, Method: r.Method, Path: r.Path, Summary: r.What, Actions: r.Actions, Success: r.Success})
 	}
-	page := apihandlers.Page(pageIntro, []apihandlers.Section{
+	page := apihandlers.Page(pageIntro, whoMay, []apihandlers.Section{
 		{Title: "Package repository, port 8888", Routes: tables["packages"][0].Routes,
 			Text: "`user.name` is required by presence of every request without a credential. Errors are `{\"status\": \"NOTFOUND\", \"information\": \"…\"}`; the status is one of BADREQUEST, UNAUTHORIZED, FORBIDDEN, NOTFOUND, NOTALLOWED, TIMEOUT, CONFLICT, TOOLARGE, UNSUPPORTED, TOOMANY, ERROR and UNAVAILABLE."},
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,

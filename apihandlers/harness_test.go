@@ -137,7 +137,7 @@ func newAuth(t *testing.T, o options, reg prometheus.Registerer, log *slog.Logge
 
 func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) map[string][]apihandlers.Table {
 	t.Helper()
-	repository, err := packages.New(packages.Config{Store: record, Policy: record.policy, MaxBody: o.maxBody, Stall: o.stall})
+	repository, err := packages.New(packages.Config{Store: record, Owners: record, Policy: record.policy, MaxBody: o.maxBody, Stall: o.stall})
 	must(t, err)
 	deployer, err := manager.New(manager.Config{
 		Repository: record, Packages: record, Applications: record, Policy: record.policy, Environment: o.env,
@@ -151,7 +151,7 @@ func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) 
 	})
 	must(t, err)
 	native, err := v1.New(v1.Config{
-		Applications: record, History: record, Policy: record.policy,
+		Applications: record, History: record, Owners: record, Policy: record.policy,
 		Clock: func() time.Time { return now },
 	})
 	must(t, err)

@@ -30,6 +30,11 @@ var expectations = map[string]map[dm.AuthMode][]int{
 		dm.PublicRead:   {401, ok, ok, ok, 401},
 		dm.InsecurePNDA: {400, ok, ok, ok, ok},
 	},
+	"package's owner": { // insecure-pnda has none
+		dm.Strict:       {401, ok, 403, ok, 401},
+		dm.PublicRead:   {401, ok, 403, ok, 401},
+		dm.InsecurePNDA: {400, ok, ok, ok, ok},
+	},
 	"owner": {
 		dm.Strict:       {401, ok, 403, ok, 401},
 		dm.PublicRead:   {401, ok, 403, ok, 401},
@@ -39,6 +44,11 @@ var expectations = map[string]map[dm.AuthMode][]int{
 		dm.Strict:       {401, 403, 403, ok, 401},
 		dm.PublicRead:   {403, 403, 403, ok, 401},
 		dm.InsecurePNDA: {403, 403, 403, ok, 403},
+	},
+	"content": {
+		dm.Strict:       {401, ok, 403, ok, 401},
+		dm.PublicRead:   {401, ok, 403, ok, 401},
+		dm.InsecurePNDA: {ok, ok, ok, ok, ok},
 	},
 	"fallback": {
 		dm.Strict:       {401, ok, ok, ok, 401},
@@ -51,7 +61,7 @@ var expectations = map[string]map[dm.AuthMode][]int{
 // be put here by a person who has thought about it.
 var classes = map[string]string{
 	"packages/list-repository": "read", "packages/download-package": "read", "packages/probe-package": "read",
-	"packages/upload-package": "change", "packages/delete-package": "change",
+	"packages/upload-package": "change", "packages/delete-package": "package's owner",
 	"manager/list-repository": "read", "manager/environment-endpoints": "read", "manager/selftest": "admin",
 	"manager/list-packages": "read", "manager/package": "read", "manager/package-status": "read",
 	"manager/package-applications": "read", "manager/package-other": "read",
@@ -61,7 +71,7 @@ var classes = map[string]string{
 	"manager/create-application": "change", "manager/destroy-application": "owner",
 	"manager/start-application": "owner", "manager/stop-application": "owner", "manager/application-other-action": "fallback",
 	"manager/v1-application": "read", "manager/v1-change-application": "owner",
-	"manager/v1-rollback": "owner", "manager/v1-application-history": "read", "manager/v1-application-diff": "read",
+	"manager/v1-rollback": "owner", "manager/v1-application-history": "read", "manager/v1-application-diff": "content",
 	"manager/v1-package-history": "read", "manager/v1-package-diff": "read", "manager/v1-at": "read",
 }
 

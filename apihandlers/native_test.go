@@ -86,7 +86,7 @@ func TestHistoryIsAsked(t *testing.T) {
 // not even whether there is an application or a package.
 func TestHistoryNeedsARule(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t, options{rules: []dm.Rule{{Grant: dm.Grant{Owner: true}, Actions: []dm.Action{dm.ApplicationHistory, dm.ApplicationRead}}}})
+	h := newHarness(t, options{rules: []dm.Rule{{Grant: dm.Grant{Owner: true}, Actions: []dm.Action{dm.ApplicationHistory, dm.ApplicationRead, dm.ApplicationContent}}}})
 	for path, codes := range map[string][2]int{ // of ana, who owns it, and of bob
 		"/api/v1/applications/noon-run/history":                     {200, 403},
 		"/api/v1/applications/noon-run/diff":                        {200, 403},

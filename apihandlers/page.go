@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // Section is one API on the API page.
@@ -13,11 +15,13 @@ type Section struct {
 	Routes []Route
 }
 
-// Page writes the API page from the route tables.
-func Page(intro string, sections []Section) string {
+// Page writes the API page from the route tables and from the policy's, which
+// whoMay explains.
+func Page(intro, whoMay string, sections []Section) string {
 	var b strings.Builder
 	b.WriteString("# API\n\n<!-- Generated from the route tables: go test ./apihandlers -run TestAPIPage -update -->\n\n")
-	b.WriteString(intro + "\n")
+	b.WriteString(intro + "\n\n## Who may do what\n\n" + whoMay + "\n\n")
+	writePolicy(&b, sections)
 	for _, s := range sections {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", s.Title, s.Text)
 		b.WriteString("| method and path | success | asks the policy for |\n| --- | --- | --- |\n")
@@ -31,6 +35,33 @@ func Page(intro string, sections []Section) string {
 		}
 	}
 	return b.String()
+}
+
+// writePolicy writes to whom each action is granted in each mode, in the order in
+// which the routes name the actions.
+func writePolicy(b *strings.Builder, sections []Section) {
+	modes := []dm.AuthMode{dm.Strict, dm.PublicRead, dm.InsecurePNDA}
+	b.WriteString("| action |")
+	for _, mode := range modes {
+		fmt.Fprintf(b, " `%s` |", mode)
+	}
+	b.WriteString("\n| --- | --- | --- | --- |\n")
+	told := map[dm.Action]bool{}
+	for _, s := range sections {
+		for _, r := range s.Routes {
+			for _, action := range r.Actions {
+				if told[action] {
+					continue
+				}
+				told[action] = true
+				fmt.Fprintf(b, "| `%s` |", action)
+				for _, mode := range modes {
+					fmt.Fprintf(b, " %s |", dm.DefaultPolicy(mode).Words(action))
+				}
+				b.WriteString("\n")
+			}
+		}
+	}
 }
 
 func shown(routes []Route) []Route {

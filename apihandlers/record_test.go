@@ -39,6 +39,7 @@ var (
 	_ dm.DeployedStore    = (*fakeRecord)(nil)
 	_ dm.ApplicationStore = (*fakeRecord)(nil)
 	_ dm.History          = (*fakeRecord)(nil)
+	_ dm.Owners           = (*fakeRecord)(nil)
 )
 
 const archiveBytes = "these are the bytes of an archive"
@@ -323,4 +324,22 @@ func (f *fakeRecord) Rollback(_ context.Context, actor dm.Actor, app dm.Applicat
 		return dm.Errorf(dm.Invalid, "rollback", "%s has no deployment %d", app, to).WithHint("its deployments are numbered 1 to 2")
 	}
 	return nil
+}
+
+func (f *fakeRecord) PackageOwner(name dm.PackageName) dm.UserName {
+	if name == "flow-collector" {
+		return "ana"
+	}
+	return ""
+}
+
+func (f *fakeRecord) ApplicationOwner(_ context.Context, app dm.ApplicationName) (dm.Resource, int, error) {
+	on := dm.Resource{Name: string(app), Owner: "ana", Audience: []dm.Subject{"user:ana"}}
+	switch app {
+	case "broken":
+		return dm.Resource{}, 0, dm.Errorf(dm.Unavailable, "owner", "the application's repository is damaged")
+	case "never", "other", "fresh":
+		return dm.Resource{}, 0, dm.Errorf(dm.NotFound, "owner", "there never was an application %s", app)
+	}
+	return on, 1, nil
 }

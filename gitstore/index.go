@@ -48,6 +48,10 @@ type packageEntry struct {
 	versions []versionEntry // newest first
 	outcomes map[dm.Version]outcomeEntry
 	main     plumbing.Hash // commit of the newest upload; zero when there never was one
+	owner    dm.UserName   // who published the first version; "" when there never was one
+
+	// withdrawn are the versions that nobody can get any more, as they were last.
+	withdrawn map[dm.Version]versionEntry
 }
 
 // versionEntry is one published version.
@@ -60,6 +64,7 @@ type versionEntry struct {
 	digest    string        // SHA-256 of the archive
 	top       string        // the single outer directory, "" when there was none
 	published time.Time
+	by        dm.UserName
 }
 
 // outcomeEntry is the tip of refs/deployed/<x.y.z>.
@@ -84,6 +89,17 @@ func (e *packageEntry) with(v versionEntry) *packageEntry {
 	n := e.without(v.file.Ref.Version)
 	i, _ := slices.BinarySearchFunc(n.versions, v.file.Ref.Version, func(e versionEntry, v dm.Version) int { return v.Compare(e.file.Ref.Version) })
 	n.versions = slices.Insert(n.versions, i, v)
+	return n
+}
+
+// withdraw returns a copy in which the version is a withdrawn one.
+func (e *packageEntry) withdraw(v versionEntry) *packageEntry {
+	n := e.without(v.file.Ref.Version)
+	n.withdrawn = maps.Clone(e.withdrawn)
+	if n.withdrawn == nil {
+		n.withdrawn = map[dm.Version]versionEntry{}
+	}
+	n.withdrawn[v.file.Ref.Version] = v
 	return n
 }
 

@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,7 +21,7 @@ import (
 
 // Publish implements dm.PackageStore.
 func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile, body io.Reader, size int64) (dm.Published, error) {
-	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Publish, Package: file.Ref}); err != nil {
+	if err := s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
 		return dm.Published{}, err
 	}
 	r := packageRepository(file.Ref.Name)
@@ -51,6 +52,10 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 	if err := s.index.sound(r); err != nil {
 		return dm.Published{}, err // set aside while the body came
 	}
+	// Another may have published the first version while the body came.
+	if err := s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
+		return dm.Published{}, err
+	}
 	p, err := s.accept(ctx, actor, file, up)
 	return p, failed(op, err)
 }
@@ -64,7 +69,7 @@ func unchanged(old versionEntry, file dm.PackageFile, digest string) (dm.Publish
 			WithHint("versions are immutable: publish the change under a new version number")
 	case old.digest != digest:
 		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s is already stored with other content", file).
-			WithHint("versions are immutable: publish the change under a new version number, or delete %s first", file)
+			WithHint("versions are immutable: publish the change under a new version number")
 	}
 	p := old.answer()
 	p.Already = true
@@ -111,7 +116,12 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 	if entry == nil {
 		entry = &packageEntry{}
 	}
-	v := versionEntry{file: file, archive: up.blob.Hash, digest: up.digest, top: up.top}
+	if !had && !s.Replace {
+		if err := entry.stillUsed(file, up.digest); err != nil {
+			return dm.Published{}, err
+		}
+	}
+	v := versionEntry{file: file, by: actor.User, archive: up.blob.Hash, digest: up.digest, top: up.top}
 	stamp := s.stamp(ctx, actor, dm.Publish)
 	v.published = stamp.Time
 	archivePack, err := up.archive.Commit("archive of " + file.Ref.String())
@@ -129,7 +139,7 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 		return dm.Published{}, err
 	}
 	next := entry.with(v)
-	next.main = v.commit
+	next.main, next.owner = v.commit, cmp.Or(entry.owner, v.by)
 	s.index.putPackage(file.Ref.Name, next)
 	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Time: stamp.Time, RequestID: stamp.RequestID})
 	s.tidy(packageRepository(file.Ref.Name))
@@ -263,7 +273,7 @@ func (s *Store) moveMain(ctx context.Context, dir string, commit plumbing.Hash) 
 // tag around the earlier tag, kept under refs/superseded.
 func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFile) error {
 	const op = "gitstore.Withdraw"
-	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Withdraw, Package: file.Ref}); err != nil {
+	if err := s.admitPackage(ctx, actor, dm.Withdraw, file.Ref); err != nil {
 		return err
 	}
 	r := packageRepository(file.Ref.Name)
@@ -281,7 +291,7 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 		s.heal(ctx, r)
 		return failed(op, err)
 	}
-	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).without(file.Ref.Version))
+	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).withdraw(v))
 	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.NotCreated, Time: stamp.Time, RequestID: stamp.RequestID})
 	return nil
 }

@@ -46,7 +46,7 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	if _, err := p.s.Admission.Admit(ctx, dm.Proposal{Actor: p.by(ref), Verb: dm.Publish, Package: file.Ref}); err != nil {
+	if err := p.s.admitPackage(ctx, p.by(ref), dm.Publish, file.Ref); err != nil {
 		return dm.PushOutcome{}, err
 	}
 	commit, err := from.peel(ctx, string(ref.New))
@@ -78,6 +78,11 @@ func (p *push) compare(file dm.PackageFile, tree plumbing.Hash) (dm.PushOutcome,
 		_, err := unchanged(old, file, "")
 		return dm.PushOutcome{}, err
 	}
+	if e := p.s.index.pkg(file.Ref.Name); !had && !p.s.Replace && e != nil {
+		if old, withdrawn := e.withdrawn[file.Ref.Version]; withdrawn && old.tree != tree {
+			return dm.PushOutcome{}, e.stillUsed(file, "")
+		}
+	}
 	return outcome, nil
 }
 
@@ -97,7 +102,7 @@ func (p *push) publish(ctx context.Context, from pushedObjects, ref dm.PushedRef
 		return outcome, err
 	}
 	actor := p.by(ref)
-	if _, err := p.s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Publish, Package: file.Ref}); err != nil {
+	if err := p.s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
 		return dm.PushOutcome{}, err
 	}
 	up, err := p.s.newUpload()

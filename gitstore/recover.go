@@ -211,6 +211,9 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 	}
 	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
 	s.mendMain(ctx, dir, entry, newest.commit, after)
+	if err := entry.readPast(repo, name, heads); err != nil {
+		return err
+	}
 	s.index.putPackage(name, entry)
 	return nil
 }
@@ -251,6 +254,7 @@ func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEn
 	return versionEntry{
 		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
 		digest: t[trailerSha256], top: t[trailerTop], published: parseTime(t, tag.Tagger.When),
+		by: dm.UserName(t[trailerUser]),
 	}, parentOf(commit), nil
 }
 

@@ -75,6 +75,12 @@ func proposal(by dm.UserName, verb dm.Verb, audience ...dm.Subject) dm.Proposal 
 	return p
 }
 
+// first is a proposal for a package that nobody published yet.
+func first(p dm.Proposal) dm.Proposal {
+	p.PackageOwner = ""
+	return p
+}
+
 func TestAdmitAsksThePolicy(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
@@ -82,8 +88,15 @@ func TestAdmitAsksThePolicy(t *testing.T) {
 		p    dm.Proposal
 		want dm.Kind
 	}{
-		{"anyone publishes", proposal("zoe", dm.Publish), ""},
-		{"anyone withdraws", proposal("zoe", dm.Withdraw), ""},
+		{"anyone publishes the first version", first(proposal("zoe", dm.Publish)), ""},
+		{"owner publishes", proposal("olga", dm.Publish), ""},
+		{"publisher publishes", proposal("paula", dm.Publish), ""},
+		{"admin publishes", proposal("root", dm.Publish), ""},
+		{"another publishes", proposal("zoe", dm.Publish), dm.Forbidden},
+		{"owner withdraws", proposal("olga", dm.Withdraw), ""},
+		{"publisher withdraws", proposal("paula", dm.Withdraw), dm.Forbidden},
+		{"admin withdraws", proposal("root", dm.Withdraw), ""},
+		{"another withdraws", proposal("zoe", dm.Withdraw), dm.Forbidden},
 		{"anonymous publishes", proposal("", dm.Publish), dm.Invalid},
 		{"anonymous withdraws", proposal("", dm.Withdraw), dm.Invalid},
 		{"anyone deploys", proposal("zoe", dm.Deploy), ""},

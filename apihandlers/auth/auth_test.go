@@ -422,11 +422,12 @@ func TestGit(t *testing.T) {
 	}{
 		{"nobody, workspace", nobody, anas, who, fine, fine},
 		{"nobody, package", nobody, flow, who, fine, fine},
-		{"nobody, application", nobody, noon, who, fine, fine},
+		{"nobody, application", nobody, noon, who, who, fine},
+		{"owner, application", basic("ana", "good"), noon, fine, fine, fine},
 		{"owner, workspace", basic("ana", "good"), anas, fine, fine, fine},
 		{"owner, package", basic("ana", "good"), flow, fine, fine, fine},
 		{"other, workspace", bearer("bobs token"), anas, no, fine, fine},
-		{"other, application", bearer("bobs token"), noon, fine, fine, fine},
+		{"other, application", bearer("bobs token"), noon, no, no, fine},
 		{"wrong password", basic("ana", "bad"), anas, who, who, fine},
 		{"wrong token", bearer("x"), anas, who, who, fine},
 		{"hub down", bearer("hub down"), flow, down, down, fine},
@@ -449,7 +450,7 @@ func TestGit(t *testing.T) {
 			want := map[dm.AuthMode]dm.Kind{dm.Strict: c.strict, dm.PublicRead: c.public, dm.InsecurePNDA: c.trusted}[mode]
 			r := httptest.NewRequest(http.MethodGet, "/x/info/refs?service=git-upload-pack&user.name=root", nil)
 			c.set(r)
-			if _, err := a.Git(r, c.repo, false); dm.KindOf(err) != want {
+			if _, err := (&GitDoor{a, ofAna{}}).Authorize(r, c.repo, false); dm.KindOf(err) != want {
 				t.Errorf("%s, %s: got %v, want kind %q", mode, c.name, err, want)
 			}
 		}

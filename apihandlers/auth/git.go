@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -13,12 +14,18 @@ const (
 	pushVia = "push"
 )
 
-// Git decides whether r may read repo, or push to it. A push is judged again
+// GitDoor decides who may read a repository, and who may push to it.
+type GitDoor struct {
+	*Auth
+	Owners dm.Owners
+}
+
+// Authorize decides whether r may read repo, or push to it. A push is judged again
 // when it is known what it changes; here is refused who may make no change at
-// all. Kinds: Unauthenticated, Forbidden, Unavailable.
-func (a *Auth) Git(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error) {
+// all. Kinds: Unauthenticated, Forbidden, NotFound, Unavailable.
+func (d *GitDoor) Authorize(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error) {
 	const op = "auth.Git"
-	actor, err := a.gitActor(r)
+	actor, err := d.gitActor(r)
 	if err != nil {
 		return dm.Actor{}, err
 	}
@@ -28,31 +35,72 @@ func (a *Auth) Git(r *http.Request, repo dm.Repository, push bool) (dm.Actor, er
 		if actor.User == "" {
 			return dm.Actor{}, dm.Errorf(dm.Unauthenticated, op, "a push needs a credential")
 		}
-		return actor, a.mayPush(actor, repo)
+		return actor, d.mayPush(r.Context(), actor, repo)
 	}
-	on := dm.Resource{Name: repo.Name}
-	action := dm.ApplicationRead
-	switch repo.Kind {
-	case dm.WorkspaceRepository:
-		action, on.Owner = dm.WorkspaceRead, dm.UserName(repo.Name)
-	case dm.PackageRepository:
-		action = dm.RepositoryRead
-	}
-	err = a.policy.Authorize(actor, action, on)
-	if err != nil && actor.User == "" {
+	err = d.mayRead(r.Context(), actor, repo)
+	if dm.KindOf(err) == dm.Forbidden && actor.User == "" {
 		// git asks its person for a password only when it is challenged.
 		return dm.Actor{}, dm.Errorf(dm.Unauthenticated, op, "a credential is required").Because(err)
 	}
 	return actor, err
 }
 
+func (d *GitDoor) mayRead(ctx context.Context, actor dm.Actor, repo dm.Repository) error {
+	switch repo.Kind {
+	case dm.WorkspaceRepository:
+		return d.policy.Authorize(actor, dm.WorkspaceRead, dm.Resource{Name: repo.Name, Owner: dm.UserName(repo.Name)})
+	case dm.PackageRepository:
+		return d.policy.Authorize(actor, dm.RepositoryRead, dm.Resource{Name: repo.Name})
+	}
+	on, since, err := d.Owners.ApplicationOwner(ctx, dm.ApplicationName(repo.Name))
+	if err != nil {
+		return err // the names of applications are no secret
+	}
+	return d.mayReadAll(actor, on, since)
+}
+
+// mayReadAll asks for the whole repository of an application: it holds what
+// everybody deployed who ever had the name.
+func (d *GitDoor) mayReadAll(actor dm.Actor, on dm.Resource, since int) error {
+	err := d.policy.Authorize(actor, dm.ApplicationContent, on)
+	if err != nil || since == 1 {
+		return err
+	}
+	if d.policy.Authorize(actor, dm.ApplicationContent, dm.Resource{Name: on.Name}) != nil {
+		return dm.Errorf(dm.Forbidden, "auth.Git", "the repository of %s also holds what others deployed under this name before deployment %d", on.Name, since).
+			WithHint("the differences since then are at /api/v1/applications/%s/diff; admins and auditors may clone it", on.Name)
+	}
+	return nil
+}
+
 // mayPush lets pass whom the policy allows any of the changes that a push can
-// mean. Whose the application is, is not known here: the actor counts as its
-// owner until the change itself is judged.
-func (a *Auth) mayPush(actor dm.Actor, repo dm.Repository) error {
-	var first error
-	for _, action := range pushActions(repo.Kind) {
-		err := a.policy.Authorize(actor, action, dm.Resource{Name: repo.Name, Owner: actor.User})
+// mean, and who may read what its first step shows. Only the change itself is
+// judged for good, when it is known.
+func (d *GitDoor) mayPush(ctx context.Context, actor dm.Actor, repo dm.Repository) error {
+	switch repo.Kind {
+	case dm.PackageRepository:
+		on := dm.Resource{Name: repo.Name, Owner: d.Owners.PackageOwner(dm.PackageName(repo.Name))}
+		return d.policy.Authorize(actor, dm.RepositoryWrite, on)
+	case dm.WorkspaceRepository:
+		return dm.Errorf(dm.Forbidden, "auth.Git", "only the server writes to this repository")
+	}
+	on, since, err := d.Owners.ApplicationOwner(ctx, dm.ApplicationName(repo.Name))
+	switch {
+	case dm.KindOf(err) == dm.NotFound:
+		return d.policy.Authorize(actor, dm.ApplicationCreate, dm.Resource{Name: repo.Name, Owner: actor.User})
+	case err != nil:
+		return err
+	}
+	if err := d.mayChange(actor, on); err != nil {
+		return err
+	}
+	return d.mayReadAll(actor, on, since)
+}
+
+// mayChange asks for any of the changes that a push to an application can mean.
+func (d *GitDoor) mayChange(actor dm.Actor, on dm.Resource) (first error) {
+	for _, action := range []dm.Action{dm.ApplicationChange, dm.ApplicationStart, dm.ApplicationStop, dm.ApplicationDestroy, dm.ApplicationCreate} {
+		err := d.policy.Authorize(actor, action, on)
 		if err == nil {
 			return nil
 		}
@@ -60,22 +108,7 @@ func (a *Auth) mayPush(actor dm.Actor, repo dm.Repository) error {
 			first = err
 		}
 	}
-	if first == nil {
-		return dm.Errorf(dm.Forbidden, "auth.Git", "only the server writes to this repository")
-	}
 	return first
-}
-
-// pushActions is what a push to a repository can mean. It is empty where the
-// server is the only writer.
-func pushActions(kind dm.RepositoryKind) []dm.Action {
-	switch kind {
-	case dm.PackageRepository:
-		return []dm.Action{dm.RepositoryWrite}
-	case dm.ApplicationRepository:
-		return []dm.Action{dm.ApplicationCreate, dm.ApplicationChange, dm.ApplicationStart, dm.ApplicationStop, dm.ApplicationDestroy}
-	}
-	return nil
 }
 
 // gitActor identifies who talks git. There is no user.name here: where names

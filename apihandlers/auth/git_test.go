@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,6 +10,60 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 )
+
+// ofAna is a record in which everything is ana's: noon delivers to the group
+// class, taken is a name that was another's before deployment 3, and other was
+// never created.
+type ofAna struct{}
+
+func (ofAna) PackageOwner(dm.PackageName) dm.UserName { return "ana" }
+
+func (ofAna) ApplicationOwner(_ context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
+	on = dm.Resource{Name: string(app), Owner: "ana", Audience: []dm.Subject{"group:class", "user:ana"}}
+	switch app {
+	case "taken":
+		return on, 3, nil
+	case "other":
+		return dm.Resource{}, 0, dm.Errorf(dm.NotFound, "owner", "there never was an application other")
+	}
+	return on, 1, nil
+}
+
+// TestGitReadsOfApplications asks who may clone what an application delivers, and
+// who is shown it by the first step of a push.
+func TestGitReadsOfApplications(t *testing.T) {
+	t.Parallel()
+	actor := func(user dm.UserName, groups ...string) dm.Actor { return dm.Actor{User: user, Groups: groups} }
+	const fine, no, none = dm.Kind(""), dm.Forbidden, dm.NotFound
+	cases := []struct {
+		name         string
+		actor        dm.Actor
+		app          string
+		read, pushes dm.Kind
+	}{
+		{"owner", actor("ana"), "noon", fine, fine},
+		{"audience", actor("bob", "class"), "noon", fine, fine}, // what is pushed is judged by itself
+		{"stranger", actor("zoe", "staff"), "noon", no, no},
+		{"publisher", actor("pub", dm.PublisherGroup), "noon", no, no},
+		{"auditor", actor("aud", dm.AuditorGroup), "noon", fine, fine},
+		{"admin", actor("root", dm.AdminGroup), "noon", fine, fine},
+		{"owner of a name that was another's", actor("ana"), "taken", no, no},
+		{"audience of such a name", actor("bob", "class"), "taken", no, no},
+		{"auditor of such a name", actor("aud", dm.AuditorGroup), "taken", fine, fine},
+		{"admin of such a name", actor("root", dm.AdminGroup), "taken", fine, fine},
+		{"a name that never was", actor("zoe"), "other", none, fine},
+	}
+	d := &GitDoor{&Auth{policy: dm.DefaultPolicy(dm.Strict)}, ofAna{}}
+	for _, c := range cases {
+		repo := dm.Repository{Kind: dm.ApplicationRepository, Name: c.app}
+		if err := d.mayRead(t.Context(), c.actor, repo); dm.KindOf(err) != c.read {
+			t.Errorf("%s reads: got %v, want kind %q", c.name, err, c.read)
+		}
+		if err := d.mayPush(t.Context(), c.actor, repo); dm.KindOf(err) != c.pushes {
+			t.Errorf("%s pushes: got %v, want kind %q", c.name, err, c.pushes)
+		}
+	}
+}
 
 // TestGitPush asks who may push where.
 func TestGitPush(t *testing.T) {
@@ -49,7 +104,7 @@ func TestGitPush(t *testing.T) {
 			want := map[dm.AuthMode]dm.Kind{dm.Strict: c.strict, dm.PublicRead: c.public, dm.InsecurePNDA: c.trusted}[mode]
 			r := httptest.NewRequest(http.MethodPost, "/x/git-receive-pack?user.name=root", nil)
 			c.set(r)
-			actor, err := a.Git(r, c.repo, true)
+			actor, err := (&GitDoor{a, ofAna{}}).Authorize(r, c.repo, true)
 			if dm.KindOf(err) != want {
 				t.Errorf("%s, %s: got %v, want kind %q", mode, c.name, err, want)
 			}
@@ -79,21 +134,23 @@ func TestGitPushNeedsOneAction(t *testing.T) {
 		repo   dm.Repository
 		want   dm.Kind
 	}{
+		{"scope of packages, another's package", dm.Policy{Rules: dm.DefaultPolicy(dm.Strict).Rules[:1]}, []dm.Scope{dm.ScopePackages}, flow, dm.Forbidden},
 		{"scope of packages, package", all, []dm.Scope{dm.ScopePackages}, flow, ""},
 		{"scope of packages, application", all, []dm.Scope{dm.ScopePackages}, noon, dm.Forbidden},
 		{"scope of applications, application", all, []dm.Scope{dm.ScopeApplications}, noon, ""},
 		{"scope of applications, package", all, []dm.Scope{dm.ScopeApplications}, flow, dm.Forbidden},
 		{"read only, package", all, []dm.Scope{dm.ScopeRead}, flow, dm.Forbidden},
 		{"read only, application", all, []dm.Scope{dm.ScopeRead}, noon, dm.Forbidden},
-		{"owners may stop", grant(owner, dm.ApplicationStop), nil, noon, ""},
-		{"owners may destroy", grant(owner, dm.ApplicationDestroy), nil, noon, ""},
+		{"owners may stop", grant(owner, dm.ApplicationStop, dm.ApplicationContent), nil, noon, ""},
+		{"owners may destroy", grant(owner, dm.ApplicationDestroy, dm.ApplicationContent), nil, noon, ""},
+		{"owners may stop, not read", grant(owner, dm.ApplicationStop), nil, noon, dm.Forbidden},
 		{"owners may read", grant(owner, dm.ApplicationRead, dm.RepositoryRead), nil, noon, dm.Forbidden},
 		{"admins may create", grant(admins, dm.ApplicationCreate), nil, noon, dm.Forbidden},
 		{"everyone may read", grant(dm.Grant{Everyone: true}, dm.RepositoryRead), nil, flow, dm.Forbidden},
 	}
 	for _, c := range cases {
-		a := &Auth{policy: c.policy}
-		err := a.mayPush(dm.Actor{User: "ana", Scopes: c.scopes}, c.repo)
+		d := &GitDoor{&Auth{policy: c.policy}, ofAna{}}
+		err := d.mayPush(t.Context(), dm.Actor{User: "ana", Scopes: c.scopes}, c.repo)
 		if dm.KindOf(err) != c.want {
 			t.Errorf("%s: got %v, want kind %q", c.name, err, c.want)
 		}

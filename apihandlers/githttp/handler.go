@@ -21,8 +21,8 @@ import (
 type Config struct {
 	Transport dm.GitTransport // required
 	// Authorize proves who sent r and applies the policy for reading repo or
-	// for pushing to it; required. It must not tell an existing repository from
-	// a missing one. Nobody pushes without a name.
+	// for pushing to it; required. Of workspaces it must not tell an existing one
+	// from a missing one. Nobody pushes without a name.
 	Authorize  func(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error)
 	Log        *slog.Logger          // nil means silent
 	Registerer prometheus.Registerer // nil means no metrics

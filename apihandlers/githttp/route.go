@@ -11,10 +11,12 @@ import (
 
 // Route describes one route for the API page.
 type Route struct {
-	Name   string
-	Method string
-	Path   string // template; "[.git]" may be left out
-	What   string
+	Name    string
+	Method  string
+	Path    string // template; "[.git]" may be left out
+	What    string
+	Actions []dm.Action // what the policy is asked; none where the answer is the same for all
+	Success int
 }
 
 // operation is what a request asks for. It follows from the path and, for
@@ -87,7 +89,7 @@ func routeName(kind dm.RepositoryKind, o operation) string {
 
 // Routes returns every route that is served, also those that always refuse.
 func Routes() []Route {
-	list := []Route{{scriptRoute, http.MethodGet, scriptPath, "the script that brings a workspace into a pod; no identity is asked for"}}
+	list := []Route{{scriptRoute, http.MethodGet, scriptPath, "the script that brings a workspace into a pod; no identity is asked for", nil, http.StatusOK}}
 	for _, kind := range []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository} {
 		to := wordsOf(kind)
 		for _, r := range []struct {
@@ -99,10 +101,30 @@ func Routes() []Route {
 			{pushRefs, "/info/refs?service=git-receive-pack", "first step of git push to " + to.what + to.push},
 			{receive, "/git-receive-pack", "second step of git push to " + to.what + to.push},
 		} {
-			list = append(list, Route{routeName(kind, r.operation), r.operation.method(), to.path + r.end, r.what})
+			asked, success := asked(kind, r.operation.pushes())
+			list = append(list, Route{routeName(kind, r.operation), r.operation.method(), to.path + r.end, r.what, asked, success})
 		}
 	}
 	return list
+}
+
+// asked is what the policy is asked of a repository of this kind. A push is asked
+// for what it changes when that is known, and for reading because its first step
+// shows what is there.
+func asked(kind dm.RepositoryKind, push bool) (actions []dm.Action, success int) {
+	switch {
+	case kind == dm.WorkspaceRepository && push:
+		return nil, http.StatusForbidden
+	case kind == dm.WorkspaceRepository:
+		return []dm.Action{dm.WorkspaceRead}, http.StatusOK
+	case kind == dm.PackageRepository && push:
+		return []dm.Action{dm.RepositoryWrite}, http.StatusOK
+	case kind == dm.PackageRepository:
+		return []dm.Action{dm.RepositoryRead}, http.StatusOK
+	case push:
+		return []dm.Action{dm.ApplicationContent, dm.ApplicationCreate, dm.ApplicationChange, dm.ApplicationStart, dm.ApplicationStop, dm.ApplicationDestroy}, http.StatusOK
+	}
+	return []dm.Action{dm.ApplicationContent}, http.StatusOK
 }
 
 // segment is one path segment as RFC 3986 spells it, percent signs only as part

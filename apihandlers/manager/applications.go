@@ -9,10 +9,9 @@ import (
 
 func (a *API) applicationRoutes() []apihandlers.Route {
 	const name = "/applications/{name}"
-	read := []dm.Action{dm.ApplicationRead}
 	get := func(route, path, summary, response string, h func(http.ResponseWriter, *http.Request) error) apihandlers.Route {
 		return apihandlers.Route{
-			Name: route, Method: http.MethodGet, Path: name + path, Access: apihandlers.Reading, Actions: read,
+			Name: route, Method: http.MethodGet, Path: name + path, Access: apihandlers.Reading, Actions: []dm.Action{dm.ApplicationRead},
 			Success: http.StatusOK, Summary: summary, Response: response, Handle: h,
 		}
 	}
@@ -26,15 +25,17 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 		"Creates an application from a deployed package. Beside `package` the body holds overrides by component type and component.",
 		a.create, dm.PackageRead, dm.ApplicationCreate)
 	create.Request = `{"package":"flow-collector-2.14.3","jupyter":{"report":{"topic":"mine"}}}`
+	whole := get("application", "", "What is known of an application; an unknown name is NOTCREATED. Without the second action `overrides` holds `package` and `user` alone.",
+		`{"name":"noon-run","package_name":"flow-collector-2.14.3","status":"STARTED","information":"","defaults":{"jupyter":{"report":{"topic":"flows"}}},"overrides":{"jupyter":{"report":{"topic":"mine"}},"package":"flow-collector-2.14.3","user":"ana"},"user":"ana"}`,
+		a.application)
+	whole.Actions = append(whole.Actions, dm.ApplicationOverrides)
 	return []apihandlers.Route{
 		{
 			Name: "list-applications", Method: http.MethodGet, Path: "/applications", Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.ApplicationsRead}, Success: http.StatusOK, Handle: a.listApplications,
 			Summary: "The names of created applications, ascending.", Response: `["noon-run","test-1"]`,
 		},
-		get("application", "", "What is known of an application; an unknown name is NOTCREATED.",
-			`{"name":"noon-run","package_name":"flow-collector-2.14.3","status":"STARTED","information":"","defaults":{"jupyter":{"report":{"topic":"flows"}}},"overrides":{"jupyter":{"report":{"topic":"mine"}},"package":"flow-collector-2.14.3","user":"ana"},"user":"ana"}`,
-			a.application),
+		whole,
 		create,
 		change("destroy-application", http.MethodDelete, "",
 			"Destroys an application. With `clear=true` also removes the record of a failed creation.", a.destroy, dm.ApplicationDestroy),
@@ -70,17 +71,25 @@ func (a *API) listApplications(w http.ResponseWriter, r *http.Request) error {
 // What was read is told only to those it allows. A name that no application can
 // have has no record.
 func (a *API) readApplication(r *http.Request) (view dm.Application, known bool, err error) {
+	view, known, _, err = a.readApplicationAs(r)
+	return view, known, err
+}
+
+// readApplicationAs also returns who reads.
+func (a *API) readApplicationAs(r *http.Request) (view dm.Application, known bool, actor dm.Actor, err error) {
 	name, err := dm.ParseApplicationName(apihandlers.Var(r, "name"))
 	if err == nil {
 		view, known, err = a.Applications.Application(r.Context(), name)
 	} else {
 		err = nil
 	}
-	on := dm.Resource{Name: string(name), Owner: view.Spec.Owner}
-	if denied := a.reader(r, dm.ApplicationRead, on); denied != nil {
-		return view, false, denied
+	on := view.Resource()
+	on.Name = string(name)
+	actor, denied := a.readerOf(r, dm.ApplicationRead, on)
+	if denied != nil {
+		return view, false, actor, denied
 	}
-	return view, known, err
+	return view, known, actor, err
 }
 
 // applicationView holds no null at any depth: PNDA's console walks the whole of
@@ -103,13 +112,16 @@ type unknownApplication struct {
 
 // application answers an unknown name like its status: 200 and NOTCREATED.
 func (a *API) application(w http.ResponseWriter, r *http.Request) error {
-	view, known, err := a.readApplication(r)
+	view, known, actor, err := a.readApplicationAs(r)
 	if err != nil {
 		return err
 	}
 	if !known {
 		apihandlers.WriteJSON(w, http.StatusOK, unknownApplication{Status: dm.NotCreated})
 		return nil
+	}
+	if a.Policy.Authorize(actor, dm.ApplicationOverrides, view.Resource()) != nil {
+		view.Spec.Overrides = nil // package and user are names, which everybody may know
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, applicationView{
 		Name: view.Spec.Name, Package: view.Spec.Package.String(), Status: view.Phase,

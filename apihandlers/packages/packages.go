@@ -14,6 +14,7 @@ import (
 // Config is what the API needs.
 type Config struct {
 	Store   dm.PackageStore // required
+	Owners  dm.Owners       // required
 	Policy  dm.Policy
 	MaxBody int64         // bytes of one archive; 0 means DefaultMaxBody
 	Stall   time.Duration // see apihandlers.BodyLimits
@@ -34,8 +35,8 @@ type API struct{ Config }
 
 // New checks the configuration.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil {
-		return nil, errors.New("packages: Store is required")
+	if cfg.Store == nil || cfg.Owners == nil {
+		return nil, errors.New("packages: Store and Owners are required")
 	}
 	if cfg.MaxBody <= 0 {
 		cfg.MaxBody = DefaultMaxBody
@@ -67,13 +68,13 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "upload-package", Method: http.MethodPut, Path: "/packages/{file}", Access: apihandlers.Changing, Actions: write,
 			Success: http.StatusOK, Streams: true, Handle: a.upload,
-			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced.",
+			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package.",
 			Request: "(bytes)",
 		},
 		{
 			Name: "delete-package", Method: http.MethodDelete, Path: "/packages/{file}", Access: apihandlers.Changing, Actions: remove,
 			Success: http.StatusOK, Handle: a.remove,
-			Summary: "Takes a version out of the repository, under either suffix. What was deployed from it stays.",
+			Summary: "Takes a version out of the repository, under either suffix. What was deployed from it stays, the package keeps its owner, and the number takes only the same bytes again unless versions may be replaced.",
 		},
 	}
 }
@@ -98,7 +99,11 @@ func (a *API) allowed(r *http.Request, action dm.Action, file string) (dm.Actor,
 	if err != nil {
 		return actor, err
 	}
-	return actor, a.Policy.Authorize(actor, action, dm.Resource{Name: file})
+	on := dm.Resource{Name: file}
+	if parsed, err := dm.ParsePackageFile(file); err == nil {
+		on.Owner = a.Owners.PackageOwner(parsed.Ref.Name)
+	}
+	return actor, a.Policy.Authorize(actor, action, on)
 }
 
 func (a *API) download(w http.ResponseWriter, r *http.Request) error {

@@ -13,7 +13,7 @@ func (a *API) diffRoutes() []apihandlers.Route {
 	return []apihandlers.Route{
 		{
 			Name: "v1-application-diff", Method: http.MethodGet, Path: "/api/v1/applications/{name}/diff", Access: apihandlers.Reading,
-			Actions: []dm.Action{dm.ApplicationHistory}, Success: http.StatusOK, Streams: true, Handle: a.applicationDiff,
+			Actions: []dm.Action{dm.ApplicationHistory, dm.ApplicationContent}, Success: http.StatusOK, Streams: true, Handle: a.applicationDiff,
 			Summary:  "What lies between two deployments of an application: package, overrides, audience and files as delivered. `from` and `to` are numbers of deployments; `to` is the newest when it is left out, `from` the one before `to`. What is equal is null; a size is null where the file does not exist. `files_more` counts changed files beyond those that are listed." + formats,
 			Response: `{"from":{"deployment":1,"revision":"0123456789abcdef0123456789abcdef01234567","package":"flow-collector-2.14.3","audience":["user:ana"]},"to":{"deployment":2,"revision":"89abcdef0123456789abcdef0123456789abcdef","package":"flow-collector-2.15.0","audience":["user:ana"]},"package":{"from":"flow-collector-2.14.3","to":"flow-collector-2.15.0"},"overrides":[{"type":"jupyter","component":"report","key":"topic","from":null,"to":"mine"}],"audience":null,"files":[{"path":"components/jupyter/report/report.ipynb","change":"changed","from_size":1204,"to_size":1311}],"files_more":0}`,
 		},
@@ -69,7 +69,10 @@ type fileChange struct {
 }
 
 func (a *API) applicationDiff(w http.ResponseWriter, r *http.Request) error {
-	name, err := a.readHistory(r)
+	past, err := a.readPast(r)
+	if err == nil {
+		err = a.mayCompare(past)
+	}
 	if err != nil {
 		return err
 	}
@@ -85,18 +88,43 @@ func (a *API) applicationDiff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.History.ApplicationDiff(r.Context(), name, from, to)
+	found, err := a.History.ApplicationDiff(r.Context(), past.name, from, to)
 	bound(w)
+	if err == nil {
+		err = a.mayCompareSides(past, found)
+	}
 	if err != nil {
 		return err
 	}
 	if asText {
-		return writeText(w, r, wordsOf(name, found), found.WritePatch)
+		return writeText(w, r, wordsOf(past.name, found), found.WritePatch)
 	}
 	answer := differenceOf(found)
 	answer.content = contentOf(found)
 	apihandlers.WriteJSON(w, http.StatusOK, answer)
 	return nil
+}
+
+// mayCompare asks for what was delivered, which a difference shows parts of. Who
+// did not sign in where that is not needed for other things is asked to.
+func (a *API) mayCompare(past pastOf) error {
+	err := a.Policy.Authorize(past.actor, dm.ApplicationContent, past.on)
+	if err != nil && past.actor.User == "" {
+		return dm.Errorf(dm.Unauthenticated, "v1.diff", "a credential is required to read what was delivered").Because(err)
+	}
+	return err
+}
+
+// mayCompareSides keeps what another person deployed under the same name before
+// from whom the application is for now.
+func (a *API) mayCompareSides(past pastOf, found dm.Difference) error {
+	if past.since <= 1 || min(found.From.Deployment, found.To.Deployment) >= past.since {
+		return nil
+	}
+	if a.Policy.Authorize(past.actor, dm.ApplicationContent, dm.Resource{Name: past.on.Name}) == nil {
+		return nil
+	}
+	return dm.Errorf(dm.Forbidden, "v1.diff", "what others deployed as %s before deployment %d is read by admins and auditors only", past.on.Name, past.since)
 }
 
 func (a *API) packageDiff(w http.ResponseWriter, r *http.Request) error {

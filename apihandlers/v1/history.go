@@ -69,7 +69,7 @@ type applicationHistory struct {
 }
 
 func (a *API) applicationHistory(w http.ResponseWriter, r *http.Request) error {
-	name, err := a.readHistory(r)
+	past, err := a.readPast(r)
 	if err != nil {
 		return err
 	}
@@ -77,24 +77,44 @@ func (a *API) applicationHistory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.History.ApplicationHistory(r.Context(), name, asked)
+	found, err := a.History.ApplicationHistory(r.Context(), past.name, asked)
 	if err != nil {
 		return err
 	}
-	answer := applicationHistory{Application: name}
+	answer := applicationHistory{Application: past.name}
 	answer.Changes, answer.Next = changesOf(found)
 	apihandlers.WriteJSON(w, http.StatusOK, answer)
 	return nil
 }
 
-// readHistory names the application whose past the caller may read. There may
-// be no record of it now: a destroyed one has a history.
-func (a *API) readHistory(r *http.Request) (dm.ApplicationName, error) {
-	name, _, _, err := a.read(r, dm.ApplicationHistory)
-	if err == nil && name == "" {
-		err = dm.Errorf(dm.NotFound, "v1", "there never was an application %.200s", apihandlers.Var(r, "name"))
+// pastOf is an application whose past the caller may read.
+type pastOf struct {
+	actor dm.Actor
+	name  dm.ApplicationName
+	on    dm.Resource
+	since int // see dm.Owners
+}
+
+// readPast names the application whose past the caller may read. There may be no
+// record of it now: a destroyed one has a past, and whose it was last counts.
+func (a *API) readPast(r *http.Request) (p pastOf, err error) {
+	text := apihandlers.Var(r, "name")
+	p.on.Name = text
+	missing := error(dm.Errorf(dm.NotFound, "v1", "there never was an application %.200s", text))
+	if name, bad := dm.ParseApplicationName(text); bad == nil {
+		p.name = name
+		on, since, err := a.Owners.ApplicationOwner(r.Context(), name)
+		if missing = err; err == nil {
+			p.on, p.since = on, since
+		}
 	}
-	return name, err
+	if p.actor, err = apihandlers.Actor(r); err == nil {
+		err = a.Policy.Authorize(p.actor, dm.ApplicationHistory, p.on)
+	}
+	if err == nil {
+		err = missing
+	}
+	return p, err
 }
 
 type packageHistory struct {

@@ -21,6 +21,7 @@ type Applications interface {
 type Config struct {
 	Applications Applications // required
 	History      dm.History   // required
+	Owners       dm.Owners    // required
 	Policy       dm.Policy
 	Clock        func() time.Time // nil means time.Now
 }
@@ -30,8 +31,8 @@ type API struct{ Config }
 
 // New checks the configuration.
 func New(cfg Config) (*API, error) {
-	if cfg.Applications == nil || cfg.History == nil {
-		return nil, errors.New("v1: Applications and History are required")
+	if cfg.Applications == nil || cfg.History == nil || cfg.Owners == nil {
+		return nil, errors.New("v1: Applications, History and Owners are required")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -50,8 +51,8 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 	return []apihandlers.Route{
 		{
 			Name: "v1-application", Method: http.MethodGet, Path: path, Access: apihandlers.Reading,
-			Actions: []dm.Action{dm.ApplicationRead}, Success: http.StatusOK, Handle: a.get,
-			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed.",
+			Actions: []dm.Action{dm.ApplicationRead, dm.ApplicationOverrides}, Success: http.StatusOK, Handle: a.get,
+			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed. `overrides` and `audience` are null for whom the second action is not granted.",
 			Response: `{"name":"noon-run","package":"flow-collector-2.14.3","owner":"ana","state":"started","overrides":{},"audience":["user:ana"],"phase":"STARTED","information":null,"deployment":2,"desired":"0123456789abcdef0123456789abcdef01234567","last":{"action":"change","user":"ana","impersonator":"console","auth":"htpasswd","via":"api","reason":"the topic was renamed","time":"2025-01-06T10:20:30.123456Z"},"observed":null}`,
 		},
 		{
@@ -117,37 +118,38 @@ type component struct {
 	Information string           `json:"information,omitempty"`
 }
 
+// get shows what was delivered only to those whom it is for.
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
-	_, app, known, err := a.read(r, dm.ApplicationRead)
+	text := apihandlers.Var(r, "name")
+	app, known := dm.Application{}, false
+	name, unreadable := dm.ParseApplicationName(text)
+	if unreadable == nil {
+		app, known, unreadable = a.Applications.Application(r.Context(), name)
+	} else {
+		unreadable = nil // a name that no application can have has no record
+	}
+	// What was read is told only to those whom the policy allows, which may look
+	// at the owner.
+	actor, err := apihandlers.Actor(r)
+	on := app.Resource()
+	on.Name = text
+	if err == nil {
+		err = a.Policy.Authorize(actor, dm.ApplicationRead, on)
+	}
 	switch {
 	case err != nil:
 		return err
+	case unreadable != nil:
+		return unreadable
 	case !known:
-		return notCreated(apihandlers.Var(r, "name"))
+		return notCreated(text)
 	}
-	apihandlers.WriteJSON(w, http.StatusOK, viewOf(app))
+	shown := viewOf(app)
+	if a.Policy.Authorize(actor, dm.ApplicationOverrides, on) != nil {
+		shown.Overrides, shown.Audience = nil, nil
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, shown)
 	return nil
-}
-
-// read reads the application and then asks the policy, which may look at the
-// owner. What was read is told only to those it allows. A name that no
-// application can have has no record, and comes back as "".
-func (a *API) read(r *http.Request, action dm.Action) (name dm.ApplicationName, app dm.Application, known bool, err error) {
-	text := apihandlers.Var(r, "name")
-	name, err = dm.ParseApplicationName(text)
-	if err == nil {
-		app, known, err = a.Applications.Application(r.Context(), name)
-	} else {
-		err = nil
-	}
-	actor, refused := apihandlers.Actor(r)
-	if refused == nil {
-		refused = a.Policy.Authorize(actor, action, dm.Resource{Name: text, Owner: app.Spec.Owner})
-	}
-	if refused != nil {
-		return name, dm.Application{}, false, refused
-	}
-	return name, app, known, err
 }
 
 func viewOf(app dm.Application) view {

@@ -27,7 +27,7 @@ type config struct {
 	Groups                        map[string][]string
 	TrustedProxies                []string
 	RequireReason                 bool
-	Versions                      string
+	Versions, Publish             string
 	LimitWire, LimitUnpacked      int64
 	LimitFile                     int64
 	LimitEntries                  int
@@ -121,6 +121,10 @@ func options() []option {
 		{key: "packages.versions", section: "Packages", preset: versionsImmutable, help: "what uploading other bytes under a published version does: `RULE` immutable refuses, replace supersedes as PNDA did",
 			field: func(c *config) pflag.Value {
 				return &choiceValue{&c.Versions, []string{versionsImmutable, versionsReplace}}
+			}},
+		{key: "packages.publish", preset: string(dm.PublishByMode), help: "who may publish more versions of a package, and withdraw them, beside those who may always: `RULE` owner is who published the first version, anyone is as PNDA did, default is anyone in insecure-pnda and owner elsewhere",
+			field: func(c *config) pflag.Value {
+				return &choiceValue{&c.Publish, []string{string(dm.PublishByMode), string(dm.PublishByOwner), string(dm.PublishByAnyone)}}
 			}},
 		{key: "limits.wire", preset: "1GiB", help: "largest upload, as a `SIZE`",
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitWire} }},

@@ -142,7 +142,7 @@ type people struct {
 }
 
 func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (people, error) {
-	p := people{policy: dm.DefaultPolicy(cfg.Auth)}
+	p := people{policy: dm.NewPolicy(cfg.Auth, dm.PublishRule(cfg.Publish))}
 	directory := auth.DirectoryConfig{
 		Users: userNames(cfg.Users), Groups: map[string][]dm.UserName{}, TrustAny: cfg.Auth == dm.InsecurePNDA || cfg.HubURL != "",
 	}
@@ -338,7 +338,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build metrics", err)
 	}
-	archives, err := packages.New(packages.Config{Store: record.store, Policy: who.policy, MaxBody: cfg.LimitWire})
+	archives, err := packages.New(packages.Config{Store: record.store, Owners: record.store, Policy: who.policy, MaxBody: cfg.LimitWire})
 	if err != nil {
 		return dm.Wrap("build the package repository", err)
 	}
@@ -350,12 +350,13 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build the deployment manager", err)
 	}
-	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Policy: who.policy})
+	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Policy: who.policy})
 	if err != nil {
 		return dm.Wrap("build the native API", err)
 	}
+	gitDoor := &auth.GitDoor{Auth: who.auth, Owners: record.store}
 	clones, err := githttp.New(githttp.Config{
-		Transport: record.store, Authorize: who.auth.Git, Log: log, Registerer: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
+		Transport: record.store, Authorize: gitDoor.Authorize, Log: log, Registerer: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
 		Script: sync.Script(),
 	})
 	if err != nil {

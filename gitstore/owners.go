@@ -1,0 +1,135 @@
+package gitstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// ApplicationOwner implements dm.Owners. It reads the history of the application
+// when it is asked for the first time, so nothing that is polled asks it.
+func (s *Store) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
+	const op = "gitstore.ApplicationOwner"
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
+		e := s.index.app(app)
+		if e == nil { // set aside meanwhile
+			return dm.Errorf(dm.Unavailable, op, "the repository of %s was set aside", app)
+		}
+		spec := e.current().spec
+		on = dm.Resource{Name: string(app), Owner: spec.Owner, Audience: spec.Audience}
+		since = p.since(spec.Owner)
+		return nil
+	})
+	return on, since, err
+}
+
+// since is the first deployment from which on the application was the owner's: 1
+// when it never was another's.
+func (p *applicationPast) since(owner dm.UserName) int {
+	since := 1
+	for _, c := range p.changes {
+		switch {
+		case c.owner != owner:
+			since = p.newest + 1 // unless a deployment of the owner's follows
+		case since > p.newest && c.Deployment > 0:
+			since = c.Deployment
+		}
+	}
+	return since
+}
+
+// PackageOwner implements dm.Owners.
+func (s *Store) PackageOwner(name dm.PackageName) dm.UserName {
+	if e := s.index.pkg(name); e != nil {
+		return e.owner
+	}
+	return ""
+}
+
+// admitPackage asks admission for a change of what the repository offers.
+func (s *Store) admitPackage(ctx context.Context, actor dm.Actor, verb dm.Verb, ref dm.PackageRef) error {
+	_, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: verb, Package: ref, PackageOwner: s.PackageOwner(ref.Name)})
+	return err
+}
+
+// stillUsed refuses other bytes under the number of a version that was withdrawn:
+// who has the number in hand must never get something else for it.
+func (e *packageEntry) stillUsed(file dm.PackageFile, digest string) error {
+	old, withdrawn := e.withdrawn[file.Ref.Version]
+	if !withdrawn || old.digest == digest {
+		return nil
+	}
+	return dm.Errorf(dm.Conflict, "gitstore.Publish", "%s was withdrawn, and its number takes only the same bytes again", file.Ref).
+		WithHint("publish the change under a new version number")
+}
+
+// readPast reads who owns the package and which versions were withdrawn. The
+// owner is who published first: by the order of the commits, because a clock can
+// have been wrong.
+func (e *packageEntry) readPast(repo *objects, name dm.PackageName, heads refs) error {
+	people := map[dm.UserName]bool{}
+	for _, v := range e.versions {
+		people[v.by] = true
+	}
+	last := map[dm.Version]int{}
+	e.withdrawn = map[dm.Version]versionEntry{}
+	for ref, h := range heads {
+		text, ok := strings.CutPrefix(ref, supersededPrefix)
+		if !ok {
+			continue
+		}
+		v, n, err := readSuperseded(repo, name, text, h)
+		if err != nil {
+			return err
+		}
+		people[v.by] = true
+		if _, published := e.version(v.file.Ref.Version); !published && n > last[v.file.Ref.Version] {
+			last[v.file.Ref.Version], e.withdrawn[v.file.Ref.Version] = n, v
+		}
+	}
+	if len(people) == 1 {
+		for e.owner = range people {
+			return nil
+		}
+	}
+	return e.readOwner(repo)
+}
+
+// readSuperseded reads the version behind refs/superseded/<version>/<n>.
+func readSuperseded(repo *objects, name dm.PackageName, text string, h plumbing.Hash) (v versionEntry, n int, err error) {
+	number, place, _ := strings.Cut(text, "/")
+	version, err := dm.ParseVersion(number)
+	if err == nil {
+		n, err = strconv.Atoi(place)
+	}
+	if err != nil {
+		return v, 0, fmt.Errorf("%w: %s%s", errBadRef, supersededPrefix, text)
+	}
+	tag, err := repo.tag(h)
+	if err != nil {
+		return v, 0, err
+	}
+	if tag.TargetType == plumbing.TagObject { // a withdrawal
+		h = tag.Target
+	}
+	v, _, err = readVersion(repo, dm.PackageRef{Name: name, Version: version}, h)
+	return v, n, err
+}
+
+// readOwner follows main to the first upload.
+func (e *packageEntry) readOwner(repo *objects) error {
+	for h := e.main; !h.IsZero(); {
+		c, err := repo.commit(h)
+		if err != nil {
+			return err
+		}
+		e.owner = dm.UserName(parseTrailers(c.Message)[trailerUser])
+		h = parentOf(c)
+	}
+	return nil
+}
