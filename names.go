@@ -266,10 +266,8 @@ func ParseReason(s string) (string, error) {
 	case !utf8.ValidString(s):
 		return "", Errorf(Invalid, op, "the reason is not valid UTF-8")
 	}
-	for _, r := range s {
-		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
-			return "", Errorf(Invalid, op, "the reason must be one line; it holds %q", r)
-		}
+	if r, at := Unprintable(s); at >= 0 {
+		return "", Errorf(Invalid, op, "the reason must be one line; it holds %q", r)
 	}
 	return s, nil
 }

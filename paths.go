@@ -39,10 +39,8 @@ func CheckPath(path string) error {
 	case !norm.NFC.IsNormalString(path):
 		return Errorf(Invalid, op, "the path %q is not in Unicode normal form C", clip(path))
 	}
-	for _, r := range path {
-		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
-			return Errorf(Invalid, op, "the path %q holds the control or format character %U", clip(path), r)
-		}
+	if r, at := Unprintable(path); at >= 0 {
+		return Errorf(Invalid, op, "the path %q holds the control or format character %U", clip(path), r)
 	}
 	parts := strings.Split(path, "/")
 	if len(parts) > MaxPathDepth {
@@ -66,10 +64,80 @@ func checkPart(path, part string) error {
 	case len(part) > MaxPathPart:
 		return Errorf(Invalid, op, "the path %q has a part of %d bytes, at most %d are allowed", clip(path), len(part), MaxPathPart)
 	}
-	if special := gitSpecial(part); special != "" {
+	if special := gitSpecial(seen(part)); special != "" {
 		return Errorf(Invalid, op, "the path %q has a part that git reads as %s", clip(path), special)
 	}
 	return nil
+}
+
+// The characters that can't be seen and yet belong to names.
+const (
+	nonJoiner = '\u200c' // in Persian and others, between the parts of a word
+	joiner    = '\u200d' // in Hindi and others, and between the parts of an emoji
+	blackFlag = '\U0001f3f4'
+	endOfFlag = '\U000e007f'
+)
+
+func isJoiner(r rune) bool { return r == joiner || r == nonJoiner }
+
+// isTag tells the letters and digits, none of which can be seen, that name the
+// region of a flag.
+func isTag(r rune) bool {
+	return r >= 0xe0030 && r <= 0xe0039 || r >= 0xe0061 && r <= 0xe007a
+}
+
+// Unprintable returns the first character of s that a name or a line of text
+// must not hold, and where it is; at is -1 when there is none. Those are control
+// and format characters, and separators of lines and paragraphs. Joiners are
+// none where a script or an emoji needs them: beside a character that is not of
+// ASCII. Nor are the tags of a flag behind a black flag.
+func Unprintable(s string) (r rune, at int) {
+	before := rune(0)
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		after, _ := utf8.DecodeRuneInString(s[i+size:])
+		switch {
+		case r == blackFlag:
+			size += tags(s[i+size:])
+		case isJoiner(r) && (joins(before) || joins(after)):
+		case unicode.In(r, unicode.C, unicode.Zl, unicode.Zp):
+			return r, i
+		}
+		before, i = r, i+size
+	}
+	return 0, -1
+}
+
+// tags is the length of the tags of a flag at the beginning of s, their end
+// included; 0 without an end or with more than the six that a region has.
+func tags(s string) int {
+	const most = 6
+	n := 0
+	for i, r := range s {
+		switch {
+		case r == endOfFlag && n > 0:
+			return i + utf8.RuneLen(r)
+		case !isTag(r) || n == most:
+			return 0
+		}
+		n++
+	}
+	return 0
+}
+
+// joins tells what a joiner can belong to.
+func joins(r rune) bool {
+	return r >= utf8.RuneSelf && r != utf8.RuneError && unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.S)
+}
+
+// seen is s without what can't be seen in it.
+func seen(s string) string {
+	return strings.Map(func(r rune) rune {
+		if isJoiner(r) || unicode.Is(unicode.Variation_Selector, r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // clip keeps messages readable: the first 200 bytes, cut before a rune and with
@@ -168,7 +236,7 @@ func (s *PathSet) add(key, path string, dir, explicit bool) error {
 	case !ok:
 		s.seen[key] = pathEntry{path, dir, explicit}
 	case old.spelling != path:
-		return Errorf(Invalid, op, "the paths %q and %q differ only in letter case", clip(old.spelling), clip(path))
+		return Errorf(Invalid, op, "the paths %q and %q differ only in %s", clip(old.spelling), clip(path), difference(old.spelling, path))
 	case old.dir != dir:
 		return Errorf(Invalid, op, "the path %q is both a file and a directory", clip(path))
 	case explicit && (old.explicit || !dir):
@@ -180,14 +248,26 @@ func (s *PathSet) add(key, path string, dir, explicit bool) error {
 	return nil
 }
 
-// foldPath maps every letter to the smallest of those that differ only in
-// case, so that it also joins letters whose lower and upper forms do not pair.
+// foldPath leaves joiners out, which HFS+ does not see, and maps every letter to
+// the smallest of those that differ only in case, so that it also joins letters
+// whose lower and upper forms do not pair.
 func foldPath(path string) string {
 	return norm.NFC.String(strings.Map(func(r rune) rune {
+		if isJoiner(r) {
+			return -1
+		}
 		least := r
 		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 			least = min(least, f)
 		}
 		return least
 	}, path))
+}
+
+// difference says in what two paths with one folded form differ.
+func difference(a, b string) string {
+	if seen(a) == seen(b) {
+		return "joiners, which can't be seen"
+	}
+	return "letter case"
 }

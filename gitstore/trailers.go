@@ -3,7 +3,7 @@ package gitstore
 import (
 	"strings"
 	"time"
-	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing/object"
 
@@ -66,15 +66,19 @@ func (t trailers) message(subject string) string {
 func oneLine(s string) string { return strings.TrimSpace(printable(s)) }
 
 // printable keeps a value from forging another trailer or a terminal sequence:
-// every control and format character becomes a space. Spaces around the value
-// stay, because "ana" and "ana " are two users.
+// every control and format character that is no part of a name becomes a space.
+// Spaces around the value stay, because "ana" and "ana " are two users.
 func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
-			return ' '
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	var b strings.Builder
+	for {
+		r, at := dm.Unprintable(s)
+		if at < 0 {
+			return b.String() + s
 		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
+		b.WriteString(s[:at] + " ")
+		s = s[at+utf8.RuneLen(r):]
+	}
 }
 
 // parseTrailers reads the last paragraph of a message that this server wrote.

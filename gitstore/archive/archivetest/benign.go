@@ -56,6 +56,7 @@ func Benign() []Case {
 		fine("fine/spaces and punctuation", file(in("jupyter/c/My notebook (1), final & more; 100 %.txt"), "x")),
 		fine("fine/markup and options in names", file(in("<img onerror=x>"), "x"), file(in("--upload-pack=x"), "x"), file(in("C:evil"), "x")),
 		fine("fine/unicode", file(in("jupyter/c/notas-año-数据-данные-😀.txt"), "x")),
+		fine("fine/joiners", file(in("jupyter/c/کتاب\u200cها/می\u200cخواهم.ipynb"), "x"), file(in("jupyter/c/क्\u200dष.csv"), "x"), file(in("jupyter/c/👩🏽\u200d🔬.txt"), "x")),
 		fine("fine/dot files", file(in(".gitignore"), "x"), file(in(".gitkeep"), ""), file(in("...three"), "x"), file(in("git~x"), "x")),
 		fine("fine/many files", many...),
 		fine("fine/empty file", file(in("empty"), "")),

@@ -183,6 +183,7 @@ func collisions() []Case {
 		bad("collisions/implied directory replaced", "both a file and a directory", file(in("d/x"), "1"), file(in("d"), "2")),
 		bad("collisions/letter case", "letter case", file(in("Readme"), "1"), file(in("README"), "2")),
 		bad("collisions/letter case of a directory", "letter case", file(in("D/a"), "1"), file(in("d/b"), "2")),
+		bad("collisions/joiners", "differ only in joiners", file(in("می\u200cخواهم"), "1"), file(in("میخواهم"), "2")),
 		bad("collisions/sharp letters", "letter case", file(in("\u212a"), "1"), file(in("k"), "2")),
 		bad("collisions/NFC and NFD", "twice", file(in("caf\u00e9"), "1"), file(in("cafe\u0301"), "2")),
 	}
@@ -198,8 +199,10 @@ func gitNames() []Case {
 			bad("git/"+name+" file", "git reads as", file(in(name), "x")),
 			bad("git/"+name+" directory", "git reads as", file(in("a/"+name+"/config"), "x")))
 	}
-	for _, name := range []string{".g\u200cit", "\u200e.git", ".gi\u206ft", "\ufeff.git"} {
+	for _, name := range []string{".g\u200cit", ".gi\u200dt", ".git\u200c", "\u200d.git", "\u200e.git", ".gi\u206ft", "\ufeff.git"} {
 		list = append(list, bad("git/"+shown(name), "control or format character", file(in(name), "x")))
 	}
+	list = append(list, bad("git/selector", "git reads as .git", file(in(".g\ufe0fit"), "x")),
+		bad("git/selector and joiner", "git reads as .git", file(in(".g\ufe0f\u200cit/config"), "x")))
 	return append(list, bad(`git/.git\x`, "backslash", file(in(`.git\x`), "x")))
 }

@@ -169,7 +169,8 @@ var cases = []struct {
 	}},
 	{"unusual names", func(l *lab) {
 		odd := files{}
-		for _, name := range []string{"-rf", "a b", ` "quoted" .ipynb`, "$(touch x)", "`touch x`", "*", "é/ü ñ.ipynb", "#", "x;y", "'", ".hidden", "no\u00a0break", "~", "a..b", "%20%s"} {
+		for _, name := range []string{"-rf", "a b", ` "quoted" .ipynb`, "$(touch x)", "`touch x`", "*", "é/ü ñ.ipynb", "#", "x;y", "'", ".hidden", "no\u00a0break", "~", "a..b", "%20%s",
+			"می\u200cخواهم/کتاب\u200cها.ipynb", "क्\u200dष.csv", "👩🏽\u200d🔬.txt", "❤\ufe0f\u200d🔥", "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f.png"} {
 			odd["app/"+name] = "one " + name
 		}
 		l.deliver(odd)
@@ -195,6 +196,7 @@ var cases = []struct {
 		copies := files{
 			"app/ \"quoted\" .1.3.0.ipynb": "two app/ \"quoted\" .ipynb", "app/-rf.1.3.0": "two app/-rf",
 			"app/.hidden.1.3.0": "two app/.hidden", "app/é/ü ñ.1.3.0.ipynb": "two app/é/ü ñ.ipynb",
+			"app/می\u200cخواهم/کتاب\u200cها.1.3.0.ipynb": "two app/می\u200cخواهم/کتاب\u200cها.ipynb", "app/👩🏽\u200d🔬.1.3.0.txt": "two app/👩🏽\u200d🔬.txt",
 		}
 		for name, want := range copies {
 			if got[name] != want {
