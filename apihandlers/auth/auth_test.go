@@ -3,6 +3,8 @@ package auth
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -119,15 +121,45 @@ func TestHtpasswd(t *testing.T) {
 	}
 }
 
-// TestHtpasswdSameWork: the hash compared with for unknown users costs as much
-// as the dearest of the file.
+// TestHtpasswdSameWork: a refusal takes the same rounds of bcrypt whoever it is
+// about, so that time does not tell who is in the file.
 func TestHtpasswdSameWork(t *testing.T) {
 	t.Parallel()
-	text := "a:" + hashOf(t, "x", 4) + "\nb:" + hashOf(t, "x", 6) + "\n"
-	list, err := parseHtpasswd([]byte(text), nil)
-	must(t, err)
-	if cost, err := bcrypt.Cost(list.dummy); err != nil || cost != 6 {
-		t.Errorf("got cost %d, %v; want 6", cost, err)
+	for _, costs := range [][]int{{4}, {6}, {4, 6}, {5, 4, 7}, {6, 6}, {}} {
+		var text strings.Builder
+		highest := bcrypt.MinCost
+		for i, cost := range costs {
+			fmt.Fprintf(&text, "user%d:%s\n", i, hashOf(t, "right", cost))
+			highest = max(highest, cost)
+		}
+		list, err := parseHtpasswd([]byte(text.String()))
+		must(t, err)
+		rounds := 0
+		list.bcrypt = func(hash, secret []byte) error {
+			cost, err := bcrypt.Cost(hash)
+			must(t, err)
+			rounds += 1 << cost
+			if string(secret) == "right" {
+				return nil
+			}
+			return bcrypt.ErrMismatchedHashAndPassword
+		}
+		for _, user := range []dm.UserName{"user0", "user1", "user2", "nobody", "USER0", ""} {
+			for _, secret := range []string{"wrong", "", "rights"} {
+				if rounds = 0; list.compare(user, secret) || rounds != 1<<highest {
+					t.Errorf("costs %v: refusing %q took %d rounds, want %d", costs, user, rounds, 1<<highest)
+				}
+			}
+		}
+		for i := range costs {
+			if !list.compare(dm.UserName(fmt.Sprint("user", i)), "right") {
+				t.Errorf("costs %v: user%d is refused", costs, i)
+			}
+		}
+	}
+	// Comparing with the stand-in is work, and not an error that comes at once.
+	if err := bcrypt.CompareHashAndPassword(dummyHash(5), []byte("x")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		t.Errorf("the stand-in is not compared: %v", err)
 	}
 }
 
@@ -141,6 +173,8 @@ func TestHtpasswdFaults(t *testing.T) {
 		{"no colon", "ana:" + good + "\nPLANTED", "line 2: no ':'"},
 		{"bad user", "-x:" + good, "line 1: the user name"},
 		{"twice", "ana:" + good + "\nana:" + good, "line 2: the user ana is there twice"},
+		{"cut off", "ana:" + good[:59], "line 1: the hash of user ana is not bcrypt"},
+		{"letters that bcrypt does not have", "ana:" + good[:20] + "!" + good[21:], "line 1: the hash of user ana is not bcrypt"},
 		{"too dear", "ana:" + strings.Replace(good, "$04$", "$15$", 1), "line 1: the hash of user ana has cost 15, at most 14"},
 		{"too large", strings.Repeat("#", maxHtpasswdSize+1), "larger than"},
 	}

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
@@ -32,7 +35,7 @@ func TestGuessingIsSlow(t *testing.T) {
 		user     func(i int) string
 		computed int32
 	}{
-		{"one user", func(int) string { return "zoe" }, userTries},
+		{"one user", func(int) string { return "zoe" }, pairTries},
 		{"a user each", func(i int) string { return fmt.Sprint("zoe", i) }, sourceTries},
 	}
 	for _, c := range cases {
@@ -92,21 +95,86 @@ func TestWhoMustWait(t *testing.T) {
 	want("ana signs in", o.from(t, home, "ana", "good"), 200)
 	want("and where others are", o.from(t, shared, "ana", "good"), 200)
 
-	guess(far, "ana", userTries)
-	want("her name is out of tries", o.from(t, "192.0.2.3", "ana", "good"), 429)
+	guess(far, "ana", pairTries)
+	want("a new address with the right password", o.from(t, "192.0.2.3", "ana", "good"), 200)
 	want("where she was before she is let in", o.from(t, home, "ana", "good"), 200)
+	want("and may mistype there", o.from(t, home, "ana", "godo"), 401)
+	want("without harm", o.from(t, home, "ana", "good"), 200)
 	want("the network of the attacker", o.from(t, "2001:db8:1::2", "ana", "good"), 429)
+	want("a new address where she mistypes", o.from(t, "192.0.2.4", "ana", "godo"), 401)
+	want("waits", o.from(t, "192.0.2.4", "ana", "good"), 429)
+	want("and waits, which costs nothing", o.from(t, "192.0.2.4", "ana", "good"), 429)
+	for range 11 { // while the attack goes on
+		o.clock.move(freshAfter / 12)
+		guess(far, "ana", 1)
+		want("still", o.from(t, "192.0.2.4", "ana", "good"), 429)
+	}
+	o.clock.move(freshAfter / 12)
+	guess(far, "ana", 1)
+	want("a minute", o.from(t, "192.0.2.4", "ana", "good"), 200)
 	o.clock.move(userTries * tryEvery)
-	want("later", o.from(t, "192.0.2.3", "ana", "good"), 200)
 
 	guess(shared, "zoe", sourceTries)
 	want("the address is out of tries", o.from(t, shared, "ben", "x"), 429)
 	want("who came from there before is let in", o.from(t, shared, "ana", "good"), 200)
-	guess(shared, "ana", userTries+1)
+	guess(shared, "ana", pairTries+1)
 	want("until it is she whom they try to be", o.from(t, shared, "ana", "good"), 429)
 	want("but not elsewhere", o.from(t, home, "ana", "good"), 200)
 	o.clock.move(tryEvery)
 	want("a try comes back", o.from(t, shared, "ana", "good"), 200)
+}
+
+// TestNobodyIsLockedOut: whatever many addresses do to one name for as long as
+// they like, its owner gets in with the right password, from anywhere, at once;
+// and yet what all of them compute together is bounded.
+func TestNobodyIsLockedOut(t *testing.T) {
+	t.Parallel()
+	const addresses, minutes = 40, 10
+	o := open(t)
+	computed := 0
+	o.file.Get().bcrypt = func(_, secret []byte) error { // what it decides is not the matter here, and it is slow
+		if string(secret) != "good" {
+			return bcrypt.ErrMismatchedHashAndPassword
+		}
+		return nil
+	}
+	for second := range minutes * 60 {
+		o.clock.move(time.Second)
+		for n := range addresses / 5 { // each address comes every five seconds
+			source := fmt.Sprint("198.51.100.", n*5+second%5)
+			if o.from(t, source, "ana", fmt.Sprint("guess ", second, n)) == http.StatusUnauthorized {
+				computed++
+			}
+		}
+		if second%60 != 59 {
+			continue
+		}
+		for _, source := range []string{fmt.Sprint("203.0.113.", second/60), fmt.Sprintf("2001:db8:%x::1", second/60)} {
+			if got := o.from(t, source, "ana", "good"); got != http.StatusOK {
+				t.Fatalf("minute %d of the attack: ana from %s: got %d", second/60, source, got)
+			}
+		}
+	}
+	// One try a minute for each address, and the shared ones.
+	if most := addresses*minutes + userTries + minutes*60/int(tryEvery.Seconds()); computed > most || computed < addresses {
+		t.Errorf("%d guesses were computed in %d minutes, want %d to %d", computed, minutes, addresses, most)
+	}
+}
+
+// TestUnknownNamesWaitAlike: who must wait does not tell who exists.
+func TestUnknownNamesWaitAlike(t *testing.T) {
+	t.Parallel()
+	trace := func(user string) (codes []int) {
+		o := open(t)
+		for i := range 4 * pairTries {
+			codes = append(codes, o.from(t, fmt.Sprint("192.0.2.", i%3), user, fmt.Sprint("guess ", i)))
+			o.clock.move(time.Second)
+		}
+		return codes
+	}
+	if known, unknown := trace("ana"), trace("zoe"); !slices.Equal(known, unknown) {
+		t.Errorf("guesses at a user: %v, at nobody: %v", known, unknown)
+	}
 }
 
 // TestSuccessCostsNothing: signing in is not a guess.
@@ -127,8 +195,8 @@ func TestGuessesAreBounded(t *testing.T) {
 	for i := range 3 * maxGuessers {
 		g.wrong(guess{source: fmt.Sprint(i), user: dm.UserName(fmt.Sprint(i))}, time.Unix(0, 0))
 	}
-	if len(g.sources) > maxGuessers || len(g.users) > maxGuessers {
-		t.Errorf("%d sources and %d users are kept, want at most %d", len(g.sources), len(g.users), maxGuessers)
+	if len(g.sources) > maxGuessers || len(g.users) > maxGuessers || len(g.pairs) > maxGuessers {
+		t.Errorf("%d sources, %d pairs and %d users are kept, want at most %d", len(g.sources), len(g.pairs), len(g.users), maxGuessers)
 	}
 }
 

@@ -1,12 +1,13 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -57,8 +58,9 @@ type Htpasswd struct {
 // passwords is the content of one version of the file, with what was found out
 // by it; so a new version begins with no memory.
 type passwords struct {
-	hashes map[dm.UserName][]byte
-	dummy  []byte // compared with for users who do not exist
+	hashes  map[dm.UserName][]byte
+	highest int // cost of the dearest hash
+	bcrypt  func(hash, secret []byte) error
 
 	mu         sync.Mutex // guards what follows
 	remembered map[[sha256.Size]byte]verdict
@@ -86,13 +88,7 @@ func OpenHtpasswd(cfg HtpasswdConfig) (*Htpasswd, error) {
 	var err error
 	h.file, err = watched.Open(watched.Config[*passwords]{
 		What: "htpasswd file", Paths: []string{cfg.Path}, Max: maxHtpasswdSize, Clock: cfg.Clock, Log: cfg.Log,
-		Parse: func(files []watched.File, before *passwords) (*passwords, error) {
-			var dummy []byte
-			if before != nil {
-				dummy = before.dummy
-			}
-			return parseHtpasswd(files[0].Data, dummy)
-		},
+		Parse: func(files []watched.File, _ *passwords) (*passwords, error) { return parseHtpasswd(files[0].Data) },
 	})
 	return h, err
 }
@@ -167,6 +163,7 @@ func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential)
 	until := h.clock().Add(provenFor)
 	switch {
 	case holds:
+		h.guesses.right(g)
 	case g.foreign:
 		// It may be a token in daily use. It does not become the user's password
 		// in this version of the file, so it is computed once and costs one try.
@@ -194,13 +191,31 @@ func tooManyGuesses() error {
 	return apihandlers.TooMany("auth.Htpasswd", "too many wrong passwords; wait a little")
 }
 
-// compare does the same work for users who do not exist.
+// compare refuses after the same work whoever it is about: that of the dearest
+// hash of the file, for users who do not exist and for those with a cheaper one.
+// Time would else tell who exists.
 func (p *passwords) compare(user dm.UserName, secret string) bool {
-	hash, exists := p.hashes[user]
-	if !exists {
-		hash = p.dummy
+	spent := bcrypt.MinCost
+	if hash, exists := p.hashes[user]; exists {
+		if p.bcrypt(hash, []byte(secret)) == nil {
+			return true
+		}
+		spent, _ = bcrypt.Cost(hash) // it was read when the file was
+	} else {
+		_ = p.bcrypt(dummyHash(spent), []byte(secret))
 	}
-	return bcrypt.CompareHashAndPassword(hash, []byte(secret)) == nil && exists
+	// A cost of n is 2^n rounds, so those from spent on add up to highest.
+	for ; spent < p.highest; spent++ {
+		_ = p.bcrypt(dummyHash(spent), []byte(secret))
+	}
+	return false
+}
+
+// dummyHash is a hash of that cost which no password has been found for. What
+// comparing costs follows from its head alone.
+func dummyHash(cost int) []byte {
+	const salt, sum = 22, 31
+	return fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat(".", salt+sum))
 }
 
 func (p *passwords) remember(key [sha256.Size]byte, v verdict) {
@@ -241,17 +256,22 @@ func credentialKey(user dm.UserName, c dm.Credential) [sha256.Size]byte {
 	return sha256.Sum256(append(b, c.Secret...))
 }
 
+// wholeHash is what every implementation of bcrypt writes.
+var wholeHash = regexp.MustCompile(`^\$2[abxy]?\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
+
 // parseHtpasswd never quotes a line: it may hold a password written there by
 // mistake.
-func parseHtpasswd(data, dummy []byte) (*passwords, error) {
+func parseHtpasswd(data []byte) (*passwords, error) {
 	const op = "read htpasswd file"
 	fault := func(n int, format string, args ...any) error {
 		e := dm.Errorf(dm.Invalid, op, format, args...)
 		e.Message = dm.Errorf(dm.Invalid, op, "the htpasswd file, line %d: %s", n, e.Message).Message
 		return e
 	}
-	list := &passwords{hashes: map[dm.UserName][]byte{}, remembered: map[[sha256.Size]byte]verdict{}}
-	highest := bcrypt.MinCost
+	list := &passwords{
+		hashes: map[dm.UserName][]byte{}, highest: bcrypt.MinCost, bcrypt: bcrypt.CompareHashAndPassword,
+		remembered: map[[sha256.Size]byte]verdict{},
+	}
 	for i, line := range strings.Split(string(data), "\n") {
 		n, line := i+1, strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -266,7 +286,8 @@ func parseHtpasswd(data, dummy []byte) (*passwords, error) {
 			return nil, fault(n, "%s", dm.Public(err))
 		}
 		cost, err := bcrypt.Cost([]byte(hash))
-		if err != nil || !strings.HasPrefix(hash, "$2") {
+		// One that breaks off a comparison would tell by the time that it is there.
+		if err != nil || !wholeHash.MatchString(hash) {
 			return nil, fault(n, "the hash of user %s is not bcrypt; make it with 'htpasswd -B'", user)
 		}
 		if cost > maxCost {
@@ -275,20 +296,8 @@ func parseHtpasswd(data, dummy []byte) (*passwords, error) {
 		if list.hashes[user] != nil {
 			return nil, fault(n, "the user %s is there twice", user)
 		}
-		highest = max(highest, cost)
+		list.highest = max(list.highest, cost)
 		list.hashes[user] = []byte(hash)
 	}
-	var err error
-	list.dummy, err = dummyHash(dummy, highest)
-	return list, err
-}
-
-// dummyHash makes a hash that costs as much as the dearest of the file; an old
-// one of the same cost serves again.
-func dummyHash(old []byte, cost int) ([]byte, error) {
-	if c, err := bcrypt.Cost(old); err == nil && c == cost && !bytes.Equal(old, nil) {
-		return old, nil
-	}
-	hash, err := bcrypt.GenerateFromPassword([]byte("nobody"), cost)
-	return hash, dm.Wrap("make hash", err)
+	return list, nil
 }
