@@ -271,3 +271,29 @@ func difference(a, b string) string {
 	}
 	return "letter case"
 }
+
+// ToolLitter tells whether a file or directory of that name is what a tool left
+// behind, at any depth: JupyterLab, macOS or Windows. No author means it as
+// content of a package.
+func ToolLitter(name string, directory bool) bool {
+	if directory {
+		return name == ".ipynb_checkpoints" || name == "__MACOSX"
+	}
+	return name == ".DS_Store" || strings.EqualFold(name, "Thumbs.db")
+}
+
+// Beside tells whether an entry of that name beside the component types of a
+// package, or beside the components of a type, is passed over: litter, and
+// whatever its name hides.
+func Beside(name string, directory bool) bool {
+	return strings.HasPrefix(name, ".") || ToolLitter(name, directory)
+}
+
+// AppleDouble tells whether a file holds what macOS keeps of another one beside
+// its content. head is its beginning, of AppleDoubleHead bytes at least.
+func AppleDouble(name string, head []byte) bool {
+	return strings.HasPrefix(name, "._") && strings.HasPrefix(string(head), "\x00\x05\x16\x07")
+}
+
+// AppleDoubleHead is how many bytes AppleDouble needs.
+const AppleDoubleHead = 4

@@ -141,11 +141,18 @@ type Delivery struct {
 type Planner interface {
 	// Validate checks the structure of a package at deploy. top is the name of
 	// the single outer directory, "" when there was none. All findings at once.
-	Validate(ref PackageRef, top string, files fs.FS) (Defaults, []Finding, error)
+	Validate(ref PackageRef, top string, files fs.FS) (Validation, error)
 	// Plan checks spec against the package and fills every component. It counts
 	// what the plan will hold before it builds it, refuses with a finding what
 	// is over its limit, and asks reserve for the rest; see Reserve.
 	Plan(ref PackageRef, spec Spec, files fs.FS, reserve Reserve) (Plan, []Finding, error)
+}
+
+// Validation is what a package says of itself, before anything is made of it.
+type Validation struct {
+	Defaults Defaults  // nil when there are findings
+	Findings []Finding // why it can't be deployed
+	Notes    []string  // for people: what is odd, and keeps nothing from being deployed
 }
 
 // Reserve waits until bytes of memory are free for what is about to be built.
@@ -383,6 +390,19 @@ type ApplyRequest struct {
 // has aggregate_status.
 type Summarizer interface {
 	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
+}
+
+// Remarker is the optional ability of a plugin to tell what is odd in a
+// component that can be delivered all the same. The notes name type, component
+// and path.
+type Remarker interface {
+	Remarks(c PackageComponent) ([]string, error)
+}
+
+// Mover is the optional ability of a plugin to tell people where the files of
+// an application are now, when a change has put them elsewhere; "" when not.
+type Mover interface {
+	Moved(before, after PluginRecord) string
 }
 
 // Last is the optional ability of a plugin whose work people see at once. It is

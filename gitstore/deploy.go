@@ -76,16 +76,16 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 	}
 	defer room.end()
 	files := newTreeFS(openObjects(s.repositoryDir(packageRepository(ref.Name))), v.tree)
-	defaults, findings, err := s.Planner.Validate(ref, v.top, files)
+	valid, err := s.Planner.Validate(ref, v.top, files)
 	switch {
 	case err != nil && dm.KindOf(failed("deploy", err)) == dm.Unavailable:
 		return outcomeEntry{}, err
 	case err != nil:
 		return failure(err)
-	case len(findings) > 0:
-		return failure(dm.Refuse("deploy", "the package has faults", findings))
+	case len(valid.Findings) > 0:
+		return failure(dm.Refuse("deploy", "the package has faults", valid.Findings))
 	}
-	s.defaults.put(v.tree, defaults)
+	s.defaults.put(v.tree, valid.Defaults)
 	// PNDA writes microseconds and no zone here; clients show it as it is.
 	at := stamp.Time.UTC().Format("2006-01-02T15:04:05.000000")
 	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: fmt.Sprintf("Deployed %s at %s", ref, at), tree: v.tree}, nil
@@ -248,9 +248,13 @@ func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageR
 		return nil, err
 	}
 	defer room.end()
-	d, _, err := s.Planner.Validate(ref, ref.String(), newTreeFS(openObjects(dir), tree))
+	v, err := s.Planner.Validate(ref, ref.String(), newTreeFS(openObjects(dir), tree))
 	if err != nil {
 		return nil, err
+	}
+	d := v.Defaults
+	if d == nil {
+		d = dm.Defaults{} // deployed under older rules
 	}
 	s.defaults.put(tree, d)
 	return d, nil

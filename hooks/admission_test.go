@@ -46,8 +46,8 @@ type fakePlanner struct {
 	planned  int
 }
 
-func (p *fakePlanner) Validate(dm.PackageRef, string, fs.FS) (dm.Defaults, []dm.Finding, error) {
-	return nil, nil, errors.New("admission does not validate packages")
+func (p *fakePlanner) Validate(dm.PackageRef, string, fs.FS) (dm.Validation, error) {
+	return dm.Validation{}, errors.New("admission does not validate packages")
 }
 
 func (p *fakePlanner) Plan(_ dm.PackageRef, spec dm.Spec, _ fs.FS, _ dm.Reserve) (dm.Plan, []dm.Finding, error) {

@@ -158,8 +158,32 @@ func (p *pass) outcome(undoing error) dm.Observation {
 		o.Effective = ""
 		return o
 	}
-	o.Effective, o.Information = p.work.Desired, strings.Join(p.work.Notes, "; ")
+	o.Effective, o.Information = p.work.Desired, strings.Join(append(p.moved(o.Records), p.work.Notes...), "; ")
 	return o
+}
+
+// moved are the notes of plugins whose files stand elsewhere than before.
+func (p *pass) moved(now []dm.PluginRecord) []string {
+	if p.work.Observed == nil {
+		return nil
+	}
+	var notes []string
+	for _, after := range now {
+		plugin, _ := p.d.cfg.Plugins(after.Type)
+		mover, ok := plugin.(dm.Mover)
+		if !ok {
+			continue
+		}
+		for _, before := range p.work.Observed.Records {
+			if before.Type != after.Type {
+				continue
+			}
+			if note := mover.Moved(before, after); note != "" {
+				notes = append(notes, note)
+			}
+		}
+	}
+	return notes
 }
 
 // effective is the change that is in effect before this one.

@@ -142,6 +142,33 @@ func TestLastIsAppliedLast(t *testing.T) {
 	})
 }
 
+// fakeMover tells how many components there were and are.
+type fakeMover struct{ dm.Plugin }
+
+func (fakeMover) Moved(before, after dm.PluginRecord) string {
+	if len(before.Components) == len(after.Components) {
+		return ""
+	}
+	return fmt.Sprintf("%d components became %d", len(before.Components), len(after.Components))
+}
+
+// TestMovedFilesAreTold shows that a change which puts files elsewhere says so.
+func TestMovedFilesAreTold(t *testing.T) {
+	t.Parallel()
+	mover := func(cfg *DispatcherConfig) {
+		plugins := cfg.Plugins
+		cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
+			p, ok := plugins(t)
+			return fakeMover{p}, ok
+		}
+	}
+	withBench(t, mover, func(b *bench) {
+		wantOutcome(t, b.do("noon", dm.Create, dm.WantCreated, "jupyter/report", "jupyter/litter"), dm.Created, 1, "")
+		wantOutcome(t, b.do("noon", dm.Start, dm.WantStarted, "jupyter/report", "jupyter/litter"), dm.Started, 2, "")
+		wantOutcome(t, b.do("noon", dm.Change, dm.WantStarted, "jupyter/report"), dm.Started, 3, "2 components became 1")
+	})
+}
+
 func TestFailedCreateIsRolledBack(t *testing.T) {
 	t.Parallel()
 	const text = `Error creating noon Invalid, details: "the engine refuses"`

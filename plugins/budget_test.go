@@ -131,8 +131,8 @@ func TestPackageOfManySmallPropertiesIsRefused(t *testing.T) {
 		files[fmt.Sprintf("jupyter/c%d/properties.json", i)] = &fstest.MapFile{Data: []byte("{" + strings.Join(keys, ",") + "}")}
 		files[fmt.Sprintf("jupyter/c%d/x.ipynb", i)] = &fstest.MapFile{}
 	}
-	_, findings, err := newPlanner(t).Validate(ref, ref.String(), files)
-	if got, want := dm.JoinFindings(findings), "jupyter/c4/properties.json: parsing failed: all of a package may have 40000 keys"; err != nil || got != want {
+	v, err := newPlanner(t).Validate(ref, ref.String(), files)
+	if got, want := dm.JoinFindings(v.Findings), "jupyter/c4/properties.json: parsing failed: all of a package may have 40000 keys"; err != nil || got != want {
 		t.Errorf("findings = %q, %v; want %q", got, err, want)
 	}
 }

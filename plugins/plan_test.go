@@ -14,6 +14,8 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
+const emptyNotebook = `{"cells": []}`
+
 // plan plans and fails the test on findings.
 func plan(t *testing.T, s dm.Spec, files fs.FS) dm.Plan {
 	t.Helper()
@@ -41,8 +43,8 @@ func TestPlanJupyterAsInTheContract(t *testing.T) {
 	files := tree(
 		"README", "not a component",
 		"jupyter/report/properties.json", `{"topic": "flows", "limit": 3}`,
-		"jupyter/report/sub/x.ipynb", `{"source": ["${component_topic} $$x$$ ${component_hdfs_root}"]}`,
-		"jupyter/report/plain.ipynb", `{"source": ["nothing"]}`,
+		"jupyter/report/sub/x.ipynb", `{"cells": ["${component_topic} $$x$$ ${component_hdfs_root}"]}`,
+		"jupyter/report/plain.ipynb", `{"cells": ["nothing"]}`,
 		"jupyter/report/sub/properties.json", `{"data": "$application_user"}`,
 		"jupyter/report/data.csv", "a\r\n$5\r\n",
 		"jupyter/report/logo.png", "\x89PNG\x00\xff ${component_topic}",
@@ -72,7 +74,7 @@ func TestPlanJupyterAsInTheContract(t *testing.T) {
 `,
 		"run.sh":              "echo k1:9092 $environment_hadoop_manager_password 3",
 		"sub/properties.json": `{"data": "ana"}`,
-		"sub/x.ipynb":         `{"source": ["mine $$x$$ /pnda/system/deployment-manager/applications/ana/noon-run/report"]}`,
+		"sub/x.ipynb":         `{"cells": ["mine $$x$$ /pnda/system/deployment-manager/applications/ana/noon-run/report"]}`,
 	}
 	compare(t, listing(c), want)
 	for _, f := range c.Files {
@@ -216,14 +218,14 @@ func TestPlanFillsWhatTheTypeSays(t *testing.T) {
 func TestPlanDescriptors(t *testing.T) {
 	t.Parallel()
 	p := plan(t, spec(nil), tree(
-		"jupyter/c/x.ipynb", `{"a": "${hdfspath_out}"}`,
+		"jupyter/c/x.ipynb", `{"cells": [], "a": "${hdfspath_out}"}`,
 		"jupyter/c/hdfs.json", `[{"name": "out", "path": "${component_hdfs_root}/\"o", "delete_on_undeploy": 1}]`,
 		"jupyter/c/hbase.json", `[{"table": "${hdfspath_out} $component_name"}]`,
 		"jupyter/c/opentsdb.json", `[{"name": "$component_name $hdfspath_out"}]`))
 	root := "/pnda/system/deployment-manager/applications/ana/noon-run/c"
 	files := listing(p.Components[0])
 	for file, want := range map[string]string{
-		"x.ipynb":       `{"a": "` + root + `/\"o"}`,
+		"x.ipynb":       `{"cells": [], "a": "` + root + `/\"o"}`,
 		"hdfs.json":     `[{"name": "out", "path": "` + root + `/\"o", "delete_on_undeploy": 1}]`,
 		"hbase.json":    `[{"table": "${hdfspath_out} c"}]`,
 		"opentsdb.json": `[{"name": "c ` + root + `/\"o"}]`,
@@ -347,7 +349,7 @@ func TestPlanOfLargeFiles(t *testing.T) {
 
 func TestPlanTellsOfOtherEncodings(t *testing.T) {
 	t.Parallel()
-	files := tree("jupyter/c/x.ipynb", "{}", "jupyter/c/latin.csv", "caf\xe9 ${component_name}", "jupyter/c/quiet.csv", "caf\xe9",
+	files := tree("jupyter/c/x.ipynb", emptyNotebook, "jupyter/c/latin.csv", "caf\xe9 ${component_name}", "jupyter/c/quiet.csv", "caf\xe9",
 		"jupyter/c/wide.txt", "\xff\xfe$\x00{\x00c\x00o\x00m\x00p\x00o\x00n\x00e\x00n\x00t\x00_\x00n\x00a\x00m\x00e\x00}\x00",
 		"jupyter/c/application.properties", "a=\xe9 $component_name")
 	p := plan(t, spec(nil), files)
@@ -362,7 +364,7 @@ func TestPlanTellsOfOtherEncodings(t *testing.T) {
 	if !strings.HasPrefix(got["application.properties"], "a=\xe9 $component_name\n\napplication.hdfs_root=") {
 		t.Errorf("application.properties = %q, want its text unchanged and the lines behind it", got["application.properties"])
 	}
-	many := tree("jupyter/c/x.ipynb", "{}")
+	many := tree("jupyter/c/x.ipynb", emptyNotebook)
 	for i := range 1000 {
 		many[fmt.Sprintf("jupyter/c/%03d", i)] = &fstest.MapFile{Data: []byte("\xe9 $component_name")}
 	}

@@ -44,29 +44,26 @@ func NewPlanner(cfg Config) (*Planner, error) {
 	return &Planner{cfg.Registry, withoutSecrets(cfg.Environment), limits{file: cfg.filled(), plan: cfg.filled()}}, nil
 }
 
-// Validate checks the structure of a package at deploy, see dm.Planner. The
-// defaults are nil when there are findings.
-func (p *Planner) Validate(ref dm.PackageRef, top string, files fs.FS) (dm.Defaults, []dm.Finding, error) {
+// Validate checks the structure of a package at deploy, see dm.Planner.
+func (p *Planner) Validate(ref dm.PackageRef, top string, files fs.FS) (dm.Validation, error) {
 	const op = "plugins.Validate"
 	if top == "" {
 		finding, err := withoutTop(files)
-		if err != nil {
-			return nil, nil, dm.Wrap(op, err)
-		}
-		return nil, []dm.Finding{finding}, nil
+		return dm.Validation{Findings: []dm.Finding{finding}}, dm.Wrap(op, err)
 	}
-	components, findings, err := p.survey(files)
+	s, err := p.survey(files)
 	if err != nil {
-		return nil, nil, dm.Wrap(op, err)
+		return dm.Validation{}, dm.Wrap(op, err)
 	}
+	v := dm.Validation{Findings: s.findings, Notes: s.remarks()}
 	if top != ref.String() {
 		message := fmt.Sprintf("the package directory %q must be named like the package id, %q", top, ref)
-		findings = slices.Insert(findings, 0, dm.Finding{Message: message})
+		v.Findings = slices.Insert(v.Findings, 0, dm.Finding{Message: message})
 	}
-	if len(findings) > 0 {
-		return nil, findings, nil
+	if len(v.Findings) == 0 {
+		v.Defaults = defaultsOf(s.components)
 	}
-	return defaultsOf(components), nil, nil
+	return v, nil
 }
 
 // withoutTop tells what is wrong with a package that has no single outer
@@ -91,15 +88,15 @@ func withoutTop(files fs.FS) (dm.Finding, error) {
 // components are canonical, whatever the package calls them.
 func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.Reserve) (dm.Plan, []dm.Finding, error) {
 	op := "plugins.Plan " + ref.String()
-	components, findings, err := p.survey(files)
+	survey, err := p.survey(files)
 	if err != nil {
 		return dm.Plan{}, nil, dm.Wrap(op, err)
 	}
-	if len(findings) > 0 {
-		return dm.Plan{}, findings, nil
+	if len(survey.findings) > 0 {
+		return dm.Plan{}, survey.findings, nil
 	}
+	components, findings := survey.components, specTooLarge(spec)
 	fill := p.newDelivery(spec)
-	findings = specTooLarge(spec)
 	for _, c := range components {
 		effective := override(c, spec.Overrides)
 		plugin, _ := p.registry.Get(c.Type) // survey found it
@@ -132,7 +129,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 	if len(findings) > 0 { // the package changed while it was read
 		return dm.Plan{}, findings, nil
 	}
-	plan.Notes = append(plan.Notes, fill.remarks()...)
+	plan.Notes = slices.Concat(plan.Notes, survey.remarks(), fill.remarks())
 	return plan, nil, nil
 }
 

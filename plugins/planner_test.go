@@ -125,10 +125,11 @@ func TestValidateFindings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			defaults, got, err := newPlanner(t).Validate(ref, c.top, c.files)
+			v, err := newPlanner(t).Validate(ref, c.top, c.files)
 			if err != nil {
 				t.Fatal(err)
 			}
+			got := v.Findings
 			if len(got) != len(c.want) {
 				t.Fatalf("findings = %q, want %d", got, len(c.want))
 			}
@@ -137,8 +138,8 @@ func TestValidateFindings(t *testing.T) {
 					t.Errorf("finding %d = %q, want it to hold %q", i, got[i], want)
 				}
 			}
-			if (defaults == nil) != (len(c.want) > 0) {
-				t.Errorf("defaults = %v, want them exactly when there are no findings", defaults)
+			if (v.Defaults == nil) != (len(c.want) > 0) {
+				t.Errorf("defaults = %v, want them exactly when there are no findings", v.Defaults)
 			}
 		})
 	}
@@ -152,7 +153,8 @@ func TestValidateLimitsPropertiesTogether(t *testing.T) {
 		files[fmt.Sprintf("jupyter/c%d/x.ipynb", i)] = &fstest.MapFile{}
 		files[fmt.Sprintf("jupyter/c%d/properties.json", i)] = &fstest.MapFile{Data: large}
 	}
-	_, got, err := newPlanner(t).Validate(ref, ref.String(), files)
+	v, err := newPlanner(t).Validate(ref, ref.String(), files)
+	got := v.Findings
 	if err != nil || len(got) != 1 || got[0].Component != "c9" || !strings.Contains(got[0].Message, "parsing") {
 		t.Errorf("findings = %v, %v, want one, of the component that is too much", got, err)
 	}
@@ -160,13 +162,13 @@ func TestValidateLimitsPropertiesTogether(t *testing.T) {
 
 func TestDefaultsKeepThePackagesSpelling(t *testing.T) {
 	t.Parallel()
-	defaults, _, err := newPlanner(t).Validate(ref, ref.String(), tree(
+	v, err := newPlanner(t).Validate(ref, ref.String(), tree(
 		"flinkStreaming/count/application.properties", "", "oozie/nightly/workflow.xml", "",
 		"jupyter/report/x.ipynb", "", "jupyter/report/properties.json", `{"topic": "flows", "n": 1.50}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.Marshal(defaults)
+	got, err := json.Marshal(v.Defaults)
 	want := `{"flinkStreaming":{"count":{}},"jupyter":{"report":{"n":1.50,"topic":"flows"}},"oozie":{"nightly":{}}}`
 	if err != nil || string(got) != want {
 		t.Errorf("defaults = %s, want %s", got, want)
@@ -190,7 +192,7 @@ func TestReadingErrorsAreNotFindings(t *testing.T) {
 	t.Parallel()
 	files := tree("jupyter/c/x.ipynb", "", "jupyter/c/properties.json", "{}", "jupyter/c/a.txt", "")
 	for _, broken := range []string{".", "jupyter", "jupyter/c/properties.json"} {
-		if _, _, err := newPlanner(t).Validate(ref, ref.String(), faultyFS{files, broken}); dm.KindOf(err) != dm.Unavailable {
+		if _, err := newPlanner(t).Validate(ref, ref.String(), faultyFS{files, broken}); dm.KindOf(err) != dm.Unavailable {
 			t.Errorf("Validate with unreadable %s: kind %q, want %q", broken, dm.KindOf(err), dm.Unavailable)
 		}
 	}

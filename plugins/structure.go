@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -38,34 +39,54 @@ type surveyor struct {
 	keys       int // properties that may still come
 	components []dm.PackageComponent
 	findings   []dm.Finding
+	litter     []string // what is passed over, because no author meant it as content
+	notes      []string // of the plugins
 }
 
 // survey lists the components of a package by type, then name, in byte order,
 // with everything that is wrong with them. Files directly below the package or
-// below a type belong to no component and are passed over, as PNDA does.
-func (p *Planner) survey(files fs.FS) ([]dm.PackageComponent, []dm.Finding, error) {
-	s := surveyor{registry: p.registry, files: files, left: maxProperties, keys: maxPropertyKeys}
-	types, err := directories(files, ".")
+// below a type belong to no component and are passed over, as PNDA does; so is
+// what tools leave behind, so that it never counts as a component.
+func (p *Planner) survey(files fs.FS) (*surveyor, error) {
+	s := &surveyor{registry: p.registry, files: files, left: maxProperties, keys: maxPropertyKeys}
+	types, err := s.directories(".")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, t := range types {
 		if err := s.visitType(dm.ComponentType(t)); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if len(s.components) == 0 {
-		s.findings = append(s.findings, dm.Finding{Message: "the package has no component; at least one component is required, as <type>/<name>/<files>"})
+		message := "the package has no component; at least one component is required, as <type>/<name>/<files>"
+		if len(s.litter) > 0 {
+			message += " (" + s.passedOver() + ")"
+		}
+		s.findings = append(s.findings, dm.Finding{Message: message})
 	}
 	// Two spellings of one type are one list.
 	slices.SortStableFunc(s.components, func(a, b dm.PackageComponent) int {
 		return cmp.Or(cmp.Compare(a.Type.Canonical(), b.Type.Canonical()), cmp.Compare(a.Name, b.Name))
 	})
-	return s.components, append(s.findings, repeated(s.components)...), nil
+	s.findings = append(s.findings, repeated(s.components)...)
+	return s, nil
+}
+
+func (s *surveyor) passedOver() string {
+	return "passed over, not content: " + some(s.litter)
+}
+
+// remarks are the notes on the package as a whole.
+func (s *surveyor) remarks() []string {
+	if len(s.litter) == 0 {
+		return s.notes
+	}
+	return append([]string{s.passedOver()}, s.notes...)
 }
 
 func (s *surveyor) visitType(t dm.ComponentType) error {
-	names, err := directories(s.files, string(t))
+	names, err := s.directories(string(t))
 	if err != nil {
 		return err
 	}
@@ -76,11 +97,18 @@ func (s *surveyor) visitType(t dm.ComponentType) error {
 		if err != nil {
 			return err
 		}
+		dir, litter, files, err := clean(dir)
+		if err != nil {
+			return err
+		}
+		for _, path := range litter {
+			s.litter = append(s.litter, string(t)+"/"+name+"/"+path)
+		}
 		entries, err := fs.ReadDir(dir, ".")
 		if err != nil {
 			return err
 		}
-		if len(entries) == 0 {
+		if len(entries) == 0 || files == 0 && len(litter) > 0 {
 			continue // an empty directory is not a component
 		}
 		c := dm.PackageComponent{Type: t, Name: dm.ComponentName(name), Files: dir}
@@ -93,6 +121,9 @@ func (s *surveyor) visitType(t dm.ComponentType) error {
 		}
 		if known {
 			s.findings = append(s.findings, placed(c, plugin.Validate(c))...)
+			if err := s.remark(plugin, c); err != nil {
+				return err
+			}
 		}
 		s.components = append(s.components, c)
 	}
@@ -100,6 +131,17 @@ func (s *surveyor) visitType(t dm.ComponentType) error {
 		s.findings = append(s.findings, dm.Finding{Type: t, Message: fmt.Sprintf("unknown component type %q, this server knows %s", t, s.known())})
 	}
 	return nil
+}
+
+// remark asks the plugin for its notes on a component.
+func (s *surveyor) remark(plugin dm.Plugin, c dm.PackageComponent) error {
+	able, ok := plugin.(dm.Remarker)
+	if !ok {
+		return nil
+	}
+	notes, err := able.Remarks(c)
+	s.notes = append(s.notes, notes...)
+	return err
 }
 
 // properties reads the component's properties.json; without one they are empty.
@@ -162,15 +204,23 @@ func placed(c dm.PackageComponent, findings []dm.Finding) []dm.Finding {
 	return findings
 }
 
-// directories returns the names of the directories in dir, in byte order.
-func directories(files fs.FS, dir string) ([]string, error) {
-	entries, err := fs.ReadDir(files, dir)
+// directories returns the names of the directories in dir that may be types or
+// components, in byte order, and collects what is passed over.
+func (s *surveyor) directories(dir string) ([]string, error) {
+	entries, err := fs.ReadDir(s.files, dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() {
+		switch {
+		case dm.Beside(e.Name(), e.IsDir()):
+			litter := path.Join(dir, e.Name())
+			if e.IsDir() {
+				litter += "/"
+			}
+			s.litter = append(s.litter, litter)
+		case e.IsDir():
 			names = append(names, e.Name())
 		}
 	}

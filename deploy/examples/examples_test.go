@@ -56,8 +56,8 @@ func TestExamplesValidateAndPlan(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if defaults, findings, err := planner.Validate(ref, id, files); err != nil || len(findings) > 0 || len(defaults["jupyter"]) == 0 {
-			t.Errorf("%s: Validate = %v, %v, %v, want defaults of jupyter and no findings", id, defaults, findings, err)
+		if v, err := planner.Validate(ref, id, files); err != nil || len(v.Findings) > 0 || len(v.Notes) > 0 || len(v.Defaults["jupyter"]) == 0 {
+			t.Errorf("%s: Validate = %+v, %v, want defaults of jupyter and no findings", id, v, err)
 		}
 		spec := dm.Spec{Name: "noon-run", Package: ref, Owner: "ana", Overrides: dm.Overrides{
 			"jupyter": {"report": {"topic": json.RawMessage(`"say \"hi\""`)}},

@@ -29,6 +29,8 @@ var (
 	_ dm.Plugin     = (*Plugin)(nil)
 	_ dm.Summarizer = (*Plugin)(nil)
 	_ dm.Last       = (*Plugin)(nil)
+	_ dm.Remarker   = (*Plugin)(nil)
+	_ dm.Mover      = (*Plugin)(nil)
 )
 
 //go:embed README.ipynb
@@ -137,6 +139,21 @@ func (*Plugin) Summarize(ctx context.Context, record dm.PluginRecord, phase dm.P
 		})
 	}
 	return summaries, nil
+}
+
+// Moved tells that the files of an application are one folder further up or
+// down than before: people, and notebooks that open one another, look for them.
+func (*Plugin) Moved(before, after dm.PluginRecord) string {
+	was, is := len(before.Components), len(after.Components)
+	switch {
+	case was == 0 || is == 0 || (was == 1) == (is == 1):
+		return ""
+	case is == 1:
+		return fmt.Sprintf("the files of %s stand in the folder %s itself now, not in one of their own below it: it is the only jupyter component",
+			after.Components[0].Name, after.Application)
+	}
+	return fmt.Sprintf("each of the %d jupyter components has a folder of its own in %s now: the files of %s stand in %s/%s",
+		is, after.Application, after.Components[0].Name, after.Application, after.Components[0].Name)
 }
 
 // recordOf describes what r asks for. Nobody has anything of an application
