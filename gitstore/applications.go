@@ -39,6 +39,11 @@ func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *appEntry, sp
 	if err != nil {
 		return wanted{}, err
 	}
+	if e.main.IsZero() {
+		if err := s.roomForApplication(actor.User); err != nil {
+			return wanted{}, err
+		}
+	}
 	spec.Owner = actor.User
 	audience := len(spec.Audience) > 0
 	if !audience {
@@ -281,6 +286,9 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	room.leave()
 	if err != nil {
 		room.end()
+		return wanted{}, err
+	}
+	if err := s.roomForWorkspaces(s.newcomers(spec.Audience)); err != nil {
 		return wanted{}, err
 	}
 	s.defaults.put(src.tree, plan.Defaults)

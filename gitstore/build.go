@@ -60,7 +60,8 @@ func (s *Store) newAside() (*aside, error) {
 }
 
 func (a *aside) fill() error {
-	for _, sub := range []string{"objects/info", "objects/pack", "refs/heads", "refs/tags"} {
+	// git makes the other folders that it knows when it needs them.
+	for _, sub := range []string{"objects/pack", "refs"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, sub), 0o750); err != nil {
 			return err
 		}

@@ -45,7 +45,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 	}
 	o, err := s.judge(ctx, ref, stamp)
 	if err == nil {
-		err = s.writeOutcome(ctx, ref, o, stamp)
+		err = s.keepOutcome(ctx, ref, o, stamp)
 	}
 	if err != nil {
 		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, failed(op, err)), stamp))
@@ -133,6 +133,28 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	return nil
 }
 
+// keepOutcome records how a deploy ended, unless it says nothing new, or tells
+// of what is not there and there are too many such records: then the text is
+// only remembered, the oldest forgotten, as that of an id that can't name a
+// package. Nothing was deployed, so nothing that counts is lost.
+func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
+	id := ref.String()
+	before := s.index.outcome(ref)
+	switch {
+	case o.phase == dm.NotDeployed && before.phase == o.phase && before.tree == o.tree && before.information == printable(o.information):
+		return nil
+	case o.tree == emptyTree && before.tip.IsZero() && !s.roomForFailure(stamp.User):
+		s.Log.Warn("a failed deploy is not recorded, there are too many of versions that are not there", "package", ref, "user", stamp.User)
+		s.index.setOddity(id, o.information)
+		return nil
+	}
+	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
+		return err
+	}
+	s.index.dropOddity(id)
+	return nil
+}
+
 // writeOutcome records how a deploy or an undeploy ended by moving one ref. A
 // package that was never uploaded gets a repository that holds only that.
 func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
@@ -147,6 +169,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		entry = &packageEntry{}
 	}
 	before := entry.outcomes[ref.Version]
+	o.by = stamp.User
 	c, err := s.begin(r)
 	if err != nil {
 		return err
@@ -209,6 +232,9 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 		return st, nil
 	}
 	st.Phase, st.Information = o.phase, o.information
+	if o.tip.IsZero() {
+		_, st.Information = s.index.oddity(id)
+	}
 	if st.Phase == dm.Deployed {
 		st.Defaults, err = s.packageDefaults(ctx, s.repositoryDir(packageRepository(ref.Name)), ref, o.tree)
 	}
@@ -316,7 +342,7 @@ func defaultsSize(d dm.Defaults) int {
 // parseOutcome reads the tip of refs/deployed/<x.y.z>.
 func parseOutcome(c *object.Commit) outcomeEntry {
 	t := parseTrailers(c.Message)
-	o := outcomeEntry{tip: c.Hash, tree: c.TreeHash, phase: dm.Phase(t[trailerPhase]), information: t[trailerInformation]}
+	o := outcomeEntry{tip: c.Hash, tree: c.TreeHash, phase: dm.Phase(t[trailerPhase]), information: t[trailerInformation], by: dm.UserName(t[trailerUser])}
 	if o.phase == dm.Deployed {
 		o.owner = dm.UserName(t[trailerUser])
 	}

@@ -19,6 +19,10 @@
 //   - Maintenance brings refs and small packs together under a repository's
 //     lock while readers go on. Packs with a .keep file stay byte for byte, and
 //     an object that no ref leads to stays for two weeks.
+//   - What anybody can make under ever new names and nobody can delete is
+//     bounded when it would come into being (Bounds). A sweep, off by default,
+//     takes empty workspaces only, each of which can be made again and is, and
+//     records what it took.
 //   - Every method may be called from many goroutines.
 //
 // # Ownership

@@ -24,7 +24,7 @@ type index struct {
 	// Only while this process works:
 	deploying map[string]dm.Phase                    // package id → DEPLOYING or UNDEPLOYING
 	reserved  map[string]reservation                 // Fold of an application being created → its name
-	oddities  map[string]string                      // ids that can't name a package → why their deploy failed
+	oddities  map[string]string                      // ids that no repository may hold → why their deploy failed
 	oddOrder  []string                               // their order, oldest first
 	folded    map[string]map[dm.ApplicationName]bool // Fold → applications that have a repository
 }
@@ -73,6 +73,7 @@ type outcomeEntry struct {
 	tree        plumbing.Hash // the package's tree as it was deployed
 	phase       dm.Phase
 	owner       dm.UserName
+	by          dm.UserName // who deployed or undeployed
 	information string
 }
 
@@ -288,7 +289,8 @@ func (x *index) setDamaged(r dm.Repository) {
 	}
 }
 
-// maxOddities bounds what is remembered of ids that can't name a package.
+// maxOddities bounds what is remembered of ids that can't name a package, or
+// whose failure is one too many for the record.
 const maxOddities = 1000
 
 // claim begins a deploy or an undeploy of id: its phase must be need, and is
@@ -351,6 +353,16 @@ func (x *index) setOddity(id, text string) {
 	if len(x.oddOrder) > maxOddities {
 		delete(x.oddities, x.oddOrder[0])
 		x.oddOrder = x.oddOrder[1:]
+	}
+}
+
+// dropOddity forgets the text of an id that has an outcome in the record now.
+func (x *index) dropOddity(id string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if _, ok := x.oddities[id]; ok {
+		delete(x.oddities, id)
+		x.oddOrder = slices.DeleteFunc(x.oddOrder, func(o string) bool { return o == id })
 	}
 }
 

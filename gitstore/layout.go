@@ -17,6 +17,7 @@ import (
 //	<data>/hooks/                        core.hooksPath of every repository: the programs for pushes, and their socket
 //	<data>/tmp/                          uploads and repositories while they are built, notes of changes; emptied at start
 //	<data>/damaged/<kind>/<enc>.git      repositories set aside; each answers 503 until repaired and moved back
+//	<data>/sweeps.git                    what maintenance took that can be made again; only when sweep.after is set
 //	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip
 //	<data>/packages/<enc>.git
 //	    refs/tags/<x.y.z>                THE AUTHORITY for a version
@@ -40,6 +41,7 @@ const (
 	tmpDir     = "tmp"
 	damagedDir = "damaged"
 	blankRepo  = "blank.git"
+	sweepsRepo = "sweeps.git"
 
 	mainRef     = "refs/heads/main"
 	observedRef = "refs/observed/head"

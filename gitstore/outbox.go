@@ -227,11 +227,12 @@ func (s *Store) Users() ([]dm.UserName, error) {
 	if err != nil {
 		return nil, failed("gitstore.Users", err)
 	}
-	users := make([]dm.UserName, len(names))
-	for i, n := range names {
-		users[i] = dm.UserName(n)
+	users := s.sweeps.users()
+	for _, n := range names {
+		users = append(users, dm.UserName(n))
 	}
-	return users, nil
+	slices.Sort(users)
+	return slices.Compact(users), nil
 }
 
 // repositories lists the logical names of one kind in byte order. Directories

@@ -62,7 +62,8 @@ func (s *Store) newStage(r dm.Repository) (*aside, error) {
 		return stage, err
 	}
 	borrowed := filepath.Join(s.repositoryDir(r), "objects") + "\n"
-	if err := os.WriteFile(filepath.Join(stage.dir, "objects", "info", "alternates"), []byte(borrowed), 0o640); err != nil {
+	info := filepath.Join(stage.dir, "objects", "info")
+	if err := errors.Join(os.Mkdir(info, 0o750), os.WriteFile(filepath.Join(info, "alternates"), []byte(borrowed), 0o640)); err != nil {
 		return nil, errors.Join(err, stage.discard())
 	}
 	return stage, nil

@@ -43,7 +43,10 @@ func (s *Store) openBlank(ctx context.Context) error {
 	return s.writeBlank(ctx, c)
 }
 
-const readmeFile = "README.ipynb"
+const (
+	readmeFile   = "README.ipynb"
+	blankMessage = "Explain this repository\n" // of each commit of the blank workspace
+)
 
 func (s *Store) makeBlank(ctx context.Context) error {
 	c, err := s.beginAside(s.blankDir())
@@ -67,7 +70,7 @@ func (s *Store) writeBlank(ctx context.Context, c *change) error {
 	if err != nil {
 		return err
 	}
-	tip, err := addCommit(c.pack, serverSignature(s.now()), tree, "Explain this repository\n", s.blank.main)
+	tip, err := addCommit(c.pack, serverSignature(s.now()), tree, blankMessage, s.blank.main)
 	if err != nil {
 		return err
 	}
@@ -137,10 +140,25 @@ type redelivery struct {
 
 // again repeats what the outcome's plugin asked of the workspace.
 func (d redelivery) again(ctx context.Context, s *Store) error {
-	users := []dm.UserName{d.user}
-	if d.gone {
-		return s.Remove(ctx, d.app, d.o.Desired, users)
+	handouts, err := d.handouts(s)
+	if err != nil {
+		return err
 	}
+	for _, h := range handouts {
+		if err := s.toUsers(ctx, "gitstore.rebuild", h, []dm.UserName{d.user}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handouts is what the outcome's plugin asked of the workspace.
+func (d redelivery) handouts(s *Store) ([]*handout, error) {
+	if d.gone {
+		h, err := s.removed(d.app, d.o.Desired)
+		return []*handout{h}, err
+	}
+	var list []*handout
 	for _, r := range d.o.Records {
 		if len(r.Users) == 0 {
 			continue
@@ -153,12 +171,13 @@ func (d redelivery) again(ctx context.Context, s *Store) error {
 			}
 			folders[sub] = c.Name
 		}
-		err := s.Deliver(ctx, dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Users: users, Folders: folders})
+		h, err := s.delivered(dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Folders: folders})
 		if err != nil {
-			return err
+			return nil, err
 		}
+		list = append(list, h)
 	}
-	return nil
+	return list, nil
 }
 
 // deliveries walks the outcomes of every application, oldest first. The error

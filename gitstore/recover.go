@@ -33,6 +33,9 @@ func (s *Store) recover(ctx context.Context) error {
 	if err := s.openBlank(ctx); err != nil {
 		return failed(op, err)
 	}
+	if err := s.openSweeps(ctx); err != nil {
+		s.Log.Error("the record of sweeps can't be read, so workspaces that were swept are empty ones for now", "err", err)
+	}
 	for _, kind := range repositoryKinds {
 		if err := s.markDamaged(kind); err != nil {
 			return failed(op, err)

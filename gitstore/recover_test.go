@@ -31,6 +31,9 @@ func TestStaleFilesAreRemoved(t *testing.T) {
 	h := open(t, t.TempDir())
 	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
 	h.stop()
+	for _, folder := range []string{"applications/app.git/refs/heads", "users/ana.git/refs/heads"} {
+		check(t, os.MkdirAll(filepath.Join(h.dir, folder), 0o750)) // as git makes them with the first lock
+	}
 	before := h.snapshot()
 	for _, path := range []string{
 		"applications/app.git/refs/heads/main.lock", "applications/app.git/refs/observed/head.lock",

@@ -31,6 +31,8 @@ type Config struct {
 	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
 	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
+	Bounds     Bounds                   // zero means DefaultBounds()
+	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
 	Events     dm.EventSink             // nil means none
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
 	Wake       func(dm.ApplicationName) // called after a desired ref moved; nil means none
@@ -49,6 +51,9 @@ type Store struct {
 	index *index
 	locks keyLocks
 	users workspaceCache
+
+	people workspaceCount
+	sweeps sweeps
 
 	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
 
@@ -94,6 +99,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.Limits == (archive.Limits{}) {
 		cfg.Limits = archive.DefaultLimits()
+	}
+	if cfg.Bounds == (Bounds{}) {
+		cfg.Bounds = DefaultBounds()
 	}
 	if cfg.Step == nil {
 		cfg.Step = func(string) {}

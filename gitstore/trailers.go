@@ -31,6 +31,7 @@ const (
 	trailerSha256       = "DM-Archive-Sha256"
 	trailerTop          = "DM-Top-Directory"
 	trailerOvertakes    = "DM-Overtakes" // the change before, which waited and was given up
+	trailerRule         = "DM-Rule"      // of a sweep: which workspaces it takes
 	trailerPushed       = "DM-Pushed"    // the parent that a push proposed; it is no commit of the record
 )
 

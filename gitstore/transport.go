@@ -24,7 +24,7 @@ func (s *Store) served(r dm.Repository) (dir string, err error) {
 		return dir, nil
 	}
 	if r.Kind == dm.WorkspaceRepository {
-		return s.blankDir(), nil
+		return s.absent(r)
 	}
 	return "", dm.Errorf(dm.NotFound, "gitstore.Has", "there is no repository %s/%s.git", r.Kind, r.Name)
 }

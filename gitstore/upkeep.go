@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func (u *upkeep) count(n int, err error, now time.Time) {
 	u.success.Set(float64(now.Unix()))
 }
 
-// MaintainEvery runs Maintain after each interval until ctx ends.
+// MaintainEvery runs Maintain and Sweep after each interval until ctx ends.
 func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error {
 	if interval <= 0 {
 		return dm.Errorf(dm.Invalid, "gitstore.MaintainEvery", "the time between two passes of maintenance must be above 0")
@@ -76,6 +77,9 @@ func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error
 		}
 		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("maintenance left repositories as they were", "err", err)
+		}
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error("empty workspaces could not be swept", "err", err)
 		}
 		timer.Reset(interval) // from the end of a pass, so that a slow one does not follow itself
 	}
@@ -127,6 +131,7 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 // chores is what there is to do in a repository.
 type chores struct {
 	refs, packs, prune bool
+	gather             bool // it is at rest: one file of refs and one pack are enough
 	main               bool // of a package, which shows an earlier upload since it could not be moved
 }
 
@@ -177,11 +182,33 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 		return packs, todo, err
 	}
 	packs, todo.refs, todo.packs = info.ModTime(), loose >= enough.refs, small >= enough.packs
+	if s.atRest(r) {
+		cruft, err := filepath.Glob(filepath.Join(packDir(dir), "pack-*.mtimes"))
+		if err != nil {
+			return packs, todo, err
+		}
+		todo.refs, todo.gather = loose > 0, small-len(cruft) > 1
+	}
 	todo.prune, err = oldCruft(dir, time.Now())
 	if err == nil && !todo.prune && !packs.Equal(s.upkeep.searched[r]) {
 		todo.prune, err = s.unreachable(ctx, dir)
 	}
 	return packs, todo, err
+}
+
+// atRest tells whether nothing is expected in a repository: of an application
+// that was destroyed, or of a package that was never published. There may be
+// many of them, for ever, so they are made as small as git allows.
+func (s *Store) atRest(r dm.Repository) bool {
+	switch r.Kind {
+	case dm.ApplicationRepository:
+		e := s.index.app(dm.ApplicationName(r.Name))
+		return e != nil && !e.working() && e.settled() == dm.NotCreated
+	case dm.PackageRepository:
+		e := s.index.pkg(dm.PackageName(r.Name))
+		return e != nil && len(e.versions) == 0
+	}
+	return false
 }
 
 // owesMain tells whether main of a package is not where the index has it.
@@ -209,6 +236,8 @@ func (s *Store) clear(ctx context.Context, r dm.Repository, todo chores) error {
 		}
 	}
 	switch {
+	case todo.gather:
+		return s.git.Gather(ctx, dir)
 	case todo.prune:
 		return s.git.Prune(ctx, dir)
 	case todo.packs:

@@ -256,7 +256,7 @@ func TestMaintainMendsMain(t *testing.T) {
 	h.publish("ana", "flow-1.0.0.tar.gz", notebook("flow-1.0.0", "one"))
 	const repository = "packages/flow.git"
 	lock := filepath.Join(h.dir, repository, "refs", "heads", "main.lock")
-	check(t, os.WriteFile(lock, nil, 0o600))
+	write(t, lock, "")
 	h.publish("ana", "flow-1.1.0.tar.gz", notebook("flow-1.1.0", "two"))
 	second := h.git(repository, "rev-parse", "refs/tags/1.1.0^{commit}")
 	if h.git(repository, "rev-parse", "refs/heads/main") == second {

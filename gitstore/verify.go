@@ -45,7 +45,7 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 			return failed(op, err)
 		}
 	}
-	return nil
+	return failed(op, s.verifySweeps(ctx, problem))
 }
 
 // verifier examines one repository.

@@ -38,6 +38,7 @@ func TestChangeWaitsForAShortageToPass(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	ref := h.deployed("ana", "flow-1.0.0", "v1")
+	h.created("ben", "calm", ref)
 	end := h.short()
 	check(t, h.Create(ctx, as("ana"), dm.Spec{Name: "noon", Package: ref}))
 	if view := h.waiting("noon"); view.Phase != dm.Creating {
@@ -102,6 +103,7 @@ func TestWaitingCreateIsDestroyed(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	ref := h.deployed("ana", "flow-1.0.0", "v1")
+	h.created("ben", "calm", ref)
 	end := h.short()
 	check(t, h.Create(ctx, as("ana"), dm.Spec{Name: "noon", Package: ref, Audience: []dm.Subject{"user:ana"}}))
 	h.waiting("noon")

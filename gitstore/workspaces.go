@@ -60,44 +60,61 @@ type handout struct {
 // Deliver implements dm.Workspaces.
 func (s *Store) Deliver(ctx context.Context, d dm.Delivery) error {
 	const op = "gitstore.Deliver"
-	h, err := s.handout(d.Application, d.At)
+	h, err := s.delivered(d)
 	if err != nil {
 		return failed(op, err)
+	}
+	return s.toUsers(ctx, op, h, d.Users)
+}
+
+// delivered is the handout of a delivery.
+func (s *Store) delivered(d dm.Delivery) (*handout, error) {
+	h, err := s.handout(d.Application, d.At)
+	if err != nil {
+		return nil, err
 	}
 	h.parts = map[string]plumbing.Hash{}
 	dir := s.repositoryDir(applicationRepository(d.Application))
 	repo := openObjects(dir)
 	root, err := repo.commit(h.at)
 	if err != nil {
-		return failed(op, err)
+		return nil, err
 	}
 	for sub, component := range d.Folders {
 		e, err := repo.entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
 		if err != nil {
-			return failed(op, err)
+			return nil, err
 		}
 		h.parts[sub] = e.Hash
 		path, err := findPack(dir, e.Hash)
 		if err != nil {
-			return failed(op, err)
+			return nil, err
 		}
 		if !slices.Contains(h.packs, path) {
 			h.packs = append(h.packs, path)
 		}
 	}
 	h.title = fmt.Sprintf("Deliver %s from %s", d.Application, parseTrailers(root.Message)[trailerPackage])
-	return s.toUsers(ctx, op, h, d.Users)
+	return h, nil
 }
 
 // Remove implements dm.Workspaces.
 func (s *Store) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
 	const op = "gitstore.Remove"
-	h, err := s.handout(app, at)
+	h, err := s.removed(app, at)
 	if err != nil {
 		return failed(op, err)
 	}
-	h.title = "Remove " + string(app)
 	return s.toUsers(ctx, op, h, users)
+}
+
+// removed is the handout that takes an application's folder away.
+func (s *Store) removed(app dm.ApplicationName, at dm.Revision) (*handout, error) {
+	h, err := s.handout(app, at)
+	if err == nil {
+		h.title = "Remove " + string(app)
+	}
+	return h, err
 }
 
 // handout reads the change on whose behalf users get something.
@@ -139,6 +156,9 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 	if err := s.index.sound(r); err != nil {
 		return err
 	}
+	if err := s.restore(u); err != nil {
+		return err
+	}
 	state, err := s.workspace(u, h.app)
 	if err != nil {
 		return err
@@ -152,6 +172,9 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 	}
 	defer c.discard()
 	if c.fresh != nil {
+		if err := s.roomForWorkspaces(1); err != nil {
+			return err
+		}
 		if err := s.fromBlank(c, state); err != nil {
 			return err
 		}
@@ -245,7 +268,11 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 // when the change is dispatched again.
 func (s *Store) moveWorkspace(ctx context.Context, c *change, old, next *workspaceState, app dm.ApplicationName) error {
 	if c.fresh != nil {
-		return c.appear(refs{appRef(app): next.branches[app].tip, mainRef: next.main})
+		err := c.appear(refs{appRef(app): next.branches[app].tip, mainRef: next.main})
+		if err == nil {
+			s.people.add()
+		}
+		return err
 	}
 	branch := update(appRef(app), old.branches[app].tip, next.branches[app].tip)
 	if branch.Old != branch.New {
@@ -333,6 +360,12 @@ func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
 // fromBlank starts a new workspace at the blank one's tip, so that a clone
 // made before the first delivery fast-forwards to it.
 func (s *Store) fromBlank(c *change, state *workspaceState) error {
+	state.main, state.entries = s.blank.main, s.blank.entries
+	return s.linkBlank(c)
+}
+
+// linkBlank gives c the objects of the blank workspace.
+func (s *Store) linkBlank(c *change) error {
 	packs, err := packFiles(s.blankDir())
 	if err != nil {
 		return err
@@ -342,6 +375,5 @@ func (s *Store) fromBlank(c *change, state *workspaceState) error {
 			return err
 		}
 	}
-	state.main, state.entries = s.blank.main, s.blank.entries
 	return nil
 }

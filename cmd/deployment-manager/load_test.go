@@ -129,6 +129,7 @@ func TestFaultsNameTheirSource(t *testing.T) {
 		{"file value", "limits: {wire: much}", nil, nil, `limits.wire in `},
 		{"variable", "", []string{"DM_LIMITS_ENTRIES=0"}, nil, `DM_LIMITS_ENTRIES: "0" is not a whole number from 1 to 1000000`},
 		{"count too large", "", []string{"DM_DEPLOYER_THREAD_LIMIT=100000000"}, nil, `DM_DEPLOYER_THREAD_LIMIT: "100000000" is not a whole number from 1 to 1000000`},
+		{"pause", "sweep: {after: 10ms}", nil, nil, `"10ms" is not a time between 1s and 8760h, such as 90s or 24h, or 0`},
 		{"flag", "", nil, []string{"--auth=open"}, `--auth: "open" is not strict, public-read or insecure-pnda`},
 		{"address", "", nil, []string{"--listen-git=8099"}, `--listen-git: "8099" is not HOST:PORT`},
 		{"port", "", nil, []string{"--listen-git=:70000"}, `does not end in a port number`},

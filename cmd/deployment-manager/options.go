@@ -2,12 +2,14 @@ package main
 
 import (
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 // config is everything that a person can set. Its fields are filled by load.
@@ -32,6 +34,7 @@ type config struct {
 	LimitFile                     int64
 	LimitEntries                  int
 	LimitFilled, LimitFilling     int64
+	Bounds                        gitstore.Bounds
 	Environment                   map[string]any // texts, or objects of texts
 	PackageCallback, AppCallback  string
 	Origins                       []string
@@ -39,6 +42,7 @@ type config struct {
 	OozieSparkVersion             string
 	GitPath                       string
 	Maintenance                   time.Duration
+	SweepAfter                    time.Duration
 	LogLevel                      slog.Level
 	LogFormat                     string
 }
@@ -69,6 +73,7 @@ const (
 // options is the one declaration of every setting; flags, variables, the YAML
 // file and docs/configuration.md are made from it.
 func options() []option {
+	bounds := gitstore.DefaultBounds()
 	return []option{
 		{key: "data", section: "Where", preset: "./data", help: "`FOLDER` that holds the record; made when missing, used by one server at a time",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Data, check: notEmpty} }},
@@ -88,6 +93,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.TLSKey} }},
 		{key: "maintenance", preset: "24h", help: "`TIME` from one pass to the next that packs refs and repacks and prunes repositories",
 			field: func(c *config) pflag.Value { return &timeValue{&c.Maintenance} }},
+		{key: "sweep.after", preset: "0", help: "`TIME` after which maintenance removes the repository of a user in which nothing lies any more; it is made again when it is asked for; 0 means never",
+			field: func(c *config) pflag.Value { return &pauseValue{timeValue{&c.SweepAfter}} }},
 
 		{key: "auth", section: "Who", preset: string(dm.Strict), help: "how callers are known: `MODE` is strict, public-read or insecure-pnda",
 			field: func(c *config) pflag.Value { return &modeValue{&c.Auth} }},
@@ -138,8 +145,18 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitFilled} }},
 		{key: "limits.filling", preset: "256MiB", help: "memory for all creates and changes that are filled at once, as a `SIZE`; those beyond wait, and many beyond are answered 503",
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitFilling} }},
+		{key: "limits.failures", preset: strconv.Itoa(bounds.Failures), help: "most failed deploys of versions that were never published that the record keeps, a `NUMBER`; further ones are told as well, but forgotten at the next start",
+			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Failures} }},
+		{key: "limits.failures_each", preset: strconv.Itoa(bounds.FailuresOf), help: "the same of one user, a `NUMBER`",
+			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.FailuresOf} }},
 
-		{key: "environment", section: "Applications", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; keys that name a password, secret, token or private key are left out of both",
+		{key: "limits.applications", section: "Applications", preset: strconv.Itoa(bounds.Applications), help: "most names of applications, those of destroyed ones included, a `NUMBER`; an old name can be used again",
+			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Applications} }},
+		{key: "limits.applications_each", preset: strconv.Itoa(bounds.ApplicationsOf), help: "the same of one owner, a `NUMBER`",
+			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.ApplicationsOf} }},
+		{key: "limits.users", preset: strconv.Itoa(bounds.Workspaces), help: "most users who have a repository of notebooks, a `NUMBER`; what would deliver to one more is refused",
+			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Workspaces} }},
+		{key: "environment", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; keys that name a password, secret, token or private key are left out of both",
 			field: func(c *config) pflag.Value { return &environmentValue{&c.Environment} }},
 		{key: "oozie_spark_version", preset: "2", help: "Spark `VERSION` that oozie components may ask for, 1 or 2",
 			field: func(c *config) pflag.Value { return &choiceValue{&c.OozieSparkVersion, []string{"1", "2"}} }},

@@ -108,6 +108,27 @@ func (v *timeValue) Set(s string) error {
 	return nil
 }
 
+// pauseValue is a timeValue that may also be 0, for never.
+type pauseValue struct{ timeValue }
+
+func (v *pauseValue) String() string {
+	if *v.to == 0 {
+		return "0"
+	}
+	return v.timeValue.String()
+}
+
+func (v *pauseValue) Set(s string) error {
+	if s == "0" {
+		*v.to = 0
+		return nil
+	}
+	if err := v.timeValue.Set(s); err != nil {
+		return fmt.Errorf("%w, or 0", err)
+	}
+	return nil
+}
+
 type choiceValue struct {
 	to      *string
 	allowed []string

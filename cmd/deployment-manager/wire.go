@@ -290,7 +290,8 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Replace: cfg.Versions == versionsReplace,
 		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
 		Filling: cfg.LimitFilling,
-		Events:  hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
+		Bounds:  cfg.Bounds, SweepAfter: cfg.SweepAfter,
+		Events: hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {
 				d.Wake(app) // before that, the dispatcher's first look finds it

@@ -62,7 +62,7 @@ func (g *Git) Fsck(ctx context.Context, dir string, full bool) ([]string, error)
 // dir together, and leaves packs with a .keep file alone. The caller holds the
 // repository's lock.
 func (g *Git) RepackSmall(ctx context.Context, dir string) error {
-	err := g.run(ctx, command{dir: dir, args: []string{"repack", "-q", "-d", "--geometric=2", "--write-midx"}, writes: true})
+	err := g.run(ctx, command{dir: dir, args: []string{"repack", "-q", "-n", "-d", "--geometric=2", "--write-midx"}, writes: true})
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,20 @@ func (g *Git) PackRefs(ctx context.Context, dir string) error {
 func (g *Git) Prune(ctx context.Context, dir string) error {
 	c := command{
 		dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
-		args: []string{"repack", "-q", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace, "--write-midx"},
+		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace, "--write-midx"},
+	}
+	if err := g.run(ctx, c); err != nil {
+		return err
+	}
+	return Fsync(filepath.Join(dir, "objects", "pack"))
+}
+
+// Gather is Prune for a repository in which little is going to happen: it leaves
+// one pack beside those with a .keep file, and nothing that speeds up readers.
+func (g *Git) Gather(ctx context.Context, dir string) error {
+	c := command{
+		dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
+		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace},
 	}
 	if err := g.run(ctx, c); err != nil {
 		return err

@@ -1,0 +1,127 @@
+package gitstore
+
+import (
+	"sync"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Bounds are the most there may be of what anybody can make and nobody can
+// delete. They are looked at when something of a new name would come into being;
+// what is there already goes on under every bound. Requests that are under way
+// at the same moment may each pass.
+type Bounds struct {
+	Applications   int // names of applications in all, those of destroyed ones included
+	ApplicationsOf int // the same of one owner
+	Failures       int // outcomes of deploying versions that are not there, in all
+	FailuresOf     int // the same of one user
+	Workspaces     int // users who have a repository
+}
+
+// DefaultBounds are those of a server whose configuration names no others.
+func DefaultBounds() Bounds {
+	return Bounds{Applications: 100_000, ApplicationsOf: 10_000, Failures: 1000, FailuresOf: 100, Workspaces: 20_000}
+}
+
+// roomForApplication fails when a new name of an application is one too many.
+func (s *Store) roomForApplication(owner dm.UserName) error {
+	const op = "gitstore.Create"
+	all, own := s.index.countApplications(owner)
+	switch {
+	case own >= s.Bounds.ApplicationsOf:
+		return dm.Errorf(dm.Conflict, op, "%s has used %d names of applications, and may use no more", owner, own).In(dm.NotCreated).
+			WithHint("use the name of an application that was destroyed again, or ask an administrator to raise limits.applications_each")
+	case all >= s.Bounds.Applications:
+		return dm.Errorf(dm.Conflict, op, "%d names of applications were used, and there may be no more", all).In(dm.NotCreated).
+			WithHint("use the name of an application that was destroyed again, or ask an administrator to raise limits.applications")
+	}
+	return nil
+}
+
+// countApplications counts the names that have a repository, or get one now,
+// and those of one owner.
+func (x *index) countApplications(owner dm.UserName) (all, own int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.apps {
+		if e.desired.spec.Owner == owner {
+			own++
+		}
+	}
+	return len(x.apps), own
+}
+
+// roomForFailure tells whether another failed deploy of what is not there may
+// enter the record.
+func (s *Store) roomForFailure(by dm.UserName) bool {
+	all, own := s.index.countFailures(by)
+	return all < s.Bounds.Failures && own < s.Bounds.FailuresOf
+}
+
+// countFailures counts the failed deploys of versions that are not there, and
+// those of one user.
+func (x *index) countFailures(by dm.UserName) (all, own int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.packages {
+		for v, o := range e.outcomes {
+			if o.phase != dm.NotDeployed || o.information == "" {
+				continue
+			}
+			if _, there := e.version(v); there {
+				continue
+			}
+			all++
+			if o.by == by {
+				own++
+			}
+		}
+	}
+	return all, own
+}
+
+// workspaceCount is how many users have a repository, as far as is known.
+type workspaceCount struct {
+	mu    sync.Mutex
+	known bool
+	n     int
+}
+
+func (c *workspaceCount) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+// roomForWorkspaces fails when n users more are too many. It counts the folder
+// once, and again whenever it would refuse.
+func (s *Store) roomForWorkspaces(n int) error {
+	if n == 0 {
+		return nil
+	}
+	c := &s.people
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known || c.n+n > s.Bounds.Workspaces {
+		users, err := s.Users() // with those whose repository a sweep took
+		if err != nil {
+			return err
+		}
+		c.known, c.n = true, len(users)
+	}
+	if c.n+n > s.Bounds.Workspaces {
+		return dm.Errorf(dm.Conflict, "gitstore.Deliver", "%d users have a repository, and %d more would be over the limit of %d", c.n, n, s.Bounds.Workspaces).
+			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
+	}
+	return nil
+}
+
+// newcomers counts the users whom an audience names and who have no repository.
+func (s *Store) newcomers(audience []dm.Subject) (n int) {
+	for _, subject := range audience {
+		if u, ok := subject.User(); ok && !exists(s.repositoryDir(workspaceRepository(u))) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,197 @@
+package gitstore_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
+)
+
+func bounded(b gitstore.Bounds) option {
+	all := gitstore.Bounds{Applications: 1000, ApplicationsOf: 1000, Failures: 1000, FailuresOf: 1000, Workspaces: 1000}
+	for _, p := range [][2]*int{
+		{&b.Applications, &all.Applications}, {&b.ApplicationsOf, &all.ApplicationsOf}, {&b.Failures, &all.Failures},
+		{&b.FailuresOf, &all.FailuresOf}, {&b.Workspaces, &all.Workspaces},
+	} {
+		if *p[0] == 0 {
+			*p[0] = *p[1]
+		}
+	}
+	return func(c *gitstore.Config) { c.Bounds = b }
+}
+
+// held counts the repositories of a kind.
+func (h *house) held(kind dm.RepositoryKind) int {
+	h.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(h.dir, string(kind)))
+	check(h.t, err)
+	return len(entries)
+}
+
+// TestNamesOfApplicationsAreBounded makes and destroys applications under ever
+// new names. The names stay used, so there is a last one, of each person and of
+// all; old names go on.
+func TestNamesOfApplicationsAreBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	limit := bounded(gitstore.Bounds{Applications: 4, ApplicationsOf: 3})
+	h := open(t, dir, limit)
+	ref := h.deployed("ana", "flow-1.0.0", "v1")
+	for n := range 3 {
+		app := dm.ApplicationName(fmt.Sprint("run-", n))
+		h.created("ana", app, ref)
+		check(t, h.Destroy(ctx, as("ana"), app, false))
+		h.settle(app)
+	}
+	for range 2 { // and after a start
+		err := h.Create(ctx, as("ana"), dm.Spec{Name: "run-3", Package: ref})
+		wantKind(t, err, dm.Conflict, "ana has used 3 names of applications, and may use no more; use the name of an application that was destroyed again, or ask an administrator to raise limits.applications_each")
+		h.stop()
+		h = open(t, dir, limit)
+	}
+	h.created("ana", "run-1", ref)
+	h.created("ben", "bens", ref)
+	wantKind(t, h.Create(ctx, as("cyd"), dm.Spec{Name: "cyds", Package: ref}), dm.Conflict, "4 names of applications were used, and there may be no more")
+	check(t, h.Change(ctx, as("ana"), "run-1", dm.Edit{Overrides: dm.Overrides{}}))
+	if n := h.held(dm.ApplicationRepository); n != 4 {
+		t.Errorf("%d repositories of applications", n)
+	}
+	h.settle("run-1")
+	h.sound()
+}
+
+// TestFailuresAreBounded deploys what is not there, under ever new names and
+// versions, again and again. Each is answered as PNDA does; few are kept.
+func TestFailuresAreBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	limit := bounded(gitstore.Bounds{Failures: 6, FailuresOf: 4})
+	h := open(t, dir, limit)
+	h.deployed("ana", "flow-1.0.0", "v1")
+	deploy := func(user dm.UserName, id string) {
+		t.Helper()
+		check(t, h.DeployPackage(ctx, as(user), id))
+		if st, err := h.PackageStatus(ctx, id); err != nil || st.Phase != dm.NotDeployed || !strings.Contains(st.Information, id+" NotFound") {
+			t.Errorf("%s: %s %q, %v", id, st.Phase, st.Information, err)
+		}
+		if states := h.events.states(id); len(states) < 2 || states[len(states)-1] != dm.NotDeployed {
+			t.Errorf("%s went through %v", id, states)
+		}
+	}
+	for n := range 10 {
+		deploy("ana", fmt.Sprintf("gone%d-1.0.0", n/2))
+		deploy("ana", fmt.Sprintf("flow-7.0.%d", n))
+	}
+	if n := h.held(dm.PackageRepository); n > 1+4 {
+		t.Errorf("%d repositories of packages after ana's failures", n)
+	}
+	for n := range 10 {
+		deploy("ben", fmt.Sprintf("lost%d-1.0.0", n))
+	}
+	if n := h.held(dm.PackageRepository); n > 1+6 {
+		t.Errorf("%d repositories of packages after ben's failures", n)
+	}
+	before := h.snapshot()
+	for range 5 {
+		deploy("ben", "lost0-1.0.0")
+		deploy("cyd", "lost9-1.0.0")
+	}
+	if after := h.snapshot(); after != before {
+		t.Errorf("the same failures again changed\n%s\nto\n%s", before, after)
+	}
+	// What comes to be there is deployed as ever, and its failure is forgotten.
+	h.deployed("ana", "lost9-1.0.0", "there now")
+	check(t, h.UndeployPackage(ctx, as("ana"), "lost9-1.0.0"))
+	if st, _ := h.PackageStatus(ctx, "lost9-1.0.0"); st.Information != "" {
+		t.Errorf("the old failure is told: %q", st.Information)
+	}
+	h.sound()
+	h.stop()
+	h = open(t, dir, limit)
+	if st, _ := h.PackageStatus(ctx, "gone0-1.0.0"); !strings.Contains(st.Information, "gone0-1.0.0 NotFound") {
+		t.Errorf("after a start the record says %q", st.Information)
+	}
+}
+
+func TestWorkspacesAreBounded(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), bounded(gitstore.Bounds{Workspaces: 2}))
+	ref := h.deployed("ana", "flow-1.0.0", "v1")
+	h.created("ana", "one", ref)
+	err := h.Create(ctx, as("teacher"), dm.Spec{Name: "big", Package: ref, Audience: []dm.Subject{"user:ana", "user:u1", "user:u2"}})
+	wantKind(t, err, dm.Conflict, "1 users have a repository, and 2 more would be over the limit of 2")
+	h.created("ben", "two", ref)
+	// Members of a group are known when it is delivered: ana and bob.
+	check(t, h.Create(ctx, as("teacher"), dm.Spec{Name: "class", Package: ref, Audience: []dm.Subject{"group:class"}}))
+	if view := h.settle("class"); view.Phase != dm.NotCreated || !strings.Contains(view.Information, "over the limit of 2") {
+		t.Errorf("class is %s: %s", view.Phase, view.Information)
+	}
+	check(t, h.Change(ctx, as("ana"), "one", dm.Edit{Overrides: dm.Overrides{}}))
+	if view := h.settle("one"); view.Phase != dm.Created || view.Information != "" {
+		t.Errorf("one is %s: %s", view.Phase, view.Information)
+	}
+	if n := h.held(dm.WorkspaceRepository); n != 2 {
+		t.Errorf("%d workspaces", n)
+	}
+	h.sound()
+}
+
+// size is the room that a repository takes, hard links included, and its files.
+func (h *house) size(repository string) (blocks int64, files int) {
+	h.t.Helper()
+	check(h.t, filepath.WalkDir(filepath.Join(h.dir, repository), func(_ string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		blocks += (info.Size() + 4095) / 4096 * 4096
+		if !d.IsDir() {
+			files++
+		}
+		return nil
+	}))
+	return blocks, files
+}
+
+// TestWhatRestsIsSmall holds what a destroyed application and a failed deploy
+// cost for ever after maintenance.
+func TestWhatRestsIsSmall(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, dir)
+	check(t, h.DeployPackage(ctx, as("ana"), "nothere-1.0.0"))
+	ref := h.deployed("ana", "flow-1.0.0", "v1")
+	h.created("ana", "gone", ref)
+	check(t, h.Start(ctx, as("ana"), "gone"))
+	h.settle("gone")
+	check(t, h.Destroy(ctx, as("ana"), "gone", false))
+	h.settle("gone")
+	check(t, h.Maintain(ctx))
+	for repository, most := range map[string]struct {
+		kib   int64
+		files int
+	}{"applications/gone.git": {68, 11}, "packages/nothere.git": {36, 5}} {
+		blocks, files := h.size(repository)
+		t.Logf("%s: %d KiB, %d files", repository, blocks>>10, files)
+		if blocks > most.kib<<10 || files > most.files {
+			t.Errorf("%s takes %d KiB and %d files, want at most %d and %d", repository, blocks>>10, files, most.kib, most.files)
+		}
+	}
+	before := h.snapshot()
+	check(t, h.Maintain(ctx))
+	if after := h.snapshot(); after != before {
+		t.Errorf("a second pass changed\n%s\nto\n%s", before, after)
+	}
+	h.sound()
+	h.stop()
+	h = open(t, dir)
+	h.created("ana", "gone", ref)
+	h.sound()
+}

@@ -1,0 +1,393 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// A sweep takes workspaces in which nothing lies any more. Only such are taken
+// as can be made again from the applications' records to the last byte of their
+// history, which is tried before; they are made again when somebody fetches or
+// gets something. What was taken stands in a record of its own, sweeps.git,
+// before it goes: one commit on main for each sweep, with the file swept.json.
+
+// sweptFile is the list in a sweep's commit.
+const sweptFile = "swept.json"
+
+// swept is one workspace that a sweep took.
+type swept struct {
+	User  dm.UserName `json:"user"`
+	Main  string      `json:"main"`  // tip that it had
+	Began string      `json:"began"` // tip of the blank workspace that it began with
+}
+
+// sweeps is what is known of all sweeps: the newest of each user.
+type sweeps struct {
+	mu   sync.Mutex
+	tip  plumbing.Hash
+	last map[dm.UserName]swept
+}
+
+func (x *sweeps) users() []dm.UserName {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	list := make([]dm.UserName, 0, len(x.last))
+	for u := range x.last {
+		list = append(list, u)
+	}
+	return list
+}
+
+func (x *sweeps) of(u dm.UserName) (swept, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	w, ok := x.last[u]
+	return w, ok
+}
+
+func (x *sweeps) add(tip plumbing.Hash, list []swept) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.last == nil {
+		x.last = map[dm.UserName]swept{}
+	}
+	for _, w := range list {
+		x.last[w.User] = w
+	}
+	x.tip = tip
+}
+
+func (s *Store) sweepsDir() string { return filepath.Join(s.dir, sweepsRepo) }
+
+// openSweeps reads all sweeps.
+func (s *Store) openSweeps(ctx context.Context) error {
+	dir := s.sweepsDir()
+	if !exists(dir) {
+		return nil
+	}
+	if err := clean(dir); err != nil {
+		return err
+	}
+	main, err := readRef(dir, mainRef)
+	if err != nil {
+		return err
+	}
+	repo := openObjects(dir)
+	commits, _, err := chain(ctx, repo, main, plumbing.ZeroHash)
+	if err != nil {
+		return err
+	}
+	for _, c := range commits {
+		list, err := readSwept(repo, c.TreeHash)
+		if err != nil {
+			return err
+		}
+		s.sweeps.add(c.Hash, list)
+	}
+	return nil
+}
+
+func readSwept(repo *objects, tree plumbing.Hash) (list []swept, err error) {
+	file, err := repo.file(tree, sweptFile)
+	if err != nil {
+		return nil, err
+	}
+	return list, json.Unmarshal(file, &list)
+}
+
+// Sweep takes the workspaces that have been empty for longer than SweepAfter,
+// which is how most come to be when applications are destroyed. It does nothing
+// when SweepAfter is 0.
+func (s *Store) Sweep(ctx context.Context) error {
+	const op = "gitstore.Sweep"
+	if s.SweepAfter <= 0 {
+		return nil
+	}
+	empty, err := s.emptyWorkspaces(ctx)
+	if err != nil || len(empty) == 0 {
+		return failed(op, err)
+	}
+	list, err := s.repeatable(ctx, empty)
+	if err != nil || len(list) == 0 {
+		return failed(op, err)
+	}
+	if err := s.recordSweep(ctx, list); err != nil {
+		return failed(op, err)
+	}
+	s.Step("sweep-recorded")
+	for _, w := range list {
+		if err := s.takeWorkspace(w); err != nil {
+			return failed(op, err)
+		}
+	}
+	s.Log.Info("empty workspaces were swept", "users", len(list))
+	return nil
+}
+
+// emptyWorkspaces finds those in which nothing has lain for long enough.
+func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]swept, error) {
+	found := map[dm.UserName]swept{}
+	err := s.each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
+		if s.index.sound(r) != nil {
+			return nil
+		}
+		w, ok, err := s.emptyWorkspace(ctx, r)
+		if err != nil {
+			s.Log.Warn("a workspace can't be read for a sweep", "name", r.Name, "err", err)
+		} else if ok {
+			found[w.User] = w
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w swept, ok bool, err error) {
+	dir := s.repositoryDir(r)
+	state, err := readWorkspace(dir)
+	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
+		return w, false, err
+	}
+	commits, _, err := chain(ctx, openObjects(dir), state.main, plumbing.ZeroHash)
+	if err != nil || s.now().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
+		return w, false, err
+	}
+	w = swept{User: dm.UserName(r.Name), Main: state.main.String()}
+	for _, c := range commits { // it began with the newest commit of the blank workspace
+		if c.Message == blankMessage {
+			w.Began = c.Hash.String()
+		}
+	}
+	return w, w.Began != "" && w.Began != w.Main, nil
+}
+
+// repeatable makes each workspace again in a folder that is thrown away, and
+// keeps those whose refs come out the same.
+func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]swept, error) {
+	users := map[dm.UserName]bool{}
+	for u := range empty {
+		users[u] = true
+	}
+	deliveries, unread := s.deliveries(users)
+	if unread != nil {
+		s.Log.Warn("some applications can't be read for a sweep", "err", unread)
+	}
+	byUser := map[dm.UserName][]redelivery{}
+	for _, d := range deliveries {
+		byUser[d.user] = append(byUser[d.user], d)
+	}
+	var list []swept
+	for u, w := range empty {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		there, err := readRefs(s.repositoryDir(workspaceRepository(u)))
+		if err != nil {
+			return nil, err
+		}
+		again, err := s.tryReplay(w, byUser[u])
+		if err != nil || !maps.Equal(there, again) {
+			s.Log.Info("an empty workspace stays, because its history can't be made again", "user", u, "err", err)
+			continue
+		}
+		list = append(list, w)
+	}
+	slices.SortFunc(list, func(a, b swept) int { return strings.Compare(string(a.User), string(b.User)) })
+	return list, nil
+}
+
+func (s *Store) tryReplay(w swept, list []redelivery) (refs, error) {
+	a, err := s.newAside()
+	if err != nil {
+		return nil, err
+	}
+	c, err := (&change{s: s, dir: a.dir, fresh: a}).open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.discard()
+	state, _, err := s.replay(c, w, list)
+	if err != nil {
+		return nil, err
+	}
+	return state.refs(), nil
+}
+
+// replay writes the history of a workspace as the deliveries give it, and
+// returns its end and the packs that the history needs beside c's own.
+func (s *Store) replay(c *change, w swept, list []redelivery) (state *workspaceState, packs []string, err error) {
+	blank := openObjects(s.blankDir())
+	began, err := blank.commit(plumbing.NewHash(w.Began))
+	if err != nil {
+		return nil, nil, err
+	}
+	top, err := blank.tree(began.TreeHash)
+	if err != nil {
+		return nil, nil, err
+	}
+	state = &workspaceState{main: began.Hash, entries: top.Entries, branches: map[dm.ApplicationName]branchState{}}
+	for _, d := range list {
+		handouts, err := d.handouts(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, h := range handouts {
+			if state, err = h.build(c.pack, state); err != nil {
+				return nil, nil, err
+			}
+			packs = append(packs, h.packs...)
+		}
+	}
+	return state, packs, nil
+}
+
+// refs are those of a workspace in this state.
+func (w *workspaceState) refs() refs {
+	all := refs{mainRef: w.main}
+	for app, b := range w.branches {
+		if !b.tip.IsZero() {
+			all[appRef(app)] = b.tip
+		}
+	}
+	return all
+}
+
+// recordSweep adds the sweep to the record.
+func (s *Store) recordSweep(ctx context.Context, list []swept) error {
+	dir := s.sweepsDir()
+	var c *change
+	var err error
+	if exists(dir) {
+		c, err = (&change{s: s, target: dir, dir: dir}).open()
+	} else {
+		c, err = s.beginAside(dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer c.discard()
+	body, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	blob, err := c.pack.Add(plumbing.BlobObject, append(body, '\n'))
+	if err != nil {
+		return err
+	}
+	top := newTreeBuilder()
+	top.set(sweptFile, filemode.Regular, known(blob))
+	tree, err := top.write(c.pack)
+	if err != nil {
+		return err
+	}
+	now := s.now()
+	lines := trailers{
+		{trailerAction, sweepAction}, {trailerTime, now.UTC().Format(time.RFC3339Nano)},
+		{trailerRule, fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter)},
+	}
+	tip, err := addCommit(c.pack, serverSignature(now), tree, lines.message(fmt.Sprintf("Sweep %d workspaces", len(list))), s.sweeps.tip)
+	if err != nil {
+		return err
+	}
+	if _, err := c.pack.Commit(""); err != nil {
+		return err
+	}
+	if err := c.put(ctx, mainRef, s.sweeps.tip, tip); err != nil {
+		return err
+	}
+	s.sweeps.add(tip, list)
+	return nil
+}
+
+// sweepAction is the action of a sweep's commit.
+const sweepAction = "sweep"
+
+// takeWorkspace removes a workspace, unless it has got something meanwhile.
+func (s *Store) takeWorkspace(w swept) error {
+	r := workspaceRepository(w.User)
+	release := s.locks.hold(r)
+	defer release()
+	dir := s.repositoryDir(r)
+	main, err := readRef(dir, mainRef)
+	if err != nil || main.String() != w.Main || s.index.sound(r) != nil {
+		return err
+	}
+	away, err := os.MkdirTemp(filepath.Join(s.dir, tmpDir), "swept-*")
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(dir, filepath.Join(away, "repository.git")); err != nil {
+		return err
+	}
+	s.users.m.Delete(w.User)
+	if err := gitcmd.Fsync(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return os.RemoveAll(away)
+}
+
+// restore makes the workspace of a user again that a sweep took. The caller
+// holds its lock.
+func (s *Store) restore(u dm.UserName) error {
+	w, ok := s.sweeps.of(u)
+	target := s.repositoryDir(workspaceRepository(u))
+	if !ok || exists(target) {
+		return nil
+	}
+	list, err := s.deliveries(map[dm.UserName]bool{u: true})
+	if err != nil {
+		return err
+	}
+	c, err := s.beginAside(target)
+	if err != nil {
+		return err
+	}
+	defer c.discard()
+	state, packs, err := s.replay(c, w, list)
+	if err != nil {
+		return err
+	}
+	if state.main.String() != w.Main {
+		return fmt.Errorf("the workspace of %s had main at %s when it was swept, and comes out at %s", u, w.Main, state.main)
+	}
+	if err := s.linkBlank(c); err != nil {
+		return err
+	}
+	for _, path := range packs {
+		if err := pack.Link(path, packDir(c.dir), "content of a delivery"); err != nil {
+			return err
+		}
+	}
+	if _, err := c.pack.Commit(""); err != nil {
+		return err
+	}
+	return c.appear(state.refs())
+}
+
+// absent is the directory that answers for a workspace that is not there.
+func (s *Store) absent(r dm.Repository) (string, error) {
+	if _, ok := s.sweeps.of(dm.UserName(r.Name)); !ok {
+		return s.blankDir(), nil
+	}
+	release := s.locks.hold(r)
+	defer release()
+	if err := s.restore(dm.UserName(r.Name)); err != nil {
+		return "", failed("gitstore.restore", err)
+	}
+	return s.repositoryDir(r), nil
+}

@@ -1,0 +1,216 @@
+package gitstore_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
+)
+
+func sweeping(c *gitstore.Config) { c.SweepAfter = time.Nanosecond }
+
+// emptied makes two workspaces in which nothing lies any more, ana's and bob's,
+// each of two applications of which one was changed, and one of ben, who has
+// something.
+func emptied(h *house) {
+	h.t.Helper()
+	one, two := h.deployed("ana", "flow-1.0.0", "v1"), h.deployed("ana", "flow-2.0.0", "v2")
+	check(h.t, h.Create(ctx, as("teacher"), dm.Spec{Name: "class", Package: one, Audience: []dm.Subject{"group:class"}}))
+	h.settle("class")
+	h.created("ana", "own", one)
+	h.created("bob", "his", one)
+	h.created("ben", "bens", one)
+	check(h.t, h.Change(ctx, as("teacher"), "class", dm.Edit{Package: &two}))
+	h.settle("class")
+	for app, owner := range map[dm.ApplicationName]dm.UserName{"class": "teacher", "own": "ana", "his": "bob"} {
+		check(h.t, h.Destroy(ctx, as(owner), app, false))
+		h.settle(app)
+	}
+}
+
+func (h *house) workspaces() []string {
+	h.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(h.dir, "users"))
+	check(h.t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func (h *house) wantWorkspaces(want ...string) {
+	h.t.Helper()
+	if got := h.workspaces(); !slices.Equal(got, want) {
+		h.t.Errorf("workspaces of %v, want %v", got, want)
+	}
+}
+
+// faults is what verify finds.
+func (h *house) faults() string {
+	h.t.Helper()
+	var list []string
+	check(h.t, h.Verify(ctx, func(p string) { list = append(list, p) }))
+	return strings.Join(list, "\n")
+}
+
+func TestNothingIsSweptUnlessWanted(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	emptied(h)
+	check(t, h.Sweep(ctx))
+	h.wantWorkspaces("ana.git", "ben.git", "bob.git")
+	h.stop()
+	h = open(t, h.dir, func(c *gitstore.Config) { c.SweepAfter = time.Hour })
+	check(t, h.Sweep(ctx))
+	h.wantWorkspaces("ana.git", "ben.git", "bob.git")
+}
+
+// TestSweptWorkspacesComeBack sweeps what is empty. Nobody notices: who fetches
+// gets the history as it was, who is delivered to goes on from it, and
+// "everyone" still means everybody.
+func TestSweptWorkspacesComeBack(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), sweeping)
+	emptied(h)
+	const format = "--format=%(refname) %(objectname)"
+	ana, bob := h.git("users/ana.git", "for-each-ref", format), h.git("users/bob.git", "rev-parse", "main")
+	check(t, h.Sweep(ctx))
+	h.wantWorkspaces("ben.git")
+	h.sound()
+	h.stop()
+
+	h = open(t, h.dir, sweeping)
+	h.sound()
+	h.wantWorkspaces("ben.git")
+	if users, err := h.Users(); err != nil || !slices.Equal(users, []dm.UserName{"ana", "ben", "bob"}) {
+		t.Errorf("users %v, %v", users, err)
+	}
+	if got := h.git("sweeps.git", "log", "--format=%s|%(trailers:key=DM-Rule,valueonly)", "main"); !strings.HasPrefix(got, "Sweep 2 workspaces|workspaces that have been empty for 1ns") {
+		t.Errorf("the record of sweeps says %q", got)
+	}
+	var answer bytes.Buffer
+	check(t, h.UploadPack(ctx, dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, dm.UploadRound{Advertise: true, Out: &answer}))
+	if got := h.git("users/ana.git", "for-each-ref", format); got != ana {
+		t.Errorf("ana's refs are\n%s\nand were\n%s", got, ana)
+	}
+	ref, err := dm.ParsePackageRef("flow-1.0.0")
+	check(t, err)
+	h.created("bob", "again", ref)
+	if got := h.git("users/bob.git", "rev-parse", "main^"); got != bob {
+		t.Errorf("bob's new delivery follows %s, his history ended at %s", got, bob)
+	}
+	h.sound()
+	check(t, h.Sweep(ctx)) // ana's once more
+	h.wantWorkspaces("ben.git", "bob.git")
+	h.sound()
+}
+
+// TestSweepTakesOnlyWhatCanBeMadeAgain keeps a workspace whose history no record
+// of an application tells.
+func TestSweepTakesOnlyWhatCanBeMadeAgain(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), sweeping)
+	emptied(h)
+	view, _, err := h.Application(ctx, "bens")
+	check(t, err)
+	half := dm.Delivery{Application: "bens", At: view.Desired, Type: "jupyter", Users: []dm.UserName{"eve", "ana"}, Folders: map[string]dm.ComponentName{"": "report"}}
+	check(t, h.Deliver(ctx, half))
+	check(t, h.Remove(ctx, "bens", view.Desired, half.Users))
+	check(t, h.Sweep(ctx))
+	h.wantWorkspaces("ana.git", "ben.git", "eve.git")
+	h.sound()
+}
+
+// TestSweepThatIsBrokenOff ends a sweep between its record and its work.
+func TestSweepThatIsBrokenOff(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := open(t, dir, sweeping, func(c *gitstore.Config) {
+		c.Step = func(name string) {
+			if name == "sweep-recorded" {
+				check(t, os.Rename(filepath.Join(dir, "tmp"), filepath.Join(dir, "tmp-away")))
+			}
+		}
+	})
+	emptied(h)
+	if err := h.Sweep(ctx); err == nil {
+		t.Error("the sweep went on without a place for what it takes")
+	}
+	check(t, os.Rename(filepath.Join(dir, "tmp-away"), filepath.Join(dir, "tmp")))
+	h.wantWorkspaces("ana.git", "ben.git", "bob.git")
+	h.sound()
+	h.stop()
+	h = open(t, dir, sweeping)
+	check(t, h.Sweep(ctx))
+	h.wantWorkspaces("ben.git")
+	h.sound()
+}
+
+// TestVerifyKnowsWhatWasSwept tells what a sweep took from what somebody took.
+func TestVerifyKnowsWhatWasSwept(t *testing.T) {
+	t.Parallel()
+	swept := func(t *testing.T) *house {
+		h := open(t, t.TempDir(), sweeping)
+		emptied(h)
+		check(t, h.Sweep(ctx))
+		h.stop()
+		return h
+	}
+	reopened := func(t *testing.T, h *house) string { return openStill(t, h.dir).faults() }
+	t.Run("a workspace without a sweep", func(t *testing.T) {
+		t.Parallel()
+		h := open(t, t.TempDir())
+		emptied(h)
+		h.stop()
+		check(t, os.RemoveAll(filepath.Join(h.dir, "users/bob.git")))
+		if got := reopened(t, h); !strings.Contains(got, "users/bob: ") || !strings.Contains(got, "no sweep took it") || strings.Contains(got, "users/ana") {
+			t.Errorf("verify found %q", got)
+		}
+	})
+	t.Run("the record of sweeps", func(t *testing.T) {
+		t.Parallel()
+		h := swept(t)
+		check(t, os.RemoveAll(filepath.Join(h.dir, "sweeps.git")))
+		if got := reopened(t, h); !strings.Contains(got, "users/ana: ") || !strings.Contains(got, "users/bob: ") {
+			t.Errorf("verify found %q", got)
+		}
+	})
+	t.Run("a sweep by somebody else", func(t *testing.T) {
+		t.Parallel()
+		h := swept(t)
+		repo := filepath.Join(h.dir, "sweeps.git")
+		forged := git(t, repo, "-c", "user.name=mallory", "-c", "user.email=m@x", "commit-tree", "-p", "main", "-m", "Sweep more", "main^{tree}")
+		git(t, repo, "update-ref", "refs/heads/main", forged)
+		if got := reopened(t, h); !strings.Contains(got, "sweeps: commit "+forged) {
+			t.Errorf("verify found %q", got)
+		}
+	})
+	t.Run("the ref of the sweeps", func(t *testing.T) {
+		t.Parallel()
+		h := swept(t)
+		err := os.Remove(filepath.Join(h.dir, "sweeps.git/packed-refs"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if got := reopened(t, h); !strings.Contains(got, "sweeps: it must have the ref") {
+			t.Errorf("verify found %q", got)
+		}
+	})
+	t.Run("a workspace that came back short", func(t *testing.T) {
+		t.Parallel()
+		h := swept(t)
+		check(t, os.CopyFS(filepath.Join(h.dir, "users/ana.git"), os.DirFS(filepath.Join(h.dir, "blank.git"))))
+		if got := reopened(t, h); !strings.Contains(got, "users/ana: it came back after a sweep without its history") {
+			t.Errorf("verify found %q", got)
+		}
+	})
+}

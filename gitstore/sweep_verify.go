@@ -1,0 +1,121 @@
+package gitstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// verifySweeps proves the record of sweeps, that no other workspace is missing
+// than one that a sweep took, and that each which came back since goes on where
+// it ended.
+func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
+	say := func(format string, args ...any) { problem(oneLine(fmt.Sprintf(format, args...))) }
+	taken := map[dm.UserName]swept{}
+	if exists(s.sweepsDir()) {
+		taken = s.verifySweepCommits(ctx, say)
+	}
+	for _, app := range s.index.appNames(func(e *appEntry) bool { return e.observed != nil }) {
+		outcomes, err := s.outcomes(app)
+		if err != nil {
+			continue // it is told with the application
+		}
+		for _, o := range outcomes {
+			s.reached(o, func(u dm.UserName) {
+				_, known := taken[u]
+				if r := workspaceRepository(u); !known && !exists(s.repositoryDir(r)) && s.index.sound(r) == nil {
+					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
+					taken[u] = swept{} // told once
+				}
+			})
+		}
+	}
+	for _, u := range slices.Sorted(maps.Keys(taken)) {
+		dir := s.repositoryDir(workspaceRepository(u))
+		if taken[u].Main == "" || !exists(dir) {
+			continue
+		}
+		main, err := readRef(dir, mainRef)
+		if err != nil {
+			continue // it is told with the workspace
+		}
+		if _, met, err := chain(ctx, openObjects(dir), main, plumbing.NewHash(taken[u].Main)); err == nil && !met {
+			say("users/%s: it came back after a sweep without its history", u)
+		}
+	}
+	return ctx.Err()
+}
+
+// reached calls do for everybody to whom an outcome delivered.
+func (s *Store) reached(o *dm.Observation, do func(dm.UserName)) {
+	if o.Effective == "" || o.Effective != o.Desired {
+		return // a failure may name those whom it did not come to
+	}
+	for _, r := range o.Records {
+		for _, u := range r.Users {
+			do(u)
+		}
+	}
+}
+
+// verifySweepCommits proves the commits of sweeps and returns the newest sweep of
+// each user.
+func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]swept {
+	dir := s.sweepsDir()
+	taken := map[dm.UserName]swept{}
+	lines, err := s.git.Fsck(ctx, dir, true)
+	if err != nil {
+		say("sweeps: fsck could not run: %v", err)
+	}
+	for _, line := range lines {
+		say("sweeps: fsck: %s", line)
+	}
+	heads, err := readRefs(dir)
+	if err != nil || len(heads) != 1 || heads[mainRef].IsZero() {
+		say("sweeps: it must have the ref %s and no other (%v)", mainRef, err)
+		return taken
+	}
+	repo := openObjects(dir)
+	commits, _, err := chain(ctx, repo, heads[mainRef], plumbing.ZeroHash)
+	if err != nil {
+		say("sweeps: %v", err)
+	}
+	for _, c := range commits {
+		if why := faultOfSweep(c); why != "" {
+			say("sweeps: commit %s %s", c.Hash, why)
+		}
+		list, err := readSwept(repo, c.TreeHash)
+		if err != nil {
+			say("sweeps: commit %s: %v", c.Hash, err)
+		}
+		for _, w := range list {
+			taken[w.User] = w
+		}
+	}
+	return taken
+}
+
+// faultOfSweep says what the server would not have written so.
+func faultOfSweep(c *object.Commit) string {
+	t := parseTrailers(c.Message)
+	at, err := time.Parse(time.RFC3339Nano, t[trailerTime])
+	server := serverSignature(at)
+	same := func(got object.Signature) bool {
+		return got.Name == server.Name && got.Email == server.Email && got.When.Equal(at.Truncate(time.Second))
+	}
+	switch {
+	case err != nil || t[trailerAction] != sweepAction || strings.TrimSpace(t[trailerRule]) == "":
+		return "does not say when it swept by which rule"
+	case !same(c.Author) || !same(c.Committer):
+		return "is not signed as the server signs"
+	}
+	return ""
+}
