@@ -27,8 +27,8 @@ type valueSet struct {
 var valueSets = []valueSet{
 	{
 		name:         "defaults",
-		with:         []string{"PersistentVolumeClaim/deployment-manager", "NetworkPolicy/deployment-manager", "PodDisruptionBudget/deployment-manager", "Secret/deployment-manager-auth"},
-		without:      []string{"Ingress/deployment-manager", "Service/pnda-package-repository"},
+		with:         []string{"PersistentVolumeClaim/deployment-manager", "NetworkPolicy/deployment-manager", "PodDisruptionBudget/deployment-manager", "Secret/deployment-manager-auth", "Service/pnda-package-repository"},
+		without:      []string{"Ingress/deployment-manager"},
 		configHas:    []string{"auth: strict"},
 		configHasNot: []string{"hub:", "tls:"},
 	},
@@ -53,9 +53,9 @@ networkPolicy: {ingress: {from: [{namespaceSelector: {matchLabels: {kubernetes.i
 		configHas: []string{"cert: /etc/deployment-manager/tls/tls.crt", "manager: https://manager.example.org"},
 	},
 	{
-		name:   "alias",
-		values: `services: {packages: {alias: true}}`,
-		with:   []string{"Service/pnda-package-repository"},
+		name:    "no-alias",
+		values:  `services: {packages: {alias: false}}`,
+		without: []string{"Service/pnda-package-repository"},
 	},
 	{
 		name: "jupyterhub",

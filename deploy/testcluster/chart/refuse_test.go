@@ -53,7 +53,7 @@ func TestRefusedValues(t *testing.T) {
 		{"user with a line break", `auth: {users: {"ana\nben": "` + someHash + `"}}`, []string{"ana", "does not match"}},
 		{"service that is no part of a scope", `jupyterhub: {service: "a b!"}`, []string{"jupyterhub/service"}},
 		{"two Services of one name", `services: {git: {name: deployment-manager}}`, []string{"services", "deployment-manager"}},
-		{"alias that is there already", `services: {packages: {name: pnda-package-repository, alias: true}}`, []string{"services.packages.alias"}},
+		{"alias that is there already", `services: {git: {name: pnda-package-repository}}`, []string{"services.packages.alias"}},
 		{"two Services on one host", `ingress: {enabled: true, hosts: {git: a.example.org, packages: a.example.org}}`, []string{"ingress.hosts", "a.example.org"}},
 		{"Ingress without a host", `ingress: {enabled: true}`, []string{"ingress.enabled", "ingress.hosts"}},
 	} {

@@ -64,7 +64,7 @@ func TestRestarts(t *testing.T) {
 		{`jupyterhub: {url: "http://hub:8081/hub/api"}`, true},
 		{`auth: {tokens: "{}"}`, false},
 		{`auth: {users: {ana: "` + someHash + `"}}`, false},
-		{`services: {packages: {alias: true}}`, false},
+		{`services: {packages: {alias: false}}`, false},
 		{`networkPolicy: {enabled: false}`, false},
 		{`persistence: {size: 20Gi}`, false},
 	} {
@@ -156,10 +156,34 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%s has scheme %v, want HTTPS", probe, got)
 		}
 	}
-	for _, service := range []string{"package-repository", name, name + "-git"} {
+	for _, service := range []string{"package-repository", "pnda-package-repository", name, name + "-git"} {
 		if got := at(t, made["Service/"+service], "spec.ports.0.appProtocol"); got != "https" {
 			t.Errorf("Service %s has appProtocol %v, want https", service, got)
 		}
+	}
+}
+
+// The alias belongs to PNDA's own name, and goes with it.
+func TestAlias(t *testing.T) {
+	t.Parallel()
+	const alias = "Service/pnda-package-repository"
+	for _, c := range []struct {
+		values string
+		there  bool
+	}{
+		{``, true},
+		{`services: {packages: {alias: false}}`, false},
+		{`services: {packages: {name: archives}}`, false},
+		{`services: {packages: {name: pnda-package-repository}}`, true},
+	} {
+		made, _ := rendered(t, c.values)
+		if got := made[alias] != nil; got != c.there {
+			t.Errorf("%s: %s is there: %v, want %v", c.values, alias, got, c.there)
+		}
+	}
+	made, _ := rendered(t, `services: {packages: {port: 80}}`)
+	if got, want := at(t, made[alias], "spec.ports.0.port"), at(t, made["Service/package-repository"], "spec.ports.0.port"); got != want {
+		t.Errorf("the alias has the port %v, want %v", got, want)
 	}
 }
 

@@ -147,7 +147,6 @@ func (in *installation) values(more map[string]any) map[string]any {
 	values := map[string]any{
 		"image":       map[string]any{"tag": "e2e"},
 		"auth":        map[string]any{"tokens": in.settings.Tokens},
-		"services":    map[string]any{"packages": map[string]any{"alias": true}},
 		"persistence": map[string]any{"storageClass": "-"},
 		"jupyterhub":  map[string]any{"url": hubHome},
 	}

@@ -33,7 +33,7 @@
 {{- end }}
 {{- end }}
 {{- $names := list .Values.services.packages.name .Values.services.manager.name .Values.services.git.name }}
-{{- if .Values.services.packages.alias }}
+{{- if and .Values.services.packages.alias (eq .Values.services.packages.name "package-repository") }}
 {{- $names = append $names "pnda-package-repository" }}
 {{- end }}
 {{- if ne (len $names) (len (uniq $names)) }}
