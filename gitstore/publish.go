@@ -150,13 +150,11 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 // holds all that a deployment needs of the version, so that an application can
 // take it over whole.
 func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pack.Pack, error) {
-	tree, err := u.tree()
+	tree, err := u.tree().write(u.content)
 	if err != nil {
 		return pack.Pack{}, err
 	}
-	if v.tree, err = tree.write(u.content); err != nil {
-		return pack.Pack{}, err
-	}
+	v.tree = tree
 	subject := "Publish " + v.file.Ref.String()
 	lines := append(stampTrailers(stamp), trailers{
 		{trailerPackage, v.file.Ref.String()},

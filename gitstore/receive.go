@@ -6,9 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"strings"
+	"iter"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
@@ -132,21 +131,27 @@ func fileMode(executable bool) filemode.FileMode {
 	return filemode.Regular
 }
 
-// tree builds the package's tree: the files without the single outer directory.
-func (u *upload) tree() (*treeBuilder, error) {
+// tree builds the package's tree; see placer.
+func (u *upload) tree() *treeBuilder {
 	b := newTreeBuilder()
+	p := newPlacer(u.top, u.paths())
 	for _, f := range u.files {
-		path := f.path
-		if u.top != "" {
-			inner, ok := strings.CutPrefix(path, u.top+"/")
-			if !ok {
-				return nil, fmt.Errorf("the file %q is outside the top directory %q", path, u.top)
-			}
-			path = inner
+		if path, ok := p.place(f.path); ok {
+			b.set(path, f.mode, known(f.entry.Hash))
 		}
-		b.set(path, f.mode, known(f.entry.Hash))
 	}
-	return b, nil
+	return b
+}
+
+// paths are those of the files in the archive.
+func (u *upload) paths() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, f := range u.files {
+			if !yield(f.path) {
+				return
+			}
+		}
+	}
 }
 
 // discard removes what did not become part of the record.

@@ -58,7 +58,7 @@ type Sink interface {
 
 // Result tells of an archive that was read to its end.
 type Result struct {
-	Top         string   // the single outer directory, "" if there is none
+	Top         string   // the single outer directory, "" if there is none; see dm.Beside for what does not count beside it
 	TopEntries  []string // names at the top level, in byte order
 	Files       int
 	Directories int   // with those that only a path implies

@@ -93,11 +93,16 @@ func (j *Judge) path(e Entry) (path, fault string) {
 }
 
 // topEntries are the names at the top level in byte order, and the single
-// outer directory, "" when there is none.
+// outer directory, "" when there is none. What tools leave beside it does not
+// count: macOS's tar writes one entry more that only other systems see.
 func (j *Judge) topEntries() (names []string, single string) {
 	names = slices.Sorted(maps.Keys(j.top))
-	if len(names) == 1 && j.top[names[0]] {
-		single = names[0]
+	content := names
+	if len(names) > 1 {
+		content = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return dm.Beside(name, j.top[name]) })
+	}
+	if len(content) == 1 && j.top[content[0]] {
+		single = content[0]
 	}
 	return names, single
 }
