@@ -52,6 +52,7 @@ type PastChange struct {
 	Package    PackageRef
 	Deployment int      // number of the deployment that it made; 0 for none
 	Pushed     Revision // the commit that a push proposed; "" when there was none
+	Findings   []string // of an upload: why the version can't be deployed; few and short
 	Outcome    *Outcome // nil as long as it is being carried out, and for uploads and withdrawals
 }
 

@@ -18,6 +18,9 @@ type Published struct {
 	Commit  Revision
 	Digest  string // SHA-256 of the archive, 64 hexadecimal digits
 	Already bool   // the same bytes were there before; nothing changed
+	// Findings are why the version can't be deployed, Notes what is odd in it;
+	// both are few and short. Notes are told when it is published, and not again.
+	Findings, Notes []string
 }
 
 // Archive is an uploaded archive opened for reading. The caller closes it.

@@ -142,6 +142,11 @@ type Planner interface {
 	// Validate checks the structure of a package at deploy. top is the name of
 	// the single outer directory, "" when there was none. All findings at once.
 	Validate(ref PackageRef, top string, files fs.FS) (Validation, error)
+	// Look returns a function that tells how many bytes of a file's beginning
+	// Validate reads, of all files of one package in any order: for who judges
+	// a package before it is recorded. path is within the package. A file system
+	// that holds no more fails with errors.ErrUnsupported.
+	Look() func(path string, size int64) int64
 	// Plan checks spec against the package and fills every component. It counts
 	// what the plan will hold before it builds it, refuses with a finding what
 	// is over its limit, and asks reserve for the rest; see Reserve.
@@ -327,6 +332,7 @@ type PushedRef struct {
 	New     Revision
 	Version *Version // of a package's tag; nil for main of an application
 	Reason  string   // of the push; see ParseReason
+	Faulty  bool     // a version is published although it can't be deployed
 }
 
 // PushOutcome is what became of one ref, or would.
@@ -396,6 +402,8 @@ type Summarizer interface {
 // component that can be delivered all the same. The notes name type, component
 // and path.
 type Remarker interface {
+	// Looks tells how many bytes of a file's beginning Remarks reads; see Planner.Look.
+	Looks(path string, size int64) int64
 	Remarks(c PackageComponent) ([]string, error)
 }
 

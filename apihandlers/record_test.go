@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,7 +98,11 @@ func (f *fakeRecord) Publish(_ context.Context, actor dm.Actor, file dm.PackageF
 	f.uploaded = data
 	f.mu.Unlock()
 	sum := sha256.Sum256(data)
-	return dm.Published{File: file, Digest: hex.EncodeToString(sum[:])}, nil
+	published := dm.Published{File: file, Digest: hex.EncodeToString(sum[:])}
+	if told, ok := strings.CutPrefix(string(data), "faulty "); ok {
+		published.Findings, published.Notes = strings.Split(told, "|"), []string{"odd"}
+	}
+	return published, nil
 }
 
 func (f *fakeRecord) Withdraw(_ context.Context, actor dm.Actor, file dm.PackageFile) error {

@@ -239,6 +239,7 @@ func pastChange(h plumbing.Hash, message string, when time.Time) dm.PastChange {
 	}
 	c.Package, _ = dm.ParsePackageRef(t[trailerPackage]) // zero when damaged; verify tells
 	c.Deployment = contentNumber(c.Verb, t)
+	c.Findings = parseList(t[trailerFindings])
 	return c
 }
 

@@ -64,6 +64,7 @@ type versionEntry struct {
 	digest    string        // SHA-256 of the archive
 	top       string        // the single outer directory, "" when there was none
 	published time.Time
+	findings  []string // why it can't be deployed, as it was judged when it came
 	by        dm.UserName
 }
 

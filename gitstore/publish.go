@@ -40,7 +40,12 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 		return dm.Published{}, err
 	}
 	defer up.discard()
-	return s.land(ctx, actor, file, up)
+	if err := s.judged(ctx, file.Ref, up); err != nil {
+		return dm.Published{}, failed("gitstore.Publish", err)
+	}
+	published, err := s.land(ctx, actor, file, up)
+	published.Notes = up.notes
+	return published, err
 }
 
 // land makes what has arrived whole a version.
@@ -77,7 +82,7 @@ func unchanged(old versionEntry, file dm.PackageFile, digest string) (dm.Publish
 }
 
 func (v versionEntry) answer() dm.Published {
-	return dm.Published{File: v.file, Tag: dm.Revision(v.tag.String()), Commit: dm.Revision(v.commit.String()), Digest: v.digest}
+	return dm.Published{File: v.file, Tag: dm.Revision(v.tag.String()), Commit: dm.Revision(v.commit.String()), Digest: v.digest, Findings: v.findings}
 }
 
 // digest reads a body for comparison only.
@@ -121,7 +126,7 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 			return dm.Published{}, err
 		}
 	}
-	v := versionEntry{file: file, by: actor.User, archive: up.blob.Hash, digest: up.digest, top: up.top}
+	v := versionEntry{file: file, by: actor.User, archive: up.blob.Hash, digest: up.digest, top: up.top, findings: up.findings}
 	stamp := s.stamp(ctx, actor, dm.Publish)
 	v.published = stamp.Time
 	archivePack, err := up.archive.Commit("archive of " + file.Ref.String())
@@ -162,6 +167,7 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 		{trailerArchiveName, v.file.String()},
 		{trailerSha256, v.digest},
 		{trailerTop, v.top},
+		{trailerFindings, formatList(v.findings)},
 	}...)
 	author := personSignature(stamp.User, stamp.Time)
 	if v.commit, err = addCommit(u.content, author, v.tree, lines.message(subject), parent); err != nil {

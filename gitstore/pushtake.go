@@ -139,6 +139,6 @@ func (t *taking) file(put func(pushedFile) (*pack.Entry, error)) error {
 	if err != nil {
 		return err
 	}
-	t.upload.files = append(t.upload.files, uploadedFile{t.top + "/" + f.path, fileMode(f.executable), entry})
+	t.upload.files = append(t.upload.files, uploadedFile{path: t.top + "/" + f.path, mode: fileMode(f.executable), entry: entry})
 	return nil
 }

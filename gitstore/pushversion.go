@@ -2,6 +2,9 @@ package gitstore
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -23,6 +26,9 @@ type pushedFile struct {
 type pushedVersion struct {
 	tree  plumbing.Hash // as the record would hold it, with paths in normal form
 	files []pushedFile
+
+	findings []string // why it can't be deployed, as validation told
+	notes    []string // for the person who pushes
 }
 
 // versionOfFiles names the tree of the files.
@@ -32,7 +38,7 @@ func versionOfFiles(files []pushedFile) (pushedVersion, error) {
 		b.set(f.path, fileMode(f.executable), known(plumbing.NewHash(f.id)))
 	}
 	tree, err := b.write(namesOnly{})
-	return pushedVersion{tree, files}, err
+	return pushedVersion{tree: tree, files: files}, err
 }
 
 // file is the archive that a pushed version gets.
@@ -61,8 +67,61 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
+	outcome, err := p.compare(file, pushed.tree)
+	if err == nil && outcome.Changed {
+		err = p.validate(ctx, from, ref, file.Ref, &pushed)
+		outcome.Notes = pushed.notes
+	}
 	p.judged[ref.Name] = pushed
-	return p.compare(file, pushed.tree)
+	return outcome, err
+}
+
+// validate judges a pushed version as its deploy would, before its number is
+// used.
+func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRef, pkg dm.PackageRef, pushed *pushedVersion) error {
+	const op = "gitstore.push"
+	files, err := from.sketch(ctx, p.s.Planner.Look(), pushed.files)
+	if err != nil {
+		return err
+	}
+	v, err := p.s.validate(ctx, pkg, pkg.String(), files)
+	if err != nil {
+		return err
+	}
+	pushed.findings, pushed.notes = few(findingTexts(v.Findings)), few(v.Notes)
+	switch {
+	case len(v.Findings) > 0 && !ref.Faulty:
+		return dm.Refuse(op, fmt.Sprintf("%s could never be deployed", pkg), v.Findings).
+			WithHint("mend it and push the tag again, or publish it as it is with git push -o accept-faults")
+	case len(v.Findings) > 0:
+		fault := fmt.Sprintf("%s can't be deployed: %s", pkg, strings.Join(pushed.findings, "; "))
+		pushed.notes = append([]string{fault}, pushed.notes...)
+	}
+	return nil
+}
+
+// sketch reads of each file as much as look wants.
+func (o pushedObjects) sketch(ctx context.Context, look func(path string, size int64) int64, files []pushedFile) (*sketch, error) {
+	list := make([]sketched, len(files))
+	var ids []string
+	var wanted []int
+	for i, f := range files {
+		list[i] = sketched{path: f.path, executable: f.executable, size: f.size}
+		if n := look(f.path, f.size); n > 0 {
+			ids, wanted = append(ids, f.id), append(wanted, i)
+			list[i].head = make([]byte, n)
+		}
+	}
+	if len(ids) == 0 {
+		return newSketch(list), nil
+	}
+	err := o.git.CatObjects(ctx, o.dir, o.env, slices.Values(ids), func(_, _ string, _ int64, r io.Reader) error {
+		f := &list[wanted[0]]
+		wanted = wanted[1:]
+		_, err := io.ReadFull(r, f.head)
+		return err
+	})
+	return newSketch(list), err
 }
 
 // compare tells what a push of tree as file would do. The content counts, not
@@ -110,11 +169,12 @@ func (p *push) publish(ctx context.Context, from pushedObjects, ref dm.PushedRef
 		return dm.PushOutcome{}, err
 	}
 	defer up.discard()
+	up.findings = pushed.findings
 	if err := up.take(ctx, from, file.Ref.String(), pushed.files); err != nil {
 		return dm.PushOutcome{}, err
 	}
 	published, err := p.s.land(ctx, actor, file, up)
-	outcome.Changed = !published.Already
+	outcome.Changed, outcome.Notes = !published.Already, pushed.notes
 	return outcome, err
 }
 

@@ -257,7 +257,8 @@ func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEn
 	return versionEntry{
 		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
 		digest: t[trailerSha256], top: t[trailerTop], published: parseTime(t, tag.Tagger.When),
-		by: dm.UserName(t[trailerUser]),
+		findings: parseList(t[trailerFindings]),
+		by:       dm.UserName(t[trailerUser]),
 	}, parentOf(commit), nil
 }
 

@@ -32,6 +32,7 @@ const (
 	trailerTop          = "DM-Top-Directory"
 	trailerOvertakes    = "DM-Overtakes" // the change before, which waited and was given up
 	trailerRule         = "DM-Rule"      // of a sweep: which workspaces it takes
+	trailerFindings     = "DM-Findings"  // JSON, a list of texts: why the version can't be deployed
 	trailerPushed       = "DM-Pushed"    // the parent that a push proposed; it is no commit of the record
 )
 

@@ -50,6 +50,8 @@ func (p *fakePlanner) Validate(dm.PackageRef, string, fs.FS) (dm.Validation, err
 	return dm.Validation{}, errors.New("admission does not validate packages")
 }
 
+func (p *fakePlanner) Look() func(string, int64) int64 { return nil }
+
 func (p *fakePlanner) Plan(_ dm.PackageRef, spec dm.Spec, _ fs.FS, _ dm.Reserve) (dm.Plan, []dm.Finding, error) {
 	p.planned++
 	return dm.Plan{Notes: []string{"planned " + string(spec.Name)}}, p.findings, p.err

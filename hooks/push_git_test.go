@@ -102,7 +102,7 @@ func TestPushRefusals(t *testing.T) {
 		}},
 		{"options", &fakePush{repository: flowPackage}, []string{"-o", "force", "-o", "reason=a", "-o", "reason=b", "-o", "dry-run=\x1b[2J", "origin", "1.0.0"}, []string{
 			"remote: the push option force is not known\n", "remote: the push option reason is given twice\n",
-			`remote: the push option "dry-run=\x1b[2J" is not known` + "\n", "remote: hint: the push options are dry-run and reason=<text>\n",
+			`remote: the push option "dry-run=\x1b[2J" is not known` + "\n", "remote: hint: the push options are dry-run, accept-faults and reason=<text>\n",
 		}},
 		{"a workspace", &fakePush{repository: dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}}, []string{"origin", "main"}, []string{
 			"remote: the server alone writes this repository: it syncs it from the applications\n",

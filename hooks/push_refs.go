@@ -29,6 +29,7 @@ type command struct {
 // pushOptions are the -o of a push, understood.
 type pushOptions struct {
 	dry    bool
+	faulty bool // accept-faults
 	reason string
 }
 
@@ -36,7 +37,7 @@ type pushOptions struct {
 func parseOptions(list [][]byte) (o pushOptions, faults []error) {
 	const op = "parse push options"
 	refuse := func(format string, args ...any) {
-		faults = append(faults, dm.Errorf(dm.Invalid, op, format, args...).WithHint("the push options are dry-run and reason=<text>"))
+		faults = append(faults, dm.Errorf(dm.Invalid, op, format, args...).WithHint("the push options are dry-run, accept-faults and reason=<text>"))
 	}
 	if len(list) > maxOptions {
 		refuse("there are more than %d push options", maxOptions)
@@ -51,6 +52,10 @@ func parseOptions(list [][]byte) (o pushOptions, faults []error) {
 			refuse("the push option dry-run is given twice")
 		case text == "dry-run":
 			o.dry = true
+		case text == "accept-faults" && o.faulty:
+			refuse("the push option accept-faults is given twice")
+		case text == "accept-faults":
+			o.faulty = true
 		case isReason && reasons > 0:
 			refuse("the push option reason is given twice")
 		case isReason:

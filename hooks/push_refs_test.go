@@ -214,9 +214,12 @@ func TestParseOptions(t *testing.T) {
 		faults  []string
 	}{
 		{"none", nil, pushOptions{}, nil},
-		{"both", []string{"reason= new rack", "dry-run"}, pushOptions{true, "new rack"}, nil},
+		{"both", []string{"reason= new rack", "dry-run"}, pushOptions{dry: true, reason: "new rack"}, nil},
+		{"all", []string{"accept-faults", "reason=x", "dry-run"}, pushOptions{dry: true, faulty: true, reason: "x"}, nil},
+		{"faults twice", []string{"accept-faults", "accept-faults"}, pushOptions{faulty: true}, []string{"accept-faults is given twice"}},
+		{"faults with a value", []string{"accept-faults=yes"}, pushOptions{}, []string{"accept-faults=yes"}},
 		{"an empty reason", []string{"reason="}, pushOptions{}, nil},
-		{"an equals sign in the reason", []string{"reason=a=b"}, pushOptions{false, "a=b"}, nil},
+		{"an equals sign in the reason", []string{"reason=a=b"}, pushOptions{reason: "a=b"}, nil},
 		{"twice", []string{"dry-run", "dry-run"}, pushOptions{dry: true}, []string{"dry-run is given twice"}},
 		{"a value where none belongs", []string{"dry-run=1"}, pushOptions{}, []string{"dry-run=1"}},
 		{"capitals", []string{"Dry-Run", "Reason=x"}, pushOptions{}, []string{"Dry-Run", "Reason=x"}},

@@ -165,7 +165,7 @@ func (s *PushServer) judge(ctx context.Context, p *pushSession, h hello, t *talk
 	}
 	p.commands, p.dry = commands, options.dry
 	for _, ref := range refs {
-		ref.Reason = options.reason
+		ref.Reason, ref.Faulty = options.reason, options.faulty
 		p.refs = append(p.refs, ref)
 		outcome, err := p.push.Judge(ctx, string(h.Quarantine), ref)
 		if err != nil {

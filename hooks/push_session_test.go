@@ -165,7 +165,7 @@ refs/tags/1.0.0: it is no good
   a: one
   b: two
 refs/tags/2.0.0: the disk is full
-hint: the push options are dry-run and reason=<text>
+hint: the push options are dry-run, accept-faults and reason=<text>
 hint: push a tag named for the version, such as 1.2.3 or v1.2.3
 hint: mend it
 `

@@ -159,6 +159,8 @@ func (s *surveyor) properties(dir fs.FS, entries []fs.DirEntry) (p dm.Properties
 	switch {
 	case errors.Is(err, errFull):
 		return p, fmt.Sprintf("one may have %d bytes and all of a package %d", dm.MaxJSONBytes, maxProperties), nil
+	case errors.Is(err, errors.ErrUnsupported): // a sketch holds so many
+		return p, fmt.Sprintf("all of a package may have %d bytes", maxProperties), nil
 	case err != nil:
 		return p, "", err
 	}

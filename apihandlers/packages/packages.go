@@ -1,11 +1,15 @@
 package packages
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf16"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
@@ -68,7 +72,7 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "upload-package", Method: http.MethodPut, Path: "/packages/{file}", Access: apihandlers.Changing, Actions: write,
 			Success: http.StatusOK, Streams: true, Handle: a.upload,
-			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package.",
+			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package. What keeps the version from being deployed stands in the header `DM-Findings`, what is odd in it in `DM-Notes`: each a JSON list of texts in ASCII, of 4 KiB at most, absent when there is nothing to tell. The package's history keeps the findings.",
 			Request: "(bytes)",
 		},
 		{
@@ -205,8 +209,35 @@ func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("ETag", strconv.Quote(published.Digest))
+	setList(w.Header(), "DM-Findings", published.Findings)
+	setList(w.Header(), "DM-Notes", published.Notes)
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// setList sets a header to a JSON list of texts in ASCII: nothing in it can end
+// the header, and every client can read it. An empty list sets none.
+func setList(h http.Header, name string, texts []string) {
+	if len(texts) == 0 {
+		return
+	}
+	raw, err := json.Marshal(texts)
+	if err != nil {
+		return // texts always encode
+	}
+	var b strings.Builder
+	for _, r := range string(raw) {
+		switch {
+		case r < 0x7f:
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	h.Set(name, b.String())
 }
 
 func (a *API) remove(w http.ResponseWriter, r *http.Request) error {

@@ -19,7 +19,7 @@ func (a *API) historyRoutes() []apihandlers.Route {
 		{
 			Name: "v1-package-history", Method: http.MethodGet, Path: "/api/v1/packages/{name}/history", Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.RepositoryRead}, Success: http.StatusOK, Handle: a.packageHistory,
-			Summary:  "What happened to all versions of a package, newest first: publish, withdraw, deploy and undeploy. `limit` and `before` as above. `outcome` is null for publish and withdraw, which are done when they are answered.",
+			Summary:  "What happened to all versions of a package, newest first: publish, withdraw, deploy and undeploy. `limit` and `before` as above. `outcome` is null for publish and withdraw, which are done when they are answered; `findings` of a publish tells why the version can't be deployed, and is absent when nothing does.",
 			Response: `{"package":"flow-collector","changes":[{"revision":"0123456789abcdef0123456789abcdef01234567","action":"deploy","user":"ana","auth":"htpasswd","via":"manager","time":"2025-01-06T10:20:30.123456Z","package":"flow-collector-2.14.3","outcome":{"phase":"DEPLOYED","succeeded":true,"information":null,"time":"2025-01-06T10:20:30.123456Z"}}],"next":null}`,
 		},
 		{
@@ -37,6 +37,7 @@ type change struct {
 	Package    *dm.PackageRef `json:"package"`
 	Deployment int            `json:"deployment,omitempty"`
 	Pushed     dm.Revision    `json:"pushed,omitempty"`
+	Findings   []string       `json:"findings,omitempty"`
 	Outcome    *outcome       `json:"outcome"`
 }
 
@@ -51,7 +52,7 @@ type outcome struct {
 func changesOf(p dm.ChangePage) (list []change, next *string) {
 	list = make([]change, len(p.Changes))
 	for i, c := range p.Changes {
-		list[i] = change{Revision: c.Revision, stamp: stampOf(c.Stamp), Deployment: c.Deployment, Pushed: c.Pushed}
+		list[i] = change{Revision: c.Revision, stamp: stampOf(c.Stamp), Deployment: c.Deployment, Pushed: c.Pushed, Findings: c.Findings}
 		if c.Package != (dm.PackageRef{}) {
 			list[i].Package = &c.Package
 		}

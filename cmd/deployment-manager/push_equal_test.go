@@ -118,7 +118,7 @@ func (d *developer) commit(files map[string]string) {
 }
 
 func (w *twin) push(d *developer, ref string) (said string, err error) {
-	_, said, err = d.try("push", "http://ana:any@"+w.addresses["git"]+"/packages/wind.git", "HEAD:"+ref)
+	_, said, err = d.try("push", "-o", "accept-faults", "http://ana:any@"+w.addresses["git"]+"/packages/wind.git", "HEAD:"+ref)
 	return said, err
 }
 

@@ -30,6 +30,11 @@ func (r request) bytes() []byte {
 	if r.capabilities == "" {
 		r.capabilities = capabilities
 	}
+	if r.after == "" && len(r.commands) > 0 && strings.Contains(r.commands[0], " refs/tags/") {
+		// What a deploy would say of a package is not what these pushes are about.
+		r.capabilities += " push-options"
+		r.after = Packet("accept-faults") + Flush
+	}
 	var b strings.Builder
 	for _, line := range r.before {
 		b.WriteString(Packet(line))

@@ -28,6 +28,17 @@ const maxRemarks = 5
 // IsNotebook tells whether a file calls itself a notebook.
 func IsNotebook(file string) bool { return strings.EqualFold(path.Ext(file), ".ipynb") }
 
+// Looks implements dm.Remarker.
+func (*Plugin) Looks(path string, size int64) int64 {
+	switch {
+	case !IsNotebook(path):
+		return 0
+	case size <= MaxNotebook:
+		return size
+	}
+	return NotebookHead
+}
+
 // Remarks names the files that call themselves notebooks and are none: Jupyter
 // can't open them, though they can be delivered. A file system that holds only
 // a part of a file, and says so with errors.ErrUnsupported, is believed.

@@ -1,0 +1,89 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Bounds of what is told, and kept, of the findings on one version.
+const (
+	maxTold      = 20
+	maxToldText  = 300     // bytes of one text
+	maxToldBytes = 4 << 10 // of all, written as JSON in ASCII
+)
+
+// validate judges a package as its deploy would. top is its outer directory.
+func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files *sketch) (dm.Validation, error) {
+	room, err := s.planning.enter(ctx)
+	if err != nil {
+		return dm.Validation{}, err
+	}
+	defer room.end()
+	return s.Planner.Validate(ref, top, files)
+}
+
+// judged validates an upload that has arrived whole.
+func (s *Store) judged(ctx context.Context, ref dm.PackageRef, up *upload) error {
+	v, err := s.validate(ctx, ref, up.top, up.sketch())
+	up.findings, up.notes = few(findingTexts(v.Findings)), few(v.Notes)
+	return err
+}
+
+func findingTexts(findings []dm.Finding) []string {
+	texts := make([]string, len(findings))
+	for i, f := range findings {
+		texts[i] = f.String()
+	}
+	return texts
+}
+
+// few are the first of texts, cut to what a header and a trailer may hold, and
+// how many there are beyond.
+func few(texts []string) []string {
+	var list []string
+	left := maxToldBytes
+	for i, text := range texts {
+		text = oneLine(text)
+		if len(text) > maxToldText {
+			end := maxToldText
+			for !utf8.RuneStart(text[end]) {
+				end--
+			}
+			text = text[:end] + "…"
+		}
+		left -= len(strconv.QuoteToASCII(text)) + len(", ")
+		if left < 0 || i == maxTold {
+			return append(list, fmt.Sprintf("and %d more", len(texts)-i))
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// formatList writes a list of texts as a trailer holds it; parseList reads it,
+// and a damaged one as none.
+func formatList(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(list) != nil {
+		return "" // texts always encode
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func parseList(text string) (list []string) {
+	if text == "" || json.Unmarshal([]byte(text), &list) != nil {
+		return nil
+	}
+	return list
+}
