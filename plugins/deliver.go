@@ -93,7 +93,10 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 	if err != nil {
 		return planned, nil, err
 	}
-	t.all = newValues(vars)
+	t.all = t.base
+	if len(vars) > len(t.base.byName) { // hdfspath_* came
+		t.all = newValues(vars)
+	}
 	if _, off := effective["no_auto_props"]; kind.autoProps && !off {
 		t.auto = vars.autoProperties()
 	}

@@ -39,6 +39,9 @@ func newValues(vars variables) values {
 
 // jsonContent escapes text as the inside of a JSON string.
 func jsonContent(text string) string {
+	if !strings.ContainsFunc(text, escapes) {
+		return text // most need nothing, and may be long
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -46,6 +49,11 @@ func jsonContent(text string) string {
 		return "" // strings always encode
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(b.String(), "\n"), `"`), `"`)
+}
+
+// escapes tells whether Go's writer of JSON may spell r in another way.
+func escapes(r rune) bool {
+	return r < ' ' || r == '"' || r == '\\' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == utf8.RuneError
 }
 
 // filling is a text, what its references stand for, and how values are written
