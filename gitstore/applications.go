@@ -291,6 +291,9 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	if err := s.roomForWorkspaces(s.newcomers(spec.Audience)); err != nil {
 		return wanted{}, err
 	}
+	if err := s.roomForSpec(spec); err != nil {
+		return wanted{}, err
+	}
 	s.defaults.put(src.tree, plan.Defaults)
 	notes := plan.Notes
 	if len(secrets) > 0 {

@@ -16,11 +16,15 @@ type Bounds struct {
 	Failures       int // outcomes of deploying versions that are not there, in all
 	FailuresOf     int // the same of one user
 	Workspaces     int // users who have a repository
+
+	// Specs is the most bytes that the application.json of all applications have
+	// together, which are kept in memory; one owner's have at most a quarter.
+	Specs int64
 }
 
 // DefaultBounds are those of a server whose configuration names no others.
 func DefaultBounds() Bounds {
-	return Bounds{Applications: 100_000, ApplicationsOf: 10_000, Failures: 1000, FailuresOf: 100, Workspaces: 20_000}
+	return Bounds{Applications: 100_000, ApplicationsOf: 10_000, Failures: 1000, FailuresOf: 100, Workspaces: 20_000, Specs: 256 << 20}
 }
 
 // roomForApplication fails when a new name of an application is one too many.
@@ -49,6 +53,45 @@ func (x *index) countApplications(owner dm.UserName) (all, own int) {
 		}
 	}
 	return len(x.apps), own
+}
+
+// roomForSpec fails when an application.json of an owner is too much for memory
+// beside the others. The application's present one counts too: until the change
+// is carried out both are kept.
+func (s *Store) roomForSpec(spec dm.Spec) error {
+	const op = "gitstore.Change"
+	file, err := applicationFile(spec)
+	if err != nil {
+		return err
+	}
+	all, own := s.index.specBytes(spec.Owner)
+	size := int64(len(file))
+	switch {
+	case own+size > s.Bounds.Specs/4:
+		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of %s's applications would have %d bytes, at most %d are allowed", spec.Owner, own+size, s.Bounds.Specs/4).
+			WithHint("destroy an application, give it less, or ask an administrator to raise limits.specs")
+	case all+size > s.Bounds.Specs:
+		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of all applications would have %d bytes, at most %d are allowed", all+size, s.Bounds.Specs).
+			WithHint("destroy an application, give it less, or ask an administrator to raise limits.specs")
+	}
+	return nil
+}
+
+// specBytes adds up what is kept of all applications and of those of one owner.
+func (x *index) specBytes(owner dm.UserName) (all, own int64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.apps {
+		n := int64(e.desired.size)
+		if e.effective.commit != e.desired.commit {
+			n += int64(e.effective.size)
+		}
+		all += n
+		if e.desired.spec.Owner == owner {
+			own += n
+		}
+	}
+	return all, own
 }
 
 // roomForFailure tells whether another failed deploy of what is not there may

@@ -1,6 +1,7 @@
 package gitstore_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +13,11 @@ import (
 )
 
 func bounded(b gitstore.Bounds) option {
-	all := gitstore.Bounds{Applications: 1000, ApplicationsOf: 1000, Failures: 1000, FailuresOf: 1000, Workspaces: 1000}
+	all := gitstore.Bounds{Applications: 1000, ApplicationsOf: 1000, Failures: 1000, FailuresOf: 1000, Workspaces: 1000, Specs: b.Specs}
+	if all.Specs == 0 {
+		all.Specs = 1 << 30
+	}
+	b.Specs = all.Specs
 	for _, p := range [][2]*int{
 		{&b.Applications, &all.Applications}, {&b.ApplicationsOf, &all.ApplicationsOf}, {&b.Failures, &all.Failures},
 		{&b.FailuresOf, &all.FailuresOf}, {&b.Workspaces, &all.Workspaces},
@@ -117,6 +122,28 @@ func TestFailuresAreBounded(t *testing.T) {
 	}
 }
 
+// TestLongIDsAreForgotten deploys ids that can't name a package and are as long
+// as a request may be.
+func TestLongIDsAreForgotten(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	id := func(n int) string { return fmt.Sprintf("%d%s", n, strings.Repeat("ä", 7000)) }
+	told := func(n int) bool {
+		st, err := h.PackageStatus(ctx, id(n))
+		check(t, err)
+		return st.Information != ""
+	}
+	for n := range 300 {
+		check(t, h.DeployPackage(ctx, as("ana"), id(n)))
+		if !told(n) {
+			t.Fatalf("id %d is not told of", n)
+		}
+	}
+	if told(0) || told(100) || !told(298) {
+		t.Errorf("told of the oldest: %t, of a later one: %t, of the newest but one: %t", told(0), told(100), told(298))
+	}
+}
+
 func TestWorkspacesAreBounded(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir(), bounded(gitstore.Bounds{Workspaces: 2}))
@@ -137,6 +164,40 @@ func TestWorkspacesAreBounded(t *testing.T) {
 	if n := h.held(dm.WorkspaceRepository); n != 2 {
 		t.Errorf("%d workspaces", n)
 	}
+	h.sound()
+}
+
+// TestSpecsAreBounded fills memory with overrides: of one person, of all, in
+// creates and in changes. What was destroyed takes none.
+func TestSpecsAreBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	limit := bounded(gitstore.Bounds{Specs: 200 << 10})
+	h := open(t, dir, limit)
+	ref := h.deployed("ana", "flow-1.0.0", "v1")
+	big := func(n int) dm.Overrides {
+		return dm.Overrides{"jupyter": {"report": {"topic": json.RawMessage(`"` + strings.Repeat("x", n) + `"`)}}}
+	}
+	create := func(user dm.UserName, app dm.ApplicationName, n int) error {
+		return h.Create(ctx, as(user), dm.Spec{Name: app, Package: ref, Overrides: big(n)})
+	}
+	const words = "the overrides and audiences of ana's applications would have"
+	check(t, create("ana", "one", 40<<10))
+	h.settle("one")
+	wantKind(t, create("ana", "two", 40<<10), dm.Conflict, words)
+	wantKind(t, h.Change(ctx, as("ana"), "one", dm.Edit{Overrides: big(41 << 10)}), dm.Conflict, words)
+	h.stop()
+	h = open(t, dir, limit)
+	wantKind(t, create("ana", "two", 40<<10), dm.Conflict, words)
+	check(t, h.Destroy(ctx, as("ana"), "one", false))
+	h.settle("one")
+	check(t, create("ana", "two", 40<<10))
+	h.settle("two")
+	for _, u := range []dm.UserName{"ben", "cyd", "dee", "eli"} {
+		check(t, create(u, dm.ApplicationName(u), 35<<10))
+		h.settle(dm.ApplicationName(u))
+	}
+	wantKind(t, create("fay", "fays", 40<<10), dm.Conflict, "the overrides and audiences of all applications would have")
 	h.sound()
 }
 

@@ -181,6 +181,7 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, e *appEntry,
 		return err
 	}
 	top.set(specFile, filemode.Regular, known(blob))
+	content.size = len(file)
 	if content.tree, err = top.write(w); err != nil {
 		return err
 	}

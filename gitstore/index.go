@@ -26,6 +26,7 @@ type index struct {
 	reserved  map[string]reservation                 // Fold of an application being created → its name
 	oddities  map[string]string                      // ids that no repository may hold → why their deploy failed
 	oddOrder  []string                               // their order, oldest first
+	oddBytes  int                                    // of the ids and the texts
 	folded    map[string]map[dm.ApplicationName]bool // Fold → applications that have a repository
 }
 
@@ -141,6 +142,7 @@ type contentEntry struct {
 	tree        plumbing.Hash
 	packageTree plumbing.Hash // package/
 	spec        dm.Spec
+	size        int // of its application.json, in bytes
 	deployment  int // number of the content; start and stop keep that of the commit they follow
 	notes       []string
 }
@@ -159,6 +161,20 @@ func (e *appEntry) waits() bool {
 // left tells whether the last change failed and left something standing.
 func (e *appEntry) left() bool {
 	return !e.working() && e.observed != nil && (e.observed.Left || e.observed.Phase == dm.NotCreated && len(e.observed.Records) > 0)
+}
+
+// slim forgets what nobody asks for any more of an application of which nothing
+// is left but its history: names stay used, and may be many. Who was delivered
+// to is asked for, because they may read that history.
+func (e *appEntry) slim() {
+	if e.recorded() {
+		return
+	}
+	e.desired.spec.Overrides, e.desired.notes, e.last.Reason = nil, nil, ""
+	e.desired.size = 0
+	for _, subject := range e.desired.spec.Audience {
+		e.desired.size += len(subject)
+	}
 }
 
 // settled is the phase before the change that is being worked on, or now.
@@ -292,7 +308,10 @@ func (x *index) setDamaged(r dm.Repository) {
 
 // maxOddities bounds what is remembered of ids that can't name a package, or
 // whose failure is one too many for the record.
-const maxOddities = 1000
+const (
+	maxOddities    = 1000
+	maxOddityBytes = 2 << 20
+)
 
 // claim begins a deploy or an undeploy of id: its phase must be need, and is
 // working until release.
@@ -344,15 +363,19 @@ func (x *index) packagePhase(ref dm.PackageRef) (working dm.Phase, o outcomeEntr
 	return x.deploying[ref.String()], x.outcomeLocked(ref)
 }
 
+// setOddity remembers a text, as the newest, and forgets the oldest beyond what
+// is kept: ids and texts are as long as a stranger wants.
 func (x *index) setOddity(id, text string) {
+	x.dropOddity(id)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, ok := x.oddities[id]; !ok {
-		x.oddOrder = append(x.oddOrder, id)
-	}
+	x.oddOrder = append(x.oddOrder, id)
 	x.oddities[id] = text
-	if len(x.oddOrder) > maxOddities {
-		delete(x.oddities, x.oddOrder[0])
+	x.oddBytes += len(id) + len(text)
+	for len(x.oddOrder) > maxOddities || x.oddBytes > maxOddityBytes && len(x.oddOrder) > 1 {
+		oldest := x.oddOrder[0]
+		x.oddBytes -= len(oldest) + len(x.oddities[oldest])
+		delete(x.oddities, oldest)
 		x.oddOrder = x.oddOrder[1:]
 	}
 }
@@ -361,7 +384,8 @@ func (x *index) setOddity(id, text string) {
 func (x *index) dropOddity(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, ok := x.oddities[id]; ok {
+	if text, ok := x.oddities[id]; ok {
+		x.oddBytes -= len(id) + len(text)
 		delete(x.oddities, id)
 		x.oddOrder = slices.DeleteFunc(x.oddOrder, func(o string) bool { return o == id })
 	}

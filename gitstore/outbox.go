@@ -149,6 +149,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	}
 	next.observedTip, next.observed, next.waiting = tip, &outcome, ""
 	s.mendNumber(ctx, s.repositoryDir(r), e)
+	next.slim()
 	s.index.putApp(app, &next)
 	if !again {
 		s.emit(dm.Event{

@@ -314,6 +314,7 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 	if e.deployments, err = s.mendNumbers(ctx, repo, dir, e.main, heads); err != nil {
 		return err
 	}
+	e.slim()
 	s.index.putApp(app, e)
 	return nil
 }
@@ -329,7 +330,7 @@ func readContent(repo *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error)
 		return contentEntry{}, dm.Stamp{}, err
 	}
 	t := parseTrailers(c.Message)
-	content := contentEntry{commit: h, tree: c.TreeHash}
+	content := contentEntry{commit: h, tree: c.TreeHash, size: len(file)}
 	if err := json.Unmarshal(file, &content.spec); err != nil {
 		return content, dm.Stamp{}, fmt.Errorf("%s at %s: %w", specFile, h, err)
 	}

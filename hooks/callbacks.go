@@ -106,7 +106,7 @@ func (c *Callbacks) Emit(e dm.Event) {
 	if r == nil {
 		return
 	}
-	if dropped, full := r.push(e); full {
+	for _, dropped := range r.push(e) {
 		c.lost(dropped, errors.New("the queue is full"))
 	}
 }

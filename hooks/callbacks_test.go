@@ -312,6 +312,30 @@ func TestFullQueueDropsTheOldest(t *testing.T) {
 	}
 }
 
+// TestLongTextsDoNotFillTheQueue keeps a receiver that is down from costing
+// memory without end, however long the explanations are.
+func TestLongTextsDoNotFillTheQueue(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	in := newInbox(t, nil)
+	c, err := NewCallbacks(CallbacksConfig{PackageURL: in.URL, ApplicationURL: in.URL, Registerer: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = maxQueuedBytes >> 20
+	for range 2*most - 1 {
+		c.Emit(event("noon", dm.Created, strings.Repeat("x", 1<<20-100)))
+	}
+	if lost := measured(t, registry, "dm_callbacks_total{application,lost}"); lost != most-1 {
+		t.Errorf("%v lost, want %d", lost, most-1)
+	}
+	c.Emit(event("noon", dm.Created, strings.Repeat("x", 2*maxQueuedBytes)))
+	c.Emit(event("noon", dm.Created, "short"))
+	if r := c.receivers[dm.ApplicationEvent]; len(r.queue) != 1 || r.bytes > 100 {
+		t.Errorf("%d events with %d bytes are kept, want the last one", len(r.queue), r.bytes)
+	}
+}
+
 func TestStopEndsWithinItsGrace(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})

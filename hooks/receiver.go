@@ -7,6 +7,10 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
+// maxQueuedBytes bounds the texts in one queue: an explanation may be long, and
+// anybody may cause one.
+const maxQueuedBytes = 16 << 20
+
 // receiver is the bounded queue in front of one address. Events of one id
 // leave it one after the other; an id that waits for its receiver does not
 // hold up the others.
@@ -17,6 +21,7 @@ type receiver struct {
 	mu      sync.Mutex
 	changed *sync.Cond      // of mu: an event can perhaps be taken, or the queue was closed
 	queue   []dm.Event      // oldest first
+	bytes   int             // of the texts in queue
 	inHand  map[string]bool // ids that a sender delivers now
 	closed  bool            // take returns false when the queue is empty
 }
@@ -27,18 +32,25 @@ func newReceiver(address string, limit int) *receiver {
 	return r
 }
 
-// push adds e and returns the oldest event when there was no room for both.
-func (r *receiver) push(e dm.Event) (dropped dm.Event, full bool) {
+// push adds e and returns the oldest events, for which there was no room beside
+// it.
+func (r *receiver) push(e dm.Event) (dropped []dm.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if full = len(r.queue) >= r.limit; full {
-		dropped = r.queue[0]
-		r.queue = slices.Delete(r.queue, 0, 1)
+	r.bytes += textOf(e)
+	n := 0
+	for n < len(r.queue) && (len(r.queue)-n >= r.limit || r.bytes > maxQueuedBytes) {
+		r.bytes -= textOf(r.queue[n])
+		n++
 	}
-	r.queue = append(r.queue, e)
+	dropped = slices.Clone(r.queue[:n])
+	r.queue = append(slices.Delete(r.queue, 0, n), e)
 	r.changed.Signal()
-	return dropped, full
+	return dropped
 }
+
+// textOf is the size of what an event says.
+func textOf(e dm.Event) int { return len(e.ID) + len(e.Information) + len(e.RequestID) }
 
 // take waits for the oldest event of an id that is not in hand, and takes the
 // id into hand. ok = false when the queue is closed and empty.
@@ -50,6 +62,7 @@ func (r *receiver) take() (e dm.Event, ok bool) {
 		if i >= 0 {
 			e = r.queue[i]
 			r.queue = slices.Delete(r.queue, i, i+1)
+			r.bytes -= textOf(e)
 			r.inHand[e.ID] = true
 			return e, true
 		}

@@ -154,6 +154,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Applications} }},
 		{key: "limits.applications_each", preset: strconv.Itoa(bounds.ApplicationsOf), help: "the same of one owner, a `NUMBER`",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.ApplicationsOf} }},
+		{key: "limits.specs", preset: "256MiB", help: "most bytes that the overrides and audiences of all applications have together, as a `SIZE`, since they are kept in memory; a quarter of it for one owner",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.Bounds.Specs} }},
 		{key: "limits.users", preset: strconv.Itoa(bounds.Workspaces), help: "most users who have a repository of notebooks, a `NUMBER`; what would deliver to one more is refused",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Workspaces} }},
 		{key: "environment", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; keys that name a password, secret, token or private key are left out of both",
