@@ -19,7 +19,8 @@ import (
 )
 
 // Steps are the named points of the write protocol, in the order of each
-// change. A crash test kills the server at every one of them.
+// change. A crash test kills the server at every one of them; sweeps, which no
+// change begins, have steps that another test knows.
 func Steps() []string {
 	return []string{
 		"publish-archive-packed", "publish-content-packed", "publish-linked", "publish-superseded", "publish-tagged", "publish-main",

@@ -338,6 +338,7 @@ func (s *Store) takeWorkspace(w swept) error {
 	if err := gitcmd.Fsync(filepath.Dir(dir)); err != nil {
 		return err
 	}
+	s.Step("sweep-taken")
 	return os.RemoveAll(away)
 }
 
