@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
 // Limits of a difference. What lies above is counted, or said to be cut off.
@@ -324,8 +325,7 @@ func (s *Store) patch(dir string, trees [2]plumbing.Hash, from, to string) func(
 	return func(ctx context.Context, w io.Writer) error {
 		const op = "gitstore.WritePatch"
 		out := &cutWriter{w: w, left: maxPatchBytes}
-		err := s.git.Run(ctx, dir, nil, out, "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index",
-			"--no-renames", "--src-prefix="+from, "--dst-prefix="+to, "--end-of-options", trees[0].String(), trees[1].String())
+		err := s.git.DiffTree(ctx, dir, out, gitcmd.Side{Tree: trees[0].String(), Prefix: from}, gitcmd.Side{Tree: trees[1].String(), Prefix: to})
 		if out.cut { // and git has failed because nobody read on
 			_, err = fmt.Fprintf(w, "\n\\ The patch is longer than %d bytes and was cut off here.\n", maxPatchBytes)
 		}

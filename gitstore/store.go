@@ -25,6 +25,7 @@ type Config struct {
 	Dir        string                   // the data folder; made when missing; required
 	LockWait   time.Duration            // how long Open waits for another process to leave Dir; 0 means not at all
 	Git        string                   // path of the git program, "" means the one in PATH
+	GitLimits  gitcmd.Limits            // of all git processes together
 	Planner    dm.Planner               // required
 	Admission  dm.Admission             // required
 	Readme     []byte                   // README.ipynb of a workspace; required
@@ -128,7 +129,9 @@ func (s *Store) take(ctx context.Context) error {
 	if err := s.examine(); err != nil {
 		return err
 	}
-	git, err := gitcmd.New(ctx, gitcmd.Config{Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Log: s.Log})
+	git, err := gitcmd.New(ctx, gitcmd.Config{
+		Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Log: s.Log, Limits: s.GitLimits,
+	})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
 // raw opens a connection and sends text as it is.
@@ -235,7 +236,7 @@ func TestHalfOpenRequests(t *testing.T) {
 	t.Parallel()
 	const processes, requests = 4, 40
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: processes, PerClient: processes, Wait: 50 * time.Millisecond, Idle: 3 * time.Second}
+		cfg.Limits = githttp.Limits{PerClient: processes, Wait: 50 * time.Millisecond, Idle: 3 * time.Second}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	text := stalled(commit, 100<<10)
@@ -266,8 +267,8 @@ func TestHalfOpenRequests(t *testing.T) {
 // TestSlowHeadHoldsNoProcess sends requests that stop early.
 func TestSlowHeadHoldsNoProcess(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: 1, Wait: 50 * time.Millisecond, Idle: 300 * time.Millisecond}
+	s := newServerWith(t, gitcmd.Limits{Fetches: 1, Wait: 50 * time.Millisecond}, func(cfg *githttp.Config) {
+		cfg.Limits = githttp.Limits{PerClient: 1, Wait: 50 * time.Millisecond, Idle: 300 * time.Millisecond}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	var list []net.Conn
@@ -292,8 +293,8 @@ func TestSlowHeadHoldsNoProcess(t *testing.T) {
 // TestOneClientLeavesRoom holds the slots of one client and asks as another.
 func TestOneClientLeavesRoom(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: 2, PerClient: 1, Wait: time.Second}
+	s := newServerWith(t, gitcmd.Limits{Fetches: 2}, func(cfg *githttp.Config) {
+		cfg.Limits = githttp.Limits{PerClient: 1, Wait: time.Second}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	s.raw(t, stalled(commit, 100<<10))

@@ -124,7 +124,12 @@ func allow(r *http.Request, _ dm.Repository, push bool) (dm.Actor, error) {
 
 func newServer(t *testing.T, change func(*githttp.Config)) *server {
 	t.Helper()
-	git, err := gitcmd.New(t.Context(), gitcmd.Config{})
+	return newServerWith(t, gitcmd.Limits{}, change)
+}
+
+func newServerWith(t *testing.T, limits gitcmd.Limits, change func(*githttp.Config)) *server {
+	t.Helper()
+	git, err := gitcmd.New(t.Context(), gitcmd.Config{Limits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}

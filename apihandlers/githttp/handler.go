@@ -52,8 +52,8 @@ func New(cfg Config) (*Handler, error) {
 		transport: cfg.Transport, authorize: cfg.Authorize, log: cfg.Log,
 		limits: cfg.Limits.withDefaults(), metrics: newMetrics(), script: newScript(cfg.Script),
 	}
-	h.fetches = newSlots(h.limits.Processes, h.limits.PerClient)
-	h.pushes = newSlots(h.limits.Pushes, h.limits.PushesPerClient)
+	h.fetches = newSlots(h.limits.PerClient)
+	h.pushes = newSlots(h.limits.PushesPerClient)
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -237,12 +237,12 @@ func (h *Handler) open(q *request, t *term, a *answer) (*body, io.Reader, error)
 	return b, in, nil
 }
 
-// turn waits for a slot; who leaves meanwhile did not push yet. Both steps of a
-// push wait for the slots of pushes: one holds its slot for as long as its
-// client sends, and nobody who fetches may have to wait for that.
+// turn waits until the client has few others under way; who leaves meanwhile did
+// not push yet. Both steps of a push count as pushes: one goes on for as long as
+// its client sends, and nobody who fetches may have to wait for that.
 func (h *Handler) turn(q *request) (release func(), err error) {
 	if q.operation.pushes() {
-		return h.pushes.take(q.Context(), q.client(), h.limits.PushWait)
+		return h.pushes.take(q.Context(), q.client(), h.limits.Wait)
 	}
 	return h.fetches.take(q.Context(), q.client(), h.limits.Wait)
 }

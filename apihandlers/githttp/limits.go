@@ -2,7 +2,6 @@ package githttp
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"time"
 
@@ -11,14 +10,12 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// Limits bound what clients can hold. A zero field takes its default.
+// Limits bound what one client can hold. What all of them can is bounded where
+// git is started, behind dm.GitTransport. A zero field takes its default.
 type Limits struct {
-	Processes       int           // fetches at a time, each a git process; 4 per processor, at least 16
-	PerClient       int           // of them for one client; half of Processes
-	Wait            time.Duration // for a free slot; 1 min, because git's client does not try again
-	Pushes          int           // pushes at a time, beside the fetches; half of Processes, at least 2
-	PushesPerClient int           // of them for one client; half of Pushes
-	PushWait        time.Duration // as Wait; 5 min, because each takes longer
+	PerClient       int           // fetches at a time for one client; 8
+	PushesPerClient int           // pushes at a time for one client, beside its fetches; 1
+	Wait            time.Duration // for the end of one's own others; 5 min, because git's client does not try again
 	Idle            time.Duration // that a client may stand still, in either direction; 30 s
 	Rate            int64         // bytes a second that a body must keep, or it falls behind by Idle and is ended; 1 KiB
 	Duration        time.Duration // of a whole request; 1 h
@@ -29,12 +26,9 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	setDefault(&l.Processes, max(16, 4*runtime.GOMAXPROCS(0)))
-	setDefault(&l.PerClient, max(1, l.Processes/2))
-	setDefault(&l.Wait, time.Minute)
-	setDefault(&l.Pushes, max(2, l.Processes/2))
-	setDefault(&l.PushesPerClient, max(1, l.Pushes/2))
-	setDefault(&l.PushWait, 5*time.Minute)
+	setDefault(&l.PerClient, 8)
+	setDefault(&l.PushesPerClient, 1)
+	setDefault(&l.Wait, 5*time.Minute)
 	setDefault(&l.Idle, 30*time.Second)
 	setDefault(&l.Rate, 1<<10)
 	setDefault(&l.Duration, time.Hour)
@@ -59,10 +53,10 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 	}
 }
 
-// slots hands out the right to start git.
+// slots keeps one client from taking everything: it hands out the right to ask
+// for git.
 type slots struct {
 	perClient int64
-	all       *semaphore.Weighted
 
 	mu      sync.Mutex
 	clients map[string]*clientSlots // those that hold or wait for a slot
@@ -73,13 +67,12 @@ type clientSlots struct {
 	users int
 }
 
-func newSlots(all, perClient int) *slots {
-	return &slots{perClient: int64(perClient), all: semaphore.NewWeighted(int64(all)), clients: map[string]*clientSlots{}}
+func newSlots(perClient int) *slots {
+	return &slots{perClient: int64(perClient), clients: map[string]*clientSlots{}}
 }
 
 // take waits for a slot, for at most wait, and returns the function that gives
-// it back. Its error is Unavailable. The client's own limit comes first, so that
-// who waits for that does not stand in the way of others.
+// it back. Its error is Unavailable.
 func (s *slots) take(ctx context.Context, client string, wait time.Duration) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -88,13 +81,7 @@ func (s *slots) take(ctx context.Context, client string, wait time.Duration) (re
 		s.leave(client)
 		return nil, dm.Errorf(dm.Unavailable, "githttp.take", "too many requests of this client are being served").Because(err)
 	}
-	if err := s.all.Acquire(ctx, 1); err != nil {
-		own.free.Release(1)
-		s.leave(client)
-		return nil, dm.Errorf(dm.Unavailable, "githttp.take", "too many requests are being served").Because(err)
-	}
 	return func() {
-		s.all.Release(1)
 		own.free.Release(1)
 		s.leave(client)
 	}, nil

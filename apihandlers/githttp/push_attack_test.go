@@ -22,7 +22,7 @@ func TestHalfOpenPushes(t *testing.T) {
 	t.Parallel()
 	const processes, requests = 3, 12
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Pushes: processes, PushesPerClient: processes, PushWait: 50 * time.Millisecond, Idle: 3 * time.Second}
+		cfg.Limits = githttp.Limits{PushesPerClient: processes, Wait: 50 * time.Millisecond, Idle: 3 * time.Second}
 	})
 	body, _ := s.pushBody(t, noise(300<<10))
 	text := head("Transfer-Encoding: chunked") + chunk(body[:200<<10])

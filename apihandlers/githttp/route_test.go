@@ -43,7 +43,7 @@ func FuzzParsePath(f *testing.F) {
 
 func TestSlots(t *testing.T) {
 	t.Parallel()
-	s := newSlots(3, 2)
+	s := newSlots(2)
 	var releases []func()
 	take := func(client string, want dm.Kind) {
 		t.Helper()
@@ -59,7 +59,6 @@ func TestSlots(t *testing.T) {
 	take("a", "")
 	take("a", dm.Unavailable) // its own limit
 	take("b", "")
-	take("b", dm.Unavailable) // the limit of all
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.take(ended, "c", time.Second); dm.KindOf(err) != dm.Unavailable {
@@ -77,7 +76,7 @@ func TestSlots(t *testing.T) {
 // TestSlotsAreHandedOn lets many wait for few.
 func TestSlotsAreHandedOn(t *testing.T) {
 	t.Parallel()
-	s := newSlots(2, 2)
+	s := newSlots(2)
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
@@ -90,19 +89,4 @@ func TestSlotsAreHandedOn(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func TestSlotsOfPushes(t *testing.T) {
-	t.Parallel()
-	for processes, want := range map[int]Limits{
-		1:  {PerClient: 1, Pushes: 2, PushesPerClient: 1},
-		4:  {PerClient: 2, Pushes: 2, PushesPerClient: 1},
-		16: {PerClient: 8, Pushes: 8, PushesPerClient: 4},
-		17: {PerClient: 8, Pushes: 8, PushesPerClient: 4},
-	} {
-		got := Limits{Processes: processes}.withDefaults()
-		if got.PerClient != want.PerClient || got.Pushes != want.Pushes || got.PushesPerClient != want.PushesPerClient {
-			t.Errorf("%d processes: %+v, want %+v", processes, got, want)
-		}
-	}
 }

@@ -160,7 +160,7 @@ func (s *server) startPush(t *testing.T, user, body string) net.Conn {
 func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{Processes: 4, Wait: 5 * time.Second, PushWait: 50 * time.Millisecond}
+		cfg.Limits = githttp.Limits{PushesPerClient: 1, Wait: 50 * time.Millisecond}
 	})
 	body, _ := s.pushBody(t, noise(300<<10))
 	other := s.add(t, dm.PackageRepository, "other", "x")
@@ -192,9 +192,10 @@ func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
 		t.Errorf("ls-remote meanwhile: %v\n%s", err, out)
 	}
 	dir := developer(t, "z")
-	out, err = client(t, "-C", dir, "push", s.URL+flowPath, "main:refs/heads/z")
-	if err == nil || !strings.Contains(out, "remote: too many requests are being served") {
-		t.Errorf("a push meanwhile: %v\n%s", err, out)
+	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("ana:x"))}}
+	resp, text := s.do(t, "GET", flowPath+"/info/refs?service=git-receive-pack", header, nil)
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "too many requests of this client are being served") {
+		t.Errorf("a push of one of them meanwhile: %s, %s", resp.Status, text)
 	}
 	for _, c := range slow {
 		_ = c.Close()

@@ -35,6 +35,8 @@ type config struct {
 	LimitEntries                  int
 	LimitFilled, LimitFilling     int64
 	Bounds                        gitstore.Bounds
+	LimitFetches, LimitPushes     int
+	LimitGitMemory                int64
 	Environment                   map[string]any // texts, or objects of texts
 	PackageCallback, AppCallback  string
 	Origins                       []string
@@ -149,6 +151,12 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Failures} }},
 		{key: "limits.failures_each", preset: strconv.Itoa(bounds.FailuresOf), help: "the same of one user, a `NUMBER`",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.FailuresOf} }},
+		{key: "limits.fetches", preset: "16", help: "most clones and fetches at a time, a `NUMBER`; those beyond wait five minutes, then they are answered 503. Readers of differences get a quarter as many",
+			field: func(c *config) pflag.Value { return &countValue{&c.LimitFetches} }},
+		{key: "limits.pushes", preset: "2", help: "most pushes at a time, a `NUMBER`; those beyond wait as clones do",
+			field: func(c *config) pflag.Value { return &countValue{&c.LimitPushes} }},
+		{key: "limits.git_memory", preset: "64MiB", help: "most memory of its own for a git process that serves a clone, as a `SIZE`; one that reads may have twice as much, one that maintains four times, one of a push six times",
+			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitGitMemory} }},
 
 		{key: "limits.applications", section: "Applications", preset: strconv.Itoa(bounds.Applications), help: "most names of applications, those of destroyed ones included, a `NUMBER`; an old name can be used again",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Applications} }},

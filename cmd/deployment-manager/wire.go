@@ -22,6 +22,7 @@ import (
 	v1 "github.com/pndaproject/deployment-manager/apihandlers/v1"
 	"github.com/pndaproject/deployment-manager/gitstore"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/hooks"
 	"github.com/pndaproject/deployment-manager/plugins"
 	"github.com/pndaproject/deployment-manager/plugins/flink"
@@ -287,10 +288,11 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 	}
 	r.store, err = gitstore.Open(ctx, gitstore.Config{
 		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
-		Replace: cfg.Versions == versionsReplace,
-		Limits:  archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
-		Filling: cfg.LimitFilling,
-		Bounds:  cfg.Bounds, SweepAfter: cfg.SweepAfter,
+		Replace:   cfg.Versions == versionsReplace,
+		Limits:    archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
+		Filling:   cfg.LimitFilling,
+		GitLimits: gitcmd.Limits{Fetches: cfg.LimitFetches, Pushes: cfg.LimitPushes, Memory: cfg.LimitGitMemory},
+		Bounds:    cfg.Bounds, SweepAfter: cfg.SweepAfter,
 		Events: hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {
@@ -357,7 +359,9 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	}
 	gitDoor := &auth.GitDoor{Auth: who.auth, Owners: record.store}
 	clones, err := githttp.New(githttp.Config{
-		Transport: record.store, Authorize: gitDoor.Authorize, Log: log, Registerer: registry, Limits: githttp.Limits{Push: cfg.LimitWire},
+		Transport: record.store, Authorize: gitDoor.Authorize, Log: log, Registerer: registry, Limits: githttp.Limits{
+			Push: cfg.LimitWire, PerClient: max(1, cfg.LimitFetches/2), PushesPerClient: max(1, cfg.LimitPushes/2),
+		},
 		Script: sync.Script(),
 	})
 	if err != nil {

@@ -21,8 +21,30 @@ func (g *Git) Run(ctx context.Context, dir string, in io.Reader, out io.Writer, 
 	if len(args) == 0 {
 		return dm.Errorf(dm.Internal, "gitcmd.Run", "no git command was given")
 	}
-	return g.run(ctx, command{dir: dir, in: in, out: out, args: args, writes: true})
+	return g.run(ctx, command{class: Looks, dir: dir, in: in, out: out, args: args, writes: true})
 }
+
+// diffFile is from how many bytes on a file is only said to differ: what git
+// holds of the lines of two files is many times as much.
+const diffFile = "2m"
+
+// DiffTree writes the unified difference of two trees of the repository dir. Its
+// prefixes stand for git's a/ and b/. The one who reads sets the pace.
+func (g *Git) DiffTree(ctx context.Context, dir string, out io.Writer, from, to Side) error {
+	for _, s := range []Side{from, to} {
+		if _, err := dm.ParseRevision(s.Tree); err != nil {
+			return err
+		}
+	}
+	return g.run(ctx, command{
+		class: Sends, dir: dir, out: out, options: []string{"-c", "core.bigFileThreshold=" + diffFile},
+		args: []string{"diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "--full-index", "--no-renames",
+			"--src-prefix=" + from.Prefix, "--dst-prefix=" + to.Prefix, "--end-of-options", from.Tree, to.Tree},
+	})
+}
+
+// Side is one side of a difference.
+type Side struct{ Tree, Prefix string }
 
 // maxFindings limits how many lines Fsck returns.
 const maxFindings = 1000
@@ -37,12 +59,12 @@ func (g *Git) Fsck(ctx context.Context, dir string, full bool) ([]string, error)
 		args = append(args, "--connectivity-only")
 	}
 	var out bytes.Buffer
-	err := g.run(ctx, command{dir: dir, out: &out, args: args})
+	err := g.run(ctx, command{class: Upkeep, dir: dir, out: &out, args: args})
 	if err == nil {
 		return nil, nil
 	}
 	var exit *exec.ExitError
-	if ctx.Err() != nil || !errors.As(err, &exit) || !exit.Exited() {
+	if dm.KindOf(err) == dm.Unavailable || !errors.As(err, &exit) || !exit.Exited() {
 		return nil, err
 	}
 	var problems []string
@@ -62,7 +84,7 @@ func (g *Git) Fsck(ctx context.Context, dir string, full bool) ([]string, error)
 // dir together, and leaves packs with a .keep file alone. The caller holds the
 // repository's lock.
 func (g *Git) RepackSmall(ctx context.Context, dir string) error {
-	err := g.run(ctx, command{dir: dir, args: []string{"repack", "-q", "-n", "-d", "--geometric=2", "--write-midx"}, writes: true})
+	err := g.run(ctx, command{class: Upkeep, dir: dir, args: []string{"repack", "-q", "-n", "-d", "--geometric=2", "--write-midx"}, writes: true})
 	if err != nil {
 		return err
 	}
@@ -77,17 +99,21 @@ func (g *Git) CatBlob(ctx context.Context, dir, oid string) (io.ReadCloser, erro
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := g.prepare(ctx, command{dir: dir, args: []string{"cat-file", "blob", oid}})
+	p, err := g.prepare(ctx, command{class: Sends, dir: dir, args: []string{"cat-file", "blob", oid}})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {
-		err = p.cmd.Start()
+		err = p.launch()
 	}
 	if err != nil {
 		cancel()
-		return nil, failure(ctx, "cat-file", err, "")
+		return nil, p.unstarted(err)
 	}
 	b := &blob{p: p, out: out, cancel: cancel}
-	b.end = sync.OnceValue(func() error { return failure(ctx, "cat-file", p.wait(), p.stderr.String()) })
+	b.end = sync.OnceValue(p.end)
 	return b, nil
 }
 

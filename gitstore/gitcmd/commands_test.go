@@ -66,10 +66,13 @@ func TestCancelEndsTheGroup(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
-			p := g.prepare(ctx, command{args: []string{"-c", "alias.hang=!" + tt.script, "hang"}})
+			p, err := g.prepare(ctx, command{class: Looks, args: []string{"-c", "alias.hang=!" + tt.script, "hang"}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			out, err := p.cmd.StdoutPipe()
 			if err == nil {
-				err = p.cmd.Start()
+				err = p.launch()
 			}
 			if err != nil {
 				t.Fatal(err)

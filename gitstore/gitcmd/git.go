@@ -21,6 +21,7 @@ type Config struct {
 	HooksPath string       // absolute directory outside the repositories; "" runs no hooks
 	Lock      *os.File     // the data folder's lock, held open by children that write; may be nil
 	Log       *slog.Logger // nil means silent
+	Limits    Limits       // of all processes together
 }
 
 // Git starts the git program. It is safe for use by many goroutines.
@@ -29,6 +30,7 @@ type Git struct {
 	version string
 	lock    *os.File
 	log     *slog.Logger
+	pool    *pool
 	env     []string
 	options []string // the -c options of every command
 }
@@ -46,14 +48,14 @@ func New(ctx context.Context, cfg Config) (*Git, error) {
 	if cfg.HooksPath != "" && !filepath.IsAbs(cfg.HooksPath) {
 		return nil, dm.Errorf(dm.Invalid, op, "the hooks folder must be an absolute path")
 	}
-	g := &Git{path: path, lock: cfg.Lock, log: cfg.Log, env: environment(path), options: options(cfg.HooksPath)}
+	g := &Git{path: path, lock: cfg.Lock, log: cfg.Log, pool: newPool(cfg.Limits), env: environment(path), options: options(cfg.HooksPath)}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	if err := g.run(ctx, command{out: &out, args: []string{"version"}}); err != nil {
+	if err := g.run(ctx, command{class: Looks, out: &out, args: []string{"version"}}); err != nil {
 		return nil, dm.Wrap(op, err)
 	}
 	text := strings.TrimSpace(out.String())
@@ -120,6 +122,10 @@ func options(hooks string) []string {
 		"core.logAllRefUpdates=false",
 		"core.bigFileThreshold=10m", // keeps unpacking large blobs out of memory
 		"core.packedGitWindowSize=8m",
+		"core.deltaBaseCacheLimit=16m",
+		"pack.threads=1", // each holds the objects that it works on
+		"pack.windowMemory=32m",
+		"pack.deltaCacheSize=16m",
 		"core.packedGitLimit=32m", // git checks what a ref names: a whole archive would be mapped
 		"core.filesRefLockTimeout=2000",
 		"core.packedRefsTimeout=2000",

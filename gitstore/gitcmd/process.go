@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -30,6 +32,7 @@ const maxStderr = 8 << 10
 
 // command is one call of git.
 type command struct {
+	class   Class
 	dir     string   // repository for --git-dir; "" for commands that have none or take it as argument
 	env     []string // beside the closed environment
 	options []string // beside the fixed ones
@@ -38,13 +41,26 @@ type command struct {
 	args    []string
 	cpu     time.Duration // of each process, in whole seconds; 0 means no limit; only converse obeys it
 	writes  bool          // inherits the data folder's lock, so that the next server waits for it
+
+	unbroken bool // the context only stops it from starting
 }
+
+// beside is the class of a command that works for another one, which holds the
+// slot of both: to wait for a second slot with the first in hand could take for
+// ever.
+const beside Class = -1
 
 // process is a started command. Signals go to its whole group, because git
 // works through children (upload-pack starts pack-objects).
 type process struct {
 	cmd    *exec.Cmd
+	name   string          // of git's command
 	ctx    context.Context // of the command, kept beside cmd, which hides its own
+	memory int64           // that each of its processes may take; 0 means no limit
+	log    *slog.Logger
+	done   func() // gives back the slot; once
+	begin  time.Time
+	cause  error // why ctx had ended when the process had; set by wait
 	stderr tail
 	copied chan error // tells that all output was passed on; nil without output
 
@@ -52,14 +68,30 @@ type process struct {
 	reaped bool // the pid may belong to somebody else from now on
 }
 
-// prepare builds the process without starting it.
-func (g *Git) prepare(ctx context.Context, c command) *process {
+// prepare waits for a slot and builds the process without starting it. Whoever
+// got a process ends it by unstarted or by wait, which give the slot back.
+func (g *Git) prepare(ctx context.Context, c command) (*process, error) {
+	slot, share := func() {}, share{}
+	if c.class != beside {
+		var err error
+		if slot, err = g.pool.take(ctx, c.class); err != nil {
+			return nil, dm.Wrap("git "+c.args[0], err)
+		}
+		share = g.pool[c.class].share
+	} else {
+		share = g.pool[Looks].share
+	}
+	if c.unbroken {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, share.time)
 	args := slices.Concat(g.options, c.options)
 	if c.dir != "" {
 		args = append(args, "--git-dir="+c.dir)
 	}
 	cmd := exec.CommandContext(ctx, g.path, append(args, c.args...)...)
-	p := &process{cmd: cmd, ctx: ctx}
+	p := &process{cmd: cmd, name: c.args[0], ctx: ctx, memory: share.memory, log: g.log, begin: time.Now()}
+	p.done = sync.OnceFunc(func() { cancel(); slot() })
 	cmd.Dir = "/"
 	cmd.Env = slices.Concat(g.env, c.env)
 	cmd.Stdin, cmd.Stderr = c.in, &p.stderr
@@ -73,7 +105,31 @@ func (g *Git) prepare(ctx context.Context, c command) *process {
 		time.AfterFunc(termGrace, func() { p.signal(syscall.SIGKILL) })
 		return nil
 	}
-	return p
+	return p, nil
+}
+
+// launch starts git and bounds its memory. The limit holds for each process that
+// it starts from then on, too.
+func (p *process) launch() error {
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	if p.memory > 0 {
+		// What is mapped from files does not count: the kernel takes it back.
+		limit := unix.Rlimit{Cur: uint64(p.memory), Max: uint64(p.memory)}
+		err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_DATA, &limit, nil)
+		if err != nil && !errors.Is(err, unix.ESRCH) { // it may have ended
+			p.log.Warn("the memory of a git process could not be bounded", "command", p.name, "err", err)
+		}
+	}
+	return nil
+}
+
+// unstarted is the error of a process that could not be started.
+func (p *process) unstarted(err error) error {
+	p.cause = p.ctx.Err()
+	p.done()
+	return p.failure(err)
 }
 
 // start starts git and passes its output on to out. That is not left to
@@ -81,13 +137,13 @@ func (g *Git) prepare(ctx context.Context, c command) *process {
 // is still in the pipe when git ends, and then cuts it off.
 func (p *process) start(out io.Writer) error {
 	if out == nil {
-		return p.cmd.Start()
+		return p.launch()
 	}
 	pipe, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := p.launch(); err != nil {
 		return err
 	}
 	p.copied = make(chan error, 1)
@@ -142,6 +198,7 @@ func (p *process) signal(sig syscall.Signal) {
 // killed while the leader is still a zombie: its number cannot have been given
 // to another process before.
 func (p *process) wait() error {
+	defer p.done()
 	for unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		continue
 	}
@@ -149,6 +206,7 @@ func (p *process) wait() error {
 		p.signal(syscall.SIGKILL)
 	}
 	copied := p.drain()
+	p.cause = p.ctx.Err()
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
@@ -158,29 +216,67 @@ func (p *process) wait() error {
 	return copied
 }
 
+// end waits for git and makes the error of how it ended.
+func (p *process) end() error {
+	err := p.wait()
+	p.log.Debug("git ended", "command", p.name, "duration", time.Since(p.begin), "request_id", dm.RequestID(p.ctx))
+	return p.failure(err)
+}
+
 // run starts c and waits for it.
 func (g *Git) run(ctx context.Context, c command) error {
-	p := g.prepare(ctx, c)
-	begin := time.Now()
-	if err := p.start(c.out); err != nil {
-		return failure(ctx, c.args[0], err, "")
+	p, err := g.prepare(ctx, c)
+	if err != nil {
+		return err
 	}
-	err := p.wait()
-	g.log.Debug("git ended", "command", c.args[0], "duration", time.Since(begin), "request_id", dm.RequestID(ctx))
-	return failure(ctx, c.args[0], err, p.stderr.String())
+	if err := p.start(c.out); err != nil {
+		return p.unstarted(err)
+	}
+	return p.end()
 }
 
 // failure makes the error of a command that ended with err. Its message holds
-// nothing of what git said: that text names paths of this machine.
-func failure(ctx context.Context, name string, err error, stderr string) error {
+// nothing of what git said: that text names paths of this machine. What git
+// could not do for want of something, or of time, is Unavailable: it says
+// nothing of the repository.
+func (p *process) failure(err error) error {
 	if err == nil {
 		return nil
 	}
-	op := "git " + name
-	if cause := ctx.Err(); cause != nil {
-		return dm.Errorf(dm.Unavailable, op, "git %s was ended before it was done", name).Because(cause)
+	op := "git " + p.name
+	ended := &exitError{err: err, stderr: p.stderr.String()}
+	switch {
+	case p.cause != nil:
+		return dm.Errorf(dm.Unavailable, op, "git %s was ended before it was done", p.name).Because(p.cause)
+	case starved(err, ended.stderr):
+		return dm.Errorf(dm.Unavailable, op, "git %s had too little memory, or too few processes or files", p.name).Because(ended)
 	}
-	return dm.Errorf(dm.Internal, op, "git %s failed", name).Because(&exitError{err: err, stderr: stderr})
+	return dm.Errorf(dm.Internal, op, "git %s failed", p.name).Because(ended)
+}
+
+// starved tells whether a command failed because the machine, or the share of it
+// that git gets, had too little of something. A process that somebody killed is
+// one of these: the kernel does so when memory is short.
+func starved(err error, stderr string) bool {
+	for _, e := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+			return true
+		}
+	}
+	for _, words := range []string{
+		"ut of memory", "Cannot allocate memory", "Resource temporarily unavailable", "Too many open files", "unable to create thread", "cannot fork",
+	} {
+		if strings.Contains(stderr, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // exitError is how git ended and what it said; for the log.

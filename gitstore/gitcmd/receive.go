@@ -81,6 +81,7 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 		env:     append(env, opts.Environment...),
 		options: receiveOptions(opts),
 		out:     round.Out,
+		class:   Pushes,
 		args:    []string{"receive-pack", "--stateless-rpc"},
 	}
 	var in io.Reader
@@ -111,7 +112,6 @@ func receiveOptions(opts ReceiveOptions) []string {
 		"receive.procReceiveRefs=refs",
 		"receive.advertisePushOptions=true",
 		"receive.advertiseAtomic=false",
-		"pack.threads=1", // each holds the objects that it works on
 		"receive.keepAlive=" + strconv.Itoa(int(keepAlive.Seconds())),
 		"receive.shallowUpdate=false", // git aborts when a shallow ref goes to proc-receive; see takeFront
 		"receive.maxInputSize=" + strconv.FormatInt(opts.MaxInput, 10),

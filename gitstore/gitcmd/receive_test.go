@@ -382,8 +382,10 @@ func TestReceivePackKnowsItsFaults(t *testing.T) {
 	t.Parallel()
 	g := newGit(t)
 	dir, _ := newRepository(t, g)
-	p := g.prepare(t.Context(), command{options: receiveOptions(ReceiveOptions{}), args: []string{"receive-pack", "--http-backend-info-refs", "--", dir}})
-	err := p.start(io.Discard)
+	p, err := g.prepare(t.Context(), command{class: Pushes, options: receiveOptions(ReceiveOptions{}), args: []string{"receive-pack", "--http-backend-info-refs", "--", dir}})
+	if err == nil {
+		err = p.start(io.Discard)
+	}
 	if err == nil {
 		err = p.wait()
 	}

@@ -50,11 +50,11 @@ func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) 
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), updateTimeout)
-	defer cancel()
 	folders := changedFolders(dir, updates)
 	var out bytes.Buffer
-	err = g.run(ctx, command{dir: dir, in: in, out: &out, args: []string{"update-ref", "--no-deref", "--stdin", "-z"}, writes: true})
+	err = g.run(ctx, command{
+		class: Moves, dir: dir, in: in, out: &out, args: []string{"update-ref", "--no-deref", "--stdin", "-z"}, writes: true, unbroken: true,
+	})
 	if err != nil {
 		return refused(op, err)
 	}
@@ -104,6 +104,9 @@ func expected(u RefUpdate) string {
 // refused finds the kind of a failed transaction in what git said. git gives
 // no other sign, and the environment fixes its language.
 func refused(op string, err error) error {
+	if dm.KindOf(err) == dm.Unavailable {
+		return dm.Wrap(op, err)
+	}
 	text := said(err)
 	has := func(parts ...string) bool {
 		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })

@@ -16,24 +16,27 @@ func (g *Git) converse(ctx context.Context, c command, in io.Reader) error {
 	if in == nil {
 		return g.run(ctx, c)
 	}
-	p := g.prepare(ctx, c)
+	p, err := g.prepare(ctx, c)
+	if err != nil {
+		return err
+	}
 	stdin, err := p.cmd.StdinPipe()
 	if err == nil {
 		err = p.start(c.out)
 	}
 	if err != nil {
-		return failure(ctx, c.args[0], err, "")
+		return p.unstarted(err)
 	}
 	if err := p.limit(c.cpu); err != nil {
 		// git has read nothing yet, and without input it does nothing.
-		return failure(ctx, c.args[0], errors.Join(err, stdin.Close(), p.wait()), "")
+		return p.failure(errors.Join(err, stdin.Close(), p.wait()))
 	}
 	go func() {
 		// A request that breaks off ends git's input, and git judges that.
 		_, _ = io.Copy(stdin, in)
 		_ = stdin.Close()
 	}()
-	return failure(ctx, c.args[0], p.wait(), p.stderr.String())
+	return p.end()
 }
 
 // maxLine is how many bytes one line of git's output may have.
@@ -52,17 +55,20 @@ type feeder func(ctx context.Context, w io.Writer) error
 func (g *Git) parse(ctx context.Context, c command, feed feeder, read func(*bufio.Reader) error) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := g.prepare(inner, c)
+	p, err := g.prepare(inner, c)
+	if err != nil {
+		return err
+	}
 	stdin, err := p.cmd.StdinPipe()
 	var stdout io.Reader
 	if err == nil {
 		stdout, err = p.cmd.StdoutPipe()
 	}
 	if err == nil {
-		err = p.cmd.Start()
+		err = p.launch()
 	}
 	if err != nil {
-		return failure(ctx, c.args[0], err, "")
+		return p.unstarted(err)
 	}
 	fed := make(chan error, 1)
 	go func() {
@@ -74,14 +80,14 @@ func (g *Git) parse(ctx context.Context, c command, feed feeder, read func(*bufi
 	if stopped != nil && !errors.Is(stopped, errCut) {
 		cancel()
 	}
-	ended := p.wait()
+	ended := p.end()
 	cancel()
 	unfed := <-fed
 	switch {
 	case stopped != nil && !errors.Is(stopped, errCut):
 		return stopped
 	case ended != nil:
-		return failure(ctx, c.args[0], ended, p.stderr.String())
+		return ended
 	case unfed != nil:
 		return unfed
 	case stopped != nil:

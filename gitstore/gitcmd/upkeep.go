@@ -19,7 +19,7 @@ func (g *Git) PackRefs(ctx context.Context, dir string) error {
 	// fsyncs neither folder. So the first pass removes nothing, and when the
 	// second one does, a file with all refs is on the disk.
 	for _, prune := range []string{"--no-prune", "--prune"} {
-		if err := g.run(ctx, command{dir: dir, args: []string{"pack-refs", "--all", prune}, writes: true}); err != nil {
+		if err := g.run(ctx, command{class: Upkeep, dir: dir, args: []string{"pack-refs", "--all", prune}, writes: true}); err != nil {
 			return err
 		}
 		if err := Fsync(dir); err != nil {
@@ -35,7 +35,7 @@ func (g *Git) PackRefs(ctx context.Context, dir string) error {
 // caller holds the repository's lock.
 func (g *Git) Prune(ctx context.Context, dir string) error {
 	c := command{
-		dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
+		class: Upkeep, dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
 		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace, "--write-midx"},
 	}
 	if err := g.run(ctx, c); err != nil {
@@ -48,7 +48,7 @@ func (g *Git) Prune(ctx context.Context, dir string) error {
 // one pack beside those with a .keep file, and nothing that speeds up readers.
 func (g *Git) Gather(ctx context.Context, dir string) error {
 	c := command{
-		dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
+		class: Upkeep, dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
 		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace},
 	}
 	if err := g.run(ctx, c); err != nil {
@@ -60,7 +60,7 @@ func (g *Git) Gather(ctx context.Context, dir string) error {
 // Reachable visits the names of all objects that the refs of the repository dir
 // lead to.
 func (g *Git) Reachable(ctx context.Context, dir string, visit func(id string) error) error {
-	c := command{dir: dir, args: []string{"rev-list", "--objects", "--no-object-names", "--all"}}
+	c := command{class: Upkeep, dir: dir, args: []string{"rev-list", "--objects", "--no-object-names", "--all"}}
 	return g.parse(ctx, c, nothing, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadString('\n')

@@ -24,7 +24,7 @@ func (g *Git) UploadPack(ctx context.Context, dir string, round dm.UploadRound) 
 	// Objects are sent as they are packed, without a search for deltas between
 	// packs: measured on a workspace of 15 applications, 0.03 s of processor
 	// time for a clone instead of 0.9 s. Deltas that maintenance found are used.
-	c := command{options: []string{"-c", "pack.window=0"}, out: round.Out, args: append(args, "--", dir)}
+	c := command{class: Fetches, options: []string{"-c", "pack.window=0"}, out: round.Out, args: append(args, "--", dir)}
 	var err error
 	if c.env, err = protocol(round.Protocol); err != nil {
 		return dm.Wrap(op, err)
@@ -51,6 +51,9 @@ func protocol(version string) ([]string, error) {
 // unanswered tells requests that git could not follow from faults of the
 // repository or of the server; git itself ends in the same way for both.
 func unanswered(op string, err error) error {
+	if dm.KindOf(err) == dm.Unavailable {
+		return dm.Wrap(op, err) // whatever git said at its end
+	}
 	text := said(err)
 	for _, fault := range []string{"protocol error", "hung up unexpectedly", "not our ref", "unknown capability", "invalid command"} {
 		if strings.Contains(text, fault) {

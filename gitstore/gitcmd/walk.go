@@ -39,7 +39,7 @@ func (g *Git) ListTree(ctx context.Context, dir string, env []string, tree strin
 		return err
 	}
 	args := []string{"ls-tree", "-r", "-t", "-z", "-l", "--full-tree", "--end-of-options", tree}
-	return g.parse(ctx, command{dir: dir, env: env, args: args}, nothing, func(out *bufio.Reader) error {
+	return g.parse(ctx, command{class: Looks, dir: dir, env: env, args: args}, nothing, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadSlice(0)
 			switch {
@@ -88,7 +88,7 @@ func parseEntry(line string) (TreeEntry, error) {
 func (g *Git) CatObjects(ctx context.Context, dir string, env []string, ids iter.Seq[string],
 	visit func(id, kind string, size int64, r io.Reader) error) error {
 	const op = "gitcmd.CatObjects"
-	c := command{dir: dir, env: env, args: []string{"cat-file", "--batch", "--buffer"}}
+	c := command{class: Looks, dir: dir, env: env, args: []string{"cat-file", "--batch", "--buffer"}}
 	return g.parse(ctx, c, lines(ids), func(out *bufio.Reader) error {
 		for {
 			id, kind, size, err := readHeader(out)
@@ -127,7 +127,7 @@ func (r *cutReader) Read(p []byte) (int, error) {
 func (g *Git) NewObjects(ctx context.Context, dir string, env, tips, not []string,
 	visit func(kind, id string, size int64) error) error {
 	const op = "gitcmd.NewObjects"
-	c := command{dir: dir, env: env, args: []string{"cat-file", "--batch-check", "--buffer"}}
+	c := command{class: Looks, dir: dir, env: env, args: []string{"cat-file", "--batch-check", "--buffer"}}
 	names := func(ctx context.Context, w io.Writer) error { return g.revList(ctx, dir, env, tips, not, w) }
 	return g.parse(ctx, c, names, func(out *bufio.Reader) error {
 		for {
@@ -157,7 +157,7 @@ func (g *Git) revList(ctx context.Context, dir string, env, tips, not []string, 
 		}
 	}
 	return g.run(ctx, command{
-		dir: dir, env: env, in: &in, out: w,
+		class: beside, dir: dir, env: env, in: &in, out: w,
 		args: []string{"rev-list", "--objects", "--no-object-names", "--stdin"},
 	})
 }
@@ -205,7 +205,7 @@ func (g *Git) IsAncestor(ctx context.Context, dir string, env []string, a, b str
 			return false, err
 		}
 	}
-	err := g.run(ctx, command{dir: dir, env: env, args: []string{"merge-base", "--is-ancestor", "--end-of-options", a, b}})
+	err := g.run(ctx, command{class: Looks, dir: dir, env: env, args: []string{"merge-base", "--is-ancestor", "--end-of-options", a, b}})
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 && ctx.Err() == nil {
 		return false, nil

@@ -1,0 +1,142 @@
+package gitcmd
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Class says what a git process is for. Each class has slots of its own in the
+// one pool, so that no kind of work waits for another: a thousand clones leave
+// the moves of refs alone, and readers at the pace of their clients leave those
+// alone that a push waits for.
+//
+// A process holds its slot until it has ended, and while it does, what waits for
+// it may only wait for slots of classes further down this list. That is why no
+// two can wait for each other: a push (whose hooks come back to the server) for
+// looks and moves of refs, everything else for nothing.
+type Class int
+
+// The classes.
+const (
+	Fetches Class = iota // upload-pack, at the pace of its client
+	Pushes               // receive-pack, from its first byte to the end of its hooks
+	Sends                // differences and blobs, at the pace of the client who reads them
+	Upkeep               // fsck, repack, pack-refs, prune: nobody waits for the answer
+	Looks                // short readings that the server itself takes in
+	Moves                // update-ref
+	classes
+)
+
+// Limits bound what all git processes together may take. A zero field takes its
+// default.
+type Limits struct {
+	Fetches int           // fetches at a time; 4 per processor, at least 16
+	Pushes  int           // pushes at a time; one for two processors, at least 2
+	Wait    time.Duration // of a fetch or a push for its slot; 5 min, because git's clients do not try again
+	Memory  int64         // bytes of its own that one process of a fetch may take, and by which all others are measured; 64 MiB
+}
+
+// Defaults fills the zero fields.
+func (l Limits) Defaults() Limits {
+	if l.Fetches <= 0 {
+		l.Fetches = max(16, 4*runtime.GOMAXPROCS(0))
+	}
+	if l.Pushes <= 0 {
+		l.Pushes = max(2, runtime.GOMAXPROCS(0)/2)
+	}
+	if l.Wait <= 0 {
+		l.Wait = 5 * time.Minute
+	}
+	if l.Memory <= 0 {
+		l.Memory = 64 << 20
+	}
+	return l
+}
+
+// share is what one class gets of the pool.
+type share struct {
+	name   string
+	slots  int           // commands at a time
+	queue  int64         // that may wait beyond them
+	wait   time.Duration // for a slot, at most
+	time   time.Duration // that one may run, at most; whoever starts it may give it less
+	memory int64         // bytes of its own that each of its processes may take
+}
+
+// shares divides the pool. The sum of slots times memory is what all git
+// processes can take at most; docs/configuration.md and the chart's values have
+// it in numbers.
+func (l Limits) shares() [classes]share {
+	return [classes]share{
+		Fetches: {"fetch", l.Fetches, 4096, l.Wait, 2 * time.Hour, l.Memory},
+		// git holds two objects of up to allocLimit, and the list of all.
+		Pushes: {"push", l.Pushes, 256, l.Wait, 2 * time.Hour, 6 * l.Memory},
+		// Lines of two files of up to diffFile bytes, and what is known of each.
+		Sends:  {"send", max(2, l.Fetches/4), 64, 20 * time.Second, time.Hour, 2 * l.Memory},
+		Upkeep: {"upkeep", 3, 1 << 20, time.Hour, 6 * time.Hour, 4 * l.Memory},
+		Looks:  {"look", max(4, 2*l.Pushes), 512, 2 * time.Minute, 15 * time.Minute, 2 * l.Memory},
+		// A move reads the objects that its refs name.
+		Moves: {"move", max(8, 2*runtime.GOMAXPROCS(0)), 4096, time.Minute, updateTimeout, 2 * l.Memory},
+	}
+}
+
+// MostMemory is how much memory all processes of the pool can take: those of one
+// command count once, because the second of a pair only passes on.
+func (l Limits) MostMemory() int64 {
+	n := int64(0)
+	for _, s := range l.Defaults().shares() {
+		n += int64(s.slots) * s.memory
+	}
+	return n
+}
+
+// pool hands out the right to start git.
+type pool [classes]struct {
+	share
+	free    *semaphore.Weighted
+	waiting atomic.Int64
+	running atomic.Int64
+}
+
+func newPool(l Limits) *pool {
+	p := &pool{}
+	for c, s := range l.Defaults().shares() {
+		p[c].share, p[c].free = s, semaphore.NewWeighted(int64(s.slots))
+	}
+	return p
+}
+
+// Busy is how many commands of a class run now, and how many wait.
+func (g *Git) Busy(c Class) (running, waiting int) {
+	return int(g.pool[c].running.Load()), int(g.pool[c].waiting.Load())
+}
+
+// take waits for a slot of class c, in the order of coming, and returns the
+// function that gives it back. Kind Unavailable: too many wait already, it took
+// too long, or ctx ended.
+func (p *pool) take(ctx context.Context, c Class) (release func(), err error) {
+	const op = "gitcmd.take"
+	s := &p[c]
+	if !s.free.TryAcquire(1) {
+		defer s.waiting.Add(-1)
+		if s.waiting.Add(1) > s.queue {
+			return nil, dm.Errorf(dm.Unavailable, op, "too many requests are being served; try again later")
+		}
+		waiting, cancel := context.WithTimeout(ctx, s.wait)
+		defer cancel()
+		if err := s.free.Acquire(waiting, 1); err != nil {
+			return nil, dm.Errorf(dm.Unavailable, op, "too many requests are being served; try again later").Because(err)
+		}
+	}
+	s.running.Add(1)
+	return func() {
+		s.running.Add(-1)
+		s.free.Release(1)
+	}, nil
+}
