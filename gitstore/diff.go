@@ -24,6 +24,7 @@ import (
 const (
 	maxDiffFiles  = 1000
 	maxPatchBytes = 4 << 20
+	maxPatchLines = 100_000
 )
 
 // ApplicationDiff implements dm.History. Files are those that people and
@@ -32,8 +33,13 @@ const (
 // has all three.
 func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, from, to int) (dm.Difference, error) {
 	const op = "gitstore.ApplicationDiff"
+	leave, err := s.gates.readers.enter(ctx)
+	if err != nil {
+		return dm.Difference{}, err
+	}
+	defer leave()
 	var revisions [2]dm.Revision
-	err := s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
 		if from, to, err = p.numbers(op, app, from, to); err != nil {
 			return err
 		}
@@ -126,6 +132,11 @@ func subtree(repo *objects, tree plumbing.Hash, folder string) (plumbing.Hash, e
 // PackageDiff implements dm.History.
 func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to dm.Version) (dm.Difference, error) {
 	const op = "gitstore.PackageDiff"
+	leave, err := s.gates.readers.enter(ctx)
+	if err != nil {
+		return dm.Difference{}, err
+	}
+	defer leave()
 	r := packageRepository(name)
 	if err := s.index.sound(r); err != nil {
 		return dm.Difference{}, err
@@ -324,10 +335,13 @@ func (d *treeDiff) file(path string, old, now object.TreeEntry, had, has bool) (
 func (s *Store) patch(dir string, trees [2]plumbing.Hash, from, to string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, w io.Writer) error {
 		const op = "gitstore.WritePatch"
-		out := &cutWriter{w: w, left: maxPatchBytes}
+		out := &cutWriter{w: w, left: maxPatchBytes, lines: maxPatchLines}
 		err := s.git.DiffTree(ctx, dir, out, gitcmd.Side{Tree: trees[0].String(), Prefix: from}, gitcmd.Side{Tree: trees[1].String(), Prefix: to})
-		if out.cut { // and git has failed because nobody read on
-			_, err = fmt.Fprintf(w, "\n\\ The patch is longer than %d bytes and was cut off here.\n", maxPatchBytes)
+		switch {
+		case out.cut != "": // and git has failed because nobody read on
+			_, err = fmt.Fprintf(w, "\n\\ The patch %s and was cut off here.\n", out.cut)
+		case gitcmd.Starved(err):
+			_, err = fmt.Fprint(w, "\n\\ The patch takes too much memory and was cut off here; clone the repository and compare there.\n")
 		}
 		return failed(op, err)
 	}
@@ -336,23 +350,37 @@ func (s *Store) patch(dir string, trees [2]plumbing.Hash, from, to string) func(
 // errCut ends a copy at the limit.
 var errCut = errors.New("the output is too long")
 
-// cutWriter passes on the first bytes of what is written to it.
+// cutWriter passes on the first bytes and lines of what is written to it.
 type cutWriter struct {
-	w    io.Writer
-	left int
-	cut  bool
+	w           io.Writer
+	left, lines int
+	cut         string // why it was cut off
 }
 
 func (c *cutWriter) Write(p []byte) (int, error) {
-	if len(p) <= c.left {
-		n, err := c.w.Write(p)
-		c.left -= n
+	kept := p
+	if len(kept) > c.left {
+		kept, c.cut = kept[:c.left], fmt.Sprintf("is longer than %d bytes", maxPatchBytes)
+	}
+	for i, b := range kept {
+		if b != '\n' {
+			continue
+		}
+		if c.lines--; c.lines == 0 {
+			if i+1 < len(p) {
+				kept, c.cut = kept[:i], fmt.Sprintf("has more than %d lines", maxPatchLines)
+			}
+			break
+		}
+	}
+	n, err := c.w.Write(kept)
+	c.left -= n
+	if err != nil {
+		c.cut = ""
 		return n, err
 	}
-	n, err := c.w.Write(p[:c.left])
-	c.left -= n
-	if err == nil {
-		c.cut, err = true, errCut
+	if c.cut != "" {
+		err = errCut
 	}
 	return n, err
 }

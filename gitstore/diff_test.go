@@ -206,3 +206,24 @@ func TestLongPatch(t *testing.T) {
 	cancel()
 	wantKind(t, d.WritePatch(ended, &bytes.Buffer{}), dm.Unavailable, "")
 }
+
+// TestPatchOfManyLines is short in bytes and long in lines.
+func TestPatchOfManyLines(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	d := h.versions(map[string]string{"rows": strings.Repeat("a\n", 80_000)}, map[string]string{"rows": strings.Repeat("b\n", 80_000)})
+	got := patch(t, d)
+	if n := strings.Count(got, "\n"); n != 100_001 || !strings.HasSuffix(got, "\n\\ The patch has more than 100000 lines and was cut off here.\n") {
+		t.Errorf("%d lines that end in %q", n, got[max(0, len(got)-100):])
+	}
+}
+
+// TestPatchThatTakesTooMuchMemory says so instead of breaking off.
+func TestPatchThatTakesTooMuchMemory(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	d := h.versions(map[string]string{"rows": strings.Repeat("\n", 3<<20)}, map[string]string{"rows": strings.Repeat("a\n", 3<<19)})
+	if got := patch(t, d); !strings.HasSuffix(got, "\n\\ The patch takes too much memory and was cut off here; clone the repository and compare there.\n") {
+		t.Errorf("it ends in %q", got[max(0, len(got)-200):])
+	}
+}

@@ -49,6 +49,11 @@ const outcomeSize = 320
 // and those that it came in the place of, has an outcome.
 func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (dm.ChangePage, error) {
 	const op = "gitstore.ApplicationHistory"
+	leave, err := s.gates.readers.enter(ctx)
+	if err != nil {
+		return dm.ChangePage{}, err
+	}
+	defer leave()
 	limit, err := pageLimit(op, page.Limit)
 	if err != nil {
 		return dm.ChangePage{}, err

@@ -28,6 +28,11 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.index.sound(r); err != nil {
 		return dm.Published{}, err
 	}
+	leave, err := s.gates.uploads.enter(ctx)
+	if err != nil {
+		return dm.Published{}, err
+	}
+	defer leave()
 	if old, ok := s.version(file.Ref); ok && !s.Replace {
 		digest, err := s.digest(body, size)
 		if err != nil {
@@ -370,9 +375,14 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	if !ok {
 		return dm.Archive{}, noFile(op, file)
 	}
+	leave, err := s.gates.downloads.enter(ctx)
+	if err != nil {
+		return dm.Archive{}, err
+	}
 	blob, size, err := s.openBlob(ctx, s.repositoryDir(r), v.archive)
 	if err != nil {
+		leave()
 		return dm.Archive{}, failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
-	return dm.Archive{File: v.file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: blob}, nil
+	return dm.Archive{File: v.file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: &leaving{blob, leave}}, nil
 }

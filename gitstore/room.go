@@ -3,20 +3,19 @@ package gitstore
 import (
 	"context"
 	"runtime"
-	"sync"
-	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
-
-	dm "github.com/pndaproject/deployment-manager"
 )
 
 // DefaultFilling is Config.Filling when that is 0.
 const DefaultFilling = 256 << 20
 
-// maxWaiting is how many changes may wait for memory. Each holds what it was
-// sent, a megabyte at most.
-const maxWaiting = 256
+// Changes that wait for memory each hold what they were sent, a megabyte at most.
+const (
+	maxWaiting   = 256
+	planningWait = time.Minute
+)
 
 // planning bounds the memory of all changes that are planned at once. A change
 // first takes a turn, which bounds how many packages are read and counted; then
@@ -24,41 +23,27 @@ const maxWaiting = 256
 // and keeps the bytes until it is recorded. Nobody who has bytes waits for
 // anything of this kind, so nobody waits for ever.
 type planning struct {
-	turns   *semaphore.Weighted
-	bytes   *semaphore.Weighted
-	all     int64
-	waiting atomic.Int64
+	turns *gate
+	bytes *semaphore.Weighted
+	all   int64
 }
 
 func newPlanning(all int64) *planning {
 	if all <= 0 {
 		all = DefaultFilling
 	}
-	return &planning{turns: semaphore.NewWeighted(int64(max(4, 2*runtime.GOMAXPROCS(0)))), bytes: semaphore.NewWeighted(all), all: all}
+	turns := newGate("changes", max(4, 2*runtime.GOMAXPROCS(0)), maxWaiting, planningWait)
+	return &planning{turns: turns, bytes: semaphore.NewWeighted(all), all: all}
 }
 
 // enter waits for a turn. The caller ends the room, always. Kind Unavailable:
 // too many wait already, or ctx ended.
 func (p *planning) enter(ctx context.Context) (*room, error) {
-	if err := p.wait(ctx, p.turns, 1); err != nil {
+	leave, err := p.turns.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return &room{ctx: ctx, p: p, leave: sync.OnceFunc(func() { p.turns.Release(1) })}, nil
-}
-
-func (p *planning) wait(ctx context.Context, s *semaphore.Weighted, n int64) error {
-	const op = "gitstore.planning"
-	if s.TryAcquire(n) {
-		return nil
-	}
-	defer p.waiting.Add(-1)
-	if p.waiting.Add(1) > maxWaiting {
-		return dm.Errorf(dm.Unavailable, op, "too many changes are being planned; try again later")
-	}
-	if err := s.Acquire(ctx, n); err != nil {
-		return dm.Errorf(dm.Unavailable, op, "the request ended while other changes were being planned").Because(err)
-	}
-	return nil
+	return &room{ctx: ctx, p: p, leave: leave}, nil
 }
 
 // room is the memory that one change may use. A nil room has none.
@@ -73,7 +58,7 @@ type room struct {
 // its own limit is the planner's business.
 func (r *room) reserve(bytes int64) error {
 	bytes = min(bytes, r.p.all)
-	if err := r.p.wait(r.ctx, r.p.bytes, bytes); err != nil {
+	if err := r.p.turns.acquire(r.ctx, r.p.bytes, bytes); err != nil {
 		return err
 	}
 	r.taken += bytes

@@ -31,6 +31,7 @@ type Config struct {
 	Readme     []byte                   // README.ipynb of a workspace; required
 	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
+	Places     Places                   // how many requests are worked on at once
 	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
 	Bounds     Bounds                   // zero means DefaultBounds()
 	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
@@ -59,6 +60,7 @@ type Store struct {
 	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
 
 	planning *planning
+	gates    gates
 	defaults defaultsCache
 	pasts    pasts
 	upkeep   upkeep
@@ -111,7 +113,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, dm.Wrap(op, err)
 	}
-	s := &Store{Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling)}
+	s := &Store{Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places)}
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
 		return nil, err

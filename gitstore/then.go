@@ -18,6 +18,11 @@ import (
 // read, and once more when the owner was another one then: only what both allow
 // is told.
 func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationName, dm.UserName) bool) ([]dm.Then, error) {
+	leave, err := s.gates.readers.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	names := s.index.appNames(func(e *appEntry) bool { return e.observed != nil })
 	found := make([]*dm.Then, len(names))
 	group, inner := errgroup.WithContext(ctx)

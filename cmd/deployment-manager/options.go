@@ -37,6 +37,7 @@ type config struct {
 	Bounds                        gitstore.Bounds
 	LimitFetches, LimitPushes     int
 	LimitGitMemory                int64
+	LimitUploads, LimitDownloads  int
 	Environment                   map[string]any // texts, or objects of texts
 	PackageCallback, AppCallback  string
 	Origins                       []string
@@ -151,6 +152,10 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Failures} }},
 		{key: "limits.failures_each", preset: strconv.Itoa(bounds.FailuresOf), help: "the same of one user, a `NUMBER`",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.FailuresOf} }},
+		{key: "limits.uploads", preset: "16", help: "most uploads at a time, a `NUMBER`; those beyond wait a minute, then they are answered 503",
+			field: func(c *config) pflag.Value { return &countValue{&c.LimitUploads} }},
+		{key: "limits.downloads", preset: "128", help: "most downloads of archives at a time, a `NUMBER`; those beyond wait as uploads do",
+			field: func(c *config) pflag.Value { return &countValue{&c.LimitDownloads} }},
 		{key: "limits.fetches", preset: "16", help: "most clones and fetches at a time, a `NUMBER`; those beyond wait five minutes, then they are answered 503. Readers of differences get a quarter as many",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitFetches} }},
 		{key: "limits.pushes", preset: "2", help: "most pushes at a time, a `NUMBER`; those beyond wait as clones do",

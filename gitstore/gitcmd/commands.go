@@ -26,7 +26,7 @@ func (g *Git) Run(ctx context.Context, dir string, in io.Reader, out io.Writer, 
 
 // diffFile is from how many bytes on a file is only said to differ: what git
 // holds of the lines of two files is many times as much.
-const diffFile = "2m"
+const diffFile = "4m"
 
 // DiffTree writes the unified difference of two trees of the repository dir. Its
 // prefixes stand for git's a/ and b/. The one who reads sets the pace.

@@ -254,6 +254,13 @@ func (p *process) failure(err error) error {
 	return dm.Errorf(dm.Internal, op, "git %s failed", p.name).Because(ended)
 }
 
+// Starved tells whether err is of a git that had too little memory, or too few
+// processes or files.
+func Starved(err error) bool {
+	var e *exitError
+	return errors.As(err, &e) && starved(e.err, e.stderr)
+}
+
 // starved tells whether a command failed because the machine, or the share of it
 // that git gets, had too little of something. A process that somebody killed is
 // one of these: the kernel does so when memory is short.
