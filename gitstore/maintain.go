@@ -21,6 +21,12 @@ func (s *Store) tidy(r dm.Repository) {
 		return
 	}
 	s.background.Go(func() {
+		// One at a time, so that nobody waits for git with a lock in hand; the
+		// next change of a repository that is passed over looks again.
+		if !s.tidying.TryLock() {
+			return
+		}
+		defer s.tidying.Unlock()
 		release := s.locks.hold(r)
 		defer release()
 		if n, err := countSmallPacks(dir); err != nil || n < smallPacks || s.alive.Err() != nil {

@@ -3,12 +3,14 @@ package gitstore
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // HooksFolder is the folder for the programs that git calls when a push arrives.
@@ -52,6 +54,18 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 		HooksPath: session.Programs, Environment: session.Environment, MaxInput: s.Limits.Wire,
 		// A version is its tree alone, so the history may be cut off before it.
 		Shallow: r.Kind == dm.PackageRepository,
+		Watch:   s.count,
+	})
+}
+
+// objectsPerEntry is how many objects a push may bring for each file and folder
+// that a package may have: it brings its history as well.
+const objectsPerEntry = 10
+
+// count holds a pushed pack to the limits of uploads while it arrives.
+func (s *Store) count(r io.Reader) io.Reader {
+	return pack.Count(r, pack.Expansion{
+		Object: s.Limits.File, All: s.Limits.Unpacked, Objects: objectsPerEntry * int64(s.Limits.Entries),
 	})
 }
 

@@ -67,6 +67,7 @@ type Store struct {
 	blank    workspaceState // tip and tree of the blank workspace
 
 	background sync.WaitGroup // maintenance started by a change
+	tidying    sync.Mutex     // held by the one of them that works
 	stopping   context.CancelFunc
 	alive      context.Context
 }

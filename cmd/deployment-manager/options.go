@@ -156,11 +156,11 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitUploads} }},
 		{key: "limits.downloads", preset: "128", help: "most downloads of archives at a time, a `NUMBER`; those beyond wait as uploads do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitDownloads} }},
-		{key: "limits.fetches", preset: "16", help: "most clones and fetches at a time, a `NUMBER`; those beyond wait five minutes, then they are answered 503. Readers of differences get a quarter as many",
+		{key: "limits.fetches", preset: "16", help: "most clones and fetches at a time, a `NUMBER`; those beyond wait five minutes, then they are answered 503. An eighth as many differences are read at a time",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitFetches} }},
 		{key: "limits.pushes", preset: "2", help: "most pushes at a time, a `NUMBER`; those beyond wait as clones do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitPushes} }},
-		{key: "limits.git_memory", preset: "64MiB", help: "most memory of its own for a git process that serves a clone, as a `SIZE`; one that reads may have twice as much, one that maintains four times, one of a push six times",
+		{key: "limits.git_memory", preset: "64MiB", help: "most memory of its own for a git process that serves a clone, as a `SIZE`; one that compares or maintains may have twice as much, one of a push eight times",
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitGitMemory} }},
 
 		{key: "limits.applications", section: "Applications", preset: strconv.Itoa(bounds.Applications), help: "most names of applications, those of destroyed ones included, a `NUMBER`; an old name can be used again",

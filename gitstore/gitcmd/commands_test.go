@@ -256,7 +256,17 @@ func TestUploadPackAdvertises(t *testing.T) {
 func TestUploadPackOfBadRequests(t *testing.T) {
 	t.Parallel()
 	g := newGit(t)
-	dir, _ := newRepository(t, g)
+	dir, one := newRepository(t, g)
+	if err := g.UpdateRefs(t.Context(), dir, RefUpdate{Ref: "refs/heads/main", New: one}); err != nil {
+		t.Fatal(err)
+	}
+	fetch := func(arguments ...string) string {
+		text := packet("command=fetch") + "0001"
+		for _, a := range arguments {
+			text += packet(a)
+		}
+		return text + packet("want "+one) + packet("done") + "0000"
+	}
 	unknown := strings.Repeat("1", 40)
 	tests := []struct{ name, protocol, in string }{
 		{"nothing", "", ""},
@@ -267,6 +277,32 @@ func TestUploadPackOfBadRequests(t *testing.T) {
 		{"unknown want", "version=2", "0011command=fetch00010032want " + unknown + "\n0009done\n0000"},
 		{"unknown command", "version=2", "0010command=junk0000"},
 		{"unknown capability", "version=2", "0008junk0000"},
+		{"unknown argument of a fetch", "version=2", fetch("want-everything")},
+		{"argument that is switched off", "version=2", fetch("filter blob:none")},
+		{"an argument of another command", "version=2", fetch("ref-prefix refs/")},
+		{"unknown argument of ls-refs", "version=2", packet("command=ls-refs") + "0001" + packet("peel-all") + "0000"},
+		{"no flush after ls-refs", "version=2", packet("command=ls-refs") + "0001" + packet("peel") + "0001"},
+		{"no flush after fetch", "version=2", packet("command=fetch") + "0001" + packet("done") + "0001"},
+		{"the end of a response", "version=2", packet("command=fetch") + "0001" + packet("done") + "0002"},
+		{"two commands", "version=2", packet("command=fetch") + packet("command=ls-refs") + "0000"},
+		{"no command", "version=2", packet("agent=x") + "0000"},
+		{"another object format", "version=2", packet("command=fetch") + packet("object-format=sha256") + "0001" + packet("done") + "0000"},
+		{"object format that is none", "version=2", packet("command=fetch") + packet("object-format=md5") + "0001" + packet("done") + "0000"},
+		{"deepen to nothing", "version=2", fetch("deepen 0")},
+		{"deepen to a word", "version=2", fetch("deepen x")},
+		{"deepen below nothing", "version=2", fetch("deepen -5")},
+		{"deepen since a word", "version=2", fetch("deepen-since x")},
+		{"deepen not what is not there", "version=2", fetch("deepen-not refs/heads/none")},
+		{"deepen twice", "version=2", fetch("deepen 1", "deepen-since 1")},
+		{"want of a word", "version=2", fetch("want main")},
+		{"have of a word", "version=2", fetch("want "+one, "have main")},
+		{"shallow of a word", "version=2", fetch("shallow main")},
+		{"ref that is not there", "version=2", fetch("want-ref refs/heads/none")},
+		{"a line that is too long", "version=2", "fff1" + strings.Repeat("x", 0xfff1-4) + "0000"},
+		{"a length of 3", "version=2", "0003"},
+		{"shallow of a word", "", packet("want "+one+" shallow\n") + packet("shallow main") + "0000"},
+		{"deepen to a word", "", packet("want "+one+" shallow\n") + packet("deepen x") + "0000"},
+		{"filter", "", packet("want "+one+" filter\n") + packet("filter blob:none") + "0000"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+tt.protocol, func(t *testing.T) {

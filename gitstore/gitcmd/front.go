@@ -26,14 +26,14 @@ const shallowWord = "shallow "
 // that git shall read.
 //
 // It takes off the packets that tell at which commits the client's clone ends.
-// With shallow it writes them into the repository dir, which so becomes as
+// With opts.Shallow it writes them into the repository dir, which so becomes as
 // shallow as the client's; otherwise git finds the rest of the history in the
 // repository, or refuses the push. git can do both by itself, but with a proc-receive
 // hook it ends in a failed assertion (2.39) after the hook has accepted: it
 // looks for a check that only its own way of moving a ref makes. To a shallow
 // repository that push is an ordinary one, with all of its checks before the
 // first hook.
-func takeFront(ctx context.Context, dir string, push io.Reader, shallow bool) (rest io.Reader, err error) {
+func takeFront(ctx context.Context, dir string, push io.Reader, opts ReceiveOptions) (rest io.Reader, commands []byte, err error) {
 	const op = "gitcmd.takeFront"
 	type result struct {
 		front
@@ -45,16 +45,24 @@ func takeFront(ctx context.Context, dir string, push io.Reader, shallow bool) (r
 		in := bufio.NewReader(push)
 		f := front{}
 		err := f.read(in)
-		taken <- result{f, io.MultiReader(bytes.NewReader(f.kept), in), err}
+		var options []byte
+		if err == nil {
+			options, err = toPack(in)
+		}
+		rest := io.Reader(in)
+		if head, _ := in.Peek(4); opts.Watch != nil && string(head) == "PACK" {
+			rest = opts.Watch(in)
+		}
+		taken <- result{f, io.MultiReader(bytes.NewReader(f.kept), bytes.NewReader(options), rest), err}
 	}()
 	select {
 	case <-ctx.Done():
-		return nil, dm.Errorf(dm.Unavailable, op, "the push was ended before it was read").Because(ctx.Err())
+		return nil, nil, dm.Errorf(dm.Unavailable, op, "the push was ended before it was read").Because(ctx.Err())
 	case r := <-taken:
-		if r.err == nil && shallow && len(r.ids) > 0 {
+		if r.err == nil && opts.Shallow && len(r.ids) > 0 {
 			r.err = os.WriteFile(filepath.Join(dir, "shallow"), r.ids, 0o640)
 		}
-		return r.rest, dm.Wrap(op, r.err)
+		return r.rest, r.kept, dm.Wrap(op, r.err)
 	}
 }
 

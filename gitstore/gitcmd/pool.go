@@ -74,24 +74,36 @@ type share struct {
 // it in numbers.
 func (l Limits) shares() [classes]share {
 	return [classes]share{
+		// 64 MiB are what a clone of 200,000 objects takes; ordinary ones take 3.
 		Fetches: {"fetch", l.Fetches, 4096, l.Wait, 2 * time.Hour, l.Memory},
-		// git holds two objects of up to allocLimit, and the list of all.
-		Pushes: {"push", l.Pushes, 256, l.Wait, 2 * time.Hour, 6 * l.Memory},
+		// git holds two objects of up to allocLimit.
+		Pushes: {"push", l.Pushes, 256, l.Wait, 2 * time.Hour, 8 * l.Memory},
 		// Lines of two files of up to diffFile bytes, and what is known of each.
-		Sends:  {"send", max(2, l.Fetches/4), 64, 20 * time.Second, time.Hour, 2 * l.Memory},
-		Upkeep: {"upkeep", 3, 1 << 20, time.Hour, 6 * time.Hour, 4 * l.Memory},
-		Looks:  {"look", max(4, 2*l.Pushes), 512, 2 * time.Minute, 15 * time.Minute, 2 * l.Memory},
-		// A move reads the objects that its refs name.
-		Moves: {"move", max(8, 2*runtime.GOMAXPROCS(0)), 4096, time.Minute, updateTimeout, 2 * l.Memory},
+		Sends: {"send", max(2, l.Fetches/8), 64, 20 * time.Second, time.Hour, 2 * l.Memory},
+		// The patrol and maintenance go one after the other each, and a third is
+		// for a repository that has just gathered many packs.
+		Upkeep: {"upkeep", 3, 1 << 20, time.Hour, 6 * time.Hour, 2 * l.Memory},
+		Looks:  {"look", max(4, 2*l.Pushes), 512, 2 * time.Minute, 15 * time.Minute, l.Memory},
+		Moves:  {"move", 8, 4096, time.Minute, updateTimeout, l.Memory / 2},
 	}
 }
 
-// MostMemory is how much memory all processes of the pool can take: those of one
-// command count once, because the second of a pair only passes on.
+// MostMemory is how much memory all processes of the pool can take. Of those that
+// one command starts one does the work; what the others take is left out.
 func (l Limits) MostMemory() int64 {
 	n := int64(0)
 	for _, s := range l.Defaults().shares() {
 		n += int64(s.slots) * s.memory
+	}
+	return n
+}
+
+// MostProcesses is how many processes all commands of the pool can be: a clone is
+// two, a push with its hooks and what it starts five, a reading of a push two.
+func (l Limits) MostProcesses() int {
+	n := 0
+	for c, s := range l.Defaults().shares() {
+		n += s.slots * [classes]int{Fetches: 2, Pushes: 5, Sends: 1, Upkeep: 3, Looks: 2, Moves: 1}[c]
 	}
 	return n
 }

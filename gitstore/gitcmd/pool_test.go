@@ -168,7 +168,7 @@ func TestHungryGitIsUnavailable(t *testing.T) {
 	g := newLimited(t, Limits{})
 	dir, _ := newRepository(t, g)
 	big := output(t, g, dir, strings.Repeat("0123456789abcdef", 8<<16), "hash-object", "-w", "--stdin") // 8 MiB, held whole
-	hungry := newLimited(t, Limits{Memory: 2 << 20})
+	hungry := newLimited(t, Limits{Memory: 4 << 20})
 	content := strings.Repeat("fedcba9876543210", 8<<16)
 	if err := hungry.Run(t.Context(), dir, strings.NewReader(content), io.Discard, "hash-object", "--stdin"); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("a look: %v, want Unavailable", err)

@@ -17,6 +17,11 @@ type ReceiveOptions struct {
 	MaxInput    int64    // bytes of the pack as it is sent; 0 means no limit
 	Shallow     bool     // commits may lack their parents, as those of a shallow clone do
 	Hidden      []string // refs, and folders of refs, that the advertisement leaves out
+
+	// Watch sees the pack as it arrives, on its way to git; nil sees nothing. An
+	// error of kind TooLarge of the reader that it returns ends the push, and its
+	// words are what the client is told. The reader is read by its WriteTo.
+	Watch func(pack io.Reader) io.Reader
 }
 
 // faults are what fsck lets through unless it is told otherwise, by the names
@@ -84,7 +89,6 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 		class:   Pushes,
 		args:    []string{"receive-pack", "--stateless-rpc"},
 	}
-	var in io.Reader
 	if round.Advertise {
 		c.args = append(c.args, "--http-backend-info-refs")
 		for _, ref := range opts.Hidden {
@@ -94,14 +98,27 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 		}
 	}
 	c.args = append(c.args, "--", dir)
-	if !round.Advertise {
-		if in, err = takeFront(ctx, dir, round.In, opts.Shallow); err != nil {
-			return dm.Wrap(op, err)
-		}
-		c.env = append(c.env, "GIT_ALLOC_LIMIT="+strconv.FormatInt(allocLimit(opts.MaxInput), 10))
-		c.cpu = cpuLimit(opts.MaxInput)
+	if round.Advertise {
+		return unanswered(op, g.run(ctx, c))
 	}
-	return unanswered(op, g.converse(ctx, c, in))
+	in, commands, err := takeFront(ctx, dir, round.In, opts)
+	if err != nil {
+		return dm.Wrap(op, err)
+	}
+	c.env = append(c.env, "GIT_ALLOC_LIMIT="+strconv.FormatInt(allocLimit(opts.MaxInput), 10))
+	c.cpu = cpuLimit(opts.MaxInput)
+	push := &watched{in: in}
+	c.out = &quiet{round.Out, push}
+	err = g.converse(ctx, c, push)
+	if why := push.refused.Load(); why != nil && dm.KindOf(err) != dm.Unavailable {
+		said := report(commands, why)
+		if said == nil {
+			return why
+		}
+		_, err := round.Out.Write(said)
+		return dm.Wrap(op, err)
+	}
+	return unanswered(op, err)
 }
 
 // receiveOptions are the -c options of a push.

@@ -48,16 +48,28 @@ func protocol(version string) ([]string, error) {
 	return nil, dm.Errorf(dm.Invalid, "gitcmd.protocol", "the git protocol %q is not known", version)
 }
 
+// clientFaults are what git says of requests that it can't follow, in the order
+// in which the first that is found is told. git ends in the same way for them and
+// for faults of the repository; these are all that upload-pack, receive-pack and
+// what they read packets with say of what a client sent.
+var clientFaults = [...]string{
+	"not our ref", "unexpected line", "unknown capability", "invalid command", "no command requested", "after already requesting command",
+	"expected flush", "mismatched object format", "unknown object format", "Invalid deepen", "ambiguous deepen-not", "cannot be used together",
+	"no commits selected for shallow requests", "filtering capability not negotiated", "invalid filter-spec", "filter-specs",
+	"expected SHA1", "unknown ref", "invalid shallow line", "unexpected response end packet", "invalid packet", "negative length",
+	"object-info", "bundle-uri", "push certificate", "protocol error", "hung up unexpectedly", "unexpected disconnect",
+}
+
 // unanswered tells requests that git could not follow from faults of the
-// repository or of the server; git itself ends in the same way for both.
+// repository or of the server.
 func unanswered(op string, err error) error {
 	if dm.KindOf(err) == dm.Unavailable {
 		return dm.Wrap(op, err) // whatever git said at its end
 	}
 	text := said(err)
-	for _, fault := range []string{"protocol error", "hung up unexpectedly", "not our ref", "unknown capability", "invalid command"} {
+	for _, fault := range clientFaults {
 		if strings.Contains(text, fault) {
-			return dm.Errorf(dm.Invalid, op, "git could not follow the request").Because(err)
+			return dm.Errorf(dm.Invalid, op, "git could not follow the request: %s", fault).Because(err)
 		}
 	}
 	return dm.Wrap(op, err)

@@ -115,22 +115,28 @@ func sizeOf(items []Item) (n uint64) {
 	return n
 }
 
-// Bombs are small packs of large content.
+// Bombs are small packs of large content, for a server whose limits are 1 MiB for
+// a file, 16 MiB for a package and 15,000 entries.
 func Bombs() []Case {
 	return []Case{
-		{Name: "bomb/a file of 80 MiB", Text: "bytes", Body: func(t Target) []byte {
+		{Name: "bomb/a file of 80 MiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte {
 			const mib = 80
 			bomb := BlobOf(string(make([]byte, mib<<20)))
 			top := t.top(File("bomb", bomb))
 			commit := CommitOf(top[1].ID(), "A commit.\n", t.Old)
 			return t.send(commit.ID(), Pack(append(itemsOf(append(top, commit)), Item{Type: byte(Blob), Size: mib << 20, Stream: zeros(mib)})...))
 		}},
-		{Name: "bomb/a delta of 3 GiB", Body: func(t Target) []byte { return deltaBomb(t, 3<<30, 1) }},
-		{Name: "bomb/1,000 deltas of 60 MiB", Body: func(t Target) []byte { return deltaBomb(t, 60<<20, 1000) }},
-		{Name: "bomb/a commit of 512 MiB", Body: func(t Target) []byte {
+		{Name: "bomb/a delta of 3 GiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte { return deltaBomb(t, 3<<30, 1) }},
+		{Name: "bomb/1,000 deltas of 60 MiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte { return deltaBomb(t, 60<<20, 1000) }},
+		{Name: "bomb/100 deltas of 900 KiB", Text: "the push has more than 16777216 bytes when it is expanded", Body: func(t Target) []byte { return deltaBomb(t, 900<<10, 100) }},
+		{Name: "bomb/200,000 objects", Text: "the push brings 200000 objects, at most 150000 are allowed", Body: func(t Target) []byte {
+			objects := t.good("A commit.\n")
+			return t.send(objects[len(objects)-1].ID(), packSaying(2, 200_000, itemsOf(objects)...))
+		}},
+		{Name: "bomb/a commit of 512 MiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte {
 			return withBomb(t, Item{Type: byte(Commit), Size: 512 << 20, Stream: zeros(512)})
 		}},
-		{Name: "bomb/a tree of 512 MiB", Body: func(t Target) []byte {
+		{Name: "bomb/a tree of 512 MiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte {
 			return withBomb(t, Item{Type: byte(Tree), Size: 512 << 20, Stream: zeros(512)})
 		}},
 	}

@@ -1,0 +1,247 @@
+package pack
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/klauspost/compress/zlib"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Expansion bounds what a pack may become when it is expanded.
+type Expansion struct {
+	Object  int64 // bytes of one object
+	All     int64 // bytes of all objects together
+	Objects int64 // how many there may be
+}
+
+// Count returns a reader of pack that expands it as it passes, and ends with an
+// error of kind TooLarge at the first object that is over a limit. A difference
+// counts as what it makes, by its own word, which git holds it to. What is no
+// pack ends with an error of kind Invalid. Its WriteTo holds a few kilobytes,
+// however large an object is; Read is not meant to be used.
+func Count(pack io.Reader, most Expansion) io.Reader { return &counter{pack: pack, most: most} }
+
+type counter struct {
+	pack io.Reader
+	most Expansion
+	all  int64
+
+	in   *bufio.Reader // of what passes
+	zlib io.ReadCloser
+}
+
+// Read implements io.Reader for the type's sake: io.Copy calls WriteTo.
+func (c *counter) Read([]byte) (int, error) {
+	return 0, errors.New("a counted pack is read by WriteTo")
+}
+
+// WriteTo implements io.WriterTo: whatever is read of the pack is written to w.
+func (c *counter) WriteTo(w io.Writer) (int64, error) {
+	passed := &passing{r: c.pack, w: w}
+	c.in = bufio.NewReaderSize(passed, 16<<10)
+	err := c.count()
+	if err == nil {
+		_, err = io.Copy(w, c.pack) // what follows is git's to judge; there should be nothing
+	}
+	if passed.failed != nil {
+		err = passed.failed // git has had enough, and says why
+	}
+	return passed.n, err
+}
+
+// passing passes on what is read through it.
+type passing struct {
+	r      io.Reader
+	w      io.Writer
+	n      int64
+	failed error
+}
+
+func (p *passing) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if n > 0 && p.failed == nil {
+		var written int
+		written, p.failed = p.w.Write(b[:n])
+		p.n += int64(written)
+	}
+	if p.failed != nil {
+		return 0, p.failed
+	}
+	return n, err
+}
+
+const countOp = "pack.Count"
+
+// count reads the pack up to its trailer.
+func (c *counter) count() error {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+		return unreadable(err)
+	}
+	if string(head[:4]) != "PACK" {
+		return unreadable(errors.New("it does not begin like one"))
+	}
+	objects := int64(binary.BigEndian.Uint32(head[8:]))
+	if objects > c.most.Objects {
+		return dm.Errorf(dm.TooLarge, countOp, "the push brings %d objects, at most %d are allowed", objects, c.most.Objects).
+			WithHint("without its history it has fewer: push from a clone made with --depth 1")
+	}
+	for range objects {
+		if err := c.entry(); err != nil {
+			return err
+		}
+	}
+	var trailer [trailerSize]byte
+	if _, err := io.ReadFull(c.in, trailer[:]); err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+// unreadable is an error of a pack that breaks off or makes no sense.
+func unreadable(err error) error {
+	var known *dm.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return dm.Errorf(dm.Invalid, countOp, "the pack can't be read").Because(err)
+}
+
+// entry reads one entry.
+func (c *counter) entry() error {
+	kind, size, err := c.header()
+	if err != nil {
+		return unreadable(err)
+	}
+	// The data of a difference is held by git as a whole, as an object is.
+	if err := c.add(size); err != nil {
+		return err
+	}
+	if err := c.open(); err != nil {
+		return unreadable(err)
+	}
+	data := &countingReader{r: c.zlib}
+	if kind.IsDelta() {
+		result, err := resultSize(data)
+		if err != nil {
+			return unreadable(err)
+		}
+		if err := c.add(result); err != nil {
+			return err
+		}
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(data, size+1-data.n))
+	if err == nil && data.n != size {
+		err = fmt.Errorf("an entry has %d bytes or more, and its header says %d", data.n, size)
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
+}
+
+// add counts size bytes of one object.
+func (c *counter) add(size int64) error {
+	if size < 0 || size > c.most.Object {
+		return dm.Errorf(dm.TooLarge, countOp, "a file or other object of the push has %d bytes, at most %d are allowed", size, c.most.Object)
+	}
+	if c.all += size; c.all > c.most.All {
+		return dm.Errorf(dm.TooLarge, countOp, "the push has more than %d bytes when it is expanded", c.most.All).
+			WithHint("without its history it has fewer: push from a clone made with --depth 1")
+	}
+	return nil
+}
+
+// header reads the head of an entry and what names the base of a difference.
+func (c *counter) header() (kind plumbing.ObjectType, size int64, err error) {
+	b, err := c.in.ReadByte()
+	if err != nil {
+		return 0, 0, noEnd(err)
+	}
+	kind, size = plumbing.ObjectType(b>>4&7), int64(b&15)
+	for shift := 4; b&0x80 != 0; shift += 7 {
+		if b, err = c.in.ReadByte(); err != nil {
+			return 0, 0, noEnd(err)
+		}
+		if shift > 55 {
+			return 0, 0, errors.New("the size of an entry is too long")
+		}
+		size |= int64(b&0x7f) << shift
+	}
+	switch kind {
+	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
+		return kind, size, nil
+	case plumbing.REFDeltaObject:
+		_, err = c.in.Discard(trailerSize)
+		return kind, size, noEnd(err)
+	case plumbing.OFSDeltaObject:
+		for range 10 {
+			if b, err = c.in.ReadByte(); err != nil || b&0x80 == 0 {
+				return kind, size, noEnd(err)
+			}
+		}
+		return 0, 0, errors.New("the base of a difference is too far")
+	}
+	return 0, 0, fmt.Errorf("an entry has the type %d", kind)
+}
+
+// open begins to inflate an entry. bufio.Reader is read byte by byte, so nothing
+// behind its end is taken.
+func (c *counter) open() (err error) {
+	if c.zlib == nil {
+		c.zlib, err = zlib.NewReader(c.in)
+		return noEnd(err)
+	}
+	return noEnd(c.zlib.(zlib.Resetter).Reset(c.in, nil))
+}
+
+// noEnd makes the end of the pack an error where something had to come.
+func noEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// resultSize reads the two sizes that the data of a difference begins with, and
+// returns the second, that of what it makes.
+func resultSize(r io.Reader) (size int64, err error) {
+	bytes := oneByOne{r: r}
+	for range 2 {
+		n, err := binary.ReadUvarint(&bytes)
+		if err != nil {
+			return 0, noEnd(err)
+		}
+		if size = int64(n); size < 0 {
+			return 0, errors.New("the size of a difference is too long")
+		}
+	}
+	return size, nil
+}
+
+type oneByOne struct {
+	r io.Reader
+	b [1]byte
+}
+
+func (o *oneByOne) ReadByte() (byte, error) {
+	_, err := io.ReadFull(o.r, o.b[:])
+	return o.b[0], err
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
