@@ -138,9 +138,10 @@ type crashClient struct {
 	random *rand.Rand
 	number int
 	user   string
-	doors  []crashDoor // one of them is picked for each change
-	done   int         // acknowledged and carried out
-	died   int         // broken off
+	doors  []crashDoor       // one of them is picked for each change
+	marks  map[string]string // of versions: a number that was withdrawn takes only the same bytes again
+	done   int               // acknowledged and carried out
+	died   int               // broken off
 }
 
 // crashDoor is a way to make changes; REST is crashWorld itself.
@@ -158,7 +159,7 @@ func newCrashClients(w *crashWorld, seed uint64) []*crashClient {
 	for i := range clients {
 		user := []string{"ana", "ben", "cyd"}[i%3]
 		clients[i] = &crashClient{
-			w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user, doors: []crashDoor{w},
+			w: w, random: rand.New(rand.NewPCG(seed, uint64(i+1))), number: i, user: user, doors: []crashDoor{w}, marks: map[string]string{},
 		}
 	}
 	return clients
@@ -233,9 +234,13 @@ func (c *crashClient) choosePackage(id string) (name string, do func() error) {
 	rarely, door := c.random.IntN(4) == 0, c.door()
 	switch {
 	case published == "":
-		mark := door.mark(fmt.Sprintf("%s upload %d", id, c.random.IntN(1000)))
-		if c.random.IntN(6) == 0 {
-			mark += broken
+		mark := c.marks[id]
+		if mark == "" {
+			mark = door.mark(fmt.Sprintf("%s upload %d", id, c.random.IntN(1000)))
+			if c.random.IntN(6) == 0 {
+				mark += broken
+			}
+			c.marks[id] = mark
 		}
 		return "publish", func() error { return door.publish(c.user, id, mark) }
 	case deployed == "":
