@@ -153,10 +153,20 @@ func (f filling) reference(s *scanner) (end int, c cut, ok bool) {
 		if s.escaped() {
 			return end, cut{at: s.before.at, end: s.at}, true
 		}
-	case !s.canBegin():
+	case !s.canBegin() || s.quoted && goesOn(f.data[end:]):
 		return 0, cut{}, false
 	}
 	return end, cut{s.at, end, f.format.spell(v, s.quoted)}, true
+}
+
+// goesOn tells whether a name in a JSON string goes on with an escape. No writer
+// of JSON escapes such characters, but one may.
+func goesOn(data []byte) bool {
+	if len(data) == 0 || data[0] != '\\' {
+		return false
+	}
+	r, n := escapeAt(data, 0)
+	return n > 0 && r < utf8.RuneSelf && (isLetter(byte(r)) || isDigit(byte(r)))
 }
 
 // nameAt is the name that data begins with; it may be empty.
