@@ -3,8 +3,10 @@ package dm
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // AuthMode is how the server learns who calls.
@@ -286,3 +288,98 @@ func (p Policy) Words(action Action) string {
 	}
 	return strings.Join(words, ", ")
 }
+
+// The secret list, by the words of a key.
+var (
+	// secretParts are secret wherever they stand in a word, such as dbpassword.
+	secretParts = []string{"password", "passwd", "passphrase", "passcode", "credential", "secret"}
+	// secretWords are secret as a word of their own.
+	secretWords = []string{"pwd", "pw", "creds", "cred", "bearer", "authorization", "jwt", "passkey"}
+	// secretKeys are the kinds of keys that nobody may have, beside api_key.
+	secretKeys = []string{
+		"api", "private", "secret", "access", "account", "auth", "client", "consumer", "decryption", "deploy", "encryption", "gpg", "hmac",
+		"license", "master", "pgp", "rsa", "aes", "sas", "service", "session", "shared", "signing", "ssh", "ssl", "storage", "subscription", "tls",
+	}
+	// passOwners are whose a pass is that is no low_pass.
+	passOwners = []string{
+		"admin", "auth", "database", "db", "ftp", "http", "jdbc", "kafka", "ldap", "login", "mail", "mongo", "mysql", "pg", "postgres", "proxy",
+		"redis", "root", "sasl", "smtp", "user",
+	}
+	// counting are words by which tokens are those of a text.
+	counting = []string{
+		"count", "counts", "length", "limit", "limits", "max", "maximum", "min", "minimum", "n", "num", "number", "size", "total", "budget",
+		"context", "input", "output", "prompt", "completion", "stop", "special", "per", "window", "vocab",
+	}
+)
+
+// IsSecret tells the keys whose values never leave the server: no API shows them,
+// and they are no variables of templates, so they never enter git. It reads the
+// words of the key, however they are put together: apiKey, api_key, API-KEY,
+// apikey. A key of a table or of a keyboard is none, nor are a model's tokens.
+func IsSecret(key string) bool {
+	words := wordsOf(key)
+	counts := slices.ContainsFunc(words, func(w string) bool { return slices.Contains(counting, w) })
+	for i, word := range words {
+		before := ""
+		if i > 0 {
+			before = words[i-1]
+		}
+		one := strings.TrimSuffix(word, "s")
+		kind, isKey := strings.CutSuffix(one, "key")
+		switch {
+		case strings.HasPrefix(word, "secretar"):
+			continue
+		case slices.Contains(secretWords, word), slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(word, part) }):
+			return true
+		case strings.HasSuffix(one, "token") && !counts, strings.HasSuffix(word, "pwd"):
+			return true
+		case isKey && kind == "" && slices.Contains(secretKeys, before):
+			return true
+		case isKey && slices.ContainsFunc(secretKeys, func(k string) bool { return len(k) > 2 && strings.HasSuffix(kind, k) }):
+			return true
+		case word == "pass" && i == len(words)-1 && (i == 0 || slices.Contains(passOwners, before)):
+			return true
+		case (word == "auth" || word == "cookie") && slices.Contains([]string{"auth", "basic", "http", "session"}, before):
+			return true
+		}
+	}
+	return false
+}
+
+// wordsOf takes a key apart at what is no letter, where capitals begin a word, and
+// behind digits, which are dropped: dbPassword2, AWSSecretKey, user.api-key.
+func wordsOf(key string) []string {
+	var words []string
+	var word []rune
+	runes := []rune(key)
+	end := func() {
+		if len(word) > 0 {
+			words = append(words, strings.ToLower(string(word)))
+		}
+		word = word[:0]
+	}
+	for i, r := range runes {
+		if !unicode.IsLetter(r) {
+			end()
+			continue
+		}
+		if unicode.IsUpper(r) && i > 0 {
+			acronymEnds := unicode.IsUpper(runes[i-1]) && i+1 < len(runes) && unicode.IsLower(runes[i+1])
+			if unicode.IsLower(runes[i-1]) || acronymEnds {
+				end()
+			}
+		}
+		word = append(word, r)
+	}
+	end()
+	return words
+}
+
+// secretTexts are forms that only a secret has: the password in a URL or in a
+// connection string, a private key, a token of this server.
+var secretTexts = regexp.MustCompile(`://[^/\s:@]*:[^/\s@]+@` +
+	`|(?i:(?:^|[;&?,\s])(?:password|passwd|pwd|secret|accountkey|sharedaccesskey)\s?=\s?[^;&,\s]+)` +
+	`|-----BEGIN [A-Z ]*PRIVATE KEY-----|dmt_[0-9a-f]{8}_[0-9a-f]{48}`)
+
+// HoldsSecret tells a text that holds a secret, whatever key it stands under.
+func HoldsSecret(text string) bool { return secretTexts.MatchString(text) }

@@ -32,15 +32,6 @@ type Defaults map[ComponentType]map[ComponentName]Properties
 // They may name components that the package does not have.
 type Overrides map[ComponentType]map[ComponentName]Properties
 
-// IsSecret tells the keys whose values never leave the server: no API shows
-// them, and they are no variables of templates, so they never enter git.
-func IsSecret(key string) bool {
-	key = strings.ToLower(key)
-	return slices.ContainsFunc([]string{"password", "private_key", "secret", "token"}, func(word string) bool {
-		return strings.Contains(key, word)
-	})
-}
-
 // ParseProperties reads one JSON object of at most MaxJSONBytes, at most
 // MaxJSONDepth levels deep, with at most MaxJSONKeys keys, in UTF-8 with or
 // without a byte order mark, without duplicate keys at any level and with
@@ -106,8 +97,10 @@ func ParseOverrides(p Properties, except ...string) (Overrides, error) {
 	return o, nil
 }
 
-// WithoutSecrets returns the overrides without the keys that IsSecret tells, and
-// which those were, as <type>/<component>/<key> in byte order.
+// WithoutSecrets returns the overrides without those that are secrets by their
+// key or by what they hold, and which those were, as <type>/<component>/<key> in
+// byte order. One whose object holds a secret is left out whole: a part of it
+// would be something that nobody asked for.
 func (o Overrides) WithoutSecrets() (open Overrides, secret []string) {
 	open = Overrides{}
 	for t, components := range o {
@@ -115,8 +108,8 @@ func (o Overrides) WithoutSecrets() (open Overrides, secret []string) {
 		for name, properties := range components {
 			kept := Properties{}
 			for key, value := range properties {
-				if IsSecret(key) {
-					secret = append(secret, fmt.Sprintf("%s/%s/%s", t, name, key))
+				if place, found := secretIn(key, value); found {
+					secret = append(secret, fmt.Sprintf("%s/%s/%s", t, name, place))
 				} else {
 					kept[key] = value
 				}
@@ -126,6 +119,43 @@ func (o Overrides) WithoutSecrets() (open Overrides, secret []string) {
 	}
 	slices.Sort(secret)
 	return open, secret
+}
+
+// secretIn finds a secret in a property and names its place, such as db.password.
+func secretIn(key string, raw json.RawMessage) (place string, found bool) {
+	if IsSecret(key) {
+		return key, true
+	}
+	var value any
+	if json.Unmarshal(raw, &value) != nil {
+		return "", false // the JSON was checked when it came
+	}
+	place, found = secretBelow(key, value)
+	return place, found
+}
+
+func secretBelow(place string, value any) (string, bool) {
+	switch v := value.(type) {
+	case string:
+		return place, HoldsSecret(v)
+	case []any:
+		for _, one := range v {
+			if at, found := secretBelow(place, one); found {
+				return at, true
+			}
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			at := place + "." + key
+			if IsSecret(key) {
+				return at, true
+			}
+			if at, found := secretBelow(at, v[key]); found {
+				return at, true
+			}
+		}
+	}
+	return "", false
 }
 
 func unmarshalObject(raw json.RawMessage, into any) error {

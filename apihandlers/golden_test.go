@@ -20,7 +20,8 @@ import (
 var environment = map[string]any{
 	"hadoop_distro": "none", "namespace": "platform_app", "webhdfs_port": 9870, "queue_policy": true, "empty": nil,
 	"hadoop_manager_password": "planted-secret", "cluster_private_key": "/planted/key", "API_Token": "planted-token",
-	"cm_status_links": map[string]any{"hdfs": "http://h/1", "client_secret": "planted-secret"},
+	"registry": "https://u:planted@r/", "apiKey": "planted", "max_tokens": 5,
+	"cm_status_links": map[string]any{"hdfs": "http://h/1", "client_secret": "planted-secret", "kerberos": "http://u:planted@h/"},
 	"hub_links":       map[string]string{"lab": "http://h/2", "client_secret": "planted-secret"},
 }
 

@@ -335,6 +335,25 @@ func TestPlanIsRepeatable(t *testing.T) {
 	}
 }
 
+// TestPlanTellsOfPublishedSecrets: what a package holds is filled, and its reader
+// is told that it is no secret any more.
+func TestPlanTellsOfPublishedSecrets(t *testing.T) {
+	t.Parallel()
+	files := tree(
+		"jupyter/a/x.ipynb", `{"cells": [], "source": ["${component_apiKey} ${environment_apiKey} ${environment_registry}"]}`,
+		"jupyter/a/properties.json", `{"apiKey": "k", "db": {"password": "p"}, "token": "", "secret": null, "max_tokens": 5}`,
+		"jupyter/b/x.ipynb", `{"cells": []}`, "jupyter/b/properties.json", `{"broker": "amqp://u:p@h"}`,
+	)
+	p := plan(t, spec(nil), files)
+	want := []string{"everybody who may read the package sees its secrets: jupyter/a/apiKey, jupyter/a/db.password, jupyter/b/broker"}
+	if !slices.Equal(p.Notes, want) {
+		t.Errorf("notes = %q, want %q", p.Notes, want)
+	}
+	if got := listing(p.Components[0])["x.ipynb"]; got != `{"cells": [], "source": ["k ${environment_apiKey} ${environment_registry}"]}` {
+		t.Errorf("filled: %s", got)
+	}
+}
+
 func TestPlanOfLargeFiles(t *testing.T) {
 	t.Parallel()
 	filler := strings.Repeat("0123456789abcdef", 40<<10) // 640 KiB without a line end

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -117,6 +118,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 		}
 	}
 	plan := dm.Plan{Defaults: defaultsOf(components), Notes: ignored(spec.Overrides, components)}
+	plan.Notes = append(plan.Notes, published(plan.Defaults)...)
 	fill.building = true
 	for _, c := range components {
 		planned, faults, err := fill.component(c, override(c, spec.Overrides))
@@ -170,6 +172,25 @@ func ignored(overrides dm.Overrides, components []dm.PackageComponent) []string 
 		}
 	}
 	return notes
+}
+
+// published notes the secrets that the package itself holds. They are filled as
+// every other property, because its author has shown them to everybody who may
+// read the package; but the author may not know.
+func published(defaults dm.Defaults) []string {
+	set := dm.Overrides{}
+	for t, components := range defaults {
+		set[t] = map[dm.ComponentName]dm.Properties{}
+		for name, properties := range components {
+			set[t][name] = maps.Clone(properties)
+			maps.DeleteFunc(set[t][name], func(_ string, raw json.RawMessage) bool { return string(raw) == `""` || string(raw) == "null" })
+		}
+	}
+	_, secrets := set.WithoutSecrets()
+	if len(secrets) == 0 {
+		return nil
+	}
+	return []string{"everybody who may read the package sees its secrets: " + some(secrets)}
 }
 
 // byPath orders files by path in byte order.

@@ -29,6 +29,7 @@ func (fakeWorkspaces) Remove(context.Context, dm.ApplicationName, dm.Revision, [
 
 var environment = map[string]string{
 	"kafka_brokers": "k1:9092", "hadoop_manager_password": "hunter2", "cluster_private_key": "/keys/k", "API_Token": "x", "client_secret": "y",
+	"apiKey": "x", "registry": "https://u:hunter2@r/",
 }
 
 func newPlanner(t *testing.T) *plugins.Planner {

@@ -105,6 +105,6 @@ func quote(text string) json.RawMessage {
 // secret into files and into git.
 func withoutSecrets(environment map[string]string) map[string]string {
 	open := maps.Clone(environment)
-	maps.DeleteFunc(open, func(key, _ string) bool { return dm.IsSecret(key) })
+	maps.DeleteFunc(open, func(key, text string) bool { return dm.IsSecret(key) || dm.HoldsSecret(text) })
 	return open
 }

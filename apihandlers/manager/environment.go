@@ -21,7 +21,9 @@ func Endpoints(environment map[string]any) (map[string]any, error) {
 			if err != nil {
 				return nil, err
 			}
-			served[key] = text
+			if !dm.HoldsSecret(text) {
+				served[key] = text
+			}
 			continue
 		}
 		texts := map[string]string{}
@@ -33,7 +35,9 @@ func Endpoints(environment map[string]any) (map[string]any, error) {
 			if err != nil {
 				return nil, err
 			}
-			texts[k] = text
+			if !dm.HoldsSecret(text) {
+				texts[k] = text
+			}
 		}
 		served[key] = texts
 	}

@@ -171,7 +171,7 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &sizeValue{&c.Bounds.Specs} }},
 		{key: "limits.users", preset: strconv.Itoa(bounds.Workspaces), help: "most users who have a repository of notebooks, a `NUMBER`; what would deliver to one more is refused",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Workspaces} }},
-		{key: "environment", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; keys that name a password, secret, token or private key are left out of both",
+		{key: "environment", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; what is a secret by its key (password, token, apiKey, credential, …) or as a text (a URL with a password, a private key) is left out of both",
 			field: func(c *config) pflag.Value { return &environmentValue{&c.Environment} }},
 		{key: "oozie_spark_version", preset: "2", help: "Spark `VERSION` that oozie components may ask for, 1 or 2",
 			field: func(c *config) pflag.Value { return &choiceValue{&c.OozieSparkVersion, []string{"1", "2"}} }},
