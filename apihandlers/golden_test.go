@@ -333,7 +333,7 @@ const whoMay = "The third column of the tables below names what the policy is as
 	"The **owner** of an application is who created it, the **audience** to whom it delivers now: `user:<name>`, the members of `group:<name>`, or with `everyone` everybody who signed in. Who was in it earlier is in it no more, and who is in it now reads the past of the application too. " +
 	"When an application was destroyed and another person takes its name, what was delivered before stays unread: its differences, and the repository that holds it, are for admins and auditors. " +
 	"The owner of a package in the repository is who published its first version, also after all were withdrawn; the owner of a deployed package is who deployed it. A workspace is its user's, and no admin reads it. " +
-	"The option `packages.publish` sets who may publish and withdraw; the table shows its default.\n\n" +
+	"The option `packages.publish` sets who may publish and withdraw; the table shows its default. What everybody was answered on every route, `cmd/deployment-manager/testdata/access` shows.\n\n" +
 	"Who may not read a workspace is told that there is none (404), because that a person has one is theirs to tell. The names of applications and packages are known to everybody who signed in, so there the answer is 403 and says whom to ask."
 
 // TestAPIPage keeps docs/api.md true.
