@@ -12,7 +12,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 # The checks read it all the same: a list that stays empty would pass.
 READ := git -c safe.directory='*'
 
-.PHONY: help build image demo run test test-crash test-long test-root test-image test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
+.PHONY: help build image examples demo run test test-crash test-long test-root test-image test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -27,6 +27,9 @@ image: ## Put the server's image at bin/deployment-manager-image.tar, without Do
 	@echo 'making the image; the first time this downloads modules and Debian packages and takes a minute'
 	@cd deploy/image && go build -buildvcs=$(VCS) -o ../../bin/image .
 	@bin/image -refresh -checkout . -out bin/deployment-manager-image.tar
+
+examples: ## Write the archives of the example packages to example-pnda-apps/
+	@go run ./deploy/examples/write example-pnda-apps
 
 demo: build ## Play the walk-through on a server of its own, then remove it
 	@./$(BIN) demo
@@ -124,4 +127,4 @@ tree:
 	{ $(READ) diff HEAD && $(READ) ls-files -zo --exclude-standard | xargs -0r cksum; } | cksum
 
 clean: ## Remove what the targets made, but not ./data
-	@rm -rf bin
+	@rm -rf bin example-pnda-apps

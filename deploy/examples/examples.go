@@ -11,11 +11,25 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-//go:embed flow-report-1.0.0 flow-report-1.1.0
+//go:embed flow-report-1.0.0 flow-report-1.1.0 sparkstreaming-notebook-example-0.1.0
 var sources embed.FS
 
-// Names returns the package ids of the examples, older versions first.
-func Names() []string { return []string{"flow-report-1.0.0", "flow-report-1.1.0"} }
+// WalkThrough is the package that PNDA's users know from its walk-through: a
+// notebook that writes measurements and one that reads them as a stream.
+const WalkThrough = "sparkstreaming-notebook-example-0.1.0"
+
+// Names returns the package ids of the examples, older versions of one package
+// first.
+func Names() []string { return []string{"flow-report-1.0.0", "flow-report-1.1.0", WalkThrough} }
+
+// File is the name under which an example is written and uploaded. The one of
+// the walk-through has there the suffix that PNDA's page gives it.
+func File(id string) string {
+	if id == WalkThrough {
+		return id + ".tgz"
+	}
+	return id + ".tar.gz"
+}
 
 // Files returns the tree of one example, without its outer directory.
 func Files(id string) (fs.FS, error) {

@@ -44,6 +44,9 @@ func newPlanner(t *testing.T) *plugins.Planner {
 	return planner
 }
 
+// said is a value that must be escaped inside a notebook.
+const said = `"say \"hi\""`
+
 func TestExamplesValidateAndPlan(t *testing.T) {
 	t.Parallel()
 	planner := newPlanner(t)
@@ -60,11 +63,11 @@ func TestExamplesValidateAndPlan(t *testing.T) {
 			t.Errorf("%s: Validate = %+v, %v, want defaults of jupyter and no findings", id, v, err)
 		}
 		spec := dm.Spec{Name: "noon-run", Package: ref, Owner: "ana", Overrides: dm.Overrides{
-			"jupyter": {"report": {"topic": json.RawMessage(`"say \"hi\""`)}},
+			"jupyter": {"report": {"topic": json.RawMessage(said)}, "openmetrics": {"folder": json.RawMessage(said)}},
 		}}
 		plan, findings, err := planner.Plan(ref, spec, files, nil)
-		if err != nil || len(findings) > 0 || len(plan.Notes) > 0 {
-			t.Fatalf("%s: Plan: %v, notes %q, %v", id, findings, plan.Notes, err)
+		if err != nil || len(findings) > 0 || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "gnored") {
+			t.Fatalf("%s: Plan: %v, notes %q, %v; want one note of the component that is another package's", id, findings, plan.Notes, err)
 		}
 		filled := 0
 		for _, f := range plan.Components[0].Files {
