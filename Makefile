@@ -79,9 +79,9 @@ test-kubernetes: ## Install the chart on a real Kubernetes control plane
 	@echo 'testing the chart on a control plane of its own; about a minute'
 	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 20m . ./chart
 
-test-jupyterhub: ## Sign in at a real JupyterHub, and have KubeSpawner make pods
-	@echo 'testing with a real JupyterHub, about 90 s; the first time this fetches it and builds Kubernetes'
-	@deploy/testcluster/jupyterhub/environment/build.sh >/dev/null || [ $$? -eq 3 ]
+test-jupyterhub: ## Sign in at a real JupyterHub, have KubeSpawner make pods, run notebooks with Spark
+	@echo 'testing with a real JupyterHub and Spark, about 2 minutes; the first time this fetches them and builds Kubernetes'
+	@cd deploy/testcluster/jupyterhub/environment && { folder=$$(./build.sh) && ./spark.sh "$$folder" >/dev/null; } || [ $$? -eq 3 ]
 	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 25m ./jupyterhub
 
 e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces; needs root

@@ -155,7 +155,7 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 	switch key {
 	case "name", "package", "owner", "state":
 		if json.Unmarshal(raw, &text) != nil || text == "" {
-			return dm.Errorf(dm.Invalid, op, "%s must be a text", key)
+			return dm.Errorf(dm.Invalid, op, "%s must be a text that is not empty", key)
 		}
 	}
 	switch key {
@@ -187,11 +187,11 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 	case "audience":
 		var texts []string
 		if json.Unmarshal(raw, &texts) != nil {
-			return dm.Errorf(dm.Invalid, op, "audience must be a list of texts")
+			return dm.Errorf(dm.Invalid, op, "audience must be a list of texts, such as [\"user:ana\", \"group:class-7\"]")
 		}
 		spec.Audience, err = dm.ParseAudience(texts)
 	default:
-		err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known", key)
+		err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; package, overrides, audience and state are, and name and owner as they stand", key)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -95,7 +96,8 @@ func parseHead(kind, id string, content []byte) (map[string]string, error) {
 		return dm.Errorf(dm.Invalid, op, "the %s %.12s is refused: %s", kind, id, fmt.Sprintf(format, args...))
 	}
 	if at := controlIn(content); at >= 0 {
-		return nil, fault("it holds the control character %q at byte %d", content[at], at)
+		r, _ := utf8.DecodeRune(content[at:])
+		return nil, fault("it holds the control character %U at byte %d", r, at)
 	}
 	head, _, _ := bytes.Cut(content, []byte("\n\n"))
 	if bytes.IndexByte(head, '\r') >= 0 {

@@ -3,8 +3,11 @@
 // makes of our values on a real API server. It has tests only; make
 // test-jupyterhub runs them.
 //
+// The notebooks of the example package that PNDA's users know run here too, with
+// a real Spark, after they came all the way from the archive to a user's home.
+//
 // The folder environment holds what is fetched once, from Python's and node's
-// package registries, into the user's cache: see build.sh there.
+// package registries, into the user's cache: see build.sh and spark.sh there.
 //
 // A second process waits for the end of the tests, however they end, and then
 // ends what they started, such as users' servers, and removes their files.
