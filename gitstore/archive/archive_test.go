@@ -446,6 +446,9 @@ func TestMembersMayMeetAnywhere(t *testing.T) {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
 	for at := range whole {
+		if near := at % 512; at%13 != 0 && near > 1 && near < 511 {
+			continue // where blocks meet and in each of them is enough
+		}
 		out.Reset()
 		for _, piece := range [][]byte{whole[:at], whole[at:]} {
 			z.Reset(&out)

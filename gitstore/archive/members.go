@@ -24,7 +24,7 @@ type members struct {
 
 // A member costs work even when nothing comes out of it. freeMembers may be of
 // any size; more must hold as much as one block of a tar, on average.
-const freeMembers = 64 << 10
+const freeMembers = 4 << 10
 
 func openMembers(from *bufio.Reader) (*members, error) {
 	z, err := gzip.NewReader(from)

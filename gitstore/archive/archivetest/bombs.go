@@ -42,9 +42,10 @@ func Bombs() []Case {
 		}},
 		{Name: "bomb/1 GiB in many members", Kind: dm.TooLarge, Text: "unpacks to more than", Open: func() io.Reader {
 			var parts []io.Reader
+			zeros := pack(make([]byte, 1<<20))
 			for i := range int64(gib) / half {
 				parts = append(parts, bytes.NewReader(pack(declared(fmt.Sprintf("zeros%d", i), half))),
-					&repeated{pieces: []piece{{nil, half >> 20}}, packed: pack(make([]byte, 1<<20))})
+					&repeated{pieces: []piece{{nil, half >> 20}}, packed: zeros})
 			}
 			return io.MultiReader(parts...)
 		}},
