@@ -297,7 +297,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	s.defaults.put(src.tree, plan.Defaults)
 	notes := plan.Notes
 	if len(secrets) > 0 {
-		notes = append(slices.Clip(notes), "left out, because secrets are not kept: "+strings.Join(secrets, ", "))
+		notes = append(slices.Clip(notes), "left out, because secrets are not kept: "+strings.Join(few(secrets), ", "))
 	}
 	return wanted{
 		content: contentEntry{packageTree: src.tree, spec: spec, notes: notes, deployment: e.deployments + 1},

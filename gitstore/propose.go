@@ -182,7 +182,7 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 		}
 		// The pushed commit stays, so leaving them out would be too late.
 		if _, secrets := spec.Overrides.WithoutSecrets(); len(secrets) > 0 {
-			err = dm.Errorf(dm.Invalid, op, "overrides name secrets, which are not kept: %s", strings.Join(secrets, ", "))
+			err = dm.Errorf(dm.Invalid, op, "overrides name secrets, which are not kept: %s", strings.Join(few(secrets), ", "))
 		}
 	case "audience":
 		var texts []string
