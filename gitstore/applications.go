@@ -284,14 +284,14 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
 	})
 	room.leave()
+	if err == nil {
+		err = s.roomForWorkspaces(s.newcomers(spec.Audience))
+	}
+	if err == nil {
+		err = s.roomForSpec(spec)
+	}
 	if err != nil {
 		room.end()
-		return wanted{}, err
-	}
-	if err := s.roomForWorkspaces(s.newcomers(spec.Audience)); err != nil {
-		return wanted{}, err
-	}
-	if err := s.roomForSpec(spec); err != nil {
 		return wanted{}, err
 	}
 	s.defaults.put(src.tree, plan.Defaults)

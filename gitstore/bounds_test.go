@@ -1,12 +1,14 @@
 package gitstore_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
@@ -199,6 +201,27 @@ func TestSpecsAreBounded(t *testing.T) {
 	}
 	wantKind(t, create("fay", "fays", 40<<10), dm.Conflict, "the overrides and audiences of all applications would have")
 	h.sound()
+}
+
+// TestRefusedChangeGivesItsMemoryBack refuses a change after it was planned: the
+// next one has the memory again that plans share.
+func TestRefusedChangeGivesItsMemoryBack(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]gitstore.Bounds{"specs": {Specs: 40 << 10}, "workspaces": {Workspaces: 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, t.TempDir(), bounded(limit), func(c *gitstore.Config) { c.Filling = 1 })
+			ref := h.deployed("ana", "flow-1.0.0", "v1")
+			spec := dm.Spec{Name: "much", Package: ref, Audience: []dm.Subject{"user:ana", "user:ben"}, Overrides: dm.Overrides{
+				"jupyter": {"report": {"topic": json.RawMessage(`"` + strings.Repeat("x", 20<<10) + `"`)}},
+			}}
+			wantKind(t, h.Create(ctx, as("root"), spec), dm.Conflict, "")
+			soon, cancel := context.WithTimeout(ctx, 20*time.Second)
+			defer cancel()
+			check(t, h.Create(soon, as("ana"), dm.Spec{Name: "little", Package: ref}))
+			h.settle("little")
+		})
+	}
 }
 
 // size is the room that a repository takes, hard links included, and its files.
