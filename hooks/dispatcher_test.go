@@ -108,6 +108,22 @@ func TestPanicOfTheRecordDoesNotEndTheWorkers(t *testing.T) {
 	})
 }
 
+// TestPanicOfTheRecordLeavesAWayOut shows that a change at which the record
+// stumbles each time is one that waits, and so can be destroyed.
+func TestPanicOfTheRecordLeavesAWayOut(t *testing.T) {
+	t.Parallel()
+	withBench(t, nil, func(b *bench) {
+		b.box.fail = func(m string, _ dm.ApplicationName) error {
+			if m == "Work" {
+				panic("nil index")
+			}
+			return nil
+		}
+		b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report")
+		b.wantWaiting("noon", "Waiting: the server failed at it unexpectedly; it is tried again until it works")
+	})
+}
+
 func TestManyApplicationsAtOnce(t *testing.T) {
 	t.Parallel()
 	withBench(t, func(cfg *DispatcherConfig) { cfg.Workers = 4 }, func(b *bench) {

@@ -31,8 +31,10 @@ func waitingText(err error) string {
 	if dm.KindOf(err) == dm.Internal {
 		why = "this machine is short of memory, disk, files or processes"
 	}
-	return "Waiting: " + why + "; it is tried again until it works"
+	return waiting(why)
 }
+
+func waiting(why string) string { return "Waiting: " + why + "; it is tried again until it works" }
 
 // tryAgain counts a failed attempt and tells whether another one is due. A
 // shortage is no attempt that counts: it never settles a change.
