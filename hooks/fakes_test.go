@@ -42,6 +42,12 @@ func (a *fakeApp) observed() *dm.Observation {
 	return &o
 }
 
+// left is what the record calls so: the last change failed, and something stands.
+func (a *fakeApp) left() bool {
+	seen := a.observed()
+	return seen != nil && seen.Desired == a.tip().Desired && (seen.Left || seen.Phase == dm.NotCreated && len(seen.Records) > 0)
+}
+
 func newFakeOutbox() *fakeOutbox {
 	return &fakeOutbox{apps: map[dm.ApplicationName]*fakeApp{}, waits: map[dm.ApplicationName]string{}}
 }
@@ -120,7 +126,7 @@ func (o *fakeOutbox) Work(_ context.Context, app dm.ApplicationName) (dm.Work, b
 		}
 		w.Overtaken = slices.Insert(w.Overtaken, 0, c)
 	}
-	return w, !w.TakeBack || w.Observed.Left, nil
+	return w, !w.TakeBack || a.left(), nil
 }
 
 func (o *fakeOutbox) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
@@ -164,7 +170,7 @@ func (o *fakeOutbox) Leftovers() []dm.ApplicationName {
 	defer o.mu.Unlock()
 	var list []dm.ApplicationName
 	for _, app := range slices.Sorted(maps.Keys(o.apps)) {
-		if seen := o.apps[app].observed(); seen != nil && seen.Left && seen.Desired == o.apps[app].tip().Desired {
+		if o.apps[app].left() {
 			list = append(list, app)
 		}
 	}

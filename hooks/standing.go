@@ -57,10 +57,11 @@ func (p *pass) carryOut(ctx context.Context) error {
 
 // takeBack undoes a change that was given up: after it, what was in effect
 // before stands again. A half destroyed application stays as it is, because a
-// second destroy finishes it.
+// second destroy finishes it; one of which only what a failed create left is
+// there is finished at the next start.
 func (p *pass) takeBack(ctx context.Context) error {
 	switch verb := p.work.Change.Verb; {
-	case verb == dm.Destroy:
+	case verb == dm.Destroy && !p.work.TakeBack:
 		return nil
 	case verb == dm.Create || p.effective() == "":
 		return p.destroyCreated(ctx)

@@ -159,6 +159,32 @@ func TestLeftoversAreTakenBackAtTheNextStart(t *testing.T) {
 			}
 		})
 	})
+	t.Run("create, and then its clearing", func(t *testing.T) {
+		t.Parallel()
+		withBench(t, nil, func(b *bench) {
+			b.oozie.on(func(string) (bool, error) { return false, errRefused })
+			b.jupyter.on(func(op string) (bool, error) {
+				if op == "destroy" {
+					return false, errBare
+				}
+				return false, nil
+			})
+			b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
+			b.begin("noon", dm.Destroy, dm.WantDestroyed, "jupyter/report", "oozie/nightly")
+			b.jupyter.onCall(nil)
+			b.oozie.onCall(nil)
+			restart(b)
+			got := b.box.last(t, "noon")
+			if _, stands := b.jupyter.standing("noon"); stands || len(got.Records) > 0 {
+				t.Errorf("jupyter stands: %t, outcome %+v", stands, got)
+			}
+			outcomes := len(b.box.apps["noon"].outcomes)
+			restart(b)
+			if n := len(b.box.apps["noon"].outcomes); n != outcomes {
+				t.Errorf("another start recorded %d outcomes more", n-outcomes)
+			}
+		})
+	})
 	t.Run("change", func(t *testing.T) {
 		t.Parallel()
 		withBench(t, nil, func(b *bench) {
