@@ -19,18 +19,23 @@ const (
 )
 
 // validate judges a package as its deploy would. top is its outer directory.
-func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files *sketch) (dm.Validation, error) {
+// What files makes may take memory, so it is made when it is this one's turn.
+func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files func() (*sketch, error)) (dm.Validation, error) {
 	room, err := s.planning.enter(ctx)
 	if err != nil {
 		return dm.Validation{}, err
 	}
 	defer room.end()
-	return s.Planner.Validate(ref, top, files)
+	f, err := files()
+	if err != nil {
+		return dm.Validation{}, err
+	}
+	return s.Planner.Validate(ref, top, f)
 }
 
 // judged validates an upload that has arrived whole.
 func (s *Store) judged(ctx context.Context, ref dm.PackageRef, up *upload) error {
-	v, err := s.validate(ctx, ref, up.top, up.sketch())
+	v, err := s.validate(ctx, ref, up.top, up.sketch)
 	up.findings, up.notes = few(findingTexts(v.Findings)), few(v.Notes)
 	return err
 }

@@ -80,11 +80,9 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 // used.
 func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRef, pkg dm.PackageRef, pushed *pushedVersion) error {
 	const op = "gitstore.push"
-	files, err := from.sketch(ctx, p.s.Planner.Look(), pushed.files)
-	if err != nil {
-		return err
-	}
-	v, err := p.s.validate(ctx, pkg, pkg.String(), files)
+	v, err := p.s.validate(ctx, pkg, pkg.String(), func() (*sketch, error) {
+		return from.sketch(ctx, p.s.Planner.Look(), pushed.files)
+	})
 	if err != nil {
 		return err
 	}
@@ -102,23 +100,25 @@ func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRe
 
 // sketch reads of each file as much as look wants.
 func (o pushedObjects) sketch(ctx context.Context, look func(path string, size int64) int64, files []pushedFile) (*sketch, error) {
-	list := make([]sketched, len(files))
+	list, heads := make([]sketched, len(files)), make([][]byte, len(files))
 	var ids []string
 	var wanted []int
 	for i, f := range files {
-		list[i] = sketched{path: f.path, executable: f.executable, size: f.size}
+		var head []byte
 		if n := look(f.path, f.size); n > 0 {
 			ids, wanted = append(ids, f.id), append(wanted, i)
-			list[i].head = make([]byte, n)
+			head = make([]byte, n)
 		}
+		heads[i] = head
+		list[i] = sketched{f.path, f.executable, f.size, held(head, f.size)}
 	}
 	if len(ids) == 0 {
 		return newSketch(list), nil
 	}
 	err := o.git.CatObjects(ctx, o.dir, o.env, slices.Values(ids), func(_, _ string, _ int64, r io.Reader) error {
-		f := &list[wanted[0]]
+		head := heads[wanted[0]]
 		wanted = wanted[1:]
-		_, err := io.ReadFull(r, f.head)
+		_, err := io.ReadFull(r, head)
 		return err
 	})
 	return newSketch(list), err

@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,8 +27,7 @@ type upload struct {
 	top     string
 	digest  string
 
-	look     func(path string, size int64) int64 // nil: nothing is looked at
-	findings []string                            // why the package can't be deployed
+	findings []string // why the package can't be deployed
 	notes    []string
 }
 
@@ -37,7 +35,6 @@ type uploadedFile struct {
 	path  string
 	mode  filemode.FileMode
 	entry *pack.Entry
-	head  []byte // its beginning, as far as it is looked at
 }
 
 // receive reads an archive once: while its bytes go into one pack, its files
@@ -51,7 +48,6 @@ func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (*uploa
 	if err != nil {
 		return nil, failed(op, err)
 	}
-	up.look = s.Planner.Look()
 	if err = up.read(ctx, body, size, s.Limits); err != nil {
 		up.discard()
 		return nil, failed(op, err)
@@ -123,28 +119,27 @@ func (u *upload) both(size int64, feed func(bytes io.Writer) error) error {
 
 // File implements archive.Sink.
 func (u *upload) File(path string, executable bool, size int64, r io.Reader) error {
-	var head bytes.Buffer
-	if n := u.look(inPackage(path), size); n > 0 {
-		r = io.MultiReader(io.TeeReader(io.LimitReader(r, n), &head), r)
-	}
 	entry, err := u.content.Blob(size, r)
 	if err != nil {
 		return err
 	}
-	u.files = append(u.files, uploadedFile{path, fileMode(executable), entry, head.Bytes()})
+	u.files = append(u.files, uploadedFile{path, fileMode(executable), entry})
 	return nil
 }
 
-// sketch is the package as it will be recorded, for its validation.
-func (u *upload) sketch() *sketch {
+// sketch is the package as it will be recorded, for its validation. It is read
+// from the pack that is being written, so memory does not grow with it.
+func (u *upload) sketch() (*sketch, error) {
 	files := make([]sketched, 0, len(u.files))
 	p := newPlacer(u.top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.place(f.path); ok {
-			files = append(files, sketched{path, f.mode == filemode.Executable, f.entry.Size, f.head})
+			files = append(files, sketched{path, f.mode == filemode.Executable, f.entry.Size, func() (io.ReadCloser, error) {
+				return u.content.Open(f.entry.Hash)
+			}})
 		}
 	}
-	return newSketch(files)
+	return newSketch(files), nil
 }
 
 func fileMode(executable bool) filemode.FileMode {

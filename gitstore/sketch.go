@@ -8,14 +8,11 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
-// sketch is a package before it is recorded: the paths and sizes of its files,
-// and of each as many bytes as its validation looks at. Reading further fails
-// with errors.ErrUnsupported. It is an fs.FS.
+// sketch is a package before it is recorded, as an fs.FS.
 type sketch struct {
 	files map[string]sketched
 	dirs  map[string][]fs.DirEntry
@@ -26,7 +23,19 @@ type sketched struct {
 	path       string
 	executable bool
 	size       int64
-	head       []byte
+	open       func() (io.ReadCloser, error)
+}
+
+// held is the open of a file of which only its first bytes are held.
+// Reading further fails with errors.ErrUnsupported.
+func held(head []byte, size int64) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		var content io.Reader = bytes.NewReader(head)
+		if int64(len(head)) < size {
+			content = io.MultiReader(content, notHeld{})
+		}
+		return io.NopCloser(content), nil
+	}
 }
 
 func newSketch(files []sketched) *sketch {
@@ -58,12 +67,11 @@ var _ fs.ReadDirFS = (*sketch)(nil)
 // Open implements fs.FS.
 func (s *sketch) Open(name string) (fs.File, error) {
 	if f, ok := s.files[name]; ok {
-		info := treeInfo{name: path.Base(name), mode: fileMode(f.executable), size: f.size}
-		var content io.Reader = bytes.NewReader(f.head)
-		if int64(len(f.head)) < f.size {
-			content = io.MultiReader(content, notHeld{})
+		content, err := f.open()
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &treeFile{info, io.NopCloser(content)}, nil
+		return &treeFile{treeInfo{name: path.Base(name), mode: fileMode(f.executable), size: f.size}, content}, nil
 	}
 	if _, ok := s.dirs[name]; ok {
 		return &treeDir{info: treeInfo{name: path.Base(name), mode: filemode.Dir}, list: func() ([]fs.DirEntry, error) { return s.ReadDir(name) }}, nil
@@ -84,10 +92,3 @@ func (s *sketch) ReadDir(name string) ([]fs.DirEntry, error) {
 type notHeld struct{}
 
 func (notHeld) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
-
-// inPackage is a path of an archive without its first part, which is the
-// outer directory where there is a single one.
-func inPackage(path string) string {
-	_, inner, _ := strings.Cut(path, "/")
-	return inner
-}

@@ -11,7 +11,7 @@ import (
 func TestSketchIsAFileSystem(t *testing.T) {
 	t.Parallel()
 	s := newSketch([]sketched{
-		{path: "b/c/d.txt", size: 3, head: []byte("abc")}, {path: "a", size: 0}, {path: "b/a", size: 1, head: []byte("x"), executable: true}, {path: "é/x", size: 2, head: []byte("yz")},
+		{path: "b/c/d.txt", size: 3, open: held([]byte("abc"), 3)}, {path: "a", open: held(nil, 0)}, {path: "b/a", size: 1, open: held([]byte("x"), 1), executable: true}, {path: "é/x", size: 2, open: held([]byte("yz"), 2)},
 	})
 	if err := fstest.TestFS(s, "b/c/d.txt", "a", "b/a", "é/x"); err != nil {
 		t.Error(err)
@@ -23,7 +23,7 @@ func TestSketchIsAFileSystem(t *testing.T) {
 
 func TestSketchHoldsBeginnings(t *testing.T) {
 	t.Parallel()
-	s := newSketch([]sketched{{path: "a", size: 10, head: []byte("begin")}, {path: "b", size: 10}})
+	s := newSketch([]sketched{{path: "a", size: 10, open: held([]byte("begin"), 10)}, {path: "b", size: 10, open: held(nil, 10)}})
 	for name, want := range map[string]string{"a": "begin", "b": ""} {
 		f, err := s.Open(name)
 		if err != nil {

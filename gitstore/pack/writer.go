@@ -57,6 +57,7 @@ type Writer struct {
 	buffered *bufio.Writer
 	offset   int64
 	objects  []object
+	places   map[plumbing.Hash]int64 // offsets by name, as far as Open has needed them
 	seen     map[plumbing.Hash]struct{}
 	err      error     // the first failure; everything after it is void
 	single   hash.Hash // the trailer so far, if the pack is one stored blob and no more
