@@ -261,6 +261,11 @@ func TestPushRefusedAsUpload(t *testing.T) {
 		"too many entries":   many,
 		"too large unpacked": large,
 	}
+	// A push that is too large is refused while it arrives, before files have names.
+	arriving := map[string]string{
+		"a file too large":   "remote: a file or other object of the push has 71680 bytes, at most 65536 are allowed",
+		"too large unpacked": "remote: the push has more than 262144 bytes when it is expanded",
+	}
 	for name, files := range cases {
 		d := newDeveloper(t)
 		d.commit(files)
@@ -274,6 +279,12 @@ func TestPushRefusedAsUpload(t *testing.T) {
 		var body struct{ Information string }
 		if err := json.Unmarshal([]byte(answer), &body); err != nil {
 			t.Fatal(err)
+		}
+		if want, ok := arriving[name]; ok {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: the push says\n%q\nwant %q in it", name, said, want)
+			}
+			continue
 		}
 		if got := pushFindings(said); !sameRefusal(got, body.Information) {
 			t.Errorf("%s: the push says\n%q\nthe upload\n%q", name, got, body.Information)
