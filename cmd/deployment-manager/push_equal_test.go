@@ -286,7 +286,9 @@ func TestPushRefusedAsUpload(t *testing.T) {
 			}
 			continue
 		}
-		if got := pushFindings(said); !sameRefusal(got, body.Information) {
+		// How tar is told to follow links is of no use to who pushes.
+		information, _, _ := strings.Cut(body.Information, "; tar -h ")
+		if got := pushFindings(said); !sameRefusal(got, information) {
 			t.Errorf("%s: the push says\n%q\nthe upload\n%q", name, got, body.Information)
 		}
 	}
