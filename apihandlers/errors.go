@@ -32,6 +32,7 @@ var answers = map[dm.Kind]Answer{
 // Faults of HTTP itself, which the kinds of dm do not tell apart.
 var (
 	methodNotAllowed     = Answer{http.StatusMethodNotAllowed, "NOTALLOWED"}
+	misdirected          = Answer{http.StatusMisdirectedRequest, "MISDIRECTED"}
 	requestTimeout       = Answer{http.StatusRequestTimeout, "TIMEOUT"}
 	unsupportedMediaType = Answer{http.StatusUnsupportedMediaType, "UNSUPPORTED"}
 	rangeNotSatisfiable  = Answer{http.StatusRequestedRangeNotSatisfiable, "BADRANGE"}

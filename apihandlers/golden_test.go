@@ -326,6 +326,7 @@ const pageIntro = "What the server answers on each of its ports. The first two a
 	"While JupyterHub cannot be asked about a token, the answer is 503: keep the token and try again. " +
 	"In `insecure-pnda` the query parameter `user.name` is believed. Changes always need a name. " +
 	"Every change takes a query parameter `reason`, one line of up to 1,000 bytes that the record keeps; where the option `require_reason` is on, a change without one is 400. Every answer carries `X-Request-Id`, which the log and the record hold too.\n\n" +
+	"A page in a browser may read here if its origin is in `cors.origins`, and a page of another site may change nothing: 403. Where nothing proves who asks, a request to a name that is not the server's is 421; see `hosts`.\n\n" +
 	"`HEAD` is answered wherever `GET` is, with the same headers. " +
 	"Every port also answers `GET /livez`, `/readyz` and `/metrics` without identity."
 
@@ -348,7 +349,7 @@ func TestAPIPage(t *testing.T) {
 		{Title: "Package repository, port 8888", Routes: tables["packages"][0].Routes,
 			Text: "`user.name` is required by presence of every request without a credential. Errors are `{\"status\": \"NOTFOUND\", \"information\": \"…\"}`; the status is one of BADREQUEST, UNAUTHORIZED, FORBIDDEN, NOTFOUND, NOTALLOWED, TIMEOUT, CONFLICT, TOOLARGE, UNSUPPORTED, TOOMANY, ERROR and UNAVAILABLE."},
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
-			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. Pages of other origins may call as the configuration says; `OPTIONS` answers 204."},
+			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. `OPTIONS` answers 204."},
 		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},
 		{Title: "Git, port 8099", Routes: git, Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused."},
 	})

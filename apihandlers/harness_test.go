@@ -58,7 +58,7 @@ type harness struct {
 
 type options struct {
 	mode    dm.AuthMode
-	cors    []string
+	site    apihandlers.SiteConfig // without a mode: o.mode, and the names of the tests' requests
 	maxBody int64
 	stall   time.Duration
 	env     map[string]any
@@ -105,13 +105,18 @@ func newHarness(t *testing.T, o options) *harness {
 	metrics, err := apihandlers.NewMetrics(h.registry)
 	must(t, err)
 	tables := tablesOf(t, h.record, identity, o)
+	if o.site.Mode == "" { // called as httptest and raw requests call it
+		o.site.Mode, o.site.Hosts, o.site.Listen = o.mode, append(o.site.Hosts, "example.com", "h"), []string{":0"}
+	}
+	site, err := apihandlers.NewSite(o.site)
+	must(t, err)
 	config := apihandlers.Config{
-		Server: "packages", Tables: tables["packages"], Errors: apihandlers.RepositoryBody, Metrics: metrics, Log: log, Ready: o.ready,
+		Server: "packages", Tables: tables["packages"], Errors: apihandlers.RepositoryBody, Metrics: metrics, Log: log, Ready: o.ready, Site: site,
 	}
 	h.packages, err = apihandlers.New(config)
 	must(t, err)
 	config.Server, config.Tables, config.Errors = "manager", tables["manager"], apihandlers.ManagerBody
-	config.CORS = &apihandlers.CORS{Origins: o.cors}
+	config.Options = true
 	h.manager, err = apihandlers.New(config)
 	must(t, err)
 	return h
@@ -129,7 +134,7 @@ func newAuth(t *testing.T, o options, reg prometheus.Registerer, log *slog.Logge
 	must(t, err)
 	a, err := auth.New(auth.Config{
 		Mode: o.mode, Directory: directory, Policy: dm.DefaultPolicy(o.mode), Authenticators: []dm.Authenticator{file},
-		TrustedOrigins: o.cors, Registerer: reg, Log: log,
+		Registerer: reg, Log: log,
 	})
 	must(t, err)
 	return a

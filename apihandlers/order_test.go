@@ -1,7 +1,6 @@
 package apihandlers_test
 
 import (
-	"net/http"
 	"strings"
 	"testing"
 
@@ -75,51 +74,6 @@ func TestRefusedBeforeTheRecord(t *testing.T) {
 	}
 }
 
-func TestCORS(t *testing.T) {
-	t.Parallel()
-	const mine = "https://console.example"
-	cases := []struct {
-		name    string
-		origins []string
-		origin  string
-		want    string
-		vary    string
-	}{
-		{"default", nil, "https://evil.example", "*", ""},
-		{"default without origin", nil, "", "*", ""},
-		{"listed", []string{mine}, mine, mine, "Origin"},
-		{"not listed", []string{mine}, "https://evil.example", "", "Origin"},
-		{"null", []string{mine}, "null", "", "Origin"},
-		{"suffix", []string{mine}, "https://console.example.evil", "", "Origin"},
-		{"prefix", []string{mine}, "https://evil-console.example", "", "Origin"},
-		{"scheme", []string{mine}, "http://console.example", "", "Origin"},
-		{"letter case", []string{mine}, "https://Console.example", "", "Origin"},
-		{"no origin", []string{mine}, "", "", "Origin"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			h := newHarness(t, options{cors: c.origins})
-			for _, q := range []request{{method: "GET", path: "/packages"}, {method: "GET", path: "/nowhere"}, {method: "OPTIONS", path: "/applications/x"}} {
-				if c.origin != "" {
-					q.header = http.Header{"Origin": {c.origin}}
-				}
-				got := h.do(t, "manager", q).Header()
-				if got.Get("Access-Control-Allow-Origin") != c.want || got.Get("Vary") != c.vary {
-					t.Errorf("%s %s: got origin %q, vary %q; want %q, %q", q.method, q.path,
-						got.Get("Access-Control-Allow-Origin"), got.Get("Vary"), c.want, c.vary)
-				}
-				if got.Get("Access-Control-Allow-Credentials") != "" {
-					t.Errorf("%s %s: credentials are allowed", q.method, q.path)
-				}
-			}
-			if got := h.do(t, "packages", request{method: "GET", path: "/packages?user.name=", header: http.Header{"Origin": {c.origin}}}).Header(); got.Get("Access-Control-Allow-Origin") != "" {
-				t.Error("the package repository has CORS headers")
-			}
-		})
-	}
-}
-
 func TestPreflightNeedsNoCredential(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, options{mode: dm.Strict})
@@ -127,32 +81,5 @@ func TestPreflightNeedsNoCredential(t *testing.T) {
 		if w := h.do(t, "manager", request{method: "OPTIONS", path: path}); w.Code != want {
 			t.Errorf("%s: got %d, want %d", path, w.Code, want)
 		}
-	}
-}
-
-// TestH6CrossSite: a page of another site must not use a password that the
-// browser keeps.
-func TestH6CrossSite(t *testing.T) {
-	t.Parallel()
-	const mine = "https://console.example"
-	h := newHarness(t, options{mode: dm.Strict, cors: []string{mine}})
-	cases := []struct {
-		name   string
-		header http.Header
-		want   int
-	}{
-		{"no browser", nil, 202},
-		{"own page", http.Header{"Sec-Fetch-Site": {"same-origin"}}, 202},
-		{"listed page", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {mine}}, 202},
-		{"evil page", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}, 403},
-		{"evil page, old browser", http.Header{"Origin": {"https://evil.example"}}, 403},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			q := request{method: "POST", path: "/applications/noon-run/stop", user: "ana", header: c.header}
-			if w := h.do(t, "manager", q); w.Code != c.want {
-				t.Errorf("got %d, want %d: %s", w.Code, c.want, w.Body)
-			}
-		})
 	}
 }

@@ -37,7 +37,10 @@ type Route struct {
 	// Streams marks a route whose body or answer may take long; its handler
 	// sets its own deadlines.
 	Streams bool
-	Handle  func(w http.ResponseWriter, r *http.Request) error
+	// Acts marks a route that sets something going although it is a GET; no page
+	// of another site may ask for it.
+	Acts   bool
+	Handle func(w http.ResponseWriter, r *http.Request) error
 }
 
 // Gate verifies who calls. It is asked before a handler runs, so that a caller

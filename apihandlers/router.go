@@ -21,9 +21,12 @@ type Config struct {
 	// Other gets the requests that no route of the tables is for; nil means
 	// 404. It sets its own deadlines. Its route is named Server unless it says
 	// another with SetRoute.
-	Other   http.Handler
-	Errors  ErrorBody // required
-	CORS    *CORS     // nil means none: OPTIONS is 405
+	Other  http.Handler
+	Errors ErrorBody // required
+	// Options answers OPTIONS with the methods of the path, as PNDA's deployment
+	// manager does; false means 405.
+	Options bool
+	Site    *Site // nil means one without names and origins
 	Ready   func(context.Context) error
 	Scrape  http.Handler // answers /metrics; nil means 404
 	Metrics *Metrics     // required
@@ -35,6 +38,9 @@ type Config struct {
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Server == "" || cfg.Errors == nil || cfg.Metrics == nil {
 		return nil, errors.New("apihandlers: Server, Errors and Metrics are required")
+	}
+	if cfg.Site == nil {
+		cfg.Site = &Site{cross: http.NewCrossOriginProtection()}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -87,10 +93,47 @@ func (p *port) heads() {
 }
 
 func (p *port) enter(w http.ResponseWriter, r *http.Request) {
-	if p.CORS != nil {
-		p.CORS.annotate(w.Header(), r)
+	p.Site.annotate(w.Header(), r)
+	switch {
+	case r.URL.Path == livez || r.URL.Path == readyz: // for those who know an address only
+	case p.Site.isPreflight(r):
+		p.preflight(w, r)
+		return
+	default:
+		if err := p.Site.checkHost(r); err != nil {
+			p.refuse(w, r, "misdirected", err)
+			return
+		}
+		if err := p.Site.checkPage(r, false); err != nil {
+			p.refuse(w, r, "cross-site", err)
+			return
+		}
 	}
 	p.mux.ServeHTTP(w, r)
+}
+
+// refuse answers what no route gets to see. git shows its user text only.
+func (p *port) refuse(w http.ResponseWriter, r *http.Request, route string, err error) {
+	SetRoute(r.Context(), route)
+	boundTime(w, r, false)
+	if p.Other == nil {
+		WriteError(w, r, p.Errors, err)
+		return
+	}
+	w.Header().Set("Connection", "close") // nobody reads its body
+	http.Error(w, dm.Public(err), FailureOf(err).Status)
+}
+
+// preflight answers for every path, also one that only a credential would show.
+func (p *port) preflight(w http.ResponseWriter, r *http.Request) {
+	SetRoute(r.Context(), "options")
+	boundTime(w, r, false)
+	methods := p.methods(r)
+	if p.Other != nil {
+		methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+	preflight(w.Header(), methods)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // serve makes the http.Handler of one route.
@@ -98,6 +141,12 @@ func (p *port) serve(gate Gate, route Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), route.Name)
 		boundTime(w, r, route.Streams)
+		if route.Acts {
+			if err := p.Site.checkPage(r, true); err != nil {
+				p.refuse(w, r, "cross-site", err)
+				return
+			}
+		}
 		// Before everything else: who has no valid credential learns nothing,
 		// not even whether the request is well-formed.
 		caller, err := gate.Authenticate(r, route.Access)
@@ -138,6 +187,11 @@ func boundTime(w http.ResponseWriter, r *http.Request, streams bool) {
 func (p *port) unknown(w http.ResponseWriter, r *http.Request) {
 	if p.Other != nil {
 		SetRoute(r.Context(), p.Server)
+		// A workspace is made when it is first asked for.
+		if err := p.Site.checkPage(r, true); err != nil {
+			p.refuse(w, r, "cross-site", err)
+			return
+		}
 		p.Other.ServeHTTP(w, r)
 		return
 	}
@@ -148,12 +202,13 @@ func (p *port) unknown(w http.ResponseWriter, r *http.Request) {
 func (p *port) otherMethod(w http.ResponseWriter, r *http.Request) {
 	boundTime(w, r, false)
 	methods := p.methods(r)
-	if r.Method == http.MethodOptions && p.CORS != nil {
+	if r.Method == http.MethodOptions && p.Options {
 		SetRoute(r.Context(), "options")
-		p.CORS.preflight(w, methods)
+		options(w.Header(), r, methods)
+		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	if p.CORS != nil {
+	if p.Options {
 		methods = append(methods, http.MethodOptions)
 	}
 	w.Header().Set("Allow", allow(methods))
@@ -184,6 +239,12 @@ func (p *port) methods(r *http.Request) []string {
 	return explaining
 }
 
+// The paths of the probes.
+const (
+	livez  = "/livez"
+	readyz = "/readyz"
+)
+
 // probes adds what Kubernetes and Prometheus ask, without identity.
 func (p *port) probes() {
 	add := func(path string, h http.HandlerFunc) {
@@ -195,8 +256,8 @@ func (p *port) probes() {
 			h(w, r)
 		})
 	}
-	add("/livez", func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, http.StatusOK, health{"ok"}) })
-	add("/readyz", p.ready)
+	add(livez, func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, http.StatusOK, health{"ok"}) })
+	add(readyz, p.ready)
 	if p.Scrape != nil {
 		add("/metrics", p.Scrape.ServeHTTP)
 	}

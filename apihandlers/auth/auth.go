@@ -28,11 +28,8 @@ type Config struct {
 	Impersonators []dm.UserName
 	// ImpersonateAdmins leaves the group admin to those they act for.
 	ImpersonateAdmins bool
-	// TrustedOrigins are the browser origins that may make changes with a
-	// password that the browser keeps, beside the server's own.
-	TrustedOrigins []string
-	Registerer     prometheus.Registerer // nil means none
-	Log            *slog.Logger          // nil means silent
+	Registerer        prometheus.Registerer // nil means none
+	Log               *slog.Logger          // nil means silent
 }
 
 // Auth identifies callers on all ports.
@@ -41,7 +38,6 @@ type Auth struct {
 	directory *Directory
 	policy    dm.Policy
 	chain     []dm.Authenticator
-	crossSite *http.CrossOriginProtection
 	log       *slog.Logger
 
 	impersonators     []dm.UserName
@@ -64,17 +60,12 @@ func New(cfg Config) (*Auth, error) {
 	}
 	a := &Auth{
 		mode: cfg.Mode, directory: cfg.Directory, policy: cfg.Policy, chain: cfg.Authenticators,
-		crossSite: http.NewCrossOriginProtection(), log: cfg.Log,
+		log:           cfg.Log,
 		impersonators: slices.Clone(cfg.Impersonators), impersonateAdmins: cfg.ImpersonateAdmins,
 	}
 	for _, name := range cfg.Impersonators {
 		if _, err := dm.ParseUserName(string(name)); err != nil {
 			return nil, dm.Wrap("read impersonators", err)
-		}
-	}
-	for _, origin := range cfg.TrustedOrigins {
-		if err := a.crossSite.AddTrustedOrigin(origin); err != nil {
-			return nil, dm.Errorf(dm.Invalid, "auth", "the origin %q must have the form https://host or http://host:port", origin)
 		}
 	}
 	if err := a.gauge(cfg.Registerer); err != nil {

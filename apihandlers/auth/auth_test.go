@@ -410,7 +410,6 @@ func TestConfigIsChecked(t *testing.T) {
 		"no mode":                {Directory: d},
 		"no directory":           {Mode: dm.InsecurePNDA},
 		"strict without sign-in": {Mode: dm.Strict, Directory: d},
-		"bad origin":             {Mode: dm.InsecurePNDA, Directory: d, TrustedOrigins: []string{"console.example"}},
 	} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -70,7 +70,7 @@ func (a *API) Routes() []apihandlers.Route {
 		},
 		{
 			Name: "selftest", Method: http.MethodGet, Path: "/selftest/all", Access: apihandlers.Reading,
-			Actions: []dm.Action{dm.SelftestRun}, Success: http.StatusOK, Streams: true, Handle: a.runSelftest,
+			Actions: []dm.Action{dm.SelftestRun}, Success: http.StatusOK, Streams: true, Acts: true, Handle: a.runSelftest,
 			Summary:  "Takes a built-in package through its whole life under reserved names and removes it again. `status` is `pass` or `fail`.",
 			Response: `{"status":"pass"}`,
 		},

@@ -17,6 +17,7 @@ type config struct {
 	Data                          string
 	ListenPackages, ListenManager string
 	ListenGit, PublicManager      string
+	Hosts                         []string
 	Auth                          dm.AuthMode
 	InsecureAnywhere              bool
 	Htpasswd, Tokens              string
@@ -88,6 +89,8 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenGit, check: hostPort} }},
 		{key: "public.manager", help: "`URL` at which people reach the deployment manager, as messages name it; empty means the address it listens on",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.PublicManager, check: optionalURL} }},
+		{key: "hosts", help: "`NAMES` by which clients reach the server beside localhost, its addresses and public.manager, such as those of a proxy; in insecure-pnda, and in public-read without a credential, a request to another name is 421",
+			field: func(c *config) pflag.Value { return &listValue{&c.Hosts} }},
 		{key: "git", help: "git program, as a `PATH`; empty means the first git in PATH",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.GitPath} }},
 		{key: "tls.cert", help: "`FILE` of the certificate and its chain in PEM, for all three ports; read again when it changes; empty means plain HTTP",
@@ -182,7 +185,7 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.PackageCallback, check: optionalURL} }},
 		{key: "application_callback", help: "`URL` that is told of every change of an application; empty means none",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.AppCallback, check: optionalURL} }},
-		{key: "cors.origins", help: "`ORIGINS` whose pages may call the deployment manager; empty means all, without credentials",
+		{key: "cors.origins", help: "`ORIGINS`, such as https://console.example.org, whose pages may read and change here, on all ports and never with credentials of the browser's; empty means none",
 			field: func(c *config) pflag.Value { return &listValue{&c.Origins} }},
 		{key: "log.level", preset: "info", help: "least important `LEVEL` that is logged: debug, info, warn or error",
 			field: func(c *config) pflag.Value { return &levelValue{&c.LogLevel} }},

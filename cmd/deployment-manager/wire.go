@@ -165,7 +165,7 @@ func buildPeople(cfg config, registry *prometheus.Registry, log *slog.Logger) (p
 	p.auth, err = auth.New(auth.Config{
 		Mode: cfg.Auth, Directory: p.directory, Policy: p.policy, Authenticators: signIn.chain,
 		Impersonators: userNames(cfg.Impersonators), ImpersonateAdmins: cfg.ImpersonateAdmins,
-		TrustedOrigins: cfg.Origins, Registerer: registry, Log: log,
+		Registerer: registry, Log: log,
 	})
 	return p, err
 }
@@ -368,6 +368,13 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build git over HTTP", err)
 	}
+	site, err := apihandlers.NewSite(apihandlers.SiteConfig{
+		Mode: cfg.Auth, Listen: []string{cfg.ListenPackages, cfg.ListenManager, cfg.ListenGit},
+		Hosts: cfg.Hosts, Public: []string{cfg.PublicManager}, Origins: cfg.Origins,
+	})
+	if err != nil {
+		return err
+	}
 	repositoryDoor := &auth.Door{Auth: who.auth, Via: "packages", NameByPresence: true}
 	managerDoor := &auth.Door{Auth: who.auth, Via: "manager"}
 	nativeDoor := &auth.Door{Auth: who.auth, Via: "api"}
@@ -378,14 +385,14 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 		{&s.packages, apihandlers.Config{Server: "packages", Errors: apihandlers.RepositoryBody, Tables: []apihandlers.Table{
 			{Gate: repositoryDoor, Routes: archives.Routes()},
 		}}},
-		{&s.manager, apihandlers.Config{Server: "manager", Errors: apihandlers.ManagerBody, CORS: &apihandlers.CORS{Origins: cfg.Origins}, Tables: []apihandlers.Table{
+		{&s.manager, apihandlers.Config{Server: "manager", Errors: apihandlers.ManagerBody, Options: true, Tables: []apihandlers.Table{
 			{Gate: nativeDoor, Routes: native.Routes()},
 			{Gate: managerDoor, Routes: pnda.Routes()},
 		}}},
 		{&s.git, apihandlers.Config{Server: "git", Errors: apihandlers.RepositoryBody, Other: clones}},
 	} {
 		port.config.Ready, port.config.Scrape = s.readiness.check, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
-		port.config.Metrics, port.config.Log = metrics, log
+		port.config.Metrics, port.config.Log, port.config.Site = metrics, log, site
 		handler, err := apihandlers.New(port.config)
 		if err != nil {
 			return dm.Wrap("build the port "+port.config.Server, err)

@@ -71,5 +71,27 @@
 {{- if .Values.tls.secretName }}
 {{- $_ := set $c "tls" (dict "cert" "/etc/deployment-manager/tls/tls.crt" "key" "/etc/deployment-manager/tls/tls.key") }}
 {{- end }}
-{{- mergeOverwrite $c (deepCopy .Values.config) | toYaml }}
+{{- if ne .Values.auth.mode "strict" }}{{- /* there the server does not look at them, and a change of them need not restart it */}}
+{{- $_ := set $c "hosts" (concat (include "dm.hosts" . | fromJsonArray) (.Values.config.hosts | default list) | uniq) }}
+{{- end }}
+{{- mergeOverwrite $c (omit (deepCopy .Values.config) "hosts") | toYaml }}
+{{- end }}
+
+{{- /* By which names clients reach the server, as a JSON list: its Services from this and other namespaces, and its Ingress. */}}
+{{- define "dm.hosts" -}}
+{{- $names := list }}
+{{- $services := list .Values.services.packages.name .Values.services.manager.name .Values.services.git.name }}
+{{- if .Values.services.packages.alias }}
+{{- $services = append $services "pnda-package-repository" }}
+{{- end }}
+{{- $in := .Release.Namespace }}
+{{- range $services }}
+{{- $names = concat $names (list . (printf "%s.%s" . $in) (printf "%s.%s.svc" . $in) (printf "%s.%s.svc.cluster.local" . $in)) }}
+{{- end }}
+{{- with .Values.ingress }}
+{{- if .enabled }}
+{{- $names = concat $names (compact (list .hosts.packages .hosts.manager .hosts.git)) }}
+{{- end }}
+{{- end }}
+{{- $names | toJson }}
 {{- end }}
