@@ -1,6 +1,6 @@
 // Package apihandlers is the HTTP edge of the server: the route table and its
 // router, the one table from error kinds to answers, middleware (request id,
-// access log, metrics, deadlines, panics), trusted proxies, CORS, health and the
+// access log, metrics, deadlines, panics), trusted proxies, names and pages (Site), connections, health and the
 // HTTP server's limits. Its sub-folders hold the APIs themselves and import it:
 //
 //	auth      a request in, a dm.Actor out

@@ -3,6 +3,8 @@ package apihandlers
 import (
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 
 	"github.com/realclientip/realclientip-go"
 
@@ -53,17 +55,23 @@ func (p *Proxies) Wrap(next http.Handler) http.Handler {
 	})
 }
 
+// Trusts tells whether ip is the address of a trusted proxy.
+func (p *Proxies) Trusts(ip netip.Addr) bool {
+	return p.trusts(net.IP(ip.Unmap().AsSlice()))
+}
+
+func (p *Proxies) trusts(ip net.IP) bool {
+	return slices.ContainsFunc(p.ranges, func(trusted net.IPNet) bool { return trusted.Contains(ip) })
+}
+
 // client is "" where the peer's own address counts.
 func (p *Proxies) client(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return ""
 	}
-	peer := net.ParseIP(host)
-	for _, trusted := range p.ranges {
-		if trusted.Contains(peer) {
-			return p.strategy.ClientIP(r.Header, r.RemoteAddr)
-		}
+	if !p.trusts(net.ParseIP(host)) {
+		return ""
 	}
-	return ""
+	return p.strategy.ClientIP(r.Header, r.RemoteAddr)
 }

@@ -80,7 +80,7 @@ const (
 
 // door serves one listener as a part: when its context ends it takes no new
 // connection, lets running requests end, and cuts those that do not.
-func door(name string, listener net.Listener, handler http.Handler, log *slog.Logger) part {
+func door(name string, listener net.Listener, handler http.Handler, state func(net.Conn, http.ConnState), log *slog.Logger) part {
 	return part{name: name, run: func(ctx context.Context) error {
 		var running sync.WaitGroup
 		server := apihandlers.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,6 +88,7 @@ func door(name string, listener net.Listener, handler http.Handler, log *slog.Lo
 			defer running.Done()
 			handler.ServeHTTP(w, r)
 		}), log)
+		server.ConnState = state
 		ended := make(chan error, 1)
 		go func() { ended <- server.Serve(listener) }()
 		select {

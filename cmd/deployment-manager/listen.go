@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
 // doors are the three open listeners. They are opened before the record, so
@@ -35,6 +36,11 @@ func openDoors(c config, k knobs) (doors, error) {
 		*door.to = listener
 	}
 	return d, nil
+}
+
+// counted makes every door count its connections among those of all.
+func (d doors) counted(all *apihandlers.Connections, plain bool) doors {
+	return doors{all.Listen(d.packages, plain), all.Listen(d.manager, plain), all.Listen(d.git, plain)}
 }
 
 // close is safe to call again and on doors that were never opened.

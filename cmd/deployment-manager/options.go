@@ -34,6 +34,8 @@ type config struct {
 	LimitWire, LimitUnpacked      int64
 	LimitFile                     int64
 	LimitEntries                  int
+	LimitConnections              int // 0: by the files that the process may open
+	LimitPerAddress               int // 0: a quarter of those
 	LimitFilled, LimitFilling     int64
 	Bounds                        gitstore.Bounds
 	LimitFetches, LimitPushes     int
@@ -91,6 +93,10 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &textValue{to: &c.PublicManager, check: optionalURL} }},
 		{key: "hosts", help: "`NAMES` by which clients reach the server beside localhost, its addresses and public.manager, such as those of a proxy; in insecure-pnda, and in public-read without a credential, a request to another name is 421",
 			field: func(c *config) pflag.Value { return &listValue{&c.Hosts} }},
+		{key: "limits.connections", help: "most connections open at once on all ports, a `NUMBER`; empty means half of the files that the process may have open, at most 4096",
+			field: func(c *config) pflag.Value { return &optionalCount{&c.LimitConnections} }},
+		{key: "limits.connections_per_address", help: "most of them from one address, a `NUMBER`; not of this machine and of trusted_proxies; empty means a quarter",
+			field: func(c *config) pflag.Value { return &optionalCount{&c.LimitPerAddress} }},
 		{key: "git", help: "git program, as a `PATH`; empty means the first git in PATH",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.GitPath} }},
 		{key: "tls.cert", help: "`FILE` of the certificate and its chain in PEM, for all three ports; read again when it changes; empty means plain HTTP",

@@ -51,6 +51,14 @@ environment:
 `
 
 const pageTail = `
+## Connections and open files
+
+Half of the files that the process may have open (` + "`ulimit -n`" + `, which the server raises to what the system allows) are for connections, at
+most 4,096; the rest is the record's own, so that no client can spend what a change needs. When all places are taken, the connection that
+has been idle longest is closed for the new one; when none is idle, new ones wait, and after five seconds are answered 503 with
+` + "`Retry-After`" + `, as is one too many of an address. With fewer than 1,024 files the server says at its start how many connections
+it takes, with fewer than 64 it does not start. ` + "`dm_connections` and `dm_connections_refused_total`" + ` tell how it goes.
+
 ## From PNDA's dm-config.json and pr-config.json
 
 | PNDA's key | here |

@@ -54,6 +54,9 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 
 var doorNames = [...]string{"packages", "manager", "git"}
 
+// filesVariable says how many files the server that launch starts may have open.
+const filesVariable = "DM_TEST_FILES"
+
 // launch starts a server and waits until it is ready. Its log is added to
 // server.log in folder.
 func launch(folder, data string, environ, args []string) (*runningServer, error) {
@@ -63,6 +66,9 @@ func launch(folder, data string, environ, args []string) (*runningServer, error)
 	}
 	args = append([]string{"serve", "--data", data, "--log-format", "json", "--log-level", "debug",
 		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0"}, args...)
+	if files := lookup(environ)[filesVariable]; files != "" {
+		program, args = "sh", append([]string{"-c", `ulimit -n "$1" && shift && exec "$@"`, "sh", files, program}, args...)
+	}
 	s := &runningServer{cmd: exec.Command(program, args...), exited: make(chan struct{})}
 	s.cmd.Dir, s.cmd.Env = folder, environ
 	stderr, err := s.cmd.StderrPipe()

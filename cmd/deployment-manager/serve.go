@@ -69,7 +69,7 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 	defer d.close()
 	scheme := "http"
 	if secure != nil {
-		scheme, d = "https", d.secure(secure)
+		scheme = "https"
 	}
 	if cfg.PublicManager == "" {
 		cfg.PublicManager = scheme + "://" + d.manager.Addr().String()
@@ -83,10 +83,15 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.store.Close()) }()
+	d = d.counted(server.connections, secure == nil)
+	defer server.connections.Wait()
+	if secure != nil {
+		d = d.secure(secure)
+	}
 	stages := append(server.stages, []part{
-		door("packages", d.packages, server.packages, s.log),
-		door("manager", d.manager, server.manager, s.log),
-		door("git", d.git, server.git, s.log),
+		door("packages", d.packages, server.packages, server.connections.State, s.log),
+		door("manager", d.manager, server.manager, server.connections.State, s.log),
+		door("git", d.git, server.git, server.connections.State, s.log),
 	})
 	return runStages(ctx, stages, func() {
 		server.readiness.yes.Store(true)

@@ -185,6 +185,25 @@ func (v *countValue) Set(s string) error {
 	return nil
 }
 
+// optionalCount is a count that may be left empty, which is 0.
+type optionalCount struct{ to *int }
+
+func (v *optionalCount) Type() string { return "number" }
+func (v *optionalCount) String() string {
+	if *v.to == 0 {
+		return ""
+	}
+	return strconv.Itoa(*v.to)
+}
+
+func (v *optionalCount) Set(s string) error {
+	if s == "" {
+		*v.to = 0
+		return nil
+	}
+	return (&countValue{v.to}).Set(s)
+}
+
 type sizeValue struct{ to *int64 }
 
 // sizeUnits are tried in this order, so that the longer ending wins over "B".

@@ -37,6 +37,7 @@ import (
 type server struct {
 	packages, manager, git http.Handler
 	stages                 [][]part
+	connections            *apihandlers.Connections
 	readiness              *readiness
 	store                  *gitstore.Store
 }
@@ -54,6 +55,14 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 	people, err := buildPeople(cfg, registry, s.log)
 	if err != nil {
 		return nil, err
+	}
+	files := descriptorLimit()
+	connections, err := buildConnections(cfg, files, people.proxies, registry, s.log)
+	if err != nil {
+		return nil, err
+	}
+	if few := fetchesFor(connections.Most(), files); few > 0 {
+		cfg.LimitFetches, cfg.LimitPushes = min(cfg.LimitFetches, few), min(cfg.LimitPushes, few)
 	}
 	events, err := hooks.NewCallbacks(hooks.CallbacksConfig{
 		PackageURL: cfg.PackageCallback, ApplicationURL: cfg.AppCallback, Log: s.log, Registerer: registry,
@@ -83,7 +92,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		return nil, err
 	}
 
-	srv := &server{store: record.store, readiness: &readiness{record: record.store.Ready}}
+	srv := &server{connections: connections, store: record.store, readiness: &readiness{record: record.store.Ready}}
 	srv.stages = [][]part{
 		{{"callbacks", events.Run}}, // ends last, to deliver what the others still tell
 		{
