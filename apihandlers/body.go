@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -15,6 +14,9 @@ import (
 type BodyLimits struct {
 	Size  int64         // bytes
 	Stall time.Duration // longest wait for the next Progress bytes; 0 means DefaultStall
+	// Archive tells that the body is a file that may be compressed by itself, see
+	// coding.
+	Archive bool
 }
 
 // DefaultStall is how long a body may stand still.
@@ -34,14 +36,16 @@ type Body struct {
 	left     time.Duration // of the present stall time
 	got      int           // bytes within it
 	end      error         // io.EOF or the fault, once reached
+	coding   *coding       // nil for a body that is sent as it is
+	coded    error         // what was wrong with the coding
 }
 
 // OpenBody checks what can be known before a byte is read, so that a client
 // that waits for "100 Continue" never sends a body that would be refused.
 func OpenBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (*Body, error) {
-	const op = "open body"
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return nil, Unsupported(op, "the Content-Encoding %q is not supported, send the bytes as they are", encoding)
+	isCoded, err := isCoded(w, r)
+	if err != nil {
+		return nil, err
 	}
 	if r.ContentLength > limits.Size {
 		return nil, tooLarge(limits.Size)
@@ -49,21 +53,41 @@ func OpenBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (*Body,
 	if limits.Stall <= 0 {
 		limits.Stall = DefaultStall
 	}
-	return &Body{
+	b := &Body{
 		in:       http.MaxBytesReader(w, r.Body, limits.Size),
 		deadline: http.NewResponseController(w).SetReadDeadline,
 		stall:    limits.Stall,
 		left:     limits.Stall,
-	}, nil
+	}
+	if isCoded {
+		b.coding = &coding{body: b, archive: limits.Archive, room: limits.Size, limit: limits.Size}
+	}
+	return b, nil
+}
+
+// Length is how many bytes Read will give in all, -1 when that is not known.
+func (b *Body) Length(r *http.Request) int64 {
+	if b.coding != nil {
+		return -1
+	}
+	return r.ContentLength
+}
+
+// Read gives the body without its Content-Encoding.
+func (b *Body) Read(p []byte) (int, error) {
+	if b.coding != nil {
+		return b.coding.Read(p)
+	}
+	return b.read(p)
 }
 
 func tooLarge(limit int64) error {
 	return dm.Errorf(dm.TooLarge, "read body", "the body is larger than %d bytes", limit)
 }
 
-// Read counts only the time spent waiting for the client against the deadline,
+// read counts only the time spent waiting for the client against the deadline,
 // not the time that the reader of the body takes for its own work.
-func (b *Body) Read(p []byte) (int, error) {
+func (b *Body) read(p []byte) (int, error) {
 	if b.end != nil {
 		return 0, b.end
 	}
@@ -92,6 +116,13 @@ func (b *Body) Read(p []byte) (int, error) {
 // Fault returns what went wrong with the client's sending, if anything did. A
 // handler answers with it in place of what the body's reader made of it.
 func (b *Body) Fault() error {
+	if fault := b.wireFault(); fault != nil {
+		return fault
+	}
+	return b.coded
+}
+
+func (b *Body) wireFault() error {
 	if errors.Is(b.end, io.EOF) {
 		return nil
 	}

@@ -54,6 +54,7 @@ var goldenCases = map[string][]request{
 		{path: "/packages/new-1.0.0.tar.gz?user.name=zoe"}, {path: "/packages/taken-9.0.0.tar.gz?user.name=ana", body: "other"},
 		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "bad bytes"}, {path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: strings.Repeat("x", 200)},
 		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "x", header: http.Header{"Content-Encoding": {"gzip"}}},
+		{path: "/packages/new-1.0.0.tar.gz?user.name=ana", body: "x", header: http.Header{"Content-Encoding": {"br"}}},
 	},
 	"packages/delete-package": {
 		{path: "/packages/flow-collector-2.14.3.tar.gz?user.name=ana"}, {path: "/packages/none-1.0.0.tar.gz?user.name=ana"},

@@ -72,7 +72,7 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "upload-package", Method: http.MethodPut, Path: "/packages/{file}", Access: apihandlers.Changing, Actions: write,
 			Success: http.StatusOK, Streams: true, Handle: a.upload,
-			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package. What keeps the version from being deployed stands in the header `DM-Findings`, what is odd in it in `DM-Notes`: each a JSON list of texts in ASCII, of 4 KiB at most, absent when there is nothing to tell. The package's history keeps the findings.",
+			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not; of what comes compressed twice, with `Content-Encoding: gzip`, one layer is taken off. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package. What keeps the version from being deployed stands in the header `DM-Findings`, what is odd in it in `DM-Notes`: each a JSON list of texts in ASCII, of 4 KiB at most, absent when there is nothing to tell. The package's history keeps the findings.",
 			Request: "(bytes)",
 		},
 		{
@@ -195,11 +195,11 @@ func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := apihandlers.OpenBody(w, r, apihandlers.BodyLimits{Size: a.MaxBody, Stall: a.Stall})
+	body, err := apihandlers.OpenBody(w, r, apihandlers.BodyLimits{Size: a.MaxBody, Stall: a.Stall, Archive: true})
 	if err != nil {
 		return err
 	}
-	published, err := a.Store.Publish(r.Context(), actor, file, body, r.ContentLength)
+	published, err := a.Store.Publish(r.Context(), actor, file, body, body.Length(r))
 	if err != nil {
 		// A client that broke off is not the fault that the archive's reader
 		// took it for.

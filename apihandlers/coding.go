@@ -1,0 +1,105 @@
+package apihandlers
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// isCoded tells whether the body of r is sent with a Content-Encoding that is
+// taken; any other is 415, which says what is.
+func isCoded(w http.ResponseWriter, r *http.Request) (bool, error) {
+	switch encoding := r.Header.Get("Content-Encoding"); strings.ToLower(encoding) {
+	case "", "identity":
+		return false, nil
+	case "gzip", "x-gzip":
+		return true, nil
+	default:
+		w.Header().Set("Accept-Encoding", "gzip")
+		return false, Unsupported("open body", "the Content-Encoding %.50q is not supported, only gzip is; or send the bytes as they are", encoding)
+	}
+}
+
+// coding is a body that came with Content-Encoding: gzip.
+//
+// Of a JSON body that is undone. Of an archive two things are meant by it: some
+// clients compress what they send once more, and some label the file's own
+// compression, as the usual tables of file names have it (.tar.gz is
+// application/x-tar with gzip). The archive is what the person has on the disk, so
+// only what is compressed twice is expanded, once.
+type coding struct {
+	body    *Body
+	archive bool
+	out     io.Reader // nil until the first Read
+	room    int64     // bytes that may still come out
+	limit   int64
+}
+
+// codingHead is how much is looked at to tell once from twice: more than the
+// first bytes of a compressed stream can take.
+const codingHead = 4 << 10
+
+func (c *coding) Read(p []byte) (int, error) {
+	if c.out == nil {
+		if err := c.open(); err != nil {
+			return 0, c.fault(err)
+		}
+	}
+	n, err := c.out.Read(p[:min(int64(len(p)), c.room+1)])
+	if int64(n) > c.room {
+		return 0, c.fault(tooLarge(c.limit))
+	}
+	c.room -= int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = c.fault(err)
+	}
+	return n, err
+}
+
+func (c *coding) open() error {
+	in := bufio.NewReaderSize(readFunc(c.body.read), codingHead)
+	head, err := in.Peek(codingHead)
+	if err != nil && c.body.wireFault() != nil {
+		return err
+	}
+	if c.archive && !isTwiceCompressed(head) {
+		c.out = in
+		return nil
+	}
+	c.out, err = gzip.NewReader(in)
+	return err
+}
+
+// fault remembers what was wrong with the coding, unless the sending itself was.
+func (c *coding) fault(err error) error {
+	if wire := c.body.wireFault(); wire != nil {
+		return wire
+	}
+	if dm.KindOf(err) != dm.TooLarge {
+		err = dm.Errorf(dm.Invalid, "read body", "the body is not gzip as its Content-Encoding says, or it is damaged").Because(err)
+	}
+	c.body.coded = err
+	return err
+}
+
+// isTwiceCompressed tells whether gzip begins in gzip.
+func isTwiceCompressed(head []byte) bool {
+	outer, err := gzip.NewReader(bytes.NewReader(head))
+	if err != nil {
+		return false
+	}
+	magic := make([]byte, 2)
+	_, err = io.ReadFull(outer, magic)
+	return err == nil && magic[0] == 0x1f && magic[1] == 0x8b
+}
+
+// readFunc is a function as an io.Reader.
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
