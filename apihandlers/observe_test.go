@@ -213,6 +213,10 @@ func TestProbes(t *testing.T) {
 	if !strings.Contains(log.String(), "still recovering") {
 		t.Errorf("the log does not say why: %s", log)
 	}
+	ready = dm.Errorf(dm.Unavailable, "look", "the disk of the data folder is full").Because(errors.New("write /a/path: no space"))
+	if w := get(h, "/readyz", nil); w.Code != 503 || !strings.Contains(w.Body.String(), "the server is not ready: the disk of the data folder is full") || strings.Contains(w.Body.String(), "/a/path") {
+		t.Errorf("full disk: got %d %s", w.Code, w.Body)
+	}
 }
 
 // TestOther: a port may have a handler of its own behind the routes, such as

@@ -270,7 +270,11 @@ type health struct {
 func (p *port) ready(w http.ResponseWriter, r *http.Request) {
 	if p.Ready != nil {
 		if err := p.Ready(r.Context()); err != nil {
-			WriteError(w, r, p.Errors, dm.Errorf(dm.Unavailable, "readyz", "the server is not ready").Because(err))
+			why := ""
+			if dm.KindOf(err) == dm.Unavailable { // said for people, and without paths
+				why = ": " + dm.Public(err)
+			}
+			WriteError(w, r, p.Errors, dm.Errorf(dm.Unavailable, "readyz", "the server is not ready%s", why).Because(err))
 			return
 		}
 	}

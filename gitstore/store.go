@@ -61,6 +61,7 @@ type Store struct {
 
 	planning *planning
 	gates    gates
+	disk     *disk
 	defaults defaultsCache
 	pasts    pasts
 	upkeep   upkeep
@@ -115,6 +116,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places)}
+	s.disk = newDisk(filepath.Join(dir, tmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
 		return nil, err
@@ -236,13 +238,7 @@ func (s *Store) Close() error {
 
 // Ready tells whether the record can be written: the data folder is there and
 // takes files.
-func (s *Store) Ready(context.Context) error {
-	f, err := os.CreateTemp(filepath.Join(s.dir, tmpDir), "ready-*")
-	if err != nil {
-		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the data folder can't be written").Because(err)
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
+func (s *Store) Ready(ctx context.Context) error { return s.disk.ready(ctx) }
 
 // now is the time of a change, as its trailer and its commit record it.
 func (s *Store) now() time.Time { return s.Clock().UTC() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,9 +154,26 @@ func TestRootStartOnFullDisk(t *testing.T) {
 			t.Fatalf("after a start with %d pages free", free)
 		}
 	}
+	w.start()
+	disk.leave(0)
+	w.probed(503, "the disk of the data folder is full")
+	disk.space()
+	w.probed(200, "")
+	w.stop()
 	w.verify()
 	if started == 0 {
 		t.Error("the server never started on a full disk")
 	}
 	tell("start on a full disk: %d started, %d refused to; 0 repositories set aside (goal 0)", started, refused)
+}
+
+// probed polls until the server says so; an answer may be some seconds old.
+func (w *crashWorld) probed(want int, says string) {
+	w.t.Helper()
+	if err := poll(func() (bool, string) {
+		status, body, err := send("GET", "http://"+w.server.addresses["manager"]+"/readyz", "")
+		return err == nil && status == want && strings.Contains(body, says), fmt.Sprintf("/readyz to be %d: %d %s %v", want, status, body, err)
+	}); err != nil {
+		w.t.Error(err)
+	}
 }

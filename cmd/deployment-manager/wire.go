@@ -340,7 +340,7 @@ type readiness struct {
 
 func (r *readiness) check(ctx context.Context) error {
 	if !r.yes.Load() {
-		return errors.New("the server starts or stops")
+		return dm.Errorf(dm.Unavailable, "readyz", "it starts or stops")
 	}
 	return r.record(ctx)
 }

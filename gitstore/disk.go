@@ -1,0 +1,113 @@
+package gitstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// What a look at the disk costs, at most.
+const (
+	probeBytes    = 64 << 10        // more than the least change writes
+	probeEvery    = 5 * time.Second // an answer serves for so long
+	probePatience = 2 * time.Second // for a disk that does not answer
+)
+
+// disk tells whether the record could write now, by writing: free space as the
+// system counts it says nothing of quotas, files that are used up, or a disk that
+// has failed. One look serves all who ask within some seconds; while one hangs
+// there is no second.
+type disk struct {
+	try      func() error
+	start    func(func()) // runs a look beside its caller
+	clock    func() time.Time
+	patience time.Duration
+
+	mu     sync.Mutex // guards what follows
+	looked time.Time  // when the last look ended
+	found  error
+	look   chan struct{} // closed when the look that runs has ended; nil when none runs
+}
+
+func newDisk(dir string, start func(func())) *disk {
+	return &disk{try: func() error { return tryWrite(dir) }, start: start, clock: time.Now, patience: probePatience}
+}
+
+// ready is nil when the disk takes writes. Kind Unavailable.
+func (d *disk) ready(ctx context.Context) error {
+	d.mu.Lock()
+	if !d.looked.IsZero() && d.clock().Sub(d.looked) < probeEvery {
+		defer d.mu.Unlock()
+		return d.found
+	}
+	if d.look == nil {
+		done := make(chan struct{})
+		d.look = done
+		d.start(func() { d.once(done) }) // ends with the write, which nothing can break off
+	}
+	look := d.look
+	d.mu.Unlock()
+	timer := time.NewTimer(d.patience)
+	defer timer.Stop()
+	select {
+	case <-look:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.found
+	case <-timer.C:
+		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the disk of the data folder does not answer")
+	case <-ctx.Done():
+		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the request ended").Because(ctx.Err())
+	}
+}
+
+func (d *disk) once(done chan struct{}) {
+	err := diskFault(d.try())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looked, d.found, d.look = d.clock(), err, nil
+	close(done)
+}
+
+// diskFault is what people are told of a failed write.
+func diskFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	what := "the data folder can't be written"
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		what = "the disk of the data folder is full"
+	case errors.Is(err, syscall.EDQUOT):
+		what = "the disk quota of the data folder is used up"
+	case errors.Is(err, syscall.EROFS):
+		what = "the disk of the data folder is read-only"
+	case errors.Is(err, syscall.EIO):
+		what = "the disk of the data folder fails"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		what = "too many files are open"
+	}
+	return dm.Errorf(dm.Unavailable, "gitstore.Ready", "%s", what).Because(err)
+}
+
+// tryWrite writes a file durably and removes it. Its bytes are random, because a
+// file system may compress.
+func tryWrite(dir string) (err error) {
+	f, err := os.CreateTemp(dir, "ready-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	data := make([]byte, probeBytes)
+	_, _ = rand.Read(data) // never fails, see crypto/rand
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
