@@ -147,16 +147,40 @@ func (a *Auth) prove(r *http.Request) (p principal, ok bool, err error) {
 	if err != nil || !offered {
 		return principal{}, false, err
 	}
-	for _, one := range a.chain {
+	for i, one := range a.chain {
 		id, knows, err := one.Authenticate(r.Context(), c)
 		if err != nil {
-			return principal{}, false, err
+			return principal{}, false, a.refusedAfter(r.Context(), i, c, err)
 		}
 		if knows {
 			return principal{user: id.User, auth: id.Auth, scopes: id.Scopes, scheme: c.Scheme}, true, nil
 		}
 	}
 	return principal{}, false, dm.Errorf(dm.Unauthenticated, op, "credentials of this sort are not accepted here")
+}
+
+// discreet is an authenticator that passes some credentials on after less work
+// than it has with others. It is told when a later one refused such a credential,
+// and makes up for the difference, which would tell whom it knows. Its error is
+// what it would have said to somebody it knows.
+type discreet interface {
+	Refused(ctx context.Context, c dm.Credential) error
+}
+
+// refusedAfter is what the client is told of err of authenticator number n. Where
+// it could not tell, nothing is made up for: when it is away, all ask at once.
+func (a *Auth) refusedAfter(ctx context.Context, n int, c dm.Credential, err error) error {
+	if apihandlers.FailureOf(err).Status >= http.StatusInternalServerError {
+		return err
+	}
+	for _, before := range a.chain[:n] {
+		if d, ok := before.(discreet); ok {
+			if earlier := d.Refused(ctx, c); earlier != nil {
+				return earlier
+			}
+		}
+	}
+	return err
 }
 
 // credentialOf reads the Authorization header. Its text appears in no error.

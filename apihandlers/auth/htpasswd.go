@@ -101,10 +101,10 @@ func (h *Htpasswd) Users() []dm.UserName {
 // Authenticate proves a Basic credential. A credential that was proven within
 // the last minute is not computed again: git sends it with every request.
 //
-// What may be another's secret is compared for users of the file only. A pod's
-// token would else cost bcrypt's work at every start of a pod, of all of them
-// after an outage. Whoever sends such a secret can thus learn by the time it
-// takes whether a user is in the file.
+// What may be another's secret is compared at once for users of the file only. A
+// pod's token would else cost bcrypt's work at every start of a pod, of all of
+// them after an outage. For others that is made up for when the next one refuses
+// the secret, see Refused.
 func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identity, bool, error) {
 	const op = "auth.Htpasswd"
 	if c.Scheme != "basic" {
@@ -130,6 +130,18 @@ func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identi
 		return dm.Identity{}, true, err
 	}
 	return dm.Identity{User: user, Auth: "htpasswd"}, true, nil
+}
+
+// Refused does the work of a comparison that Authenticate spared, so that the time
+// of a refusal does not tell whether the user is in the file. It fails where that
+// would have failed.
+func (h *Htpasswd) Refused(ctx context.Context, c dm.Credential) error {
+	user, err := dm.ParseUserName(c.User)
+	if c.Scheme != "basic" || err != nil || !h.passOn(c.Secret) || len(c.Secret) > maxPassword || h.file.Get().hashes[user] != nil {
+		return nil
+	}
+	_, err = h.check(ctx, user, c)
+	return err
 }
 
 // check decides from memory or computes, in this order, so that who is known
@@ -188,7 +200,7 @@ func (h *Htpasswd) allow(g guess) bool {
 }
 
 func tooManyGuesses() error {
-	return apihandlers.TooMany("auth.Htpasswd", "too many wrong passwords; wait a little")
+	return apihandlers.TooMany("auth.Htpasswd", "too many wrong passwords or tokens; wait a little")
 }
 
 // compare refuses after the same work whoever it is about: that of the dearest

@@ -279,7 +279,7 @@ func (h *Hub) decide(ctx context.Context, key [sha256.Size]byte, token, source s
 }
 
 func tooManyTokens() error {
-	return apihandlers.TooMany("auth.Hub", "too many tokens that JupyterHub does not know; wait a little")
+	return apihandlers.TooMany("auth.Hub", "too many wrong passwords or tokens; wait a little")
 }
 
 // recall returns what is remembered of a token; known tells whether it still

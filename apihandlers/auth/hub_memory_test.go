@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -291,5 +292,59 @@ func TestPodsOfPeopleWithPasswords(t *testing.T) {
 	}
 	if err := as("192.0.2.9", tokenOf(0)); err != nil {
 		t.Errorf("a token that was compared before: %v", err)
+	}
+}
+
+// TestHubRefusalsTakeTheSameWork: what looks like a token is compared with the
+// password of who has one, and after a refusal also for who has none; so neither
+// time nor words tell who is in the file. Who comes in costs nothing.
+func TestHubRefusalsTakeTheSameWork(t *testing.T) {
+	t.Parallel()
+	trace := func(user string) (told []string) {
+		h, o := askHub(t), open(t)
+		var err error
+		o.Htpasswd, err = OpenHtpasswd(HtpasswdConfig{Path: o.path, PassOn: LooksLikeHubToken, Clock: o.clock.Now})
+		must(t, err)
+		compared := 0
+		o.file.Get().bcrypt = func(hash, _ []byte) error {
+			cost, err := bcrypt.Cost(hash)
+			must(t, err)
+			compared += 1 << cost
+			return bcrypt.ErrMismatchedHashAndPassword
+		}
+		d, err := NewDirectory(DirectoryConfig{SignIn: o.Users, TrustAny: true})
+		must(t, err)
+		a, err := New(Config{Mode: dm.Strict, Directory: d, Policy: dm.DefaultPolicy(dm.Strict), Authenticators: []dm.Authenticator{o.Htpasswd, h.Hub}})
+		must(t, err)
+		h.fake.set(otherToken, says(`{"kind": "user", "name": "hubert", "scopes": ["access:services"]}`))
+		try := func(as, secret string) {
+			r, _ := http.NewRequest(http.MethodGet, "/", nil)
+			r.SetBasicAuth(as, secret)
+			r.RemoteAddr = "192.0.2.7:1234"
+			before := compared
+			_, _, err := a.prove(r)
+			told = append(told, fmt.Sprint(status(err), compared-before, dm.Public(err)))
+		}
+		try("hubert", otherToken)
+		if told[0] != fmt.Sprint(200, 0, dm.Public(nil)) {
+			t.Fatalf("a pod of one who has no password: %s, want no work", told[0])
+		}
+		try(user, otherToken)                        // of another
+		for _, n := range []int{8, 9, 8, 10, 9, 8} { // some again
+			try(user, tokenOf(n))
+		}
+		for n := range sourceTries {
+			try(user, tokenOf(100+n))
+		}
+		return told
+	}
+	known, unknown := trace("ana"), trace("zoe")
+	for i := range known {
+		if known[i] != unknown[i] {
+			t.Errorf("try %d: of a user of the file %q, of nobody %q", i, known[i], unknown[i])
+		}
+	}
+	if !strings.Contains(known[len(known)-1], "429") {
+		t.Errorf("at last: %s, want 429", known[len(known)-1])
 	}
 }
