@@ -14,6 +14,9 @@
 //   - One process owns a data folder. Opening it is recovery: what a killed
 //     server left half done is removed or finished, and a damaged repository is
 //     set aside so that it alone answers Unavailable.
+//   - Only the bytes of a repository set it aside (damage.go, survey.go). A check
+//     that could not be made is made again (again.go), and what is sound again
+//     comes back without anybody's hand.
 //   - Reads come from an index in memory. Only the questions of dm.History and a
 //     rollback walk history, once; what came since is read when they come again.
 //   - Maintenance brings refs and small packs together under a repository's

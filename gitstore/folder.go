@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -83,7 +82,7 @@ func noLinks(dir string) error {
 		}
 		for _, e := range entries {
 			if e.Type()&fs.ModeSymlink != 0 {
-				return fmt.Errorf("%s is a symbolic link", e.Name())
+				return broken(e.Name(), "it is a symbolic link")
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package gitstore
 import (
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +18,7 @@ type index struct {
 	mu       sync.RWMutex
 	packages map[dm.PackageName]*packageEntry
 	apps     map[dm.ApplicationName]*appEntry
-	damaged  map[dm.Repository]bool
+	away     map[dm.Repository]outOfService
 
 	// Only while this process works:
 	deploying map[string]dm.Phase                    // package id → DEPLOYING or UNDEPLOYING
@@ -32,7 +31,7 @@ type index struct {
 
 func newIndex() *index {
 	return &index{
-		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{}, damaged: map[dm.Repository]bool{},
+		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{}, away: map[dm.Repository]outOfService{},
 		deploying: map[string]dm.Phase{}, reserved: map[string]reservation{}, oddities: map[string]string{},
 		folded: map[string]map[dm.ApplicationName]bool{},
 	}
@@ -263,6 +262,11 @@ func (x *index) reserve(a dm.ApplicationName) error {
 			other, taken = name, true
 		}
 	}
+	for r := range x.away { // what it holds nobody knows now
+		if name := dm.ApplicationName(r.Name); r.Kind == dm.ApplicationRepository && name != a && name.Fold() == a.Fold() {
+			other, taken = name, true
+		}
+	}
 	if taken && other != a {
 		return dm.Errorf(dm.Invalid, "create", "the application name %q differs from the existing %q only in letter case or '_' against '-'", string(a), string(other))
 	}
@@ -281,29 +285,14 @@ func (x *index) release(a dm.ApplicationName) {
 	delete(x.reserved, a.Fold())
 }
 
-// sound fails with Unavailable for a repository that was set aside.
+// sound fails with Unavailable for a repository that is out of service.
 func (x *index) sound(r dm.Repository) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if x.damaged[r] {
-		return dm.Errorf(dm.Unavailable, "read the record", "the repository of %s is damaged and was set aside", strings.TrimSpace(r.Name)).
-			WithHint("an administrator must repair it")
+	if o, ok := x.away[r]; ok {
+		return o.answer(r)
 	}
 	return nil
-}
-
-func (x *index) setDamaged(r dm.Repository) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.damaged[r] = true
-	switch r.Kind {
-	case dm.PackageRepository:
-		delete(x.packages, dm.PackageName(r.Name))
-	case dm.ApplicationRepository:
-		app := dm.ApplicationName(r.Name)
-		delete(x.apps, app)
-		delete(x.folded[app.Fold()], app)
-	}
 }
 
 // maxOddities bounds what is remembered of ids that can't name a package, or
@@ -398,10 +387,4 @@ func (x *index) oddity(id string) (dm.Phase, string) {
 		return working, ""
 	}
 	return dm.NotDeployed, x.oddities[id]
-}
-
-func (x *index) countDamaged() int {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return len(x.damaged)
 }

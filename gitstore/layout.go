@@ -16,7 +16,9 @@ import (
 //	<data>/lock                          flock of the owning process and its git children
 //	<data>/hooks/                        core.hooksPath of every repository: the programs for pushes, and their socket
 //	<data>/tmp/                          uploads and repositories while they are built, notes of changes; emptied at start
-//	<data>/damaged/<kind>/<enc>.git      repositories set aside; each answers 503 until repaired and moved back
+//	<data>/damaged/<kind>/<enc>.json     why a repository answers 503; it stays where it is until it is sound
+//	<data>/damaged/users/<enc>.git       the last damaged workspace, in whose place one was derived
+//	<data>/damaged/repair-*              questions of administrators, and their answers
 //	<data>/sweeps.git                    what maintenance took that can be made again; only when sweep.after is set
 //	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip
 //	<data>/packages/<enc>.git

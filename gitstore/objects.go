@@ -64,7 +64,7 @@ func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
 		err = do()
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", what, h, err)
+		return &lost{what, h.String(), err}
 	}
 	return nil
 }
@@ -113,6 +113,8 @@ func (o *objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, err
 			err = object.ErrDirectoryNotFound
 		}
 		switch {
+		case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
+			return nil, fmt.Errorf("%w: %w", broken("objects", "the tree %s has no %s", tree, path), err)
 		case err != nil:
 			return nil, fmt.Errorf("%s in tree %s: %w", path, tree, err)
 		case !nested:

@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"context"
-	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -10,13 +9,15 @@ import (
 // Patrol runs git fsck over every repository once, one after the other, and
 // returns; it is meant to run beside a server that has just started, because
 // the start itself reads only what refs lead to. A repository that fsck finds
-// broken is set aside, a workspace is rebuilt.
+// broken, and whose files prove it, is set aside, a workspace is rebuilt; one
+// that could not be checked is in service and is checked again, see LookAgain.
 func (s *Store) Patrol(ctx context.Context) error {
 	const op = "gitstore.Patrol"
 	for _, kind := range repositoryKinds {
 		err := s.each(ctx, kind, func(r dm.Repository) error {
 			if err := s.inspect(ctx, r); err != nil && ctx.Err() == nil {
 				s.Log.Error("a repository could not be checked", "kind", r.Kind, "name", r.Name, "err", err)
+				s.again.askFsck(r)
 			}
 			return nil
 		})
@@ -34,11 +35,14 @@ func (s *Store) Patrol(ctx context.Context) error {
 // found, and then the check is made again, so that a change or a repack under
 // way is not mistaken for damage.
 func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
-	dir := s.repositoryDir(r)
-	if problems, err := s.git.Fsck(ctx, dir, true); err != nil || len(problems) == 0 {
+	if s.index.sound(r) != nil {
+		return nil // looked at on its own
+	}
+	if problems, err := s.git.Fsck(ctx, s.repositoryDir(r), true); err != nil || len(problems) == 0 {
 		return err
 	}
-	if err := s.condemn(ctx, r, dir); err != nil {
+	f, err := s.condemn(ctx, r)
+	if err != nil || f == nil {
 		return err
 	}
 	if r.Kind == dm.WorkspaceRepository {
@@ -47,13 +51,27 @@ func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
 	return nil
 }
 
-func (s *Store) condemn(ctx context.Context, r dm.Repository, dir string) error {
+// condemn sets a repository aside when its files prove the damage.
+func (s *Store) condemn(ctx context.Context, r dm.Repository) (*fault, error) {
 	release := s.locks.hold(r)
 	defer release()
+	err := s.fsck(ctx, r)
+	f := proof(err)
+	if f == nil {
+		return nil, err
+	}
+	s.setAside(r, f)
+	s.again.ask(r, firstLook)
+	return f, nil
+}
+
+// fsck reads every object of a repository. An error is a fault when the files
+// prove it. The caller holds the repository's lock.
+func (s *Store) fsck(ctx context.Context, r dm.Repository) error {
+	dir := s.repositoryDir(r)
 	problems, err := s.git.Fsck(ctx, dir, true)
 	if err != nil || len(problems) == 0 {
 		return err
 	}
-	s.Log.Error("a repository is damaged and is set aside", "kind", r.Kind, "name", r.Name, "problems", strings.Join(problems, "; "))
-	return s.setAside(r)
+	return confirmFsck(dir, problems)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,48 +88,84 @@ func (s *Store) writeBlank(ctx context.Context, c *change) error {
 
 // rebuildWorkspaces delivers anew to users whose workspace was set aside or is
 // missing, from the outcomes that applications recorded, in the order of their
-// time.
+// time. A workspace that could not be rebuilt whole, for want of something that
+// comes back, is out of service until it can be.
 func (s *Store) rebuildWorkspaces(ctx context.Context) error {
-	lost := s.lostWorkspaces()
-	if len(lost) == 0 {
-		return nil
+	s.rebuilding.Lock()
+	defer s.rebuilding.Unlock()
+	users, err := s.lostWorkspaces()
+	if len(users) == 0 || err != nil {
+		return err
 	}
-	deliveries, unread := s.deliveries(lost)
-	s.index.mu.Lock()
-	for u := range lost {
-		delete(s.index.damaged, workspaceRepository(u))
+	if s.index.unreadApps() {
+		err := errors.New("an application that may have delivered to it can't be read now")
+		for u := range users {
+			s.postpone(u, err)
+		}
+		return err
 	}
-	s.index.mu.Unlock()
+	deliveries, unread := s.deliveries(users)
+	for u := range users {
+		s.index.bringBack(workspaceRepository(u))
+	}
 	errs := []error{unread}
+	var half []dm.UserName
 	for _, d := range deliveries {
-		errs = append(errs, d.again(ctx, s))
+		if slices.Contains(half, d.user) {
+			continue
+		}
+		err := d.again(ctx, s)
+		if err != nil && proof(confirm(s.repositoryDir(applicationRepository(d.app)), err)) == nil {
+			half = append(half, d.user)
+			s.takeBack(d.user, err)
+		}
+		errs = append(errs, err)
 	}
-	s.Log.Warn("workspaces were rebuilt from the applications' records", "users", len(lost))
+	s.Log.Warn("workspaces were rebuilt from the applications' records", "users", len(users)-len(half))
 	return errors.Join(errs...)
 }
 
-func (s *Store) lostWorkspaces() map[dm.UserName]bool {
-	s.index.mu.RLock()
-	defer s.index.mu.RUnlock()
-	lost := map[dm.UserName]bool{}
-	for r := range s.index.damaged {
-		if r.Kind == dm.WorkspaceRepository {
-			lost[dm.UserName(r.Name)] = true
+// postpone keeps a workspace out of service until it can be rebuilt.
+func (s *Store) postpone(u dm.UserName, err error) {
+	r := workspaceRepository(u)
+	s.index.takeAway(r, outOfService{fault: &fault{".", "it could not be rebuilt yet: " + oneLine(err.Error())}, since: s.now()})
+	s.again.ask(r, firstLook)
+}
+
+// takeBack removes what there is of a workspace that could not be rebuilt
+// whole: the next attempt begins anew, with the same commits.
+func (s *Store) takeBack(u dm.UserName, err error) {
+	s.postpone(u, err)
+	r := workspaceRepository(u)
+	release := s.locks.hold(r)
+	defer release()
+	s.users.m.Delete(u)
+	if err := s.moveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Log.Error("half a workspace could not be moved away", "name", u, "err", err)
+	}
+}
+
+// lostWorkspaces lists the users whose workspace is to be derived anew.
+func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
+	users := s.index.readers()
+	for _, r := range s.index.awayOf(dm.WorkspaceRepository) {
+		users[dm.UserName(r.Name)] = true
+	}
+	moved, unread := repositoryNames(s.damagedDirOf(dm.WorkspaceRepository))
+	for _, name := range moved {
+		if _, swept := s.sweeps.of(dm.UserName(name)); !swept {
+			users[dm.UserName(name)] = true
 		}
 	}
-	for _, e := range s.index.apps {
-		if e.observed == nil {
-			continue
-		}
-		for _, r := range e.observed.Records {
-			for _, u := range r.Users {
-				if !exists(s.repositoryDir(workspaceRepository(u))) {
-					lost[u] = true
-				}
-			}
+	errs := []error{unread}
+	for u := range users {
+		_, err := os.Lstat(s.repositoryDir(workspaceRepository(u)))
+		if !errors.Is(err, fs.ErrNotExist) {
+			delete(users, u)
+			errs = append(errs, err)
 		}
 	}
-	return lost
+	return users, errors.Join(errs...)
 }
 
 // redelivery is one recorded outcome for one lost workspace.

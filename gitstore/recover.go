@@ -26,33 +26,27 @@ import (
 
 var repositoryKinds = [...]dm.RepositoryKind{dm.PackageRepository, dm.ApplicationRepository, dm.WorkspaceRepository}
 
-// recover reads every repository into the index. One that can't be read is set
-// aside, so that it alone is out of service.
+// recover reads every repository into the index. One that is proved to be
+// damaged is set aside, and one that can't be read now is looked at again; each is
+// out of service alone.
 func (s *Store) recover(ctx context.Context) error {
 	const op = "gitstore.Open"
-	if err := s.openBlank(ctx); err != nil {
+	if err := s.findBlank(ctx); err != nil {
 		return failed(op, err)
 	}
-	if err := s.openSweeps(ctx); err != nil {
+	if err := s.patiently(ctx, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
 		s.Log.Error("the record of sweeps can't be read, so workspaces that were swept are empty ones for now", "err", err)
 	}
 	for _, kind := range repositoryKinds {
-		if err := s.markDamaged(kind); err != nil {
+		if err := s.patiently(ctx, "the folder "+damagedDir, func() error { return s.readNotes(kind) }); err != nil {
 			return failed(op, err)
 		}
-		err := s.eachBeside(ctx, kind, func(ctx context.Context, r dm.Repository) error {
-			err := s.recoverRepository(ctx, r)
-			if err == nil || ctx.Err() != nil {
-				return ctx.Err() // a start that is broken off says nothing about a repository
-			}
-			s.Log.Error("a repository can't be read and is set aside", "kind", r.Kind, "name", r.Name, "err", err)
-			return s.setAside(r)
-		})
+		err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.eachBeside(ctx, kind, s.readFirst) })
 		if err != nil {
 			return failed(op, err)
 		}
 	}
-	if err := s.sweep(); err != nil {
+	if err := s.patiently(ctx, "the folder "+tmpDir, s.sweep); err != nil {
 		return failed(op, err)
 	}
 	// Workspaces are derived: those that can't be rebuilt now must not keep
@@ -61,6 +55,34 @@ func (s *Store) recover(ctx context.Context) error {
 		s.Log.Error("some workspaces could not be rebuilt", "err", err)
 	}
 	return failed(op, ctx.Err())
+}
+
+// readFirst reads one repository at the start. What was set aside before is read
+// beside the running server. It fails only when the start is broken off, which
+// says nothing about a repository.
+func (s *Store) readFirst(ctx context.Context, r dm.Repository) error {
+	if _, away := s.index.whyAway(r); away {
+		return nil
+	}
+	err := s.read(ctx, r)
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if f := proof(err); f != nil {
+		s.setAside(r, f)
+	} else {
+		s.Log.Error("a repository can't be read and is looked at again", "kind", r.Kind, "name", r.Name, "err", err)
+		s.index.takeAway(r, outOfService{err: err, since: s.now()})
+	}
+	s.again.ask(r, firstLook)
+	return nil
+}
+
+// read is recoverRepository with a second opinion about what made it fail: the
+// error is a fault only when the bytes prove it. The caller holds the
+// repository's lock, or is alone.
+func (s *Store) read(ctx context.Context, r dm.Repository) error {
+	return confirm(s.repositoryDir(r), s.recoverRepository(ctx, r))
 }
 
 // eachBeside calls do for every repository of a kind, for several at a time: half
@@ -75,39 +97,6 @@ func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(
 	})
 	// Why the group ended says more than that each was ended by it.
 	return cmp.Or(group.Wait(), err)
-}
-
-// markDamaged keeps repositories that were set aside earlier out of service
-// until someone has moved them back.
-func (s *Store) markDamaged(kind dm.RepositoryKind) error {
-	names, err := repositoryNames(s.damagedDirOf(kind))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		r := dm.Repository{Kind: kind, Name: name}
-		if exists(s.repositoryDir(r)) {
-			continue // repaired or rebuilt; what was damaged stays for the curious
-		}
-		s.index.setDamaged(r)
-	}
-	return nil
-}
-
-// setAside moves a damaged repository out of the record. Its name answers
-// Unavailable until it is repaired; a workspace is rebuilt instead.
-func (s *Store) setAside(r dm.Repository) error {
-	to := filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git")
-	for n := 1; exists(to); n++ {
-		to = filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git."+strconv.Itoa(n))
-	}
-	from := s.repositoryDir(r)
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	s.index.setDamaged(r)
-	s.users.m.Delete(dm.UserName(r.Name))
-	return errors.Join(gitcmd.Fsync(filepath.Dir(to)), gitcmd.Fsync(filepath.Dir(from)))
 }
 
 // recoverRepository cleans one repository and reads its heads.
@@ -130,27 +119,28 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 }
 
 // clean removes locks and temporary files that a killed server left, writes
-// HEAD again, which is the same everywhere, when it is damaged, and
+// HEAD and config again, which are the same everywhere, when they are damaged, and
 // refuses a repository whose shape is not ours: alternates would leak objects
 // of other users, and a link leads the cleaning elsewhere.
 func clean(dir string) error {
 	if err := noLinks(dir); err != nil {
 		return err
 	}
-	if exists(filepath.Join(dir, "objects", "info", "alternates")) {
-		return errors.New("objects/info/alternates is there")
-	}
-	config, err := os.ReadFile(filepath.Join(dir, "config"))
-	if err != nil {
+	switch _, err := os.Lstat(filepath.Join(dir, "objects", "info", "alternates")); {
+	case err == nil:
+		return broken("objects/info/alternates", "a repository of the record borrows no objects")
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if string(config) != repositoryConfig {
-		return errors.New("config is not the server's")
-	}
-	if head, err := os.ReadFile(filepath.Join(dir, "HEAD")); err != nil || string(head) != repositoryHead {
-		if err := writeFileDurably(filepath.Join(dir, "HEAD"), []byte(repositoryHead)); err != nil {
+	for _, same := range [...]struct{ name, content string }{{"config", repositoryConfig}, {"HEAD", repositoryHead}} {
+		if err := mendFile(filepath.Join(dir, same.name), same.content); err != nil {
 			return err
 		}
+	}
+	// What packs refs or copies folders may leave an empty one out.
+	err := os.MkdirAll(filepath.Join(dir, "refs"), 0o750)
+	if err != nil {
+		return err
 	}
 	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {
@@ -176,10 +166,22 @@ func clean(dir string) error {
 	return pack.Clean(packDir(dir))
 }
 
+// mendFile writes a file again whose content is not what it is everywhere.
+func mendFile(path, content string) error {
+	is, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // it may well be right
+	}
+	if err == nil && string(is) == content {
+		return nil
+	}
+	return writeFileDurably(path, []byte(content))
+}
+
 // recoverPackage reads the tags and outcomes of one package.
 func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir string, heads refs) error {
 	if _, err := dm.ParsePackageName(string(name)); err != nil {
-		return err
+		return broken(".", "the folder names no package: %s", dm.Public(err))
 	}
 	repo := openObjects(dir)
 	entry := &packageEntry{main: heads[mainRef], outcomes: map[dm.Version]outcomeEntry{}}
@@ -190,11 +192,11 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		case text == "":
 			continue
 		case err != nil:
-			return err
+			return broken(ref, "it names no version")
 		case text == tagPrefix:
 			tag, parent, err := readVersion(repo, dm.PackageRef{Name: name, Version: v}, h)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", ref, err)
 			}
 			after[parent] = tag.commit
 			entry.versions = append(entry.versions, tag)
@@ -204,10 +206,10 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		default:
 			c, err := repo.commit(h)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", ref, err)
 			}
 			if _, err := repo.tree(c.TreeHash); err != nil {
-				return err
+				return fmt.Errorf("%s: %w", ref, err)
 			}
 			entry.outcomes[v] = parseOutcome(c)
 		}
@@ -248,11 +250,11 @@ func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEn
 	t := parseTrailers(tag.Message)
 	file, err := dm.ParsePackageFile(t[trailerArchiveName])
 	if err != nil || file.Ref != ref {
-		return v, parent, fmt.Errorf("tag %s does not name an archive of %s", h, ref)
+		return v, parent, broken(tagRef(ref.Version), "the tag %s does not name an archive of %s", h, ref)
 	}
 	archive, err := parseHash(t[trailerArchive], trailerArchive)
 	if err != nil {
-		return v, parent, err
+		return v, parent, broken(tagRef(ref.Version), "the tag %s: %v", h, err)
 	}
 	return versionEntry{
 		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
@@ -284,20 +286,23 @@ func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, n
 // the numbers of deployments that are missing.
 func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, dir string, heads refs) error {
 	if _, err := dm.ParseApplicationName(string(app)); err != nil {
-		return err
+		return broken(".", "the folder names no application: %s", dm.Public(err))
+	}
+	if heads[mainRef].IsZero() {
+		return broken(mainRef, "it is missing")
 	}
 	repo := openObjects(dir)
 	e := &appEntry{main: heads[mainRef], observedTip: heads[observedRef]}
 	var err error
 	if e.desired, e.last, err = readContent(repo, e.main); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", mainRef, err)
 	}
 	if e.desired.spec.Name != app {
-		return fmt.Errorf("%s names the application %q", specFile, e.desired.spec.Name)
+		return broken(mainRef, "%s names the application %q", specFile, e.desired.spec.Name)
 	}
 	if !e.observedTip.IsZero() {
 		if e.observed, err = readObservation(repo, e.observedTip); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", observedRef, err)
 		}
 	}
 	if e.observed != nil && e.observed.Effective != "" {
@@ -332,7 +337,7 @@ func readContent(repo *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error)
 	t := parseTrailers(c.Message)
 	content := contentEntry{commit: h, tree: c.TreeHash, size: len(file)}
 	if err := json.Unmarshal(file, &content.spec); err != nil {
-		return content, dm.Stamp{}, fmt.Errorf("%s at %s: %w", specFile, h, err)
+		return content, dm.Stamp{}, broken(mainRef, "%s at %s: %v", specFile, h, err)
 	}
 	e, err := repo.entry(c.TreeHash, packageTree)
 	if err != nil {
@@ -368,7 +373,7 @@ func readObservation(repo *objects, tip plumbing.Hash) (*dm.Observation, error) 
 	}
 	var o dm.Observation
 	if err := json.Unmarshal(file, &o); err != nil {
-		return nil, fmt.Errorf("%s at %s: %w", observedFile, tip, err)
+		return nil, broken(observedRef, "%s at %s: %v", observedFile, tip, err)
 	}
 	return &o, nil
 }
@@ -409,7 +414,7 @@ func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main
 // checkWorkspace proves that every ref of a workspace leads to a tree.
 func checkWorkspace(dir string, heads refs) error {
 	if heads[mainRef].IsZero() {
-		return errors.New("main is missing")
+		return broken(mainRef, "it is missing")
 	}
 	repo := openObjects(dir)
 	for ref, h := range heads {

@@ -60,7 +60,7 @@ func TestDamagedRepositoryIsSetAside(t *testing.T) {
 	h.created("ana", "app", flow)
 	h.created("bob", "other", flow)
 	h.deployed("ana", "word-1.0.0", "two")
-	tag := h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0")
+	tag, main := h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0"), h.git("applications/app.git", "rev-parse", "main")
 	h.stop()
 	write(t, filepath.Join(h.dir, "packages/word.git/refs/tags/1.0.0"), "")
 	write(t, filepath.Join(h.dir, "applications/app.git/refs/heads/main"), strings.Repeat("1", 40)+"\n")
@@ -79,18 +79,40 @@ func TestDamagedRepositoryIsSetAside(t *testing.T) {
 	}
 	var faults []string
 	check(t, h.Verify(ctx, func(p string) { faults = append(faults, p) }))
-	if got := strings.Join(faults, "\n"); !strings.Contains(got, "packages/word: set aside") || !strings.Contains(got, "applications/app: set aside") {
-		t.Errorf("verify says %s", got)
+	got := strings.Join(faults, "\n")
+	for _, want := range []string{"packages/word: damaged: refs/tags/1.0.0: it holds no object name", "applications/app: damaged: refs/heads/main: the object 1111"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("verify says %s, want %q", got, want)
+		}
+	}
+
+	// Repaired where it is, it comes back as it was, without a restart.
+	if left := h.Repair(ctx).Left; len(left) != 2 {
+		t.Errorf("out of service are %v, want both", left)
+	}
+	write(t, filepath.Join(h.dir, "packages/word.git/refs/tags/1.0.0"), tag+"\n")
+	if left := h.Repair(ctx).Left; len(left) != 1 || left[0].Repository.Name != "app" {
+		t.Errorf("out of service are %v, want the application alone", left)
+	}
+	if st, err := h.PackageStatus(ctx, "word-1.0.0"); err != nil || st.Phase != dm.Deployed {
+		t.Errorf("after the repair: %+v %v", st, err)
 	}
 	h.stop()
 
-	// Repaired and moved back, it is as it was.
-	aside := filepath.Join(h.dir, "damaged/packages/word.git")
-	write(t, filepath.Join(aside, "refs/tags/1.0.0"), tag+"\n")
-	check(t, os.Rename(aside, filepath.Join(h.dir, "packages/word.git")))
+	// What a stopped server has noted is looked at by the next one.
+	write(t, filepath.Join(h.dir, "applications/app.git/refs/heads/main"), main+"\n")
 	h = open(t, h.dir)
-	if st, err := h.PackageStatus(ctx, "word-1.0.0"); err != nil || st.Phase != dm.Deployed {
-		t.Errorf("after the repair: %+v %v", st, err)
+	_, _, err = h.Application(ctx, "app")
+	wantKind(t, err, dm.Unavailable, "damaged")
+	if left := h.Repair(ctx).Left; len(left) != 0 {
+		t.Errorf("out of service are %v, want none", left)
+	}
+	if _, ok, err := h.Application(ctx, "app"); !ok || err != nil {
+		t.Errorf("the application: %v %v", ok, err)
+	}
+	h.sound()
+	if notes, err := filepath.Glob(filepath.Join(h.dir, "damaged/*/*")); err != nil || len(notes) != 0 {
+		t.Errorf("damaged/ holds %q, %v", notes, err)
 	}
 }
 
@@ -322,8 +344,8 @@ func TestPublishIntoDamaged(t *testing.T) {
 	})}
 	_, err := h.Publish(ctx, as("ana"), file(t, "word-2.0.0.tgz"), body, int64(len(content)))
 	wantKind(t, err, dm.Unavailable, "set aside")
-	if _, err := os.Lstat(h.dir + "/packages/word.git"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the package was begun anew: %v", err)
+	if tags := h.git("packages/word.git", "for-each-ref", "--format=%(refname)", "refs/tags"); tags != "refs/tags/1.0.0" {
+		t.Errorf("the damaged package has the versions %q", tags)
 	}
 }
 

@@ -36,6 +36,9 @@ func readRefs(dir string) (refs, error) {
 			return err
 		}
 		h, err := readLooseRef(path)
+		if errors.Is(err, errBadRef) {
+			return broken(filepath.ToSlash(rel), "it holds no object name")
+		}
 		if err != nil {
 			return err
 		}
@@ -97,15 +100,18 @@ func readPackedRefs(dir string, each func(string, plumbing.Hash) bool) error {
 		}
 		text, name, ok := strings.Cut(line, " ")
 		if !ok {
-			return fmt.Errorf("%w in packed-refs: %.60q", errBadRef, line)
+			return broken("packed-refs", "%v: %.60q", errBadRef, line)
 		}
 		h, err := parseHash(text, "packed-refs")
 		if err != nil {
-			return err
+			return broken("packed-refs", "%v", err)
 		}
 		if !each(name, h) {
 			return nil
 		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return broken("packed-refs", "a line has no end")
 	}
 	return lines.Err()
 }

@@ -65,7 +65,11 @@ type Store struct {
 	defaults defaultsCache
 	pasts    pasts
 	upkeep   upkeep
-	blank    workspaceState // tip and tree of the blank workspace
+	again    *again
+
+	rebuilding sync.Mutex // one rebuild of workspaces at a time
+
+	blank workspaceState // tip and tree of the blank workspace
 
 	background sync.WaitGroup // maintenance started by a change
 	tidying    sync.Mutex     // held by the one of them that works
@@ -85,7 +89,8 @@ var (
 
 // Open takes the data folder for this process and recovers it: stale locks and
 // temporary files of a killed server are removed, every repository is read,
-// derived refs are rebuilt, and repositories that cannot be read are set aside.
+// derived refs are rebuilt, and repositories that are proved to be damaged are
+// set aside. Those that could not be read are looked at again by LookAgain.
 // Kinds: Conflict (another process owns the folder), Invalid (the folder, its
 // format or git is not fit), Unavailable (the disk fails).
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -115,7 +120,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, dm.Wrap(op, err)
 	}
-	s := &Store{Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places)}
+	s := &Store{
+		Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places), again: newAgain(),
+	}
 	s.disk = newDisk(filepath.Join(dir, tmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
@@ -131,11 +138,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // it was.
 func (s *Store) take(ctx context.Context) error {
 	const op = "gitstore.Open"
-	if err := s.examine(); err != nil {
+	if err := s.patiently(ctx, "the data folder", s.examine); err != nil {
 		return err
 	}
-	git, err := gitcmd.New(ctx, gitcmd.Config{
-		Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Log: s.Log, Limits: s.GitLimits,
+	var git *gitcmd.Git
+	err := s.patiently(ctx, "git", func() (err error) {
+		git, err = gitcmd.New(ctx, gitcmd.Config{
+			Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Log: s.Log, Limits: s.GitLimits,
+		})
+		return err
 	})
 	if err != nil {
 		return err
@@ -143,7 +154,11 @@ func (s *Store) take(ctx context.Context) error {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", reason(err)).Because(err)
 	}
-	lock, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
+	var lock *os.File
+	err = s.patiently(ctx, "the data folder's lock", func() (err error) {
+		lock, err = os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
+		return err
+	})
 	if err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", reason(err)).Because(err)
 	}
@@ -191,15 +206,38 @@ func reason(err error) string {
 	if errors.As(err, &path) {
 		return path.Err.Error()
 	}
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number.Error()
+	}
 	return err.Error()
 }
 
 // start brings the locked folder to order and fills the index.
 func (s *Store) start(ctx context.Context) error {
-	const op = "gitstore.Open"
-	found, err := s.readFormat()
+	var found int
+	err := s.patiently(ctx, "the data folder", func() (err error) {
+		found, err = s.prepare()
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	if err := s.registerMetrics(); err != nil {
+		return dm.Wrap("gitstore.Open", err)
+	}
+	if err := s.upgrade(ctx, found); err != nil {
+		return err
+	}
+	return s.recover(ctx)
+}
+
+// prepare makes the folders of the data folder, empties what is temporary and
+// returns the format. It may be done again.
+func (s *Store) prepare() (format int, err error) {
+	const op = "gitstore.Open"
+	if format, err = s.readFormat(); err != nil {
+		return format, err
 	}
 	folders := []string{filepath.Join(s.dir, hooksDir)}
 	for _, kind := range repositoryKinds {
@@ -207,22 +245,43 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	for _, folder := range folders {
 		if err := os.MkdirAll(folder, 0o750); err != nil {
-			return dm.Wrap(op, err)
+			return format, dm.Wrap(op, err)
 		}
 	}
 	if err := s.emptyTmp(); err != nil {
-		return dm.Wrap(op, err)
+		return format, dm.Wrap(op, err)
 	}
-	if err := errors.Join(gitcmd.Fsync(filepath.Join(s.dir, damagedDir)), gitcmd.Fsync(s.dir)); err != nil {
-		return dm.Wrap(op, err)
+	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), gitcmd.Fsync(filepath.Join(s.dir, damagedDir)), gitcmd.Fsync(s.dir)))
+}
+
+// How long a start waits for what it can't do without.
+const (
+	startPatience   = 20 * time.Second
+	startPauseFirst = 20 * time.Millisecond
+	startPauseLast  = time.Second
+)
+
+// patiently does a step of the start again while something is short, and then
+// says what.
+func (s *Store) patiently(ctx context.Context, what string, do func() error) error {
+	const op = "gitstore.Open"
+	begin, pause := time.Now(), startPauseFirst
+	for {
+		err := do()
+		if err == nil || ctx.Err() != nil || !passes(err) {
+			return err
+		}
+		if time.Since(begin) > startPatience {
+			return dm.Errorf(dm.Unavailable, op, "the start had no luck with %s for %s: %s", what, startPatience, reason(err)).
+				WithHint("look for a limit on processes, open files or memory, for a full disk and for one that fails").Because(err)
+		}
+		s.Log.Warn("a step of the start could not be done and is tried again", "step", what, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, startPauseLast)
 	}
-	if err := s.registerMetrics(); err != nil {
-		return dm.Wrap(op, err)
-	}
-	if err := s.upgrade(ctx, found); err != nil {
-		return err
-	}
-	return s.recover(ctx)
 }
 
 // Close waits for maintenance and gives the data folder free. The caller has

@@ -139,6 +139,9 @@ type chores struct {
 // looks once without the lock, because mostly there is nothing, and once more
 // with it: what a change brought whose ref had not moved yet looked unreachable.
 func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (changed bool, err error) {
+	if s.index.sound(r) != nil {
+		return false, nil
+	}
 	packs, todo, err := s.look(ctx, r, enough)
 	if err == nil && todo != (chores{}) {
 		release := s.locks.hold(r)

@@ -26,17 +26,14 @@ import (
 // it can't go on.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	const op = "gitstore.Verify"
+	for _, aside := range s.Repair(ctx).Left {
+		problem(aside.String())
+	}
 	for _, kind := range repositoryKinds {
-		damaged, err := repositoryNames(s.damagedDirOf(kind))
-		if err != nil {
-			return failed(op, err)
-		}
-		for _, name := range damaged {
-			if s.index.sound(dm.Repository{Kind: kind, Name: name}) != nil {
-				problem(fmt.Sprintf("%s/%s: set aside as damaged", kind, name))
+		err := s.each(ctx, kind, func(r dm.Repository) error {
+			if s.index.sound(r) != nil {
+				return nil
 			}
-		}
-		err = s.each(ctx, kind, func(r dm.Repository) error {
 			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem}
 			v.run(ctx)
 			return nil

@@ -1,7 +1,8 @@
 // Command deployment-manager is the server and its few companions: serve runs
 // it, token makes and revokes API tokens, demo plays the walk-through, verify
-// checks a data folder, version tells what this is. Called under the name of a
-// hook, as git does through a link to it, it is that hook of a push.
+// checks a data folder, repair looks again at what is out of service, version
+// tells what this is. Called under the name of a hook, as git does through a link
+// to it, it is that hook of a push.
 //
 // The package owns what belongs to a process: the command line, the
 // configuration (options.go declares every option once), signals, listeners,

@@ -65,7 +65,7 @@ const exitCodesHelp = `Exit codes:
   1  something failed; the message says what
   2  the command line or the configuration is wrong
   3  another server uses the data folder
-  4  verify found problems`
+  4  verify found problems, or repair left a repository out of service`
 
 // exitCodes is the one table from kind to exit code; other kinds are failures.
 var exitCodes = map[dm.Kind]int{
@@ -86,8 +86,9 @@ func (n problemsFound) Error() string {
 func exitCode(err error) int {
 	var e *dm.Error
 	var found problemsFound
+	var left stillAway
 	switch {
-	case errors.As(err, &found):
+	case errors.As(err, &found), errors.As(err, &left):
 		return exitProblems
 	case !errors.As(err, &e):
 		return exitUsage // cobra's own errors are about the command line
@@ -135,6 +136,6 @@ Every option is a flag, a variable DM_... and a key of the YAML file named by
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.AddCommand(serveCommand(p), tokenCommand(p), demoCommand(p), verifyCommand(p), versionCommand(p))
+	root.AddCommand(serveCommand(p), tokenCommand(p), demoCommand(p), verifyCommand(p), repairCommand(p), versionCommand(p))
 	return root
 }

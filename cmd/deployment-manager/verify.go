@@ -23,7 +23,7 @@ every uploaded archive against its digest, and every commit and tag against what
 the server would have written for the person, the time and the action that it
 names. Prints one line for each problem and ends with exit code 4 when there are
 any. The server must be stopped; like a start of the server, it sets a
-repository that cannot be read aside.`,
+repository that is damaged aside, and takes one that is sound again back.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(c.Flags(), p.environ)
@@ -39,20 +39,24 @@ repository that cannot be read aside.`,
 	return cmd
 }
 
-func verify(ctx context.Context, cfg config, p process) (err error) {
-	const op = "verify"
+// openStopped opens the record of a stopped server.
+func openStopped(ctx context.Context, cfg config, p process) (*record, error) {
 	// Opening the record would make the folder, and a mistyped name would be
 	// found to hold a sound record of nothing.
 	if _, err := os.Stat(filepath.Join(cfg.Data, "format")); err != nil {
-		return dm.Errorf(dm.Invalid, op, "%s is not the data folder of a server", cfg.Data).
+		return nil, dm.Errorf(dm.Invalid, "open the record", "%s is not the data folder of a server", cfg.Data).
 			WithHint("name it with --data")
 	}
 	cfg.Auth = dm.InsecurePNDA // nobody calls; the file of users is not needed
 	who, err := buildPeople(cfg, prometheus.NewRegistry(), newLog(cfg, p.stderr))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	record, err := openRecord(ctx, cfg, serving{log: newLog(cfg, p.stderr), step: p.step}, who, nil, prometheus.NewRegistry())
+	return openRecord(ctx, cfg, serving{log: newLog(cfg, p.stderr), step: p.step}, who, nil, prometheus.NewRegistry())
+}
+
+func verify(ctx context.Context, cfg config, p process) (err error) {
+	record, err := openStopped(ctx, cfg, p)
 	if err != nil {
 		return err
 	}

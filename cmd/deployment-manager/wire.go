@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -100,6 +101,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 			{"pushes", pushes.Run},
 			{"sign-in", people.auth.Run},
 			{"patrol", patrol(record.store, s.log)},
+			{"second looks", record.store.LookAgain},
 			{"maintenance", func(ctx context.Context) error { return record.store.MaintainEvery(ctx, cfg.Maintenance) }},
 		},
 	}
@@ -132,11 +134,18 @@ func buildPushes(cfg config, s serving, record *record, registry *prometheus.Reg
 	return pushes, nil
 }
 
+// patrolPause is the time from a patrol that could not go on to the next.
+const patrolPause = time.Minute
+
 // patrol checks the whole record once beside the running server.
 func patrol(store *gitstore.Store, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := store.Patrol(ctx); err != nil {
-			log.Error("the record could not be checked", "err", err)
+		for err := store.Patrol(ctx); err != nil && ctx.Err() == nil; err = store.Patrol(ctx) {
+			log.Error("the record could not be checked and is checked again", "after", patrolPause, "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(patrolPause):
+			}
 		}
 		<-ctx.Done()
 		return nil

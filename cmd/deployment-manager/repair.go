@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
+)
+
+func repairCommand(p process) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "repair",
+		Short: "Look again at what is out of service, and tell why the rest stays",
+		Long: `Looks again, now, at every repository that answers 503: those whose files are
+damaged, and those that could not be read. What is sound comes back into service.
+For each of the others it prints one line with the file and the cause, and ends
+with exit code 4.
+
+A running server does the same by itself, every ten minutes or sooner. With a
+running server, this asks it, through its data folder, and waits; in Kubernetes:
+
+  kubectl exec deployment/deployment-manager -- deployment-manager repair
+
+Nothing is ever moved by hand: put the file that is named back from a copy, to
+where it was, and run this again. The files of a repository are in the folder
+KIND/NAME.git of the data folder.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := load(c.Flags(), p.environ)
+			if err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return repair(ctx, cfg, p)
+		},
+	}
+	declareFlags(cmd.Flags(), "data", "git", "log-level", "log-format")
+	return cmd
+}
+
+// stillAway says how many repositories stay out of service.
+type stillAway int
+
+func (n stillAway) Error() string {
+	if n == 1 {
+		return "one repository stays out of service"
+	}
+	return fmt.Sprintf("%d repositories stay out of service", int(n))
+}
+
+func repair(ctx context.Context, cfg config, p process) error {
+	done, err := repairStopped(ctx, cfg, p)
+	if dm.KindOf(err) == dm.Conflict { // a server is at work on it
+		done, err = gitstore.AskRepair(ctx, cfg.Data)
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range done.Back {
+		fmt.Fprintf(p.stdout, "%s/%s: in service again\n", r.Kind, r.Name)
+	}
+	for _, left := range done.Left {
+		fmt.Fprintln(p.stdout, left)
+	}
+	if n := len(done.Left); n > 0 {
+		return stillAway(n)
+	}
+	_, err = fmt.Fprintln(p.stdout, "all repositories are in service")
+	return err
+}
+
+// repairStopped repairs the record of a stopped server.
+func repairStopped(ctx context.Context, cfg config, p process) (done gitstore.Repaired, err error) {
+	record, err := openStopped(ctx, cfg, p)
+	if err != nil {
+		return done, err
+	}
+	done = record.store.Repair(ctx)
+	return done, record.store.Close()
+}

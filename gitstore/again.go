@@ -1,0 +1,239 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// How long a repository waits for the next look: each look that brings nothing
+// doubles the time. What was proved to be damaged changes only when somebody
+// mends it, and a look at it reads all of it.
+const (
+	firstLook     = time.Second
+	lastLook      = 30 * time.Second
+	firstLookSick = 30 * time.Second
+	lastLookSick  = 10 * time.Minute
+)
+
+// again is the list of repositories that are to be looked at again: those out
+// of service, and those in service of which a check could not be made.
+type again struct {
+	mu  sync.Mutex
+	due map[dm.Repository]*appointment
+}
+
+type appointment struct {
+	at   time.Time
+	wait time.Duration // from the last look to this one
+	fsck bool          // the objects are to be read as well, not the heads alone
+}
+
+func newAgain() *again { return &again{due: map[dm.Repository]*appointment{}} }
+
+// ask makes an appointment after wait, unless there is an earlier one.
+func (a *again) ask(r dm.Repository, wait time.Duration) { a.book(r, wait, false) }
+
+// askFsck asks for a look at every object as well.
+func (a *again) askFsck(r dm.Repository) { a.book(r, firstLook, true) }
+
+func (a *again) book(r dm.Repository, wait time.Duration, fsck bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := time.Now().Add(wait)
+	old := a.due[r]
+	if old == nil {
+		a.due[r] = &appointment{at, wait, fsck}
+		return
+	}
+	old.fsck = old.fsck || fsck
+	if at.Before(old.at) {
+		old.at, old.wait = at, wait
+	}
+}
+
+// now returns what is due.
+func (a *again) now() (due []dm.Repository) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for r, d := range a.due {
+		if !d.at.After(now) {
+			due = append(due, r)
+		}
+	}
+	return due
+}
+
+// of returns the appointment of a repository, nil when there is none.
+func (a *again) of(r dm.Repository) *appointment {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d := a.due[r]; d != nil {
+		c := *d
+		return &c
+	}
+	return nil
+}
+
+// later doubles the time to the next look, between least and most.
+func (a *again) later(r dm.Repository, least, most time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d := a.due[r]; d != nil {
+		d.wait = min(max(least, 2*d.wait), most)
+		d.at = time.Now().Add(d.wait)
+	}
+}
+
+func (a *again) done(r dm.Repository) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.due, r)
+}
+
+// LookAgain works until ctx ends: what could not be read, and what was set
+// aside, is looked at again and again, and comes back by itself when it is
+// sound. It also answers who asks for a repair, see AskRepair.
+func (s *Store) LookAgain(ctx context.Context) error {
+	ticker := time.NewTicker(firstLook)
+	defer ticker.Stop()
+	for {
+		for _, r := range s.again.now() {
+			if ctx.Err() != nil {
+				return nil
+			}
+			s.lookAt(ctx, r)
+		}
+		s.answerQuestions(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// lookAt looks at a repository whose time has come.
+func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
+	d := s.again.of(r)
+	if d == nil {
+		return
+	}
+	o, away := s.index.whyAway(r)
+	var err error
+	switch {
+	case away && r.Kind == dm.WorkspaceRepository && !exists(s.repositoryDir(r)):
+		err = s.rebuildWorkspaces(ctx)
+	case away:
+		err = s.lookAway(ctx, r, o)
+	default:
+		err = s.lookServed(ctx, r, d.fsck)
+	}
+	if err != nil && ctx.Err() != nil {
+		return // says nothing about the repository
+	}
+	least, most := firstLook, lastLook
+	if f := proof(err); f != nil && r.Kind != dm.WorkspaceRepository {
+		least, most = firstLookSick, lastLookSick
+	} else if err != nil {
+		s.Log.Warn("a repository could not be looked at", "kind", r.Kind, "name", r.Name, "err", err)
+	}
+	if _, away := s.index.whyAway(r); err == nil && !away {
+		s.again.done(r)
+		return
+	}
+	s.again.later(r, least, most)
+}
+
+// lookAway looks at a repository out of service, and puts it into service when
+// it is sound. Of one that was damaged every object is read.
+func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) error {
+	release := s.locks.hold(r)
+	defer release()
+	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
+		s.comeBack(r) // somebody has removed it
+		return nil
+	}
+	var err error
+	if o.fault != nil {
+		if err = clean(s.repositoryDir(r)); err == nil {
+			err = s.fsck(ctx, r)
+		}
+	}
+	if err == nil {
+		err = s.read(ctx, r)
+	}
+	if err != nil {
+		s.keepAway(ctx, r, o, err)
+		return err
+	}
+	s.comeBack(r)
+	s.Log.Info("a repository is in service again", "kind", r.Kind, "name", r.Name)
+	s.resume(r)
+	return nil
+}
+
+// keepAway notes what the last look found. A look that could not be made leaves
+// the reason from before.
+func (s *Store) keepAway(ctx context.Context, r dm.Repository, o outOfService, err error) {
+	f := proof(err)
+	switch {
+	case ctx.Err() != nil:
+		s.index.takeAway(r, o) // reading had filled the index
+	case f == nil && o.fault != nil:
+		s.index.takeAway(r, o)
+	case f == nil:
+		s.index.takeAway(r, outOfService{err: err, since: o.since})
+	case o.fault != nil && *f == *o.fault:
+		s.index.takeAway(r, o)
+	default:
+		s.setAside(r, f)
+	}
+}
+
+// lookServed makes the check of a repository in service that could not be made.
+func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) error {
+	release := s.locks.hold(r)
+	err := s.readServed(ctx, r)
+	release()
+	if err != nil || !fsck {
+		return err
+	}
+	return s.inspect(ctx, r)
+}
+
+// readServed reads the heads of a repository in service again. What is proved to
+// be damaged is set aside; what could not be read goes on from the index. The
+// caller holds the repository's lock.
+func (s *Store) readServed(ctx context.Context, r dm.Repository) error {
+	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	s.users.m.Delete(dm.UserName(r.Name))
+	err := s.read(ctx, r)
+	if f := proof(err); f != nil {
+		s.setAside(r, f)
+		s.again.ask(r, firstLook)
+	}
+	if err == nil {
+		s.resume(r)
+	}
+	return err
+}
+
+// resume carries out a change that an application still owes.
+func (s *Store) resume(r dm.Repository) {
+	if r.Kind != dm.ApplicationRepository {
+		return
+	}
+	app := dm.ApplicationName(r.Name)
+	if e := s.index.app(app); e != nil && e.working() {
+		s.wake(app)
+	}
+}

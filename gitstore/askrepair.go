@@ -1,0 +1,143 @@
+package gitstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// Repaired is what a repair came to.
+type Repaired struct {
+	Back []dm.Repository `json:"back"` // in service again
+	Left []SetAside      `json:"left"` // out of service still
+}
+
+// An administrator who may write to the data folder asks the server that owns it
+// for a repair through two files in damaged/: no port, no credential, and it works
+// from a shell in the server's pod.
+const (
+	askPrefix    = "repair-"
+	askEnding    = ".ask"
+	answerEnding = ".answer"
+
+	askPause    = 50 * time.Millisecond
+	askPatience = time.Minute // until a server takes the question
+)
+
+// Repair looks once, now, at every repository that is out of service or in
+// doubt.
+func (s *Store) Repair(ctx context.Context) Repaired {
+	before := s.SetAside()
+	s.again.mu.Lock()
+	all := make([]dm.Repository, 0, len(s.again.due))
+	for r := range s.again.due {
+		all = append(all, r)
+	}
+	s.again.mu.Unlock()
+	for _, r := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		s.lookAt(ctx, r)
+	}
+	done := Repaired{Left: s.SetAside()}
+	for _, was := range before {
+		if !slices.ContainsFunc(done.Left, func(left SetAside) bool { return left.Repository == was.Repository }) {
+			done.Back = append(done.Back, was.Repository)
+		}
+	}
+	return done
+}
+
+// questions are the files of administrators who wait.
+func (s *Store) questions() []string {
+	entries, err := os.ReadDir(filepath.Join(s.dir, damagedDir))
+	if err != nil {
+		return nil // a moment later there is another look
+	}
+	var list []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), askPrefix) && strings.HasSuffix(e.Name(), askEnding) {
+			list = append(list, filepath.Join(s.dir, damagedDir, e.Name()))
+		}
+	}
+	return list
+}
+
+// answerQuestions does what is asked. Taking a question removes it.
+func (s *Store) answerQuestions(ctx context.Context) {
+	questions := s.questions()
+	if len(questions) == 0 {
+		return
+	}
+	for _, path := range questions {
+		if err := os.Remove(path); err != nil {
+			s.Log.Error("a repair was asked for, and the question can't be taken", "err", err)
+			return
+		}
+	}
+	text, err := json.Marshal(s.Repair(ctx))
+	for _, path := range questions {
+		if err == nil {
+			err = writeFileDurably(strings.TrimSuffix(path, askEnding)+answerEnding, text)
+		}
+	}
+	if err != nil {
+		s.Log.Error("a repair was asked for, and the answer can't be given", "err", err)
+	}
+}
+
+// forgetQuestions removes what those left who did not wait for their answer.
+func (s *Store) forgetQuestions() error {
+	left, err := filepath.Glob(filepath.Join(s.dir, damagedDir, askPrefix+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// AskRepair has the server that owns the data folder dir make a repair, and
+// returns what came of it. Kind Unavailable: nobody takes the question.
+func AskRepair(ctx context.Context, dir string) (done Repaired, err error) {
+	const op = "gitstore.AskRepair"
+	f, err := os.CreateTemp(filepath.Join(dir, damagedDir), askPrefix+"*"+askEnding)
+	if err != nil {
+		return done, dm.Errorf(dm.Unavailable, op, "the data folder can't be written: %s", reason(err)).Because(err)
+	}
+	question := f.Name()
+	answer := strings.TrimSuffix(question, askEnding) + answerEnding
+	defer func() { err = errors.Join(err, removeIfThere(question), removeIfThere(answer)) }()
+	if err := f.Close(); err != nil {
+		return done, dm.Wrap(op, err)
+	}
+	for begin := time.Now(); ; {
+		text, err := os.ReadFile(answer)
+		if err == nil {
+			return done, dm.Wrap(op, json.Unmarshal(text, &done))
+		}
+		if _, taken := os.Lstat(question); !errors.Is(taken, fs.ErrNotExist) && time.Since(begin) > askPatience {
+			return done, dm.Errorf(dm.Unavailable, op, "the server that uses the data folder does not answer").
+				WithHint("it may be starting; try again, or stop it and repair then")
+		}
+		select {
+		case <-ctx.Done():
+			return done, dm.Errorf(dm.Unavailable, op, "the repair was not waited for").Because(ctx.Err())
+		case <-time.After(askPause):
+		}
+	}
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// findBlank opens the blank workspace. It is derived, so nothing that is wrong
+// with it keeps the server from starting: its packs have twins in the workspaces
+// that began with it, its ref follows from its commits, and when all is lost it
+// is made anew. Workspaces that are there keep the beginning that they have.
+func (s *Store) findBlank(ctx context.Context) error {
+	dir := s.blankDir()
+	err := s.patiently(ctx, "the blank workspace", func() error { return confirm(dir, s.openBlank(ctx)) })
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	s.Log.Error("the blank workspace is damaged and is mended", "err", err)
+	if err := s.mendPacks(ctx, dm.Repository{}, dir); err == nil {
+		if err = s.mendBlankRef(dir); err == nil {
+			err = s.openBlank(ctx)
+		}
+		if err == nil {
+			return nil
+		}
+		s.Log.Error("the blank workspace could not be mended and is made anew", "err", err)
+	}
+	away := filepath.Join(s.dir, tmpDir, "blank.git")
+	if err := errors.Join(os.RemoveAll(away), os.Rename(dir, away)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.blank = workspaceState{}
+	if err := s.makeBlank(ctx); err != nil {
+		return err
+	}
+	return os.RemoveAll(away)
+}
+
+// mendBlankRef writes main when it can't be read: to the commit that no other
+// follows.
+func (s *Store) mendBlankRef(dir string) error {
+	if h, err := readRef(dir, mainRef); err == nil && !h.IsZero() {
+		return nil
+	} else if err != nil && proof(err) == nil && !errors.Is(err, errBadRef) {
+		return err
+	}
+	repo := openObjects(dir)
+	all, err := repo.st.IterEncodedObjects(plumbing.CommitObject)
+	if err != nil {
+		return err
+	}
+	followed, tips := map[plumbing.Hash]bool{}, map[plumbing.Hash]bool{}
+	err = object.NewCommitIter(repo.st, all).ForEach(func(c *object.Commit) error {
+		tips[c.Hash] = true
+		for _, p := range c.ParentHashes {
+			followed[p] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for tip := range tips {
+		if !followed[tip] {
+			return writeFileDurably(filepath.Join(dir, filepath.FromSlash(mainRef)), []byte(tip.String()+"\n"))
+		}
+	}
+	return errors.New("the blank workspace has no commit")
+}

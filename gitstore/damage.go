@@ -1,0 +1,102 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// fault is damage of a repository that its bytes prove. Nothing else takes a
+// repository out of service for good: a check that could not be made, because
+// descriptors, processes, memory, room or a right were missing, a disk did not
+// answer or somebody lost patience, is a doubt, and a doubt is looked at again.
+type fault struct {
+	File  string `json:"file"`  // below the repository's folder
+	Cause string `json:"cause"` // what is wrong with it
+}
+
+func (f *fault) Error() string { return f.File + ": " + f.Cause }
+
+// broken makes the error of a file whose bytes prove that it is damaged. Only
+// who has read all of them may say so.
+func broken(file, format string, args ...any) error {
+	return &fault{file, oneLine(fmt.Sprintf(format, args...))}
+}
+
+// proof returns the damage that err proves; nil means that err is a doubt, or
+// that there is none. A shortage beside it takes all weight from a proof.
+func proof(err error) *fault {
+	var f *fault
+	if shortage(err) || !errors.As(err, &f) {
+		return nil
+	}
+	return f
+}
+
+// passing are the shortages that may be over in a moment: of files, processes,
+// memory, or of a disk's attention.
+var passing = []error{
+	syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, syscall.ENOBUFS, syscall.EINTR, syscall.EIO, syscall.ETIMEDOUT, syscall.EBUSY,
+}
+
+// lasting are those that an administrator ends, and being told to stop.
+var lasting = []error{
+	syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ESTALE, syscall.ENODEV,
+	context.Canceled, context.DeadlineExceeded,
+}
+
+// passes tells whether err may be over in a moment.
+func passes(err error) bool {
+	return slices.ContainsFunc(passing, func(known error) bool { return errors.Is(err, known) })
+}
+
+// shortage tells whether err says that something could not be looked at. An
+// error that it does not know proves no damage either, and no error of git does.
+func shortage(err error) bool {
+	return passes(err) || slices.ContainsFunc(lasting, func(known error) bool { return errors.Is(err, known) })
+}
+
+// lost is an object that could not be found; whether it is gone, survey.lacks
+// tells.
+type lost struct {
+	what string // commit, tree, blob or tag
+	id   string
+	err  error
+}
+
+func (l *lost) Error() string { return fmt.Sprintf("%s %s: %v", l.what, l.id, l.err) }
+func (l *lost) Unwrap() error { return l.err }
+
+// outOfService says why a repository is not served.
+type outOfService struct {
+	fault *fault // nil: it could not be looked at yet
+	err   error  // why not
+	since time.Time
+}
+
+// tell describes it for the administrator.
+func (o outOfService) tell(r dm.Repository) SetAside {
+	if o.fault != nil {
+		return SetAside{Repository: r, Since: o.since, File: o.fault.File, Cause: o.fault.Cause, Damaged: true}
+	}
+	cause := "it was not looked at yet"
+	if o.err != nil {
+		cause = oneLine(o.err.Error())
+	}
+	return SetAside{Repository: r, Since: o.since, Cause: cause}
+}
+
+// answer is what a client is told.
+func (o outOfService) answer(r dm.Repository) error {
+	const op = "read the record"
+	if o.fault != nil {
+		return dm.Errorf(dm.Unavailable, op, "the repository of %s is damaged and was set aside", r.Name).
+			WithHint("an administrator finds the cause with 'deployment-manager repair'").Because(o.fault)
+	}
+	return dm.Errorf(dm.Unavailable, op, "the repository of %s can't be read at the moment", r.Name).WithHint("try again in a moment")
+}

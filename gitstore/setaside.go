@@ -1,0 +1,201 @@
+package gitstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+)
+
+// SetAside is a repository that is out of service.
+type SetAside struct {
+	Repository dm.Repository `json:"repository"`
+	Since      time.Time     `json:"since"`
+	File       string        `json:"file,omitempty"` // below the repository's folder; "" when it could not be read
+	Cause      string        `json:"cause"`
+	Damaged    bool          `json:"damaged"` // its bytes prove it; otherwise it could not be looked at
+}
+
+// String is a line for the administrator.
+func (a SetAside) String() string {
+	if !a.Damaged {
+		return fmt.Sprintf("%s/%s: can't be read: %s", a.Repository.Kind, a.Repository.Name, a.Cause)
+	}
+	return fmt.Sprintf("%s/%s: damaged: %s: %s (set aside %s)", a.Repository.Kind, a.Repository.Name, a.File, a.Cause, a.Since.Format(time.RFC3339))
+}
+
+const noteEnding = ".json"
+
+// notePath is the file that keeps why a repository was set aside. The
+// repository itself stays where it is: it comes back when the note goes.
+func (s *Store) notePath(r dm.Repository) string {
+	return filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+noteEnding)
+}
+
+// setAside takes a repository that is proved to be damaged out of service and
+// notes why. A note that can't be written is written at the next look. A
+// workspace is moved away, to be derived anew in its place. The caller holds the
+// repository's lock, or is alone.
+func (s *Store) setAside(r dm.Repository, f *fault) {
+	s.Log.Error("a repository is damaged and is set aside", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
+	s.index.takeAway(r, outOfService{fault: f, since: s.now()})
+	s.users.m.Delete(dm.UserName(r.Name))
+	var err error
+	if r.Kind == dm.WorkspaceRepository {
+		err = s.moveAway(r)
+	} else {
+		err = s.writeNote(r, f)
+	}
+	if err != nil {
+		s.Log.Error("what was set aside could not be noted", "kind", r.Kind, "name", r.Name, "err", err)
+	}
+}
+
+// writeNote keeps the reason, and the time when it was first found.
+func (s *Store) writeNote(r dm.Repository, f *fault) error {
+	note := SetAside{Repository: r, Since: s.now(), File: f.File, Cause: f.Cause, Damaged: true}
+	if old, err := readNote(s.notePath(r)); err == nil {
+		note.Since = old.Since
+		if old == note {
+			return nil
+		}
+	}
+	text, err := json.MarshalIndent(note, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFileDurably(s.notePath(r), append(text, '\n'))
+}
+
+func readNote(path string) (SetAside, error) {
+	var note SetAside
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &note)
+	}
+	return note, err
+}
+
+// moveAway puts a damaged workspace out of the way of the one that is derived
+// anew. Only the last one is kept.
+func (s *Store) moveAway(r dm.Repository) error {
+	from, to := s.repositoryDir(r), filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git")
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return errors.Join(gitcmd.Fsync(filepath.Dir(to)), gitcmd.Fsync(filepath.Dir(from)))
+}
+
+// comeBack puts a repository into service again. The caller holds its lock, or
+// is alone.
+func (s *Store) comeBack(r dm.Repository) {
+	s.index.bringBack(r)
+	err := os.Remove(s.notePath(r))
+	if err == nil {
+		err = gitcmd.Fsync(s.damagedDirOf(r.Kind))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Log.Warn("the note of a repository that is sound again could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
+	}
+}
+
+// numbered is the end of a second copy that an earlier server set aside.
+var numbered = regexp.MustCompile(`\.git\.[0-9]+$`)
+
+// readNotes brings back what an earlier server moved to damaged/, and marks all
+// that was set aside, which is looked at before it is served.
+func (s *Store) readNotes(kind dm.RepositoryKind) error {
+	entries, err := os.ReadDir(s.damagedDirOf(kind))
+	if err != nil {
+		return err
+	}
+	slices.Reverse(entries) // of several copies the last one is the latest
+	for _, e := range entries {
+		enc, ok := strings.CutSuffix(numbered.ReplaceAllString(e.Name(), ".git"), ".git")
+		if !ok || !e.IsDir() || kind == dm.WorkspaceRepository {
+			continue
+		}
+		if name, ok := decodeName(enc); ok {
+			if err := s.moveBack(dm.Repository{Kind: kind, Name: name}, e.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	if entries, err = os.ReadDir(s.damagedDirOf(kind)); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := s.takeNote(kind, e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveBack returns a repository to its place, unless that is taken.
+func (s *Store) moveBack(r dm.Repository, folder string) error {
+	to := s.repositoryDir(r)
+	switch _, err := os.Lstat(to); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := s.writeNote(r, &fault{".", "an earlier version of the server set it aside"}); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(s.damagedDirOf(r.Kind), folder), to); err != nil {
+		return err
+	}
+	return errors.Join(gitcmd.Fsync(filepath.Dir(to)), gitcmd.Fsync(s.damagedDirOf(r.Kind)))
+}
+
+// takeNote marks the repository of one note. A note whose repository somebody
+// has removed goes.
+func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
+	path := filepath.Join(s.damagedDirOf(kind), file)
+	if strings.Contains(file, noteEnding+"-") {
+		return os.Remove(path) // a server was killed while it wrote
+	}
+	enc, ok := strings.CutSuffix(file, noteEnding)
+	name, known := decodeName(enc)
+	if !ok || !known {
+		return nil
+	}
+	r := dm.Repository{Kind: kind, Name: name}
+	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
+		s.Log.Warn("a repository that was set aside is gone", "kind", kind, "name", name)
+		return os.Remove(path)
+	}
+	note, err := readNote(path)
+	if shortage(err) {
+		return err
+	}
+	if err != nil { // the note is broken, so the repository alone must tell
+		note = SetAside{File: ".", Cause: "its note in damaged/ can't be read", Since: s.now()}
+	}
+	s.index.takeAway(r, outOfService{fault: &fault{note.File, note.Cause}, since: note.Since})
+	s.again.ask(r, 0)
+	return nil
+}
+
+// SetAside lists the repositories that are out of service, by kind and name.
+func (s *Store) SetAside() []SetAside {
+	list := s.index.awayList()
+	slices.SortFunc(list, func(a, b SetAside) int {
+		return strings.Compare(string(a.Repository.Kind)+"/"+a.Repository.Name, string(b.Repository.Kind)+"/"+b.Repository.Name)
+	})
+	return list
+}
