@@ -162,7 +162,7 @@ func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) e
 	}
 	var err error
 	if o.fault != nil {
-		if err = clean(s.repositoryDir(r)); err == nil {
+		if err = s.clean(ctx, s.repositoryDir(r)); err == nil {
 			err = s.fsck(ctx, r)
 		}
 	}

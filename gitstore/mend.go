@@ -1,9 +1,259 @@
 package gitstore
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) error { return nil }
+// errUnmended says that the record holds nothing to mend a repository from.
+var errUnmended = errors.New("the record has no other copy")
+
+// mended is err, unless it proves damage that can be mended from the rest of the
+// record: then the repository is looked at again. Workspaces are rebuilt
+// instead. The caller holds the repository's lock, or is alone.
+func (s *Store) mended(ctx context.Context, r dm.Repository, err error, again func() error) error {
+	for range mostMends {
+		f := proof(err)
+		if f == nil || r.Kind == dm.WorkspaceRepository {
+			return err
+		}
+		s.Log.Warn("a repository is damaged", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
+		if failed := s.mend(ctx, r, s.repositoryDir(r)); failed != nil {
+			if !errors.Is(failed, errUnmended) {
+				s.Log.Error("a damaged repository could not be mended", "kind", r.Kind, "name", r.Name, "err", failed)
+			}
+			return err
+		}
+		if err = again(); err == nil {
+			s.Log.Info("a damaged repository is mended", "kind", r.Kind, "name", r.Name)
+		}
+	}
+	return err
+}
+
+// mostMends bounds the rounds: a tree that comes back may name others that are
+// missing.
+const mostMends = 8
+
+// mend brings back what a repository has lost and the record has elsewhere. It
+// returns nil when it has changed something.
+func (s *Store) mend(ctx context.Context, r dm.Repository, dir string) error {
+	changed, err := s.mendPacks(ctx, r, dir)
+	if err != nil || changed {
+		return err
+	}
+	names, err := s.missing(ctx, dir)
+	if err != nil {
+		return err
+	}
+	_, err = s.refill(ctx, r, dir, names)
+	return err
+}
+
+// mendPacks makes broken indexes anew, and takes packs that are broken or gone
+// from their twins, or their objects from wherever they are.
+func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) (changed bool, err error) {
+	if _, err := dropDerived(dir); err != nil {
+		return false, err
+	}
+	entries, err := os.ReadDir(packDir(dir))
+	if err != nil {
+		return false, err
+	}
+	bases := map[string]bool{}
+	for _, e := range entries {
+		if base, ok := strings.CutSuffix(e.Name(), ".idx"); ok && strings.HasPrefix(base, "pack-") {
+			bases[base] = true
+		}
+	}
+	for base := range bases {
+		did, err := s.mendPack(ctx, r, dir, filepath.Join(packDir(dir), base+".pack"))
+		if err != nil {
+			return changed, err
+		}
+		changed = changed || did
+	}
+	return changed, nil
+}
+
+// mendPack mends one pack.
+func (s *Store) mendPack(ctx context.Context, r dm.Repository, dir, path string) (changed bool, err error) {
+	switch err := pack.CheckAlone(path); {
+	case err == nil:
+		_, err := pack.Check(path)
+		if !pack.IsBroken(err) {
+			return false, err
+		}
+		return true, s.git.IndexPack(ctx, dir, path)
+	case !pack.IsBroken(err) && !errors.Is(err, fs.ErrNotExist):
+		return false, err
+	}
+	if twin := s.twin(path); twin != "" {
+		s.Log.Warn("a pack is taken from another repository", "pack", filepath.Base(path), "from", filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(twin)))))
+		return true, pack.Replace(twin, path)
+	}
+	names := map[plumbing.Hash]struct{}{}
+	if err := readNames(strings.TrimSuffix(path, ".pack")+".idx", names); err != nil {
+		return false, err
+	}
+	made, err := s.refill(ctx, r, dir, names)
+	if err != nil || pack.Path(packDir(dir), made.Name) == path {
+		return err == nil, err
+	}
+	return true, removePacks([]string{path})
+}
+
+// twin finds a sound pack of the same name.
+func (s *Store) twin(path string) string {
+	is, _ := os.Stat(path)
+	found, _ := filepath.Glob(filepath.Join(s.dir, "*", "*.git", "objects", "pack", filepath.Base(path)))
+	found = append(found, filepath.Join(packDir(s.blankDir()), filepath.Base(path)))
+	for _, other := range found {
+		info, err := os.Stat(other)
+		if err != nil || is != nil && os.SameFile(is, info) || strings.HasPrefix(other, filepath.Join(s.dir, tmpDir)+"/") {
+			continue
+		}
+		if _, err := pack.Check(other); err == nil {
+			return other
+		}
+	}
+	return ""
+}
+
+// missing names the objects that refs lead to and no file holds.
+func (s *Store) missing(ctx context.Context, dir string) (map[plumbing.Hash]struct{}, error) {
+	v := &survey{dir: dir, names: map[plumbing.Hash]struct{}{}}
+	if err := v.packs(); err != nil {
+		return nil, err
+	}
+	heads, err := readRefs(dir)
+	if err != nil {
+		return nil, err
+	}
+	lines, err := s.git.Fsck(ctx, dir, false)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make([]string, 0, len(heads))
+	for _, h := range heads {
+		wanted = append(wanted, h.String())
+	}
+	for _, line := range lines {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == "missing" {
+			wanted = append(wanted, words[2])
+		}
+	}
+	names := map[plumbing.Hash]struct{}{}
+	for _, id := range wanted {
+		h := plumbing.NewHash(id)
+		gone, err := v.lacks(h)
+		if err != nil {
+			return nil, err
+		}
+		if gone {
+			names[h] = struct{}{}
+		}
+	}
+	return names, nil
+}
+
+// refill writes the objects called names into a new pack of the repository in
+// dir. They come from the repository itself, as far as they can be read there,
+// from its archives, and from other repositories.
+func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names map[plumbing.Hash]struct{}) (made pack.Pack, err error) {
+	if len(names) == 0 {
+		return made, errUnmended
+	}
+	w, err := s.packWriter(dir)
+	if err != nil {
+		return made, err
+	}
+	defer w.Abort()
+	left := map[plumbing.Hash]struct{}{}
+	own := openObjects(dir)
+	for h := range names {
+		if err := copyObject(w, own, h); err != nil {
+			left[h] = struct{}{}
+		}
+	}
+	if len(left) > 0 && r.Kind == dm.PackageRepository {
+		s.fromArchives(ctx, dir, left, w)
+	}
+	for h := range left {
+		if ctx.Err() != nil {
+			return made, ctx.Err()
+		}
+		if !s.fromElsewhere(w, dir, h) {
+			return made, fmt.Errorf("%w of the object %s", errUnmended, h)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return made, err
+	}
+	for h := range names {
+		if !w.Has(h) {
+			return made, fmt.Errorf("%w of the object %s", errUnmended, h)
+		}
+	}
+	return w.Commit("mended")
+}
+
+// copyObject adds an object that repo holds, if its content has that name.
+func copyObject(w *pack.Writer, repo *objects, h plumbing.Hash) error {
+	o, err := repo.st.EncodedObject(plumbing.AnyObject, h)
+	if err != nil {
+		return err
+	}
+	sum := plumbing.NewHasher(o.Type(), o.Size())
+	if err := readObject(o, sum); err != nil {
+		return err
+	}
+	if sum.Sum() != h {
+		return broken("objects", "the content of %s is not that of its name", h)
+	}
+	if o.Type() == plumbing.BlobObject {
+		r, err := o.Reader()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = w.Blob(o.Size(), r)
+		return err
+	}
+	var content bytes.Buffer
+	if err := readObject(o, &content); err != nil {
+		return err
+	}
+	_, err = w.Add(o.Type(), content.Bytes())
+	return err
+}
+
+// fromElsewhere copies an object from any other repository that has it.
+func (s *Store) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool {
+	others := []string{s.blankDir()}
+	for _, kind := range repositoryKinds {
+		names, _ := s.repositories(kind)
+		for _, name := range names {
+			others = append(others, s.repositoryDir(dm.Repository{Kind: kind, Name: name}))
+		}
+	}
+	return slices.ContainsFunc(others, func(other string) bool {
+		if other == dir {
+			return false
+		}
+		_, err := pack.Find(packDir(other), h)
+		return err == nil && copyObject(w, openObjects(other), h) == nil
+	})
+}

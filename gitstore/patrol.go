@@ -2,6 +2,8 @@ package gitstore
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -66,12 +68,41 @@ func (s *Store) condemn(ctx context.Context, r dm.Repository) (*fault, error) {
 }
 
 // fsck reads every object of a repository. An error is a fault when the files
-// prove it. The caller holds the repository's lock.
+// prove it and the record has nothing to mend it from. The caller holds the
+// repository's lock.
 func (s *Store) fsck(ctx context.Context, r dm.Repository) error {
-	dir := s.repositoryDir(r)
+	look := func() error { return s.fsckOnce(ctx, s.repositoryDir(r)) }
+	return s.mended(ctx, r, look(), look)
+}
+
+func (s *Store) fsckOnce(ctx context.Context, dir string) error {
 	problems, err := s.git.Fsck(ctx, dir, true)
 	if err != nil || len(problems) == 0 {
 		return err
 	}
+	if dropped, err := dropDerived(dir); err != nil {
+		return err
+	} else if dropped {
+		if problems, err = s.git.Fsck(ctx, dir, true); err != nil || len(problems) == 0 {
+			return err
+		}
+	}
 	return confirmFsck(dir, problems)
+}
+
+// dropDerived removes what only speeds git up. Maintenance makes it again.
+func dropDerived(dir string) (dropped bool, err error) {
+	for _, pattern := range []string{"pack/multi-pack-index*", "pack/*.bitmap", "pack/*.rev", "info/commit-graph*"} {
+		found, err := filepath.Glob(filepath.Join(dir, "objects", pattern))
+		if err != nil {
+			return dropped, err
+		}
+		for _, path := range found {
+			if err := os.RemoveAll(path); err != nil {
+				return dropped, err
+			}
+			dropped = true
+		}
+	}
+	return dropped, nil
 }

@@ -26,7 +26,7 @@ func (s *Store) openBlank(ctx context.Context) error {
 	if !exists(dir) {
 		return s.makeBlank(ctx)
 	}
-	if err := clean(dir); err != nil {
+	if err := s.clean(ctx, dir); err != nil {
 		return err
 	}
 	state, err := readWorkspace(dir)

@@ -79,10 +79,12 @@ func (s *Store) readFirst(ctx context.Context, r dm.Repository) error {
 }
 
 // read is recoverRepository with a second opinion about what made it fail: the
-// error is a fault only when the bytes prove it. The caller holds the
+// error is a fault only when the bytes prove it, and the record has nothing to
+// mend it from. The caller holds the
 // repository's lock, or is alone.
 func (s *Store) read(ctx context.Context, r dm.Repository) error {
-	return confirm(s.repositoryDir(r), s.recoverRepository(ctx, r))
+	look := func() error { return confirm(s.repositoryDir(r), s.recoverRepository(ctx, r)) }
+	return s.mended(ctx, r, look(), look)
 }
 
 // eachBeside calls do for every repository of a kind, for several at a time: half
@@ -102,7 +104,7 @@ func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(
 // recoverRepository cleans one repository and reads its heads.
 func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	dir := s.repositoryDir(r)
-	if err := clean(dir); err != nil {
+	if err := s.clean(ctx, dir); err != nil {
 		return err
 	}
 	heads, err := readRefs(dir)
@@ -122,7 +124,7 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 // HEAD and config again, which are the same everywhere, when they are damaged, and
 // refuses a repository whose shape is not ours: alternates would leak objects
 // of other users, and a link leads the cleaning elsewhere.
-func clean(dir string) error {
+func (s *Store) clean(ctx context.Context, dir string) error {
 	if err := noLinks(dir); err != nil {
 		return err
 	}
@@ -163,7 +165,14 @@ func clean(dir string) error {
 			}
 		}
 	}
-	return pack.Clean(packDir(dir))
+	unindexed, err := pack.Clean(packDir(dir))
+	for _, path := range unindexed {
+		if err := s.git.IndexPack(ctx, dir, path); err != nil {
+			return err
+		}
+		s.Log.Warn("a pack had no index, and got one", "repository", filepath.Base(dir), "pack", filepath.Base(path))
+	}
+	return err
 }
 
 // mendFile writes a file again whose content is not what it is everywhere.

@@ -305,7 +305,7 @@ func TestPatrol(t *testing.T) {
 	check(t, h.Patrol(ctx))
 	h.sound()
 
-	flip(t, h.dir+"/packages/word.git", h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
+	flip(t, h.dir+"/packages/word.git", h.archiveBlob("word"))
 	blob := h.git("users/ana.git", "rev-parse", "main:README.ipynb")
 	flip(t, h.dir+"/users/ana.git", blob)
 	check(t, h.Patrol(ctx))
@@ -339,7 +339,7 @@ func TestPublishIntoDamaged(t *testing.T) {
 	h.publish("ana", "word-1.0.0.tgz", notebook("word-1.0.0", "one"))
 	content := notebook("word-2.0.0", "two")
 	body := &onRead{bytes.NewReader(content), sync.OnceFunc(func() {
-		flip(t, h.dir+"/packages/word.git", h.git("packages/word.git", "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
+		flip(t, h.dir+"/packages/word.git", h.archiveBlob("word"))
 		check(t, h.Patrol(ctx))
 	})}
 	_, err := h.Publish(ctx, as("ana"), file(t, "word-2.0.0.tgz"), body, int64(len(content)))

@@ -50,7 +50,7 @@ func TestFsckThatWasShort(t *testing.T) {
 			h.Repair(ctx) // makes it again, in vain
 			h.inService("after a second one")
 			check(t, os.Remove(short))
-			flip(t, dir+"/packages/flow.git", h.git("packages/flow.git", "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
+			flip(t, dir+"/packages/flow.git", h.archiveBlob("flow"))
 			if left := h.Repair(ctx).Left; len(left) != 1 || !left[0].Damaged || left[0].Repository.Name != "flow" {
 				t.Errorf("the check was not made again: %v", left)
 			}

@@ -68,6 +68,9 @@ func (v *survey) packs() error {
 		there[e.Name()] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(there)) {
+		if base, isPack := strings.CutSuffix(name, ".pack"); isPack && strings.HasPrefix(base, "pack-") && !there[base+".idx"] {
+			return broken("objects/pack/"+base+".idx", "it is missing")
+		}
 		base, index := strings.CutSuffix(name, ".idx")
 		if !index || !strings.HasPrefix(base, "pack-") {
 			continue

@@ -80,7 +80,7 @@ func (s *Store) openSweeps(ctx context.Context) error {
 	if !exists(dir) {
 		return nil
 	}
-	if err := clean(dir); err != nil {
+	if err := s.clean(ctx, dir); err != nil {
 		return err
 	}
 	main, err := readRef(dir, mainRef)

@@ -169,34 +169,66 @@ func syncDir(dir string) error {
 
 // Clean removes what a crash left in an objects/pack folder: temporary files
 // of this package and of git (its repack calls them .tmp-<pid>-pack-…), and
-// packs that are not whole. A Writer renames the index last, and git's repack
-// removes the pack of what it replaced before the index, which would then name
-// objects that are not there. No Writer may be at work there.
-func Clean(dir string) error {
+// what belongs to no whole pack. git's repack removes the pack of what it
+// replaced before the index, which would then name objects that are not there;
+// an index whose pack was to be kept stays, because it tells what was lost. A
+// whole pack without an index is returned: what was not written to its end is
+// removed, the index of others can be made again. No Writer may be at work there.
+func Clean(dir string) (unindexed []string, err error) {
 	const op = "pack.Clean"
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return dm.Wrap(op, err)
+		return nil, dm.Wrap(op, err)
 	}
 	there := map[string]bool{}
 	for _, e := range entries {
 		there[e.Name()] = true
 	}
-	removed := false
+	removed, judged := false, map[string]bool{}
 	for _, e := range entries {
-		base, _, _ := strings.Cut(e.Name(), ".")
-		half := strings.HasPrefix(base, "pack-") && !(there[base+".pack"] && there[base+".idx"])
-		temporary := strings.HasPrefix(e.Name(), "tmp_") || strings.HasPrefix(e.Name(), ".tmp-")
-		if !half && !temporary {
-			continue
+		goes, err := litter(dir, e.Name(), there, judged)
+		if err == nil && goes {
+			err = os.Remove(filepath.Join(dir, e.Name()))
+			removed = true
 		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return dm.Wrap(op, err)
+		if err != nil {
+			return nil, dm.Wrap(op, err)
 		}
-		removed = true
+		if base, isPack := strings.CutSuffix(e.Name(), ".pack"); isPack && !goes && !there[base+".idx"] {
+			unindexed = append(unindexed, filepath.Join(dir, e.Name()))
+		}
 	}
 	if removed {
-		return dm.Wrap(op, syncDir(dir))
+		return unindexed, dm.Wrap(op, syncDir(dir))
 	}
-	return nil
+	return unindexed, nil
+}
+
+// litter tells whether a file is of no use to anybody; judged remembers it of
+// all files of a pack.
+func litter(dir, name string, there, judged map[string]bool) (goes bool, err error) {
+	if strings.HasPrefix(name, "tmp_") || strings.HasPrefix(name, ".tmp-") {
+		return true, nil
+	}
+	base, _, _ := strings.Cut(name, ".")
+	if !strings.HasPrefix(base, "pack-") || there[base+".pack"] && there[base+".idx"] {
+		return false, nil
+	}
+	if goes, ok := judged[base]; ok {
+		return goes, nil
+	}
+	switch {
+	case there[base+".pack"]:
+		_, err = checkPack(filepath.Join(dir, base+".pack"))
+	case there[base+".idx"] && there[base+".keep"]:
+		_, err = checkIndex(filepath.Join(dir, base+".idx"))
+	default:
+		goes = true
+	}
+	goes = goes || IsBroken(err)
+	judged[base] = goes
+	if goes {
+		err = nil
+	}
+	return goes, err
 }

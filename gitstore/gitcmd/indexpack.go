@@ -1,0 +1,24 @@
+package gitcmd
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// IndexPack makes the index of a pack of the repository dir anew, durably. git
+// reads every object of the pack for that. The caller holds the repository's
+// lock.
+func (g *Git) IndexPack(ctx context.Context, dir, packPath string) error {
+	index := strings.TrimSuffix(packPath, ".pack") + ".idx"
+	between := filepath.Join(filepath.Dir(packPath), "tmp_mend_"+filepath.Base(index))
+	if err := g.run(ctx, command{dir: dir, args: []string{"index-pack", "--no-rev-index", "-o", between, packPath}, writes: true}); err != nil {
+		_ = os.Remove(between) // it may not have come so far
+		return err
+	}
+	if err := os.Rename(between, index); err != nil {
+		return err
+	}
+	return Fsync(filepath.Dir(packPath))
+}

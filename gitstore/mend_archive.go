@@ -1,0 +1,109 @@
+package gitstore
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// fromArchives writes those objects of left into w that the uploaded archives of
+// the package in dir give: their files, and the trees above these. It takes what
+// it finds off left. An archive that can't be read gives nothing.
+func (s *Store) fromArchives(ctx context.Context, dir string, left map[plumbing.Hash]struct{}, w *pack.Writer) {
+	heads, err := readRefs(dir)
+	if err != nil {
+		return
+	}
+	for ref, h := range heads {
+		if !strings.HasPrefix(ref, archivePrefix) || len(left) == 0 {
+			continue
+		}
+		if err := s.fromArchive(ctx, dir, h, left, w); err != nil {
+			s.Log.Warn("an archive gives nothing to mend its package from", "archive", h, "err", err)
+		}
+	}
+}
+
+func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash, left map[plumbing.Hash]struct{}, w *pack.Writer) error {
+	sink := &treeSink{files: map[string]fileLine{}}
+	result, err := s.readArchive(ctx, dir, blob, sink)
+	if err != nil {
+		return err
+	}
+	top, wanted := newTreeBuilder(), map[string]plumbing.Hash{}
+	for path, f := range sink.files {
+		if _, ok := left[f.hash]; ok {
+			wanted[path] = f.hash
+		}
+		if result.Top != "" {
+			path = strings.TrimPrefix(path, result.Top+"/")
+		}
+		top.set(path, f.mode, known(f.hash))
+	}
+	if len(wanted) > 0 {
+		if _, err := s.readArchive(ctx, dir, blob, &pickingSink{wanted, w}); err != nil {
+			return err
+		}
+	}
+	_, err = top.write(&missingTrees{left, w})
+	for _, h := range wanted {
+		delete(left, h)
+	}
+	return err
+}
+
+func (s *Store) readArchive(ctx context.Context, dir string, blob plumbing.Hash, sink archive.Sink) (archive.Result, error) {
+	bytes, _, err := s.openBlob(ctx, dir, blob)
+	if err != nil {
+		return archive.Result{}, err
+	}
+	defer bytes.Close()
+	return archive.Read(ctx, bytes, archive.NoLimits(), sink)
+}
+
+// pickingSink keeps the files that are wanted.
+type pickingSink struct {
+	wanted map[string]plumbing.Hash
+	w      *pack.Writer
+}
+
+// File implements archive.Sink.
+func (p *pickingSink) File(path string, _ bool, size int64, r io.Reader) error {
+	if _, ok := p.wanted[path]; !ok {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
+	_, err := p.w.Blob(size, r)
+	return err
+}
+
+// missingTrees adds the trees that are missing, and takes them off.
+type missingTrees struct {
+	left map[plumbing.Hash]struct{}
+	w    *pack.Writer
+}
+
+// Add implements adder.
+func (m *missingTrees) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
+	h := plumbing.ComputeHash(t, content)
+	if _, ok := m.left[h]; !ok {
+		return h, nil
+	}
+	delete(m.left, h)
+	return m.w.Add(t, content)
+}
+
+func readObject(o plumbing.EncodedObject, into io.Writer) error {
+	r, err := o.Reader()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(into, r)
+	return err
+}
