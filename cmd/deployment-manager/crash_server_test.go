@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,6 +91,13 @@ type crashServer struct {
 // startCrashServer starts the real program and does not wait for it.
 func startCrashServer(t *testing.T, folder string, options ...string) *crashServer {
 	t.Helper()
+	return startCrashServerUnder(t, folder, nil, options...)
+}
+
+// startCrashServerUnder does it through another program, which has to become the
+// server, as a shell does with exec.
+func startCrashServerUnder(t *testing.T, folder string, under []string, options ...string) *crashServer {
+	t.Helper()
 	program, err := exec.LookPath("deployment-manager")
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +105,8 @@ func startCrashServer(t *testing.T, folder string, options ...string) *crashServ
 	args := append([]string{"serve", "--data", filepath.Join(folder, "data"), "--auth", "insecure-pnda", "--log-format", "json",
 		"--groups", "{publisher: [ana, ben, cyd, eva, fay]}",
 		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0"}, options...)
-	s := &crashServer{cmd: exec.Command(program, args...), ready: make(chan struct{}), exited: make(chan struct{})}
+	words := append(append(slices.Clone(under), program), args...)
+	s := &crashServer{cmd: exec.Command(words[0], words[1:]...), ready: make(chan struct{}), exited: make(chan struct{})}
 	s.cmd.Dir = folder
 	s.cmd.Env = isolated(folder, crashVariable+"="+folder, "GORACE="+os.Getenv("GORACE"))
 	stderr, err := s.cmd.StderrPipe()
