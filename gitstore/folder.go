@@ -13,7 +13,7 @@ import (
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
 func (s *Store) ours() (files, folders []string) {
-	folders = []string{hooksDir, tmpDir, damagedDir, blankRepo}
+	folders = []string{hooksDir, tmpDir, damagedDir, blankRepo, sweepsRepo}
 	for _, kind := range repositoryKinds {
 		folders = append(folders, string(kind), filepath.Join(damagedDir, string(kind)))
 	}
