@@ -159,10 +159,14 @@ func (s *Store) roomForWorkspaces(n int) error {
 	return nil
 }
 
-// newcomers counts the users whom an audience names and who have no repository.
+// newcomers counts the users whom an audience names and who never had a repository.
 func (s *Store) newcomers(audience []dm.Subject) (n int) {
 	for _, subject := range audience {
-		if u, ok := subject.User(); ok && !exists(s.repositoryDir(workspaceRepository(u))) {
+		u, ok := subject.User()
+		if !ok || exists(s.repositoryDir(workspaceRepository(u))) {
+			continue
+		}
+		if _, swept := s.sweeps.of(u); !swept {
 			n++
 		}
 	}

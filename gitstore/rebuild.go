@@ -234,15 +234,20 @@ func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 			if o.Effective != "" && o.Effective != o.Desired {
 				continue // a failure changed nothing
 			}
-			has := map[dm.UserName]bool{}
+			has := map[dm.UserName]bool{} // those of the lost
 			for _, r := range o.Records {
 				for _, u := range r.Users {
-					has[u] = lost[u]
+					if lost[u] {
+						has[u] = true
+					}
 				}
 			}
-			for u := range lost {
-				if has[u] || had[u] {
-					list = append(list, redelivery{app: app, o: o, user: u, gone: !has[u]})
+			for u := range has {
+				list = append(list, redelivery{app: app, o: o, user: u})
+			}
+			for u := range had {
+				if !has[u] {
+					list = append(list, redelivery{app: app, o: o, user: u, gone: true})
 				}
 			}
 			had = has
@@ -259,9 +264,13 @@ func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 
 // outcomes reads the history of refs/observed/head, oldest first.
 func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
+	e := s.index.app(app)
+	if e == nil {
+		return nil, fmt.Errorf("the repository of %s was set aside", app)
+	}
 	repo := openObjects(s.repositoryDir(applicationRepository(app)))
 	var list []*dm.Observation
-	for h := s.index.app(app).observedTip; !h.IsZero(); {
+	for h := e.observedTip; !h.IsZero(); {
 		o, err := readObservation(repo, h)
 		if err != nil {
 			return nil, err
