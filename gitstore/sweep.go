@@ -3,6 +3,7 @@ package gitstore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -342,15 +343,28 @@ func (s *Store) takeWorkspace(w swept) error {
 	return os.RemoveAll(away)
 }
 
-// restore makes the workspace of a user again that a sweep took. The caller
-// holds its lock.
+// errOtherwise is of a history that comes out as another one than it was.
+var errOtherwise = errors.New("its history comes out as another one")
+
+// restore makes the workspace of a user again that a sweep took. What its
+// history is made from may be lost, or set aside; since nothing lay in it, it then
+// begins anew with the next delivery, and verify tells. The caller holds its lock.
 func (s *Store) restore(u dm.UserName) error {
 	w, ok := s.sweeps.of(u)
 	target := s.repositoryDir(workspaceRepository(u))
 	if !ok || exists(target) {
 		return nil
 	}
-	list, err := s.deliveries(map[dm.UserName]bool{u: true})
+	err := s.makeAgain(w, target)
+	if errors.Is(err, errOtherwise) || goneObject(err) {
+		s.Log.Error("a workspace that was swept can't be made again, and begins anew", "user", u, "err", err)
+		return nil
+	}
+	return err
+}
+
+func (s *Store) makeAgain(w swept, target string) error {
+	list, err := s.deliveries(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err
 	}
@@ -364,7 +378,7 @@ func (s *Store) restore(u dm.UserName) error {
 		return err
 	}
 	if state.main.String() != w.Main {
-		return fmt.Errorf("the workspace of %s had main at %s when it was swept, and comes out at %s", u, w.Main, state.main)
+		return fmt.Errorf("main of the workspace was at %s when it was swept, and would be at %s: %w", w.Main, state.main, errOtherwise)
 	}
 	if err := s.linkBlank(c); err != nil {
 		return err
@@ -390,5 +404,8 @@ func (s *Store) absent(r dm.Repository) (string, error) {
 	if err := s.restore(dm.UserName(r.Name)); err != nil {
 		return "", failed("gitstore.restore", err)
 	}
-	return s.repositoryDir(r), nil
+	if dir := s.repositoryDir(r); exists(dir) {
+		return dir, nil
+	}
+	return s.blankDir(), nil
 }

@@ -114,6 +114,37 @@ func TestSweptWorkspacesComeBack(t *testing.T) {
 	h.sound()
 }
 
+// TestSweptWorkspacesBeginAnew loses what the history of swept workspaces is made
+// from. Nothing lay in them, so nobody is kept from a fetch or a delivery;
+// verify tells what is lost.
+func TestSweptWorkspacesBeginAnew(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]string{"the blank workspace": "blank.git", "an application": "applications/class.git"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, t.TempDir(), sweeping)
+			emptied(h)
+			check(t, h.Sweep(ctx))
+			h.stop()
+			check(t, os.RemoveAll(filepath.Join(h.dir, lost)))
+			h = open(t, h.dir, sweeping)
+			var answer bytes.Buffer
+			check(t, h.UploadPack(ctx, dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, dm.UploadRound{Advertise: true, Out: &answer}))
+			ref, err := dm.ParsePackageRef("flow-1.0.0")
+			check(t, err)
+			check(t, h.Create(ctx, as("teacher"), dm.Spec{Name: "next", Package: ref, Audience: []dm.Subject{"user:ana", "user:ben"}}))
+			if view := h.settle("next"); view.Phase != dm.Created {
+				t.Errorf("next is %s: %s", view.Phase, view.Information)
+			}
+			check(t, h.Destroy(ctx, as("teacher"), "next", false))
+			h.settle("next")
+			if got := h.faults(); !strings.Contains(got, "users/ana: it came back after a sweep without its history") {
+				t.Errorf("verify found %q", got)
+			}
+		})
+	}
+}
+
 // TestSweepTakesOnlyWhatCanBeMadeAgain keeps a workspace whose history no record
 // of an application tells.
 func TestSweepTakesOnlyWhatCanBeMadeAgain(t *testing.T) {
