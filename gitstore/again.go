@@ -157,6 +157,9 @@ func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) e
 	release := s.locks.hold(r)
 	defer release()
 	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
+		if s.mustBeThere(r) != nil {
+			return s.takeAbsent(r, absentCause)
+		}
 		s.comeBack(r) // somebody has removed it
 		return nil
 	}

@@ -32,9 +32,20 @@ const (
 	askPatience = time.Minute // until a server takes the question
 )
 
-// Repair looks once, now, at every repository that is out of service or in
-// doubt.
+// Repair brings back the refs of repositories that are out of service because
+// some are gone, as far as the record knows them, and looks once, now, at every
+// repository that is out of service or in doubt.
 func (s *Store) Repair(ctx context.Context) Repaired {
+	for _, aside := range s.SetAside() {
+		if err := s.restoreRefs(ctx, aside.Repository); err != nil && ctx.Err() == nil {
+			s.Log.Error("refs that are gone could not be brought back", "kind", aside.Repository.Kind, "name", aside.Repository.Name, "err", err)
+		}
+	}
+	return s.lookNow(ctx)
+}
+
+// lookNow looks at every repository that is out of service or in doubt.
+func (s *Store) lookNow(ctx context.Context) Repaired {
 	before := s.SetAside()
 	s.again.mu.Lock()
 	all := make([]dm.Repository, 0, len(s.again.due))

@@ -88,8 +88,11 @@ func (a *aside) refs(first refs) error {
 }
 
 // install makes every file and directory durable, then the repository appears
-// under its name with all its refs at once. Packs are durable already.
-func (a *aside) install(target string) error {
+// under its name with all its first refs at once. Packs are durable already.
+func (a *aside) install(target string, first refs) error {
+	if err := a.refs(first); err != nil {
+		return err
+	}
 	err := filepath.WalkDir(a.dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -107,7 +110,11 @@ func (a *aside) install(target string) error {
 		return err
 	}
 	a.s.Step("aside-renamed")
-	return gitcmd.Fsync(filepath.Dir(target))
+	if err := gitcmd.Fsync(filepath.Dir(target)); err != nil {
+		return err
+	}
+	a.s.note(target, first)
+	return nil
 }
 
 // discard removes what was not installed; after install it does nothing.
@@ -130,6 +137,9 @@ type change struct {
 func (s *Store) begin(r dm.Repository) (*change, error) {
 	target := s.repositoryDir(r)
 	if !exists(target) {
+		if err := s.mustBeThere(r); err != nil {
+			return nil, err
+		}
 		return s.beginAside(target)
 	}
 	end, err := s.intend(r)
@@ -185,7 +195,7 @@ func (s *Store) packWriter(dir string) (*pack.Writer, error) {
 
 // move moves refs of an existing repository in one transaction.
 func (c *change) move(ctx context.Context, updates ...gitcmd.RefUpdate) error {
-	return c.s.git.UpdateRefs(ctx, c.dir, updates...)
+	return c.s.moveRefs(ctx, c.dir, updates...)
 }
 
 // put moves the one ref of a change: in an existing repository by git, in a new
@@ -199,10 +209,7 @@ func (c *change) put(ctx context.Context, ref string, old, new plumbing.Hash) er
 
 // appear installs a repository that was built aside, with its first refs.
 func (c *change) appear(first refs) error {
-	if err := c.fresh.refs(first); err != nil {
-		return err
-	}
-	return c.fresh.install(c.target)
+	return c.fresh.install(c.target, first)
 }
 
 func packDir(repository string) string { return filepath.Join(repository, "objects", "pack") }

@@ -22,6 +22,9 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		if err := s.index.sound(packageRepository(ref.Name)); err != nil {
 			return err
 		}
+		if err := s.index.published(ref); err != nil {
+			return err
+		}
 	}
 	release, err := s.index.claim(id, dm.NotDeployed, dm.Deploying)
 	if err != nil {
@@ -86,9 +89,13 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 		return failure(dm.Refuse("deploy", "the package has faults", valid.Findings))
 	}
 	s.defaults.put(v.tree, valid.Defaults)
-	// PNDA writes microseconds and no zone here; clients show it as it is.
-	at := stamp.Time.UTC().Format("2006-01-02T15:04:05.000000")
-	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: fmt.Sprintf("Deployed %s at %s", ref, at), tree: v.tree}, nil
+	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: deployedText(ref, stamp), tree: v.tree}, nil
+}
+
+// deployedText is what a deploy that succeeded says. PNDA writes microseconds and
+// no zone here; clients show it as it is.
+func deployedText(ref dm.PackageRef, stamp dm.Stamp) string {
+	return fmt.Sprintf("Deployed %s at %s", ref, stamp.Time.UTC().Format("2006-01-02T15:04:05.000000"))
 }
 
 // deployFailure is PNDA's sentence for a failed change of a package.

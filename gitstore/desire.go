@@ -255,7 +255,7 @@ func (s *Store) mendNumber(ctx context.Context, dir string, e *appEntry) {
 	number := deploymentRef(e.desired.deployment)
 	h, err := readRef(dir, number)
 	if err == nil && h.IsZero() {
-		err = s.git.UpdateRefs(ctx, dir, update(number, plumbing.ZeroHash, e.desired.commit))
+		err = s.moveRefs(ctx, dir, update(number, plumbing.ZeroHash, e.desired.commit))
 	}
 	if err != nil {
 		s.Log.Error("the number of a deployment could not be written", "app", e.desired.spec.Name, "number", e.desired.deployment, "err", err)

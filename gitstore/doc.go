@@ -17,6 +17,8 @@
 //   - Only the bytes of a repository set it aside (damage.go, survey.go). A check
 //     that could not be made is made again (again.go), and what is sound again
 //     comes back without anybody's hand.
+//   - A ref that vanished or was set back is noticed at the next start: what is
+//     known of it, or another ref, contradicts it, and nothing begins in its place.
 //   - Reads come from an index in memory. Only the questions of dm.History and a
 //     rollback walk history, once; what came since is read when they come again.
 //   - Maintenance brings refs and small packs together under a repository's

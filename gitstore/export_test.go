@@ -2,6 +2,7 @@ package gitstore
 
 import (
 	"context"
+	"os"
 	"strconv"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -51,4 +52,12 @@ func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
 	}
 	_, err = w.Commit("")
 	return ids, err
+}
+
+// BreakWitness lets every write to known-refs fail.
+func BreakWitness(s *Store) {
+	s.witness.mu.Lock()
+	defer s.witness.mu.Unlock()
+	_ = s.witness.file.Close()
+	s.witness.file, _ = os.Open(s.witness.path) // for reading only
 }

@@ -75,6 +75,11 @@ func refuseForeign(entries []fs.DirEntry) error {
 // noLinks fails for a repository that has a link in the place of a folder of its
 // own.
 func noLinks(dir string) error {
+	if info, err := os.Lstat(dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return broken(".", "it is a symbolic link")
+	}
 	for _, folder := range []string{dir, filepath.Join(dir, "objects")} {
 		entries, err := os.ReadDir(folder)
 		if err != nil {

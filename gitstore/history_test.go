@@ -170,6 +170,7 @@ func TestHistoryPassesByWhatWasPushed(t *testing.T) {
 			f.point("refs/deployments/1", "main")
 		}
 	}
+	check(t, os.Remove(filepath.Join(h.dir, "known-refs")))
 	h = openStill(t, h.dir)
 	wantStory(t, h.past("new"), "create flow-1.0.0 1 by ana: none")
 	wantStory(t, h.past("old"), "start flow-1.0.0 0 by ana: none", "create flow-1.0.0 1 by ana: CREATED true")

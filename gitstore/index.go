@@ -20,6 +20,9 @@ type index struct {
 	apps     map[dm.ApplicationName]*appEntry
 	away     map[dm.Repository]outOfService
 
+	// unpublished are packages of which only applications know, since the start.
+	unpublished map[dm.PackageRef]dm.ApplicationName
+
 	// Only while this process works:
 	deploying map[string]dm.Phase                    // package id → DEPLOYING or UNDEPLOYING
 	reserved  map[string]reservation                 // Fold of an application being created → its name
@@ -33,7 +36,7 @@ func newIndex() *index {
 	return &index{
 		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{}, away: map[dm.Repository]outOfService{},
 		deploying: map[string]dm.Phase{}, reserved: map[string]reservation{}, oddities: map[string]string{},
-		folded: map[string]map[dm.ApplicationName]bool{},
+		folded: map[string]map[dm.ApplicationName]bool{}, unpublished: map[dm.PackageRef]dm.ApplicationName{},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // The data folder. <enc> is encodeName of the logical name.
 //
 //	<data>/format                        version of this layout
+//	<data>/known-refs                    where each ref that nothing derives was moved last
 //	<data>/lock                          flock of the owning process and its git children
 //	<data>/hooks/                        core.hooksPath of every repository: the programs for pushes, and their socket
 //	<data>/tmp/                          uploads and repositories while they are built, notes of changes; emptied at start

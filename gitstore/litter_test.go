@@ -1,6 +1,7 @@
 package gitstore_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,6 +68,7 @@ func TestRecordsOfOlderServersWithLitterAreSound(t *testing.T) {
 	was := f.git("", "rev-parse", "main")
 	f.rewrite("refs/heads/main", f.git("", "rev-parse", "main^{tree}"), outer, top, "")
 	f.rewrite("refs/tags/1.0.0", was, f.git("", "rev-parse", "main"), top, "")
+	check(t, os.Remove(filepath.Join(h.dir, "known-refs"))) // of which that server had none
 
 	h = open(t, h.dir)
 	h.sound()

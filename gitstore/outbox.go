@@ -190,7 +190,7 @@ func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outc
 		return plumbing.ZeroHash, err
 	}
 	s.Step("observed-packed")
-	if err := s.git.UpdateRefs(ctx, dir, update(observedRef, e.observedTip, tip)); err != nil {
+	if err := s.moveRefs(ctx, dir, update(observedRef, e.observedTip, tip)); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	s.Step("observed-moved")

@@ -28,6 +28,9 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.index.sound(r); err != nil {
 		return dm.Published{}, err
 	}
+	if err := s.index.published(file.Ref); err != nil {
+		return dm.Published{}, err
+	}
 	leave, err := s.gates.uploads.enter(ctx)
 	if err != nil {
 		return dm.Published{}, err
@@ -64,6 +67,9 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 	}
 	// Another may have published the first version while the body came.
 	if err := s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
+		return dm.Published{}, err
+	}
+	if err := s.index.published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
 	p, err := s.accept(ctx, actor, file, up)
@@ -193,11 +199,11 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, packs ...pack.Pack) (err error) {
 	target := s.repositoryDir(packageRepository(v.file.Ref.Name))
 	if !exists(target) {
-		first := refs{archiveRef(v.archive.String()): v.archive, tagRef(v.file.Ref.Version): v.tag, mainRef: v.commit}
-		if err := up.aside.refs(first); err != nil {
+		if err := s.mustBeThere(packageRepository(v.file.Ref.Name)); err != nil {
 			return err
 		}
-		return up.aside.install(target)
+		first := refs{archiveRef(v.archive.String()): v.archive, tagRef(v.file.Ref.Version): v.tag, mainRef: v.commit}
+		return up.aside.install(target, first)
 	}
 	end, err := s.intend(packageRepository(v.file.Ref.Name))
 	if err != nil {
@@ -214,11 +220,11 @@ func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, pac
 	if err != nil {
 		return err
 	}
-	if err := s.git.UpdateRefs(ctx, target, before...); err != nil {
+	if err := s.moveRefs(ctx, target, before...); err != nil {
 		return err
 	}
 	s.Step("publish-superseded")
-	if err := s.git.UpdateRefs(ctx, target, update(tagRef(v.file.Ref.Version), old.tag, v.tag)); err != nil {
+	if err := s.moveRefs(ctx, target, update(tagRef(v.file.Ref.Version), old.tag, v.tag)); err != nil {
 		return err
 	}
 	s.Step("publish-tagged")
@@ -271,7 +277,7 @@ func nextSuperseded(dir string, v dm.Version) (int, error) {
 func (s *Store) moveMain(ctx context.Context, dir string, commit plumbing.Hash) {
 	old, err := readRef(dir, mainRef)
 	if err == nil && old != commit {
-		err = s.git.UpdateRefs(ctx, dir, update(mainRef, old, commit))
+		err = s.moveRefs(ctx, dir, update(mainRef, old, commit))
 	}
 	if err != nil {
 		s.Log.Error("main of a package could not be moved", "err", err)
@@ -330,11 +336,11 @@ func (s *Store) withdraw(ctx context.Context, dir string, v versionEntry, stamp 
 	if err != nil {
 		return err
 	}
-	if err := s.git.UpdateRefs(ctx, dir, update(supersededRef(v.file.Ref.Version, n), plumbing.ZeroHash, tag)); err != nil {
+	if err := s.moveRefs(ctx, dir, update(supersededRef(v.file.Ref.Version, n), plumbing.ZeroHash, tag)); err != nil {
 		return err
 	}
 	s.Step("withdraw-superseded")
-	if err := s.git.UpdateRefs(ctx, dir, update(tagRef(v.file.Ref.Version), v.tag, plumbing.ZeroHash)); err != nil {
+	if err := s.moveRefs(ctx, dir, update(tagRef(v.file.Ref.Version), v.tag, plumbing.ZeroHash)); err != nil {
 		return err
 	}
 	s.Step("withdraw-untagged")

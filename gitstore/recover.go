@@ -45,7 +45,11 @@ func (s *Store) recover(ctx context.Context) error {
 		if err != nil {
 			return failed(op, err)
 		}
+		if err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.markAbsent(kind) }); err != nil {
+			return failed(op, err)
+		}
 	}
+	s.markUnpublished()
 	if err := s.patiently(ctx, "the folder "+tmpDir, s.sweep); err != nil {
 		return failed(op, err)
 	}
@@ -111,13 +115,25 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	if err != nil {
 		return err
 	}
-	switch r.Kind {
-	case dm.PackageRepository:
-		return s.recoverPackage(ctx, dm.PackageName(r.Name), dir, heads)
-	case dm.ApplicationRepository:
-		return s.recoverApplication(ctx, dm.ApplicationName(r.Name), dir, heads)
+	if r.Kind == dm.WorkspaceRepository {
+		return checkWorkspace(dir, heads)
 	}
-	return checkWorkspace(dir, heads)
+	found, err := s.contradicted(ctx, folderOf(r), openObjects(dir), heads)
+	if err != nil {
+		return err
+	}
+	if r.Kind == dm.PackageRepository {
+		err = s.recoverPackage(ctx, dm.PackageName(r.Name), dir, heads)
+	} else {
+		err = s.recoverApplication(ctx, dm.ApplicationName(r.Name), dir, heads)
+	}
+	if len(found) > 0 {
+		return lostRef(found)
+	}
+	if err == nil {
+		s.adopt(folderOf(r), heads)
+	}
+	return err
 }
 
 // clean removes locks and temporary files that a killed server left, writes
@@ -187,7 +203,8 @@ func mendFile(path, content string) error {
 	return writeFileDurably(path, []byte(content))
 }
 
-// recoverPackage reads the tags and outcomes of one package.
+// recoverPackage reads the tags and outcomes of one package. It fails after that
+// when they tell of refs that are gone.
 func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir string, heads refs) error {
 	if _, err := dm.ParsePackageName(string(name)); err != nil {
 		return broken(".", "the folder names no package: %s", dm.Public(err))
@@ -224,12 +241,18 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		}
 	}
 	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
-	s.mendMain(ctx, dir, entry, newest.commit, after)
+	gaps, err := gapsOfPackage(repo, name, entry, heads, after)
+	if err != nil {
+		return err
+	}
+	if len(gaps) == 0 {
+		s.mendMain(ctx, dir, entry, newest.commit, after)
+	}
 	if err := entry.readPast(repo, name, heads); err != nil {
 		return err
 	}
 	s.index.putPackage(name, entry)
-	return nil
+	return lostRef(gaps)
 }
 
 // versionOf reads refs/tags/<v> and refs/deployed/<v>; prefix is "" for others.
@@ -292,7 +315,8 @@ func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, n
 }
 
 // recoverApplication reads desired and observed of one application and writes
-// the numbers of deployments that are missing.
+// the numbers of deployments that are missing. It fails after that when they
+// tell of refs that are gone or were set back.
 func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, dir string, heads refs) error {
 	if _, err := dm.ParseApplicationName(string(app)); err != nil {
 		return broken(".", "the folder names no application: %s", dm.Public(err))
@@ -328,9 +352,13 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 	if e.deployments, err = s.mendNumbers(ctx, repo, dir, e.main, heads); err != nil {
 		return err
 	}
+	gaps, err := gapsOfApplication(ctx, repo, e, heads)
+	if err != nil {
+		return err
+	}
 	e.slim()
 	s.index.putApp(app, e)
-	return nil
+	return lostRef(gaps)
 }
 
 // readContent reads one commit of an application's main.
@@ -414,7 +442,7 @@ func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main
 		}
 		h = parentOf(c)
 	}
-	if err := s.git.UpdateRefs(ctx, dir, missing...); err != nil {
+	if err := s.moveRefs(ctx, dir, missing...); err != nil {
 		s.Log.Error("numbers of deployments could not be written", "err", err) // a full disk is no damage
 	}
 	return highest, nil

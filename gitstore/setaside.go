@@ -186,6 +186,7 @@ func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
 	if err != nil { // the note is broken, so the repository alone must tell
 		note = SetAside{File: ".", Cause: "its note in damaged/ can't be read", Since: s.now()}
 	}
+	s.Log.Error("a repository is still set aside", "kind", kind, "name", name, "file", note.File, "cause", note.Cause, "since", note.Since)
 	s.index.takeAway(r, outOfService{fault: &fault{note.File, note.Cause}, since: note.Since})
 	s.again.ask(r, 0)
 	return nil

@@ -47,12 +47,13 @@ type Config struct {
 // Store is the record of one data folder.
 type Store struct {
 	Config
-	dir   string
-	git   *gitcmd.Git
-	lock  *os.File
-	index *index
-	locks keyLocks
-	users workspaceCache
+	dir     string
+	git     *gitcmd.Git
+	lock    *os.File
+	witness *witness
+	index   *index
+	locks   keyLocks
+	users   workspaceCache
 
 	people workspaceCount
 	sweeps sweeps
@@ -223,6 +224,13 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = s.patiently(ctx, "the file "+knownFile, func() (err error) {
+		s.witness, err = openWitness(filepath.Join(s.dir, knownFile), s.Log)
+		return err
+	})
+	if err != nil {
+		return failed("gitstore.Open", err)
+	}
 	if err := s.registerMetrics(); err != nil {
 		return dm.Wrap("gitstore.Open", err)
 	}
@@ -289,10 +297,14 @@ func (s *Store) patiently(ctx context.Context, what string, do func() error) err
 func (s *Store) Close() error {
 	s.stopping()
 	s.background.Wait()
-	if s.lock == nil {
-		return nil
+	var errs []error
+	if s.witness != nil {
+		errs = append(errs, s.witness.close())
 	}
-	return s.lock.Close()
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Ready tells whether the record can be written: the data folder is there and

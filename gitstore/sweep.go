@@ -100,6 +100,14 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		}
 		s.sweeps.add(c.Hash, list)
 	}
+	lost, err := s.contradicted(ctx, sweepsRepo, repo, refs{mainRef: main})
+	if err != nil {
+		return err
+	}
+	if len(lost) > 0 {
+		return lostRef(lost)
+	}
+	s.adopt(sweepsRepo, refs{mainRef: main})
 	return nil
 }
 

@@ -2,7 +2,9 @@ package gitstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -20,6 +22,17 @@ import (
 func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(oneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]swept{}
+	heads, err := readRefs(s.sweepsDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		say("%s: %v", sweepsRepo, err)
+	}
+	lost, err := s.contradicted(ctx, sweepsRepo, openObjects(s.sweepsDir()), heads)
+	if err != nil {
+		say("%s: %v", sweepsRepo, err)
+	}
+	for _, f := range lost {
+		say("%s: %s: %s", sweepsRepo, f.ref, f.why)
+	}
 	if exists(s.sweepsDir()) {
 		taken = s.verifySweepCommits(ctx, say)
 	}

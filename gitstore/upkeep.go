@@ -118,6 +118,7 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 	if left > 0 {
 		errs = append(errs, dm.Errorf(dm.Unavailable, op, "%d repositories could not be maintained", left))
 	}
+	errs = append(errs, s.witness.tidy())
 	err := failed(op, errors.Join(errs...))
 	if ctx.Err() == nil {
 		s.upkeep.count(n, err, time.Now())

@@ -26,12 +26,13 @@ import (
 // it can't go on.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	const op = "gitstore.Verify"
-	for _, aside := range s.Repair(ctx).Left {
+	for _, aside := range s.lookNow(ctx).Left {
 		problem(aside.String())
+		s.readAside(ctx, aside.Repository)
 	}
 	for _, kind := range repositoryKinds {
 		err := s.each(ctx, kind, func(r dm.Repository) error {
-			if s.index.sound(r) != nil {
+			if s.index.sound(r) != nil && !s.index.read(r) {
 				return nil
 			}
 			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem}
@@ -73,6 +74,7 @@ func (v *verifier) run(ctx context.Context) {
 		v.problem("%v", err)
 		return
 	}
+	v.gaps(ctx)
 	switch v.r.Kind {
 	case dm.PackageRepository:
 		v.packageRefs(ctx)

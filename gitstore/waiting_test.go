@@ -148,6 +148,7 @@ func TestAnOvertakenChangeNeedsItsMark(t *testing.T) {
 	h.stop()
 	repo := filepath.Join(dir, "applications", "noon.git")
 	git(t, repo, "update-ref", "-d", "refs/observed/head")
+	check(t, os.Remove(filepath.Join(dir, "known-refs")))
 	var faults []string
 	check(t, openStill(t, dir).Verify(ctx, func(p string) { faults = append(faults, p) }))
 	if !strings.Contains(strings.Join(faults, "\n"), "has no outcome, and another change followed it") {

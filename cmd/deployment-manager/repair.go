@@ -18,7 +18,8 @@ func repairCommand(p process) *cobra.Command {
 		Short: "Look again at what is out of service, and tell why the rest stays",
 		Long: `Looks again, now, at every repository that answers 503: those whose files are
 damaged, and those that could not be read. What is sound comes back into service.
-For each of the others it prints one line with the file and the cause, and ends
+Refs that are gone or were set back are moved to where the record had them, if
+what they named is there; see docs/disk-layout.md. For each of the others it prints one line with the file and the cause, and ends
 with exit code 4.
 
 A running server does the same by itself, every ten minutes or sooner. With a

@@ -18,12 +18,15 @@ func verifyCommand(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check every repository and archive of a stopped server",
-		Long: `Checks the data folder: every repository with git's own fsck, every ref,
-every uploaded archive against its digest, and every commit and tag against what
-the server would have written for the person, the time and the action that it
-names. Prints one line for each problem and ends with exit code 4 when there are
-any. The server must be stopped; like a start of the server, it sets a
-repository that is damaged aside, and takes one that is sound again back.`,
+		Long: `Checks the data folder: every repository with git's own fsck, every ref
+against what is known of it, every uploaded archive against its digest, every
+commit and tag against what the server would have written for the person, the
+time and the action that it names, and the order of all of it. What that finds,
+and what only somebody outside can tell, stands in docs/disk-layout.md.
+
+Prints one line for each problem and ends with exit code 4 when there are any.
+The server must be stopped; like a start of the server, it sets a repository
+that is damaged aside, and takes one that is sound again back.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(c.Flags(), p.environ)

@@ -1,0 +1,413 @@
+package gitstore
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+)
+
+// A ref that somebody removed or set back leaves nothing behind that looks
+// broken: the version would be free again, the application would run an older
+// change. What else the record knows of it tells: the file known-refs, and the
+// other refs, none of which the server writes before the one that it follows
+// from is durable. So evidence that a ref was there is never older than the ref.
+
+// finding is a ref that is not what something else proves it to have been.
+type finding struct {
+	ref string
+	why string
+}
+
+// contradicted compares the refs of a repository, in a folder of the data folder,
+// with what is known of them.
+func (s *Store) contradicted(ctx context.Context, folder string, repo *objects, heads refs) ([]finding, error) {
+	var list []finding
+	for _, was := range s.witness.of(folder) {
+		ok, err := explained(ctx, repo, heads, was)
+		switch is := heads[was.name]; {
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", was.name, err)
+		case ok:
+		case is.IsZero():
+			list = append(list, finding{was.name, fmt.Sprintf("it is gone, %s has it at %s", knownFile, was.hash)})
+		default:
+			list = append(list, finding{was.name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.hash, knownFile)})
+		}
+	}
+	return list, nil
+}
+
+// explained tells whether the server may have moved a ref from where it was
+// known to be to where it is.
+func explained(ctx context.Context, repo *objects, heads refs, was knownRef) (bool, error) {
+	is := heads[was.name]
+	switch version, tag := strings.CutPrefix(was.name, tagPrefix); {
+	case is == was.hash:
+		return true, nil
+	case tag:
+		return superseded(repo, heads, version, was.hash)
+	case strings.HasPrefix(was.name, supersededPrefix):
+		return false, nil
+	}
+	return leadsTo(ctx, repo, is, was.hash)
+}
+
+// superseded tells whether a tag of a version is kept as one that was replaced
+// or withdrawn.
+func superseded(repo *objects, heads refs, version string, tag plumbing.Hash) (bool, error) {
+	for ref, h := range heads {
+		if !strings.HasPrefix(ref, supersededPrefix+version+"/") {
+			continue
+		}
+		if h == tag {
+			return true, nil
+		}
+		t, err := repo.tag(h)
+		if err != nil {
+			return false, err
+		}
+		if t.Target == tag {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// leadsTo tells whether a commit is among those that another one follows.
+func leadsTo(ctx context.Context, repo *objects, from, to plumbing.Hash) (bool, error) {
+	for h := from; !h.IsZero() && ctx.Err() == nil; {
+		if h == to {
+			return true, nil
+		}
+		c, err := repo.commit(h)
+		if err != nil {
+			return false, err
+		}
+		h = parentOf(c)
+	}
+	return false, ctx.Err()
+}
+
+// gapsOfPackage finds refs that others of a package prove to have been there.
+// follows are the parents of uploads.
+func gapsOfPackage(repo *objects, name dm.PackageName, entry *packageEntry, heads refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
+	list, counted := gapsOfSuperseded(heads)
+	for v, o := range entry.outcomes {
+		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != emptyTree {
+			list = append(list, finding{tagRef(v), fmt.Sprintf("it is gone, %s is of its files", deployedRef(v))})
+		}
+	}
+	uploads := map[plumbing.Hash]bool{}
+	for _, v := range entry.versions {
+		uploads[v.commit] = true
+	}
+	earlier := false
+	for _, c := range append([]plumbing.Hash{entry.main}, keysOf(follows)...) {
+		if c.IsZero() || uploads[c] {
+			continue
+		}
+		if !earlier {
+			if err := earlierUploads(repo, heads, uploads); err != nil {
+				return nil, err
+			}
+			earlier = true
+		}
+		if uploads[c] {
+			continue
+		}
+		commit, err := repo.commit(c)
+		if err != nil {
+			return nil, err
+		}
+		// Who wrote something else there is told by verify.
+		if of, err := dm.ParsePackageRef(parseTrailers(commit.Message)[trailerPackage]); err == nil && of.Name == name {
+			list = append(list, finding{tagRef(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
+		}
+	}
+	return list, nil
+}
+
+func keysOf(m map[plumbing.Hash]plumbing.Hash) []plumbing.Hash {
+	list := make([]plumbing.Hash, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// gapsOfSuperseded finds missing numbers of earlier tags, which are given one
+// after the other, and returns the highest ones.
+func gapsOfSuperseded(heads refs) (list []finding, highest map[string]int) {
+	highest = map[string]int{}
+	for ref := range heads {
+		if text, ok := strings.CutPrefix(ref, supersededPrefix); ok {
+			version, number, _ := strings.Cut(text, "/")
+			if n, err := strconv.Atoi(number); err == nil {
+				highest[version] = max(highest[version], n)
+			}
+		}
+	}
+	for version, last := range highest {
+		for n := 1; n < last; n++ {
+			if ref := supersededPrefix + version + "/" + strconv.Itoa(n); heads[ref].IsZero() {
+				list = append(list, finding{ref, fmt.Sprintf("it is gone, number %d came after it", last)})
+			}
+		}
+	}
+	return list, highest
+}
+
+// earlierUploads adds the commits of uploads that were replaced or withdrawn.
+func earlierUploads(repo *objects, heads refs, uploads map[plumbing.Hash]bool) error {
+	for ref, h := range heads {
+		if !strings.HasPrefix(ref, supersededPrefix) {
+			continue
+		}
+		t, err := repo.tag(h)
+		if err == nil && t.TargetType == plumbing.TagObject {
+			t, err = repo.tag(t.Target)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		uploads[t.Target] = true
+	}
+	return nil
+}
+
+// gapsOfApplication finds whether main or the outcomes were set back.
+func gapsOfApplication(ctx context.Context, repo *objects, e *appEntry, heads refs) ([]finding, error) {
+	var list []finding
+	for ref, h := range heads {
+		n, err := strconv.Atoi(strings.TrimPrefix(ref, deploymentPrefix))
+		if err != nil || n <= e.deployments || h == e.main {
+			continue
+		}
+		if follows, err := leadsTo(ctx, repo, h, e.main); err != nil {
+			return nil, fmt.Errorf("%s: %w", ref, err)
+		} else if follows {
+			list = append(list, finding{mainRef, fmt.Sprintf("it was set back, %s goes on from it", ref)})
+			break
+		}
+	}
+	if e.observed == nil {
+		if followed, err := answeredBefore(ctx, repo, e.main); err != nil || followed {
+			list = append(list, finding{observedRef, "it is gone, and a change is only taken when the one before it has an outcome"})
+			return list, err
+		}
+		return list, nil
+	}
+	if ok, err := leadsTo(ctx, repo, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
+		list = append(list, finding{mainRef, fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
+		return list, err
+	}
+	return list, nil
+}
+
+// answeredBefore tells whether a change follows one that must have an outcome.
+func answeredBefore(ctx context.Context, repo *objects, main plumbing.Hash) (bool, error) {
+	for h := main; !h.IsZero() && ctx.Err() == nil; {
+		c, err := repo.commit(h)
+		if err != nil {
+			return false, err
+		}
+		h = parentOf(c)
+		if !h.IsZero() && parseTrailers(c.Message)[trailerOvertakes] == "" {
+			return true, nil
+		}
+	}
+	return false, ctx.Err()
+}
+
+// adopt notes what the refs of a repository are, after a look that found no
+// contradiction: what a power cut took from known-refs comes back, and a record
+// of a time before the file gets one.
+func (s *Store) adopt(folder string, heads refs) {
+	news := refs{}
+	for ref, h := range heads {
+		news[ref] = h
+	}
+	for _, was := range s.witness.of(folder) {
+		if is := heads[was.name]; is == was.hash {
+			delete(news, was.name)
+		} else {
+			news[was.name] = is
+		}
+	}
+	s.witness.tell(folder, news)
+}
+
+// mustBeThere fails when there is no repository in a place where one is known to be:
+// a new one must not begin there.
+func (s *Store) mustBeThere(r dm.Repository) error {
+	if len(s.witness.of(folderOf(r))) == 0 {
+		return nil
+	}
+	return dm.Errorf(dm.Unavailable, "write the record", "the repository of %s is gone", r.Name).
+		WithHint("an administrator must bring it back")
+}
+
+// markAbsent takes repositories out of service that are known and not there, and
+// those in whose place is a link.
+func (s *Store) markAbsent(kind dm.RepositoryKind) error {
+	there, err := os.ReadDir(filepath.Join(s.dir, string(kind)))
+	if err != nil {
+		return err
+	}
+	why := map[string]string{}
+	for _, folder := range s.witness.folders(kind) {
+		why[filepath.Base(folder)] = absentCause
+	}
+	for _, e := range there {
+		if e.IsDir() {
+			delete(why, e.Name())
+		} else if e.Type()&fs.ModeSymlink != 0 {
+			why[e.Name()] = "it is a symbolic link"
+		}
+	}
+	for folder, cause := range why {
+		enc, repository := strings.CutSuffix(folder, ".git")
+		if name, ok := decodeName(enc); ok && repository {
+			_ = s.takeAbsent(dm.Repository{Kind: kind, Name: name}, cause)
+		}
+	}
+	return nil
+}
+
+// absentCause is what is wrong with a repository that is not there.
+const absentCause = "it is gone, " + knownFile + " has it"
+
+// takeAbsent takes one of them out of service, until it is there again, and
+// returns why. In the place of a workspace a new one is made.
+func (s *Store) takeAbsent(r dm.Repository, cause string) error {
+	f := &fault{".", cause}
+	if r.Kind == dm.WorkspaceRepository {
+		s.setAside(r, f)
+		return f
+	}
+	if o, away := s.index.whyAway(r); away && o.fault != nil && *o.fault == *f {
+		return f
+	}
+	s.Log.Error("a repository is not there and is out of service", "kind", r.Kind, "name", r.Name, "cause", cause)
+	s.index.takeAway(r, outOfService{fault: f, since: s.now()})
+	s.again.ask(r, firstLook)
+	return f
+}
+
+// markUnpublished finds the packages that applications were made from and of
+// which the record has no deployment. Their numbers are not free.
+func (s *Store) markUnpublished() {
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	for app, e := range s.index.apps {
+		for _, content := range []contentEntry{e.desired, e.effective} {
+			ref := content.spec.Package
+			if content.commit.IsZero() || content.packageTree == emptyTree || s.index.deployedOnce(ref) {
+				continue
+			}
+			_, away := s.index.away[packageRepository(ref.Name)]
+			if s.index.unpublished[ref] == "" && !away {
+				s.Log.Error("the record of a package is gone", "package", ref, "ref", deployedRef(ref.Version), "evidence", "application "+string(app))
+			}
+			s.index.unpublished[ref] = app
+		}
+	}
+}
+
+// deployedOnce tells whether there is an outcome with the files of a version.
+// The caller holds the lock.
+func (x *index) deployedOnce(ref dm.PackageRef) bool {
+	e := x.packages[ref.Name]
+	if e == nil {
+		return false
+	}
+	o, ok := e.outcomes[ref.Version]
+	return ok && o.tree != emptyTree
+}
+
+// published fails for a version that applications were made from and of which
+// the record has nothing any more.
+func (x *index) published(ref dm.PackageRef) error {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	app := x.unpublished[ref]
+	if app == "" || x.deployedOnce(ref) {
+		return nil
+	}
+	return dm.Errorf(dm.Unavailable, "read the record", "the record of %s is gone, the application %s was made from it", ref, app).
+		WithHint("an administrator must bring it back; publish changes under a new version number")
+}
+
+// lostRef is the fault of a repository some of whose refs are not what they were;
+// nil when there are none.
+func lostRef(list []finding) error {
+	if len(list) == 0 {
+		return nil
+	}
+	first := slices.MinFunc(list, func(a, b finding) int { return strings.Compare(a.ref, b.ref) })
+	return broken(first.ref, "%s", first.why)
+}
+
+// readAside fills the index from a repository that is out of service, as far as
+// that can be read: verify looks at it all the same.
+func (s *Store) readAside(ctx context.Context, r dm.Repository) {
+	if r.Kind != dm.WorkspaceRepository {
+		_ = s.recoverRepository(ctx, r) // why it is out of service was told
+	}
+}
+
+// read tells whether the index has something of a repository.
+func (x *index) read(r dm.Repository) bool {
+	switch r.Kind {
+	case dm.PackageRepository:
+		return x.pkg(dm.PackageName(r.Name)) != nil
+	case dm.ApplicationRepository:
+		return x.app(dm.ApplicationName(r.Name)) != nil
+	}
+	return false
+}
+
+// gaps reports every ref that is gone or was set back, but the one for which the
+// repository is out of service.
+func (v *verifier) gaps(ctx context.Context) {
+	list, err := v.s.contradicted(ctx, folderOf(v.r), v.repo, v.heads)
+	var more []finding
+	switch v.r.Kind {
+	case dm.PackageRepository:
+		if e := v.s.index.pkg(dm.PackageName(v.r.Name)); e != nil && err == nil {
+			follows := map[plumbing.Hash]plumbing.Hash{}
+			for _, u := range e.versions {
+				if c, err := v.repo.commit(u.commit); err == nil {
+					follows[parentOf(c)] = u.commit
+				}
+			}
+			more, err = gapsOfPackage(v.repo, dm.PackageName(v.r.Name), e, v.heads, follows)
+		}
+	case dm.ApplicationRepository:
+		if e := v.s.index.app(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
+			more, err = gapsOfApplication(ctx, v.repo, e, v.heads)
+		}
+	}
+	if err != nil {
+		v.problem("%v", err)
+	}
+	told := map[string]bool{}
+	if o, away := v.s.index.whyAway(v.r); away && o.fault != nil {
+		told[o.fault.File] = true
+	}
+	for _, f := range append(list, more...) {
+		if !told[f.ref] {
+			v.problem("%s: %s", f.ref, f.why)
+		}
+		told[f.ref] = true
+	}
+}

@@ -1,0 +1,89 @@
+package gitstore
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// restoreRefs brings refs back that are gone or were set back, where known-refs has
+// what they named and the objects are still there. A ref that names something
+// else now is left to the administrator. It is only done when somebody asks.
+func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
+	release := s.locks.hold(r)
+	defer release()
+	known := s.witness.of(folderOf(r))
+	dir := s.repositoryDir(r)
+	if len(known) == 0 || !exists(dir) {
+		return nil
+	}
+	repo := openObjects(dir)
+	heads, err := readRefs(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, was := range known {
+		ok, err := s.restorable(ctx, repo, heads, was)
+		if err == nil && ok {
+			err = s.returnRef(ctx, r, repo, heads, was)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// restorable tells whether a ref is not what it was, and can be that again.
+func (s *Store) restorable(ctx context.Context, repo *objects, heads refs, was knownRef) (bool, error) {
+	if ok, err := explained(ctx, repo, heads, was); err != nil || ok {
+		return false, err
+	}
+	is := heads[was.name]
+	if strings.HasPrefix(was.name, tagPrefix) || strings.HasPrefix(was.name, supersededPrefix) {
+		_, err := repo.tag(was.hash)
+		return is.IsZero() && err == nil, nil
+	}
+	if _, err := repo.commit(was.hash); err != nil {
+		return false, nil
+	}
+	if is.IsZero() {
+		return true, nil
+	}
+	return leadsTo(ctx, repo, was.hash, is)
+}
+
+// returnRef moves a ref to where it was, and with a tag the ref of its archive.
+func (s *Store) returnRef(ctx context.Context, r dm.Repository, repo *objects, heads refs, was knownRef) error {
+	updates := []gitcmd.RefUpdate{update(was.name, heads[was.name], was.hash)}
+	if t, err := repo.tag(was.hash); err == nil {
+		if t.TargetType == plumbing.TagObject { // of a withdrawal
+			t, err = repo.tag(t.Target)
+		}
+		if err != nil {
+			return err
+		}
+		archive, err := parseHash(parseTrailers(t.Message)[trailerArchive], trailerArchive)
+		if err != nil {
+			return err
+		}
+		name := archiveRef(archive.String())
+		if path, err := pack.Find(packDir(repo.dir), archive); err == nil && path != "" && heads[name].IsZero() {
+			updates = append(updates, update(name, plumbing.ZeroHash, archive))
+			heads[name] = archive
+		}
+	}
+	for _, u := range updates {
+		if err := s.moveRefs(ctx, repo.dir, u); err != nil {
+			return err
+		}
+		s.Log.Warn("a ref that was gone or set back is where it was", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)
+	}
+	heads[was.name] = was.hash
+	return nil
+}

@@ -1,0 +1,283 @@
+package gitstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+)
+
+// witness is what the record knew of its refs: one line for each move of a ref
+// that cannot be derived, in one file of the data folder. A line is written
+// after the move is durable and is not made durable itself. So the file may lag
+// behind the refs, by what a power cut takes from it, but it never tells of a
+// value that a ref did not have: a ref that is missing, or that does not follow
+// from what the file has, was changed by somebody else.
+//
+// A line has a checksum, the repository's folder, the ref and its value, zero
+// for a ref that the server deleted. Lines stand alone: who removes something on
+// purpose removes its lines as well.
+type witness struct {
+	path string
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	file  *os.File
+	end   int64 // where the next line goes
+	lines int   // in the file, those that later ones replaced included
+	refs  map[string][]knownRef
+}
+
+// knownRef is the last value that a ref of a repository is known to have had.
+type knownRef struct {
+	name string
+	hash plumbing.Hash
+}
+
+// remembered tells whether a ref is one that nothing derives. The numbers of
+// deployments follow from main, main of a package from its tags, a workspace
+// from the applications, and a tag names its archive.
+func remembered(folder, ref string) bool {
+	if folder == sweepsRepo {
+		return ref == mainRef
+	}
+	switch dm.RepositoryKind(filepath.Dir(folder)) {
+	case dm.PackageRepository:
+		return strings.HasPrefix(ref, tagPrefix) || strings.HasPrefix(ref, supersededPrefix) || strings.HasPrefix(ref, deployedPrefix)
+	case dm.ApplicationRepository:
+		return ref == mainRef || ref == observedRef
+	}
+	return false
+}
+
+// folderOf is how the file calls a repository: its folder in the data folder.
+func folderOf(r dm.Repository) string { return string(r.Kind) + "/" + encodeName(r.Name) + ".git" }
+
+// openWitness reads the file of a data folder. Lines that a power cut left half
+// written are passed over.
+func openWitness(path string, log *slog.Logger) (*witness, error) {
+	w := &witness{path: path, log: log, refs: map[string][]knownRef{}}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	bad := 0
+	for line := range bytes.Lines(text) {
+		folder, ref, h, ok := parseKnown(string(line))
+		if !ok {
+			bad++
+			continue
+		}
+		w.lines++
+		w.set(folder, ref, h)
+	}
+	if bad > 0 {
+		log.Warn("lines of "+knownFile+" can't be read and are passed over", "lines", bad)
+	}
+	if w.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640); err != nil {
+		return nil, err
+	}
+	w.end = int64(len(text))
+	if bad > 0 || w.wasteful() {
+		if err := w.rewrite(); err != nil {
+			return nil, errors.Join(err, w.file.Close())
+		}
+	}
+	return w, nil
+}
+
+// close ends writing.
+func (w *witness) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.file.Close()
+}
+
+func formatKnown(folder, ref string, h plumbing.Hash) string {
+	text := folder + " " + ref + " " + h.String()
+	return fmt.Sprintf("%08x %s\n", crc32.ChecksumIEEE([]byte(text)), text)
+}
+
+func parseKnown(line string) (folder, ref string, h plumbing.Hash, ok bool) {
+	sum, text, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	want, err := strconv.ParseUint(sum, 16, 32)
+	if !ok || err != nil || len(sum) != 8 || !strings.HasSuffix(line, "\n") || crc32.ChecksumIEEE([]byte(text)) != uint32(want) {
+		return "", "", h, false
+	}
+	folder, rest, ok := strings.Cut(text, " ")
+	ref, value, ok2 := strings.Cut(rest, " ")
+	return folder, ref, plumbing.NewHash(value), ok && ok2 && plumbing.IsHash(value)
+}
+
+// set changes what is known. The caller holds the lock, or is alone.
+func (w *witness) set(folder, ref string, h plumbing.Hash) {
+	switch ref { // all applications share the two names
+	case mainRef:
+		ref = mainRef
+	case observedRef:
+		ref = observedRef
+	}
+	list := w.refs[folder]
+	for i := range list {
+		if list[i].name != ref {
+			continue
+		}
+		if h.IsZero() {
+			list = append(list[:i], list[i+1:]...)
+		} else {
+			list[i].hash = h
+		}
+		break
+	}
+	if !h.IsZero() && !hasRef(list, ref) {
+		list = append(list, knownRef{ref, h})
+	}
+	if len(list) == 0 {
+		delete(w.refs, folder)
+		return
+	}
+	w.refs[folder] = list
+}
+
+func hasRef(list []knownRef, name string) bool {
+	for _, r := range list {
+		if r.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// of returns what is known of a repository.
+func (w *witness) of(folder string) []knownRef {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]knownRef(nil), w.refs[folder]...)
+}
+
+// folders returns every repository of a kind of which something is known.
+func (w *witness) folders(kind dm.RepositoryKind) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list []string
+	for folder := range w.refs {
+		if filepath.Dir(folder) == string(kind) {
+			list = append(list, folder)
+		}
+	}
+	return list
+}
+
+// tell notes the values of refs, zero for those that were deleted. The moves
+// are durable. A line that can't be written is missing, which does no harm.
+func (w *witness) tell(folder string, moved refs) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var text strings.Builder
+	lines := 0
+	for ref, h := range moved {
+		if remembered(folder, ref) {
+			text.WriteString(formatKnown(folder, ref, h))
+			w.set(folder, ref, h)
+			lines++
+		}
+	}
+	if lines == 0 {
+		return
+	}
+	// At its place, so that the next line goes over one that was cut off.
+	if _, err := w.file.WriteAt([]byte(text.String()), w.end); err != nil {
+		w.log.Warn("what a ref was moved to could not be noted in "+knownFile, "err", err)
+		return
+	}
+	w.end += int64(text.Len())
+	w.lines += lines
+}
+
+// wasteLines is how many replaced lines the file may have, beside as many as it
+// has others.
+const wasteLines = 10_000
+
+func (w *witness) wasteful() bool {
+	live := 0
+	for _, list := range w.refs {
+		live += len(list)
+	}
+	return w.lines-live > live+wasteLines
+}
+
+// tidy writes the file anew without the lines that later ones replaced, when
+// there are many.
+func (w *witness) tidy() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.wasteful() {
+		return nil
+	}
+	return w.rewrite()
+}
+
+// rewrite is durable: it replaces lines that are.
+func (w *witness) rewrite() error {
+	var text bytes.Buffer
+	lines := 0
+	for folder, list := range w.refs {
+		for _, r := range list {
+			text.WriteString(formatKnown(folder, r.name, r.hash))
+			lines++
+		}
+	}
+	// What a killed server leaves there goes at the next start.
+	aside := filepath.Join(filepath.Dir(w.path), tmpDir, knownFile)
+	err := writeFileDurably(aside, text.Bytes())
+	if err == nil {
+		err = os.Rename(aside, w.path)
+	}
+	if err == nil {
+		err = gitcmd.Fsync(filepath.Dir(w.path))
+	}
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(w.path, os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	err = w.file.Close() // of what was replaced
+	w.file, w.end, w.lines = file, int64(text.Len()), lines
+	return err
+}
+
+// moveRefs moves refs of a repository of the record in one transaction, and
+// notes where they are.
+func (s *Store) moveRefs(ctx context.Context, dir string, updates ...gitcmd.RefUpdate) error {
+	if err := s.git.UpdateRefs(ctx, dir, updates...); err != nil {
+		return err
+	}
+	moved := refs{}
+	for _, u := range updates {
+		moved[u.Ref] = plumbing.NewHash(u.New)
+	}
+	s.note(dir, moved)
+	return nil
+}
+
+// note notes where refs of the repository in dir are.
+func (s *Store) note(dir string, moved refs) {
+	if folder, err := filepath.Rel(s.dir, dir); err == nil {
+		s.witness.tell(filepath.ToSlash(folder), moved)
+	}
+}
