@@ -30,12 +30,13 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 		problem(aside.String())
 		s.readAside(ctx, aside.Repository)
 	}
+	deployed := map[dm.PackageRef]deployedTrees{}
 	for _, kind := range repositoryKinds {
 		err := s.each(ctx, kind, func(r dm.Repository) error {
 			if s.index.sound(r) != nil && !s.index.read(r) {
 				return nil
 			}
-			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem}
+			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem, deployed: deployed}
 			v.run(ctx)
 			return nil
 		})
@@ -54,6 +55,8 @@ type verifier struct {
 	repo   *objects
 	heads  refs
 	report func(string)
+
+	deployed map[dm.PackageRef]deployedTrees // of all packages, as far as they were asked for
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -255,6 +258,7 @@ func (v *verifier) applicationRefs(ctx context.Context) {
 	observed := v.chainOf(ctx, observedRef)
 	v.outcomes(observed, v.changes(main))
 	v.unanswered(main, observed)
+	v.order(main, observed)
 }
 
 // numbers compares refs/deployments with the trailers on main.

@@ -255,6 +255,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 			v.decisions(v.chainOf(ctx, ref), version)
 		}
 	}
+	v.versions(ctx)
 	for _, c := range v.chainOf(ctx, mainRef) {
 		if !uploads[c.Hash] {
 			v.problem("commit %s is on main, and no version has it", c.Hash)
