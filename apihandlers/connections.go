@@ -109,6 +109,9 @@ func (c *Connections) State(conn net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
+	if state == http.StateIdle {
+		one.head.begin()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -297,12 +300,20 @@ func network(ip netip.Addr) netip.Prefix {
 type connection struct {
 	*net.TCPConn
 	all     *Connections
+	head    head
 	source  netip.Prefix
 	counted bool // against its address
 
 	// Guarded by all.mu.
 	placed, left bool
 	rests        *list.Element // among the idle
+}
+
+// Read implements net.Conn.
+func (c *connection) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	c.head.feed(p[:n])
+	return n, err
 }
 
 // Close implements net.Conn.

@@ -94,6 +94,10 @@ func (p *port) heads() {
 
 func (p *port) enter(w http.ResponseWriter, r *http.Request) {
 	p.Site.annotate(w.Header(), r)
+	if err := checkFraming(w, r); err != nil {
+		p.refuse(w, r, "other", err)
+		return
+	}
 	switch {
 	case r.URL.Path == livez || r.URL.Path == readyz: // for those who know an address only
 	case p.Site.isPreflight(r):

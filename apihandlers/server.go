@@ -1,7 +1,9 @@
 package apihandlers
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 )
@@ -22,6 +24,12 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			if own, ok := conn.(*connection); ok {
+				return withConnection(ctx, own)
+			}
+			return ctx
+		},
 		// What net/http itself has to tell is about clients that break off.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestBrowsersOnTheSameMachine: of a server on loopback that believes user.name, no
@@ -45,6 +48,26 @@ func TestBrowsersOnTheSameMachine(t *testing.T) {
 			if got := header.Get("Access-Control-Allow-Origin"); got != want {
 				t.Errorf("%s: the preflight of %s allows %q, want %q", door, origin, got, want)
 			}
+		}
+	}
+}
+
+// TestRequestsThatEndInTwoWays: every door refuses what a proxy and the server could
+// understand differently, and closes the connection.
+func TestRequestsThatEndInTwoWays(t *testing.T) {
+	t.Parallel()
+	h := startHouse(t, t.TempDir(), func(string) string { return "" }, "--auth", "insecure-pnda")
+	for _, door := range doorNames {
+		conn, err := net.Dial("tcp", h.addresses[door])
+		must(t, err)
+		defer conn.Close()
+		must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+		_, err = io.WriteString(conn, "PUT /packages/a-1.0.0.tgz?user.name=ana HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+
+			"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		must(t, err)
+		all, err := io.ReadAll(conn)
+		if text := string(all); err != nil || !strings.HasPrefix(text, "HTTP/1.1 400 ") || strings.Count(text, "HTTP/1.1 ") != 1 {
+			t.Errorf("%s: got %v\n%s", door, err, text)
 		}
 	}
 }

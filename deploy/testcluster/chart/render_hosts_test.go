@@ -21,10 +21,10 @@ func TestHosts(t *testing.T) {
 		alias  bool
 	}{
 		{`auth: {mode: strict}`, nil, false},
-		{`auth: {mode: public-read}`, []string{}, false},
-		{`{auth: {mode: public-read}, services: {packages: {alias: true}}}`, []string{}, true},
-		{`{auth: {mode: insecure-pnda, insecureAnywhere: true}, ` + ingress + `}`, []string{"p.example.org", "m.example.org"}, false},
-		{`{auth: {mode: public-read}, ` + ingress + `, config: {hosts: [m.example.org, dm.corp.example]}}`, []string{"p.example.org", "m.example.org", "dm.corp.example"}, false},
+		{`auth: {mode: public-read}`, []string{}, true},
+		{`{auth: {mode: public-read}, services: {packages: {alias: false}}}`, []string{}, false},
+		{`{auth: {mode: insecure-pnda, insecureAnywhere: true}, ` + ingress + `}`, []string{"p.example.org", "m.example.org"}, true},
+		{`{auth: {mode: public-read}, ` + ingress + `, config: {hosts: [m.example.org, dm.corp.example]}}`, []string{"p.example.org", "m.example.org", "dm.corp.example"}, true},
 		{`{auth: {mode: strict}, config: {hosts: [dm.corp.example]}}`, nil, false},
 	} {
 		made, _ := rendered(t, c.values)
