@@ -13,7 +13,8 @@ import (
 func (g *Git) IndexPack(ctx context.Context, dir, packPath string) error {
 	index := strings.TrimSuffix(packPath, ".pack") + ".idx"
 	between := filepath.Join(filepath.Dir(packPath), "tmp_mend_"+filepath.Base(index))
-	if err := g.run(ctx, command{dir: dir, args: []string{"index-pack", "--no-rev-index", "-o", between, packPath}, writes: true}); err != nil {
+	c := command{class: Upkeep, dir: dir, args: []string{"index-pack", "--no-rev-index", "-o", between, packPath}, writes: true}
+	if err := g.run(ctx, c); err != nil {
 		_ = os.Remove(between) // it may not have come so far
 		return err
 	}
