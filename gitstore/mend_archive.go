@@ -3,6 +3,7 @@ package gitstore
 import (
 	"context"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -36,14 +37,14 @@ func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash,
 		return err
 	}
 	top, wanted := newTreeBuilder(), map[string]plumbing.Hash{}
+	place := newPlacer(result.Top, maps.Keys(sink.files))
 	for path, f := range sink.files {
 		if _, ok := left[f.hash]; ok {
 			wanted[path] = f.hash
 		}
-		if result.Top != "" {
-			path = strings.TrimPrefix(path, result.Top+"/")
+		if path, ok := place.place(path); ok {
+			top.set(path, f.mode, known(f.hash))
 		}
-		top.set(path, f.mode, known(f.hash))
 	}
 	if len(wanted) > 0 {
 		if _, err := s.readArchive(ctx, dir, blob, &pickingSink{wanted, w}); err != nil {

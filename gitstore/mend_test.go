@@ -134,6 +134,21 @@ func TestDamageThatTheRecordMends(t *testing.T) {
 	}
 }
 
+// TestTreesBesideLitterAreMadeAgain breaks the tree of a package of which only
+// the archive tells, and not all in it is in the tree.
+func TestTreesBesideLitterAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.publish("ana", "flow-1.0.0.tar.gz", withLitter("flow-1.0.0", "flow-1.0.0/__macosx/inner"))
+	h.stop()
+	dir := filepath.Join(h.dir, "packages/flow.git")
+	flip(t, dir, git(t, dir, "rev-parse", "1.0.0^{tree}"))
+	h = open(t, h.dir)
+	check(t, h.Patrol(ctx))
+	h.inService("after the damage")
+	h.sound()
+}
+
 // TestBlankWorkspaceIsMadeAnew loses the blank workspace in ways that leave
 // nothing to mend it from. The server must start.
 func TestBlankWorkspaceIsMadeAnew(t *testing.T) {
