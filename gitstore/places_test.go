@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
 )
@@ -63,4 +65,19 @@ func TestUploadsAreBounded(t *testing.T) {
 		t.Error("the first upload ended well")
 	}
 	h.publish("ana", "flow-1.0.0.tar.gz", content)
+}
+
+func TestPoolIsMeasured(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	open(t, t.TempDir(), func(c *gitstore.Config) { c.Registerer = registry })
+	families, err := registry.Gather()
+	check(t, err)
+	found := map[string]int{}
+	for _, f := range families {
+		found[f.GetName()] = len(f.GetMetric())
+	}
+	if found["dm_git_processes"] != 7 || found["dm_git_waiting"] != 7 {
+		t.Errorf("%v, want seven classes of each", found)
+	}
 }

@@ -118,7 +118,6 @@ func (q *request) head(w http.ResponseWriter) { advertisement(w, q.operation) }
 type metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
-	processes prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -132,15 +131,11 @@ func newMetrics() *metrics {
 			Help:    "Time from a git request's headers to the end of its answer.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"kind", "service"}),
-		processes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dm_git_processes",
-			Help: "git processes that serve fetches and pushes now.",
-		}),
 	}
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.durations, m.processes} {
+	for _, c := range []prometheus.Collector{m.requests, m.durations} {
 		if err := r.Register(c); err != nil {
 			return err
 		}

@@ -2,14 +2,14 @@
 // protocol, versions 0, 1 and 2.
 //
 // It owns the way of a request from its raw path to a dm.Repository, the limits
-// of its body, its time and the number of git processes, and the shape of the
+// of its body, its time and of what one client has under way, and the shape of the
 // answer. Who may read and who may push is Config.Authorize's business, what a
 // push changes the transport's; git is started only through dm.GitTransport.
 // Beside repositories it serves the script that brings a workspace into a pod.
 //
 // It promises that no path reaches a repository but the forms of Routes, whose
-// one encoded segment is decoded once; that no git process starts before the
-// head of the request is there and a slot is free; that an idle, slow or
+// one encoded segment is decoded once; that git is not asked before the
+// head of the request is there; that an idle, slow or
 // vanished client holds neither a process nor memory for longer than the
 // limits say; that pushes, which may arrive slowly, take no slot of fetches; and
 // that an answer that broke off never looks complete.

@@ -448,9 +448,6 @@ func TestMetrics(t *testing.T) {
 	if got["dm_git_request_duration_seconds packages info-refs"] != 1 {
 		t.Errorf("the duration is missing in %v", got)
 	}
-	if _, ok := got["dm_git_processes"]; !ok {
-		t.Errorf("dm_git_processes is missing in %v", got)
-	}
 }
 
 func TestNewChecksItsConfiguration(t *testing.T) {

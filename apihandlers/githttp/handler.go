@@ -250,8 +250,6 @@ func (h *Handler) turn(q *request) (release func(), err error) {
 // run holds the slot for as long as git runs.
 func (h *Handler) run(ctx context.Context, q *request, in io.Reader, a *answer, release func()) error {
 	defer release()
-	h.metrics.processes.Inc()
-	defer h.metrics.processes.Dec()
 	if q.operation.pushes() {
 		return h.transport.ReceivePack(ctx, q.target.repository, dm.ReceiveRound{
 			Actor: q.actor, Advertise: q.operation.advertises(), Protocol: a.protocol, In: in, Out: a,

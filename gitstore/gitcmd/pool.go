@@ -2,6 +2,7 @@ package gitcmd
 
 import (
 	"context"
+	"iter"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ import (
 // A process holds its slot until it has ended, and while it does, what waits for
 // it may only wait for slots of classes further down this list. That is why no
 // two can wait for each other: a push (whose hooks come back to the server) for
-// looks and moves of refs, everything else for nothing.
+// takes, looks and moves of refs, everything else for nothing.
 type Class int
 
 // The classes.
@@ -28,6 +29,7 @@ const (
 	Pushes               // receive-pack, from its first byte to the end of its hooks
 	Sends                // differences and blobs, at the pace of the client who reads them
 	Upkeep               // fsck, repack, pack-refs, prune: nobody waits for the answer
+	Takes                // the objects of a push, read to be judged and taken in
 	Looks                // short readings that the server itself takes in
 	Moves                // update-ref
 	classes
@@ -83,8 +85,11 @@ func (l Limits) shares() [classes]share {
 		// The patrol and maintenance go one after the other each, and a third is
 		// for a repository that has just gathered many packs.
 		Upkeep: {"upkeep", 3, 1 << 20, time.Hour, 6 * time.Hour, 2 * l.Memory},
-		Looks:  {"look", max(4, 2*l.Pushes), 512, 2 * time.Minute, 15 * time.Minute, l.Memory},
-		Moves:  {"move", 8, 4096, time.Minute, updateTimeout, l.Memory / 2},
+		// As many as pushes, whose memory they have: git holds what it receives, or
+		// what it reads of it, never both.
+		Takes: {"take", max(2, l.Pushes), 256, 15 * time.Minute, time.Hour, 8 * l.Memory},
+		Looks: {"look", max(4, 2*l.Pushes), 512, 2 * time.Minute, 15 * time.Minute, l.Memory},
+		Moves: {"move", 8, 4096, time.Minute, updateTimeout, l.Memory / 2},
 	}
 }
 
@@ -92,8 +97,10 @@ func (l Limits) shares() [classes]share {
 // one command starts one does the work; what the others take is left out.
 func (l Limits) MostMemory() int64 {
 	n := int64(0)
-	for _, s := range l.Defaults().shares() {
-		n += int64(s.slots) * s.memory
+	for c, s := range l.Defaults().shares() {
+		if Class(c) != Takes { // a push takes in when it has been received
+			n += int64(s.slots) * s.memory
+		}
 	}
 	return n
 }
@@ -103,9 +110,20 @@ func (l Limits) MostMemory() int64 {
 func (l Limits) MostProcesses() int {
 	n := 0
 	for c, s := range l.Defaults().shares() {
-		n += s.slots * [classes]int{Fetches: 2, Pushes: 5, Sends: 1, Upkeep: 3, Looks: 2, Moves: 1}[c]
+		n += s.slots * [classes]int{Fetches: 2, Pushes: 5, Sends: 1, Upkeep: 3, Takes: 1, Looks: 2, Moves: 1}[c]
 	}
 	return n
+}
+
+// Classes iterates over the classes and their names.
+func Classes() iter.Seq2[Class, string] {
+	return func(yield func(Class, string) bool) {
+		for c, s := range (Limits{}).Defaults().shares() {
+			if !yield(Class(c), s.name) {
+				return
+			}
+		}
+	}
 }
 
 // pool hands out the right to start git.

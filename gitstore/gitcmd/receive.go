@@ -47,7 +47,7 @@ const keepAlive = 5 * time.Second
 // has that it can't stream: a delta, because whole files are streamed. git holds
 // two of them, the old and the new file, so a push takes about twice as much.
 func allocLimit(maxInput int64) int64 {
-	const least, most = 64 << 20, 256 << 20
+	const least, most = 64 << 20, 192 << 20
 	if maxInput == 0 {
 		return most
 	}

@@ -469,7 +469,7 @@ func TestLimitsOfAPush(t *testing.T) {
 		maxInput, alloc int64
 		cpu             time.Duration
 	}{
-		{0, 256 << 20, 0}, {1, 64 << 20, 2 * time.Second}, {100 << 20, 100 << 20, 52 * time.Second}, {1 << 30, 256 << 20, 514 * time.Second},
+		{0, 192 << 20, 0}, {1, 64 << 20, 2 * time.Second}, {100 << 20, 100 << 20, 52 * time.Second}, {1 << 30, 192 << 20, 514 * time.Second},
 	} {
 		if alloc, cpu := allocLimit(tt.maxInput), cpuLimit(tt.maxInput); alloc != tt.alloc || cpu != tt.cpu {
 			t.Errorf("a pack of %d bytes: got %d bytes and %v, want %d and %v", tt.maxInput, alloc, cpu, tt.alloc, tt.cpu)

@@ -88,7 +88,7 @@ func parseEntry(line string) (TreeEntry, error) {
 func (g *Git) CatObjects(ctx context.Context, dir string, env []string, ids iter.Seq[string],
 	visit func(id, kind string, size int64, r io.Reader) error) error {
 	const op = "gitcmd.CatObjects"
-	c := command{class: Looks, dir: dir, env: env, args: []string{"cat-file", "--batch", "--buffer"}}
+	c := command{class: Takes, dir: dir, env: env, args: []string{"cat-file", "--batch", "--buffer"}}
 	return g.parse(ctx, c, lines(ids), func(out *bufio.Reader) error {
 		for {
 			id, kind, size, err := readHeader(out)
