@@ -9,6 +9,8 @@
 // repeated PAX keys, a PAX size beside another one in the header, what stands
 // behind the end of the archive, how long an extended header is. Tests compare
 // it with the standard reader on everything that it accepts.
+// The members of a gzip are read as one stream, as gzip does, but nothing except
+// zero bytes may stand behind the last one.
 //
 // # What it promises
 //
