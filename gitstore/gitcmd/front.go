@@ -83,8 +83,11 @@ func (f *front) read(in *bufio.Reader) error {
 			return nil
 		}
 		size, err := strconv.ParseUint(string(head), 16, 16)
-		if err != nil || 0 < size && size < 4 {
+		switch {
+		case err != nil:
 			return nil
+		case 0 < size && size < 4:
+			return errSpecial
 		}
 		packet := make([]byte, max(size, 4))
 		n, err := io.ReadFull(in, packet)
@@ -109,6 +112,11 @@ func (f *front) read(in *bufio.Reader) error {
 	}
 	return dm.Errorf(dm.TooLarge, op, "the commands of the push have more than %d bytes", maxFront)
 }
+
+// errSpecial is of a packet of another version of the protocol. git takes some of
+// these for the end of the commands or of the options, so that what follows would
+// be a pack that Watch has not seen.
+var errSpecial = dm.Errorf(dm.Invalid, "gitcmd.readFront", "the push has a packet that no push may have")
 
 // take keeps the name of one commit at which the client's clone ends.
 func (f *front) take(name string) error {

@@ -58,8 +58,11 @@ func toPack(in *bufio.Reader) (options []byte, err error) {
 			return options, nil // without a pack nothing is brought
 		}
 		size, err := strconv.ParseUint(string(head), 16, 16)
-		if err != nil || 0 < size && size < 4 {
+		switch {
+		case err != nil:
 			return options, nil
+		case 0 < size && size < 4:
+			return nil, errSpecial
 		}
 		packet := make([]byte, max(size, 4))
 		n, err := io.ReadFull(in, packet)

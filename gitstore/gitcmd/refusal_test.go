@@ -3,6 +3,8 @@ package gitcmd
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,6 +67,38 @@ func TestWatchedPushArrives(t *testing.T) {
 		t.Errorf("%s packs, want 1", packs)
 	}
 }
+
+// TestNoPackPassesUnwatched ends the commands, or the options, with each of the
+// packets that git takes for their end.
+func TestNoPackPassesUnwatched(t *testing.T) {
+	t.Parallel()
+	g := newGit(t)
+	dir := workTree(t, 1)
+	id := mustClient(t, dir, "rev-parse", "HEAD")
+	var pack bytes.Buffer
+	if err := g.Run(t.Context(), filepath.Join(dir, ".git"), strings.NewReader(id), &pack, "pack-objects", "--revs", "--stdout", "-q"); err != nil {
+		t.Fatal(err)
+	}
+	command := strings.Repeat("0", 40) + " " + id + " refs/tags/v1.0.0\x00 report-status"
+	for _, before := range []string{
+		packet(command) + "0000", packet(command) + "0001", packet(command) + "0002",
+		packet(command+" push-options") + "0000" + packet("reason=x") + "0001",
+		packet(command+" push-options") + "0000" + packet("reason=x") + "0002",
+		packet(command+" push-options") + "0001" + packet("reason=x") + "0000",
+	} {
+		s := newStage(t, g, ReceiveOptions{Watch: func(r io.Reader) io.Reader { return &overAt{r, 0} }})
+		var out bytes.Buffer
+		err := g.ReceivePack(t.Context(), s.dir, dm.ReceiveRound{In: strings.NewReader(before + pack.String()), Out: &out}, s.opts)
+		if dm.KindOf(err) != dm.Invalid && !strings.Contains(out.String(), "the pack is over") {
+			t.Errorf("%q: %v, %q", before, err, out.String())
+		}
+		if loose, packs := s.objects(); loose != "0" || packs != "0" || exists(s.seen) {
+			t.Errorf("%q: %s loose objects, %s packs, hook called: %v", before, loose, packs, exists(s.seen))
+		}
+	}
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 func TestReportTakesTheFormThatIsAskedFor(t *testing.T) {
 	t.Parallel()

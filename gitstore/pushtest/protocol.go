@@ -37,6 +37,9 @@ func Protocol() []Case {
 		raw("a pack alone", func(t Target, good []byte) []byte { return Pack() }),
 		with("no pack", "", func(_ Target, _ string, r *request) { r.pack = nil }),
 		with("delimiter in the commands", "", func(_ Target, _ string, r *request) { r.pack = append([]byte("0001"), r.pack...) }),
+		raw("delimiter in the place of a flush", func(_ Target, good []byte) []byte {
+			return []byte(strings.Replace(string(good), Flush+"PACK", "0001PACK", 1))
+		}),
 		with("11 commands", "at most 10", func(t Target, id string, r *request) {
 			for i := range 10 {
 				r.commands = append(r.commands, Zero+" "+id+" refs/tags/v7.0."+fmt.Sprint(i))
