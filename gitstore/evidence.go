@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -323,15 +324,27 @@ func (s *Store) markUnpublished() {
 	}
 }
 
-// deployedOnce tells whether there is an outcome with the files of a version.
-// The caller holds the lock.
+// deployedOnce tells whether there is an outcome with the files of a version, the
+// last one or one before: the deploy of what was withdrawn has none. The caller
+// holds the lock.
 func (x *index) deployedOnce(ref dm.PackageRef) bool {
 	e := x.packages[ref.Name]
 	if e == nil {
 		return false
 	}
 	o, ok := e.outcomes[ref.Version]
-	return ok && o.tree != emptyTree
+	return ok && (o.tree != emptyTree || o.once)
+}
+
+// hadFiles tells whether an outcome before c had the files of its version.
+func hadFiles(repo *objects, c *object.Commit) (bool, error) {
+	for h := parentOf(c); !h.IsZero(); h = parentOf(c) {
+		var err error
+		if c, err = repo.commit(h); err != nil || c.TreeHash != emptyTree {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // published fails for a version that applications were made from and of which

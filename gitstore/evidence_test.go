@@ -216,6 +216,29 @@ func TestRemovedOnPurpose(t *testing.T) {
 	h.sound()
 }
 
+// TestDeployOfWhatWasWithdrawn takes a version away under an application and asks
+// for its deploy again, which fails. Nothing of the record is gone by that: the
+// same bytes bring the version back.
+func TestDeployOfWhatWasWithdrawn(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	const id, name = "flow-1.0.0", "flow-1.0.0.tar.gz"
+	h.created("ana", "app", h.deployed("ana", id, "one"))
+	check(t, h.Withdraw(ctx, as("ana"), file(t, name)))
+	check(t, h.UndeployPackage(ctx, as("ana"), id))
+	check(t, h.DeployPackage(ctx, as("ana"), id))
+	h.stop()
+	h = open(t, h.dir)
+	h.sound()
+	check(t, h.DeployPackage(ctx, as("ana"), id))
+	h.publish("ana", name, notebook(id, "one"))
+	check(t, h.DeployPackage(ctx, as("ana"), id))
+	if st, err := h.PackageStatus(ctx, id); err != nil || st.Phase != dm.Deployed {
+		t.Errorf("%+v, %v", st, err)
+	}
+	h.sound()
+}
+
 // TestKnownRefsLag takes from the file what a power cut may take, and leaves in
 // it what one may leave.
 func TestKnownRefsLag(t *testing.T) {

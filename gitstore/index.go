@@ -75,6 +75,7 @@ type versionEntry struct {
 type outcomeEntry struct {
 	tip         plumbing.Hash
 	tree        plumbing.Hash // the package's tree as it was deployed
+	once        bool          // an outcome before it had files, when it has none
 	phase       dm.Phase
 	owner       dm.UserName
 	by          dm.UserName // who deployed or undeployed

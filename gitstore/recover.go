@@ -237,7 +237,13 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 			if _, err := repo.tree(c.TreeHash); err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
-			entry.outcomes[v] = parseOutcome(c)
+			o := parseOutcome(c)
+			if o.tree == emptyTree {
+				if o.once, err = hadFiles(repo, c); err != nil {
+					return fmt.Errorf("%s: %w", ref, err)
+				}
+			}
+			entry.outcomes[v] = o
 		}
 	}
 	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
