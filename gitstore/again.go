@@ -57,6 +57,14 @@ func (a *again) book(r dm.Repository, wait time.Duration, fsck bool) {
 	}
 }
 
+// suspect asks for a look at a repository in which something could not be read.
+// Who goes on asking for it makes no further look.
+func (s *Store) suspect(r dm.Repository) {
+	if s.again.of(r) == nil {
+		s.again.askFsck(r)
+	}
+}
+
 // now returns what is due.
 func (a *again) now() (due []dm.Repository) {
 	a.mu.Lock()
@@ -131,7 +139,9 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 	case away && r.Kind == dm.WorkspaceRepository && !exists(s.repositoryDir(r)):
 		err = s.rebuildWorkspaces(ctx)
 	case away:
-		err = s.lookAway(ctx, r, o)
+		if err = s.lookAway(ctx, r, o); err == nil && r.Kind == dm.ApplicationRepository {
+			s.redeliver(ctx, dm.ApplicationName(r.Name))
+		}
 	default:
 		err = s.lookServed(ctx, r, d.fsck)
 	}

@@ -214,3 +214,31 @@ func (h *house) archiveBlob(name string) string {
 	h.t.Helper()
 	return h.git("packages/"+name+".git", "for-each-ref", "--format=%(objectname)", "refs/archives")
 }
+
+// TestApplicationBackAfterItsWorkspace rebuilds a workspace while an application
+// is set aside. When that comes back, its users must have it again.
+func TestApplicationBackAfterItsWorkspace(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "app", v)
+	h.created("ana", "whole", v)
+	check(t, h.Start(ctx, as("ana"), "app"))
+	h.settle("app")
+	main := h.git("applications/app.git", "rev-parse", "main")
+	h.stop()
+	write(t, h.dir+"/applications/app.git/refs/heads/main", "nonsense")
+	check(t, os.RemoveAll(h.dir+"/users/ana.git"))
+	h = open(t, h.dir)
+	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\nwhole" {
+		t.Errorf("ana has %q", got)
+	}
+	write(t, h.dir+"/applications/app.git/refs/heads/main", main+"\n")
+	if left := h.Repair(ctx).Left; len(left) != 0 {
+		t.Errorf("out of service are %v", left)
+	}
+	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\napp\nwhole" {
+		t.Errorf("ana has %q", got)
+	}
+	h.sound()
+}

@@ -35,6 +35,9 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 		return dm.Work{}, false, nil
 	}
 	w, err := s.work(app, e, e.desired, e.last)
+	if err != nil {
+		s.suspect(applicationRepository(app))
+	}
 	if w.TakeBack = !e.working(); err == nil && !w.TakeBack {
 		w.Overtaken, err = s.overtakenWork(ctx, app, e)
 	}

@@ -388,6 +388,7 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	blob, size, err := s.openBlob(ctx, s.repositoryDir(r), v.archive)
 	if err != nil {
 		leave()
+		s.suspect(r)
 		return dm.Archive{}, failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
 	return dm.Archive{File: v.file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: &leaving{blob, leave}}, nil

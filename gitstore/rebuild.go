@@ -168,6 +168,27 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	return users, errors.Join(errs...)
 }
 
+// redeliver gives an application that is in service again to those of its users
+// whose workspace was rebuilt while it was not. What is there is passed over.
+func (s *Store) redeliver(ctx context.Context, app dm.ApplicationName) {
+	e := s.index.app(app)
+	if e == nil || e.working() || e.observed == nil {
+		return
+	}
+	for _, r := range e.observed.Records {
+		for _, u := range r.Users {
+			o := *e.observed
+			if o.Effective != "" {
+				o.Desired = o.Effective
+			}
+			if err := (redelivery{app: app, o: &o, user: u}).again(ctx, s); err != nil {
+				s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
+				s.again.ask(workspaceRepository(u), firstLook)
+			}
+		}
+	}
+}
+
 // redelivery is one recorded outcome for one lost workspace.
 type redelivery struct {
 	app  dm.ApplicationName

@@ -362,6 +362,9 @@ func TestLostPackIsNotNotFound(t *testing.T) {
 	}
 	_, err = h.OpenArchive(ctx, file(t, "word-1.0.0.tar.gz"))
 	wantKind(t, err, dm.Unavailable, "the record lacks an object")
+	if left := h.Repair(ctx).Left; len(left) != 1 || !left[0].Damaged {
+		t.Errorf("what could not be read was not looked at: %v", left)
+	}
 }
 
 // flip changes the last byte of an object's data where it stands in its pack,
