@@ -46,6 +46,9 @@ type coding struct {
 const codingHead = 4 << 10
 
 func (c *coding) Read(p []byte) (int, error) {
+	if c.body.coded != nil {
+		return 0, c.body.coded
+	}
 	if c.out == nil {
 		if err := c.open(); err != nil {
 			return 0, c.fault(err)
@@ -72,7 +75,10 @@ func (c *coding) open() error {
 		c.out = in
 		return nil
 	}
-	c.out, err = gzip.NewReader(in)
+	z, err := gzip.NewReader(in)
+	if err == nil {
+		c.out = z
+	}
 	return err
 }
 

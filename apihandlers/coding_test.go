@@ -3,10 +3,14 @@ package apihandlers_test
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
 func gzipped(t *testing.T, data []byte) []byte {
@@ -86,6 +90,22 @@ func TestContentEncodingOfJSON(t *testing.T) {
 		w := h.do(t, "manager", request{method: "PUT", path: "/applications/new?user.name=ana", body: string(c.body), header: http.Header{"Content-Encoding": {c.encoding}}})
 		if w.Code != c.status {
 			t.Errorf("%s: got %d %s, want %d", c.name, w.Code, w.Body, c.status)
+		}
+	}
+}
+
+// TestBodyFailsAgain: who reads on after a fault gets it once more.
+func TestBodyFailsAgain(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string][]byte{"not gzip": []byte("x"), "cut off": gzipped(t, []byte("some text"))[:12], "too large": gzipped(t, make([]byte, 100))} {
+		r := httptest.NewRequest(http.MethodPut, "/", bytes.NewReader(content))
+		r.Header.Set("Content-Encoding", "gzip")
+		body, err := apihandlers.OpenBody(httptest.NewRecorder(), r, apihandlers.BodyLimits{Size: 50})
+		must(t, err)
+		_, first := io.Copy(io.Discard, body)
+		n, second := body.Read(make([]byte, 10))
+		if first == nil || n != 0 || second == nil || second.Error() != first.Error() {
+			t.Errorf("%s: %v, then %d bytes and %v", name, first, n, second)
 		}
 	}
 }

@@ -19,13 +19,14 @@ func repairCommand(p process) *cobra.Command {
 		Long: `Looks again, now, at every repository that answers 503: those whose files are
 damaged, and those that could not be read. What is sound comes back into service.
 Refs that are gone or were set back are moved to where the record had them, if
-what they named is there; see docs/disk-layout.md. For each of the others it prints one line with the file and the cause, and ends
-with exit code 4.
+what they named is there; see docs/disk-layout.md. For each repository that stays
+out of service it prints one line with the file and the cause, and ends with exit
+code 4.
 
 A running server does the same by itself, every ten minutes or sooner. With a
 running server, this asks it, through its data folder, and waits; in Kubernetes:
 
-  kubectl exec deployment/deployment-manager -- deployment-manager repair
+  kubectl exec statefulset/deployment-manager -- deployment-manager repair
 
 Nothing is ever moved by hand: put the file that is named back from a copy, to
 where it was, and run this again. The files of a repository are in the folder
