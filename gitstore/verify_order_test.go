@@ -218,6 +218,9 @@ func TestConsistentForgeriesAreFound(t *testing.T) {
 			name := c.name
 			if known {
 				name += ", with known-refs"
+				if c.want != "" {
+					continue // found by other means as well
+				}
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
