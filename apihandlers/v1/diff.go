@@ -9,7 +9,7 @@ import (
 )
 
 func (a *API) diffRoutes() []apihandlers.Route {
-	const formats = " As text (`format=text`, or `Accept: text/plain`) it is told in plain words, and the unified patch follows."
+	const formats = " As text (`format=text`, or `Accept: text/plain`) it is told in plain words, and the unified patch follows, cut off at 4 MiB or 100,000 lines, which its last line then says; files over 4 MiB are only named."
 	return []apihandlers.Route{
 		{
 			Name: "v1-application-diff", Method: http.MethodGet, Path: "/api/v1/applications/{name}/diff", Access: apihandlers.Reading,
