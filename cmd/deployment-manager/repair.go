@@ -26,11 +26,11 @@ code 4.
 A running server does the same by itself, every ten minutes or sooner. With a
 running server, this asks it, through its data folder, and waits; in Kubernetes:
 
-  kubectl exec statefulset/deployment-manager -- deployment-manager repair
+  kubectl -n pnda exec deployment-manager-0 -- deployment-manager repair
 
-Nothing is ever moved by hand: put the file that is named back from a copy, to
-where it was, and run this again. The files of a repository are in the folder
-KIND/NAME.git of the data folder.`,
+Put the file that is named back from a copy of the data folder, to where it was,
+and run this again; nothing is moved or renamed. KIND/NAME stands for the folder
+KIND/NAME.git of the data folder, in which the file is.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(c.Flags(), p.environ)
