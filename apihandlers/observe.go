@@ -87,6 +87,7 @@ func (o *observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	o.next.ServeHTTP(rec, r)
+	rec.begin() // of an answer without a word
 }
 
 // recovered answers a panic. ErrAbortHandler is a handler's own way to cut the
@@ -176,12 +177,13 @@ type recorder struct {
 	status int // 0 until the answer has begun
 	bytes  int64
 	broken bool // the connection must be cut
+	bound  bool // the answer has answerTime from its beginning
 }
 
 func (rec *recorder) WriteHeader(status int) {
 	// 1xx answers come before the real one.
 	if rec.status == 0 && status >= http.StatusOK {
-		rec.status = status
+		rec.beginAs(status)
 	}
 	rec.ResponseWriter.WriteHeader(status)
 }
@@ -202,7 +204,15 @@ func (rec *recorder) ReadFrom(src io.Reader) (int64, error) {
 
 func (rec *recorder) begin() {
 	if rec.status == 0 {
-		rec.status = http.StatusOK
+		rec.beginAs(http.StatusOK)
+	}
+}
+
+func (rec *recorder) beginAs(status int) {
+	rec.status = status
+	if rec.bound {
+		// An error means that this is no network connection; then nothing waits.
+		_ = http.NewResponseController(rec.ResponseWriter).SetWriteDeadline(time.Now().Add(answerTime))
 	}
 }
 

@@ -172,7 +172,9 @@ func (p *port) serve(gate Gate, route Route) http.Handler {
 }
 
 // boundTime gives every connection deadlines, so that neither a client that
-// does not read nor one that announces a body and sends none holds it. A
+// does not read nor one that announces a body and sends none holds it. That of
+// the answer begins with the answer: a request may wait long for its turn, and
+// then what became of it must still be told. A
 // request without a body gets no read deadline: the server already watches the
 // connection then, and would take the deadline for the client's going away.
 func boundTime(w http.ResponseWriter, r *http.Request, streams bool) {
@@ -181,11 +183,10 @@ func boundTime(w http.ResponseWriter, r *http.Request, streams bool) {
 	if r.ContentLength != 0 {
 		_ = rc.SetReadDeadline(time.Now().Add(answerTime))
 	}
-	if streams {
-		_ = rc.SetWriteDeadline(time.Time{})
-		return
+	_ = rc.SetWriteDeadline(time.Time{}) // that of the request before
+	if rec, ok := w.(*recorder); ok {
+		rec.bound = !streams
 	}
-	_ = rc.SetWriteDeadline(time.Now().Add(answerTime))
 }
 
 func (p *port) unknown(w http.ResponseWriter, r *http.Request) {
