@@ -21,10 +21,67 @@ type gate struct {
 	queue   int64         // that may wait
 	wait    time.Duration // at most
 	waiting atomic.Int64
+
+	each   int64 // places that one person may have
+	mu     sync.Mutex
+	people map[string]*inside // those who have a place or wait; guarded by mu
+}
+
+// inside is what one person has of a gate.
+type inside struct {
+	free    *semaphore.Weighted
+	holders int // requests that have a place or wait; guarded by gate.mu
 }
 
 func newGate(what string, slots int, queue int64, wait time.Duration) *gate {
-	return &gate{what: what, free: semaphore.NewWeighted(int64(slots)), queue: queue, wait: wait}
+	return &gate{
+		what: what, free: semaphore.NewWeighted(int64(slots)), queue: queue, wait: wait,
+		each: int64(max(1, slots/2)), people: map[string]*inside{},
+	}
+}
+
+// enterAs is enter for work at the pace of its client: no person gets more than
+// half of the places, so that one who is slow does not keep out all others.
+func (g *gate) enterAs(ctx context.Context, person string) (leave func(), err error) {
+	own := g.find(person)
+	if err := g.acquire(ctx, own.free, 1); err != nil {
+		g.forget(person)
+		return nil, err
+	}
+	all, err := g.enter(ctx)
+	leave = sync.OnceFunc(func() {
+		if all != nil {
+			all()
+		}
+		own.free.Release(1)
+		g.forget(person)
+	})
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+func (g *gate) find(person string) *inside {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	own := g.people[person]
+	if own == nil {
+		own = &inside{free: semaphore.NewWeighted(g.each)}
+		g.people[person] = own
+	}
+	own.holders++
+	return own
+}
+
+func (g *gate) forget(person string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	own := g.people[person]
+	if own.holders--; own.holders == 0 {
+		delete(g.people, person)
+	}
 }
 
 // enter waits for a place and returns the function that gives it back, which may

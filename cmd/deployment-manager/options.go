@@ -161,7 +161,7 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Failures} }},
 		{key: "limits.failures_each", preset: strconv.Itoa(bounds.FailuresOf), help: "the same of one user, a `NUMBER`",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.FailuresOf} }},
-		{key: "limits.uploads", preset: "16", help: "most uploads at a time, a `NUMBER`; those beyond wait a minute, then they are answered 503",
+		{key: "limits.uploads", preset: "16", help: "most uploads at a time, a `NUMBER`, half of them for one user; those beyond wait a minute, then they are answered 503",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitUploads} }},
 		{key: "limits.downloads", preset: "128", help: "most downloads of archives at a time, a `NUMBER`; those beyond wait as uploads do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitDownloads} }},
