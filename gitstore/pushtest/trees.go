@@ -208,9 +208,9 @@ func giants() []Case {
 			}
 			return objects, []Entry{entry}
 		}),
-		withTree("giant/100,000 files in one tree", "more than", func(Target) ([]Object, []Entry) {
+		withTree("giant/25,000 files in one tree", "more than", func(Target) ([]Object, []Entry) {
 			b := BlobOf("x")
-			entries := make([]Entry, 100_000)
+			entries := make([]Entry, 25_000)
 			for i := range entries {
 				entries[i] = File(fmt.Sprintf("f%06d", i), b)
 			}
