@@ -50,11 +50,11 @@ UPDATES ?= 500
 
 # Without the race detector, with which make test runs a part of each: at twice
 # the speed there is more to be killed, and twice as much of it.
-test-crash: ## Kill the server at every named step and 20 times at random
+test-crash: ## Kill the server at every named step, push what is hostile
 	@echo 'testing what $(KILLS) kills and more leave; some minutes'
 	@DM_TEST_KILLS=$(KILLS) go test -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
-	@echo 'pushing all that is hostile; a minute or two'
-	@DM_TEST_HOSTILE=all go test -count=1 -timeout 20m -run '^Test(Hostile|Harmless)' ./cmd/deployment-manager
+	@echo 'pushing all that is hostile, asking everything as everybody; a minute or two'
+	@DM_TEST_HOSTILE=all go test -count=1 -timeout 20m -run '^Test(Hostile|Harmless|Access)' ./cmd/deployment-manager
 	@echo 'killing the sync script, and changing what it works on; half a minute'
 	@DM_TEST_ROUNDS=10 go test -count=1 -timeout 10m -run '^Test(Killed|AnyChanges)' ./plugins/jupyter/sync
 	@echo 'testing $(UPDATES) changes, and reads, beside maintenance; a minute or two'
