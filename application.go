@@ -260,3 +260,18 @@ func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
 }
+
+// clientKey carries who asked for the work in hand.
+type clientKey struct{}
+
+// WithClient returns a context whose work counts against the share of client.
+func WithClient(ctx context.Context, client string) context.Context {
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+// Client returns what WithClient put into ctx, or "", which has no share of its
+// own.
+func Client(ctx context.Context) string {
+	client, _ := ctx.Value(clientKey{}).(string)
+	return client
+}

@@ -277,8 +277,9 @@ type GitTransport interface {
 	UploadPack(ctx context.Context, r Repository, round UploadRound) error
 	// ReceivePack runs one stateless round of git receive-pack for a package or
 	// an application. One that does not exist yet is advertised as empty; the
-	// first accepted push makes it. It returns when git has ended. Cancelling
-	// ctx ends git only as long as no ref is being moved.
+	// first accepted push makes it. git is started when all of In has arrived,
+	// and not at all when In fails or is over a limit. It returns when git has
+	// ended. Cancelling ctx ends git only as long as no ref is being moved.
 	ReceivePack(ctx context.Context, r Repository, round ReceiveRound) error
 }
 
@@ -295,8 +296,12 @@ type ReceiveRound struct {
 	Actor     Actor // verified; its Via is "push"
 	Advertise bool  // info/refs; In is not read
 	Protocol  string
-	In        io.Reader
+	In        io.Reader // as that of a fetch
 	Out       io.Writer
+
+	// Turn waits, when In has arrived, until git may be started for it; nil means
+	// at once. release is called when git has ended.
+	Turn func() (release func(), err error)
 }
 
 // Pushes judges pushes; implemented by hooks. gitstore opens a session for each

@@ -155,7 +155,7 @@ func (p *port) serve(gate Gate, route Route) http.Handler {
 		// not even whether the request is well-formed.
 		caller, err := gate.Authenticate(r, route.Access)
 		if err == nil {
-			err = route.Handle(w, r.WithContext(withCaller(r.Context(), caller, route.Access)))
+			err = route.Handle(w, forCaller(r, route, caller))
 		}
 		if err == nil {
 			return
@@ -169,6 +169,15 @@ func (p *port) serve(gate Gate, route Route) http.Handler {
 		}
 		WriteError(w, r, p.Errors, err)
 	})
+}
+
+// forCaller is r with what is known of its caller. What takes long has a share.
+func forCaller(r *http.Request, route Route, caller Caller) *http.Request {
+	if route.Streams {
+		actor, _ := caller.Actor() // who claims what he may not be counts by address
+		r = WithClient(r, actor)
+	}
+	return r.WithContext(withCaller(r.Context(), caller, route.Access))
 }
 
 // boundTime gives every connection deadlines, so that neither a client that

@@ -63,49 +63,49 @@ func TestGateRefusesInTime(t *testing.T) {
 	}
 }
 
-// TestGateKeepsPlacesForOthers: one person who is slow takes a part of the places,
-// and waits for the end of their own.
-func TestGateKeepsPlacesForOthers(t *testing.T) {
+// TestGateLeavesPlacesToOthers has one client ask for all of them.
+func TestGateLeavesPlacesToOthers(t *testing.T) {
 	t.Parallel()
-	g := newGate("uploads", 4, 10, 50*time.Millisecond)
-	var leaves []func()
-	enter := func(person string) error {
-		leave, err := g.enterAs(t.Context(), person)
+	g := newGate("things", 8, 8, 50*time.Millisecond)
+	var leave []func()
+	enter := func(client string) error {
+		out, err := g.enter(dm.WithClient(t.Context(), client))
 		if err == nil {
-			leaves = append(leaves, leave)
+			leave = append(leave, out)
 		}
 		return err
 	}
-	for range 2 {
-		if err := enter("ana"); err != nil {
-			t.Fatal(err)
+	for _, client := range []string{"ana", "ana", "ben", "", "", ""} {
+		if err := enter(client); err != nil {
+			t.Errorf("%q: %v", client, err)
 		}
 	}
-	if err := enter("ana"); dm.KindOf(err) != dm.Unavailable {
-		t.Errorf("the third of one person: %v, want Unavailable", err)
+	var all sync.WaitGroup
+	for range 20 { // more than may wait in all
+		all.Go(func() {
+			_, err := g.enter(dm.WithClient(t.Context(), "ana"))
+			if dm.Public(err) != "too many things of this client are being served; try again later" {
+				t.Errorf("a third place: %v", err)
+			}
+		})
 	}
-	for _, person := range []string{"ben", "cleo"} {
-		if err := enter(person); err != nil {
-			t.Errorf("%s: %v", person, err)
+	for _, client := range []string{"ben", "cyd"} {
+		if err := enter(client); err != nil {
+			t.Errorf("%q meanwhile: %v", client, err)
 		}
 	}
-	if err := enter("dora"); dm.KindOf(err) != dm.Unavailable {
-		t.Errorf("the fifth of all: %v, want Unavailable", err)
+	all.Wait()
+	if err := enter("dan"); dm.Public(err) != "too many things are being served; try again later" {
+		t.Errorf("a ninth place: %v", err)
 	}
-	leaves[0]()
-	leaves[0]()
-	if err := enter("ana"); err != nil {
-		t.Errorf("after one of her own has ended: %v", err)
+	for _, out := range leave {
+		out()
+		out()
 	}
-	for _, leave := range leaves {
-		leave()
+	if len(g.clients) != 0 || !g.free.TryAcquire(8) {
+		t.Errorf("%d clients are kept, or a place is lost", len(g.clients))
 	}
-	if len(g.people) != 0 || !g.free.TryAcquire(4) {
-		t.Errorf("%d people are remembered, or places are lost", len(g.people))
-	}
-	if leave, err := newGate("x", 1, 1, time.Second).enterAs(t.Context(), "ana"); err != nil {
-		t.Error(err)
-	} else {
-		leave()
+	if _, err := newGate("things", 1, 1, time.Second).enter(dm.WithClient(t.Context(), "ana")); err != nil {
+		t.Errorf("the only place: %v", err)
 	}
 }

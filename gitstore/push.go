@@ -19,7 +19,8 @@ func (s *Store) HooksFolder() string { return filepath.Join(s.dir, hooksDir) }
 
 // ReceivePack implements dm.GitTransport. A push arrives in a stage, a bare
 // repository in tmp that borrows the objects of the real one: what is refused
-// never enters the record, and a body that comes slowly blocks nobody.
+// never enters the record. A body that comes slowly holds one of many places and
+// no git.
 func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
 	const op = "gitstore.ReceivePack"
 	if s.Pushes == nil || r.Kind == dm.WorkspaceRepository {
@@ -32,6 +33,13 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	// client that saw ours would refuse by itself to push the same once more.
 	if dir := s.repositoryDir(r); round.Advertise && r.Kind == dm.ApplicationRepository && exists(dir) {
 		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{deploymentPrefix, observedRef}})
+	}
+	if !round.Advertise {
+		leave, err := s.gates.receiving.enter(ctx)
+		if err != nil {
+			return err
+		}
+		defer leave()
 	}
 	stage, err := s.newStage(r)
 	if err != nil {
@@ -55,6 +63,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 		// A version is its tree alone, so the history may be cut off before it.
 		Shallow: r.Kind == dm.PackageRepository,
 		Watch:   s.count,
+		Fault:   diskFault,
 	})
 }
 

@@ -11,11 +11,11 @@
 // one encoded segment is decoded once; that git is not asked before the
 // head of the request is there; that an idle, slow or
 // vanished client holds neither a process nor memory for longer than the
-// limits say; that pushes, which may arrive slowly, take no slot of fetches; and
+// limits say; that pushes, which may arrive slowly, take no slot until they are there; and
 // that an answer that broke off never looks complete.
 //
-// A push is ended as long as its body arrives, and only then. git gets the last
-// byte when the end of the request was seen; from that moment it has
+// A push is ended as long as its body arrives, and only then. git is started
+// when the end of the request was seen; from that moment it has
 // Limits.Finish, and neither the client's leaving nor its not reading ends it,
 // because git must not be killed while it changes a repository.
 //

@@ -35,7 +35,8 @@ type store struct {
 	asked     []dm.Repository
 	protocols []string
 	now, peak int
-	read      atomic.Int64 // bytes of request bodies handed to git
+	read      atomic.Int64 // bytes of request bodies that have arrived
+	arriving  atomic.Int32 // pushes
 	actors    []dm.Actor   // of pushes
 	endings   []error      // of the contexts of pushes, when git had ended
 }

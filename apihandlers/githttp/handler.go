@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -122,20 +121,6 @@ type request struct {
 	code      string // of the answer, for the metrics
 }
 
-// client is whom q counts against in Limits.PerClient: the user where a
-// credential proved one, else the peer's address, because anybody can claim any
-// name.
-func (q *request) client() string {
-	if q.actor.User != "" && q.actor.Auth != "" && q.actor.Auth != "none" {
-		return "user " + string(q.actor.User)
-	}
-	host, _, err := net.SplitHostPort(q.RemoteAddr)
-	if err != nil {
-		return q.RemoteAddr
-	}
-	return host
-}
-
 // derived is what the person reads who pushes to a workspace.
 const derived = "the server writes this workspace itself and takes no pushes: what you change in the pod comes back with its sync, " +
 	"and work of your own belongs in a folder of its own"
@@ -168,6 +153,7 @@ func (h *Handler) admit(q *request) *refusal {
 	if q.actor, err = h.authorize(q.Request, q.target.repository, q.operation.pushes()); err != nil {
 		return refuse(err, kind)
 	}
+	q.Request = apihandlers.WithClient(q.Request, q.actor)
 	if q.operation.pushes() && q.actor.User == "" {
 		return &refusal{http.StatusUnauthorized, "a push needs a credential"}
 	}
@@ -190,21 +176,19 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 	var b *body
 	if !q.operation.advertises() {
 		var err error
-		if b, in, err = h.open(q, t, a); err != nil {
+		if b, in, err = h.open(q, t); err != nil {
 			return refuse(err, "")
 		}
 		defer b.close()
 	}
-	release, err := h.turn(q)
-	if err != nil {
-		return refuse(err, "")
+	release, err := func() {}, error(nil)
+	if q.operation != receive { // whose turn comes when it has arrived
+		if release, err = h.turn(q); err != nil {
+			return refuse(err, "")
+		}
 	}
 	err = h.run(ctx, q, in, a, release)
 	a.close()
-	if err == nil && q.operation == receive {
-		// git ends well also when the rest never came.
-		err = b.failure()
-	}
 	if err != nil {
 		return h.failed(q, a, b, err)
 	}
@@ -218,33 +202,31 @@ func (h *Handler) serve(w http.ResponseWriter, q *request) *refusal {
 }
 
 // open reads the head of the body and prepares the rest for git.
-func (h *Handler) open(q *request, t *term, a *answer) (*body, io.Reader, error) {
+func (h *Handler) open(q *request, t *term) (*body, io.Reader, error) {
 	b, err := newBody(q.Request, q.rc, h.limits.of(q.operation))
 	if err != nil {
 		return nil, nil, err
 	}
 	if q.operation == receive {
-		b.ended = t.bodyEnded(a)
+		b.ended = t.bodyEnded
 	}
 	in := bufio.NewReaderSize(b, headSize)
 	if _, err := in.Peek(headSize); err != nil && !errors.Is(err, io.EOF) {
 		b.close()
 		return nil, nil, err
 	}
-	if q.operation == receive {
-		return b, &lastByte{in}, nil
-	}
 	return b, in, nil
 }
 
 // turn waits until the client has few others under way; who leaves meanwhile did
-// not push yet. Both steps of a push count as pushes: one goes on for as long as
-// its client sends, and nobody who fetches may have to wait for that.
+// not push yet. Both steps of a push count as pushes, and a push that arrives
+// counts when it is there.
 func (h *Handler) turn(q *request) (release func(), err error) {
+	client := apihandlers.ClientOf(q.Request, q.actor)
 	if q.operation.pushes() {
-		return h.pushes.take(q.Context(), q.client(), h.limits.Wait)
+		return h.pushes.take(q.Context(), client, h.limits.Wait)
 	}
-	return h.fetches.take(q.Context(), q.client(), h.limits.Wait)
+	return h.fetches.take(q.Context(), client, h.limits.Wait)
 }
 
 // run holds the slot for as long as git runs.
@@ -253,6 +235,7 @@ func (h *Handler) run(ctx context.Context, q *request, in io.Reader, a *answer, 
 	if q.operation.pushes() {
 		return h.transport.ReceivePack(ctx, q.target.repository, dm.ReceiveRound{
 			Actor: q.actor, Advertise: q.operation.advertises(), Protocol: a.protocol, In: in, Out: a,
+			Turn: func() (func(), error) { return h.turn(q) },
 		})
 	}
 	return h.transport.UploadPack(ctx, q.target.repository, dm.UploadRound{

@@ -14,7 +14,7 @@ import (
 // git is started, behind dm.GitTransport. A zero field takes its default.
 type Limits struct {
 	PerClient       int           // fetches at a time for one client; 8
-	PushesPerClient int           // pushes at a time for one client, beside its fetches; 1
+	PushesPerClient int           // pushes that have arrived, at a time for one client, beside its fetches; 1
 	Wait            time.Duration // for the end of one's own others; 5 min, because git's client does not try again
 	Idle            time.Duration // that a client may stand still, in either direction; 30 s
 	Rate            int64         // bytes a second that a body must keep, or it falls behind by Idle and is ended; 1 KiB
@@ -22,7 +22,7 @@ type Limits struct {
 	Wire            int64         // bytes of a request body as sent; 16 MiB
 	Expanded        int64         // bytes of a request body without its compression; 64 MiB
 	Push            int64         // both for the body of a push; 1 GiB
-	Finish          time.Duration // for git after the last byte of a push; 15 min
+	Finish          time.Duration // for its turn and for git after the last byte of a push; 15 min
 }
 
 func (l Limits) withDefaults() Limits {

@@ -30,7 +30,6 @@ const receiveType = "application/x-git-receive-pack-request"
 
 // ReceivePack runs git's own receive-pack, which also makes what is missing.
 func (s *store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
-	defer s.enter(round.Protocol)()
 	s.mu.Lock()
 	s.actors = append(s.actors, round.Actor)
 	s.mu.Unlock()
@@ -42,6 +41,22 @@ func (s *store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	if r.Name == "broken" {
 		return dm.Errorf(dm.Unavailable, "receive-pack", "the disk is full")
 	}
+	var arrived []byte
+	if !round.Advertise {
+		var err error
+		s.arriving.Add(1)
+		arrived, err = io.ReadAll(&counter{round.In, &s.read})
+		s.arriving.Add(-1)
+		if err != nil {
+			return dm.Wrap("receive-pack", err)
+		}
+		release, err := round.Turn()
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	defer s.enter(round.Protocol)()
 	dir := s.dir(r)
 	if _, err := os.Stat(dir); err != nil {
 		if err := s.git.Run(ctx, "", nil, nil, "init", "-q", "--bare", "--", dir); err != nil {
@@ -61,16 +76,7 @@ func (s *store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	if round.Protocol == "version=2" {
 		return dm.Errorf(dm.Internal, "receive-pack", "there is no such version for pushes")
 	}
-	if round.In != nil {
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			return err
-		}
-		go func() {
-			_, _ = io.Copy(stdin, &counter{round.In, &s.read})
-			_ = stdin.Close()
-		}()
-	}
+	cmd.Stdin = bytes.NewReader(arrived)
 	if err := cmd.Run(); err != nil {
 		return dm.Errorf(dm.Internal, "receive-pack", "git receive-pack failed").Because(err)
 	}

@@ -148,68 +148,74 @@ func paced(t *testing.T, git dm.GitTransport, client func(send func(string), wai
 	return resp.StatusCode, time.Since(begin)
 }
 
-// startPush sends the beginning of a push that git is started for.
+// startPush sends the beginning of a push, of which the rest does not come.
 func (s *server) startPush(t *testing.T, user, body string) net.Conn {
 	t.Helper()
 	credential := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(user+":x"))
 	return s.raw(t, head(credential+"\r\nTransfer-Encoding: chunked")+chunk(body[:200<<10]))
 }
 
-// TestSlowPushesLeaveFetchesAlone lets two users hold all slots of pushes, and
-// asks with git's own client meanwhile.
-func TestSlowPushesLeaveFetchesAlone(t *testing.T) {
+// TestSlowPushesLeaveOthersAlone lets pushes arrive without an end, and fetches
+// and pushes meanwhile with git's own client, as somebody else and as one of them.
+func TestSlowPushesLeaveOthersAlone(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{PushesPerClient: 1, Wait: 50 * time.Millisecond}
+		cfg.Limits = githttp.Limits{PushesPerClient: 1, Wait: time.Minute}
 	})
 	body, _ := s.pushBody(t, noise(300<<10))
 	other := s.add(t, dm.PackageRepository, "other", "x")
 	s.add(t, dm.PackageRepository, "flow", "y")
+	const each = 4
 	var slow []net.Conn
-	answers := make(chan string, 16)
-	for range 8 {
-		for _, user := range []string{"ana", "bob"} {
-			c := s.startPush(t, user, body)
-			slow = append(slow, c)
-			go func() {
-				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-				if err != nil {
-					answers <- err.Error()
-					return
-				}
-				answers <- resp.Status
-			}()
-		}
+	for range each {
+		slow = append(slow, s.startPush(t, "ana", body), s.startPush(t, "bob", body))
 	}
-	for range len(slow) - 2 {
-		if got := <-answers; got != "503 Service Unavailable" {
-			t.Errorf("a push without a slot: %s, want 503", got)
-		}
-	}
-	eventually(t, "each user holds one slot", func() bool { return s.running() == 2 })
-	out, err := client(t, "ls-remote", s.URL+"/packages/other.git")
-	if err != nil || !strings.Contains(out, other) {
+	eventually(t, "all arrive", func() bool { return s.arriving.Load() == 2*each })
+	if out, err := client(t, "ls-remote", s.URL+"/packages/other.git"); err != nil || !strings.Contains(out, other) {
 		t.Errorf("ls-remote meanwhile: %v\n%s", err, out)
 	}
 	dir := developer(t, "z")
-	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("ana:x"))}}
-	resp, text := s.do(t, "GET", flowPath+"/info/refs?service=git-receive-pack", header, nil)
-	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "too many requests of this client are being served") {
-		t.Errorf("a push of one of them meanwhile: %s, %s", resp.Status, text)
+	for _, user := range []string{"ana", "eve"} {
+		url := strings.Replace(s.URL, "//", "//"+user+":x@", 1) + flowPath
+		if out, err := client(t, "-C", dir, "push", url, "main:refs/heads/"+user); err != nil {
+			t.Errorf("a push of %s meanwhile: %v\n%s", user, err, out)
+		}
+	}
+	if n := s.arriving.Load(); n != 2*each {
+		t.Errorf("%d still arrive, want %d", n, 2*each)
 	}
 	for _, c := range slow {
 		_ = c.Close()
 	}
-	eventually(t, "no process is left", func() bool { return s.processes(t) == 0 && s.running() == 0 })
-	if peak := s.most(); peak != 3 {
-		t.Errorf("%d processes at a time, want two pushes and one fetch", peak)
+	eventually(t, "nothing is left", func() bool { return s.arriving.Load() == 0 && s.processes(t) == 0 && s.running() == 0 })
+}
+
+// TestPushesOfOneClientTakeTurns holds the only slot of one user by a push that
+// is judged.
+func TestPushesOfOneClientTakeTurns(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(cfg *githttp.Config) {
+		cfg.Limits = githttp.Limits{PushesPerClient: 1, Wait: 50 * time.Millisecond}
+	})
+	release := s.makeFlow(t)
+	body, _ := s.pushBody(t, "x")
+	credential := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ana:x")) + "\r\n"
+	first := s.raw(t, head(credential+fmt.Sprintf("Content-Length: %d", len(body)))+body)
+	eventually(t, "git judges", s.judging)
+	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("ana:x"))}, "Content-Type": {receiveType}}
+	for method, path := range map[string]string{"GET": flowPath + "/info/refs?service=git-receive-pack", "POST": flowPath + "/git-receive-pack"} {
+		resp, text := s.do(t, method, path, header, strings.NewReader(body))
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "too many requests of this client are being served") {
+			t.Errorf("%s meanwhile: %s, %s", method, resp.Status, text)
+		}
 	}
-	if out, err = client(t, "-C", dir, "push", s.URL+flowPath, "main:refs/heads/z"); err != nil {
-		t.Errorf("a push afterwards: %v\n%s", err, out)
+	release()
+	if resp := status(t, first); resp.StatusCode != 200 {
+		t.Errorf("the first: %s", resp.Status)
 	}
 }
 
-// TestTricklingPush never stands still for long, and ends a real git.
+// TestTricklingPush never stands still for long.
 func TestTricklingPush(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Idle: 500 * time.Millisecond} })

@@ -1,7 +1,6 @@
 package githttp
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -28,18 +27,14 @@ func newTerm(q *request, l Limits) (context.Context, *term) {
 	}
 }
 
-// bodyEnded returns what to do at the end of a push's body. Where it broke off,
-// git's answer is cut before git can notice and report it as a broken pack:
-// what really happened is told by the status.
-func (t *term) bodyEnded(a *answer) func(error) {
-	return func(err error) {
-		switch {
-		case !errors.Is(err, io.EOF):
-			a.close()
-			t.cancel()
-		case t.attend() && t.timer.Stop():
-			t.timer.Reset(t.finish)
-		}
+// bodyEnded is called at the end of a push's body. One that broke off ends the
+// push; what really happened is told by the status.
+func (t *term) bodyEnded(err error) {
+	switch {
+	case !errors.Is(err, io.EOF):
+		t.cancel()
+	case t.attend() && t.timer.Stop():
+		t.timer.Reset(t.finish)
 	}
 }
 
@@ -48,20 +43,4 @@ func (t *term) end() {
 	t.attend()
 	t.timer.Stop()
 	t.cancel()
-}
-
-// lastByte holds the last byte of a body back until the end of the request was
-// seen. git has the whole of a push only with that byte, so it changes nothing
-// as long as a failure of the body still ends it.
-type lastByte struct{ in *bufio.Reader }
-
-func (l *lastByte) Read(p []byte) (int, error) {
-	switch rest, err := l.in.Peek(2); {
-	case err == nil:
-		return l.in.Read(p[:min(len(p), l.in.Buffered()-1)])
-	case errors.Is(err, io.EOF) && len(rest) > 0:
-		return l.in.Read(p)
-	default:
-		return 0, err
-	}
 }

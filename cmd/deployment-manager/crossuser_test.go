@@ -79,10 +79,8 @@ func (h *house) ownObjects(objects secretObjects) {
 	}
 }
 
-// crossUserHouse is a strict server where ana has, beside what her workspace
-// shows, objects that no ref reaches and objects that only a hidden ref
-// reaches. ben has a workspace of his own and cyd has none.
-func crossUserHouse(t *testing.T) (*house, secretObjects) {
+// strictHouse is a strict server with people; eve has a wrong password of ana's.
+func strictHouse(t *testing.T, people ...string) *house {
 	folder := t.TempDir()
 	login := func(user string) string {
 		switch user {
@@ -95,7 +93,7 @@ func crossUserHouse(t *testing.T) (*house, secretObjects) {
 	}
 	users := filepath.Join(folder, "users")
 	var lines strings.Builder
-	for _, user := range []string{"ana", "ben", "cyd"} {
+	for _, user := range people {
 		hash, err := bcrypt.GenerateFromPassword([]byte("secret-of-"+user), bcrypt.MinCost)
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +103,14 @@ func crossUserHouse(t *testing.T) (*house, secretObjects) {
 	if err := os.WriteFile(users, []byte(lines.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := startHouse(t, folder, login, "--htpasswd", users)
+	return startHouse(t, folder, login, "--htpasswd", users)
+}
+
+// crossUserHouse is a strict server where ana has, beside what her workspace
+// shows, objects that no ref reaches and objects that only a hidden ref
+// reaches. ben has a workspace of his own and cyd has none.
+func crossUserHouse(t *testing.T) (*house, secretObjects) {
+	h := strictHouse(t, "ana", "ben", "cyd")
 	h.publish("ana", "flow-report-1.0.0")
 	h.create("ana", "ana-app", "flow-report-1.0.0")
 	h.create("ben", "ben-app", "flow-report-1.0.0")
@@ -118,7 +123,7 @@ func crossUserHouse(t *testing.T) (*house, secretObjects) {
 	}}
 	h.bare(repository, "config", "uploadpack.hideRefs", "refs/hidden")
 	for _, how := range []string{"unreachable", "hidden"} {
-		secret := filepath.Join(folder, how)
+		secret := filepath.Join(h.folder, how)
 		if err := os.WriteFile(secret, []byte("what ana keeps "+how), 0o600); err != nil {
 			t.Fatal(err)
 		}

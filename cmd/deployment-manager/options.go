@@ -41,6 +41,7 @@ type config struct {
 	LimitFetches, LimitPushes     int
 	LimitGitMemory                int64
 	LimitUploads, LimitDownloads  int
+	LimitReceiving                int
 	Environment                   map[string]any // texts, or objects of texts
 	PackageCallback, AppCallback  string
 	Origins                       []string
@@ -161,14 +162,16 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Failures} }},
 		{key: "limits.failures_each", preset: strconv.Itoa(bounds.FailuresOf), help: "the same of one user, a `NUMBER`",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.FailuresOf} }},
-		{key: "limits.uploads", preset: "16", help: "most uploads at a time, a `NUMBER`, half of them for one user; those beyond wait a minute, then they are answered 503",
+		{key: "limits.uploads", preset: "16", help: "most uploads at a time, a `NUMBER`; of one client a quarter of them; those beyond wait a minute, then they are answered 503",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitUploads} }},
 		{key: "limits.downloads", preset: "128", help: "most downloads of archives at a time, a `NUMBER`; those beyond wait as uploads do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitDownloads} }},
 		{key: "limits.fetches", preset: "16", help: "most clones and fetches at a time, a `NUMBER`; those beyond wait five minutes, then they are answered 503. An eighth as many differences are read at a time",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitFetches} }},
-		{key: "limits.pushes", preset: "2", help: "most pushes at a time, a `NUMBER`; those beyond wait as clones do",
+		{key: "limits.pushes", preset: "2", help: "most pushes at a time that have arrived and are worked on, a `NUMBER`; those beyond wait as clones do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitPushes} }},
+		{key: "limits.receiving", preset: "32", help: "most pushes at a time that arrive or wait to be worked on, a `NUMBER`; of one client a quarter of them; each is kept on the disk until it is done. Those beyond wait as clones do",
+			field: func(c *config) pflag.Value { return &countValue{&c.LimitReceiving} }},
 		{key: "limits.git_memory", preset: "64MiB", help: "most memory of its own for a git process that serves a clone, as a `SIZE`; one that compares or maintains may have twice as much, one of a push eight times",
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitGitMemory} }},
 

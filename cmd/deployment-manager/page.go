@@ -59,6 +59,9 @@ has been idle longest is closed for the new one; when none is idle, new ones wai
 ` + "`Retry-After`" + `, as is one too many of an address. With fewer than 1,024 files the server says at its start how many connections
 it takes, with fewer than 64 it does not start. ` + "`dm_connections` and `dm_connections_refused_total`" + ` tell how it goes.
 
+One client, of whose uploads, downloads and pushes there may be a quarter of all at a time, is a person whom a credential proved, or
+else an address; on this machine it is a name, as it is claimed.
+
 ## From PNDA's dm-config.json and pr-config.json
 
 | PNDA's key | here |

@@ -309,7 +309,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Replace:   cfg.Versions == versionsReplace,
 		Limits:    archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
 		Filling:   cfg.LimitFilling,
-		Places:    gitstore.Places{Downloads: cfg.LimitDownloads, Uploads: cfg.LimitUploads},
+		Places:    gitstore.Places{Downloads: cfg.LimitDownloads, Uploads: cfg.LimitUploads, Receiving: cfg.LimitReceiving},
 		GitLimits: gitcmd.Limits{Fetches: cfg.LimitFetches, Pushes: cfg.LimitPushes, Memory: cfg.LimitGitMemory},
 		Bounds:    cfg.Bounds, SweepAfter: cfg.SweepAfter,
 		Events: hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,

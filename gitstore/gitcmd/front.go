@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,8 +24,17 @@ const (
 // shallowWord begins the packets that name where a shallow clone ends.
 const shallowWord = "shallow "
 
-// takeFront reads what a push says before its pack, and returns all of the push
-// that git shall read.
+// arrived is a push that has arrived.
+type arrived struct {
+	front
+	file    *os.File  // has no name; what git shall read, from its beginning
+	refused *dm.Error // why git shall not be asked
+}
+
+func (a *arrived) close() { _ = a.file.Close() }
+
+// takeIn takes all of a push in, into a file of the repository dir, and looks at
+// it meanwhile. The caller closes what it returns.
 //
 // It takes off the packets that tell at which commits the client's clone ends.
 // With opts.Shallow it writes them into the repository dir, which so becomes as
@@ -33,37 +44,87 @@ const shallowWord = "shallow "
 // looks for a check that only its own way of moving a ref makes. To a shallow
 // repository that push is an ordinary one, with all of its checks before the
 // first hook.
-func takeFront(ctx context.Context, dir string, push io.Reader, opts ReceiveOptions) (rest io.Reader, commands []byte, err error) {
-	const op = "gitcmd.takeFront"
-	type result struct {
-		front
-		rest io.Reader
-		err  error
+func takeIn(ctx context.Context, dir string, push io.Reader, opts ReceiveOptions) (*arrived, error) {
+	const op = "gitcmd.takeIn"
+	file, err := os.CreateTemp(dir, "push-*")
+	if err == nil {
+		err = os.Remove(file.Name())
 	}
-	taken := make(chan result, 1)
-	go func() { // the client may take its time with the first byte
-		in := bufio.NewReader(push)
-		f := front{}
-		err := f.read(in)
-		var options []byte
-		if err == nil {
-			options, err = toPack(in)
-		}
-		rest := io.Reader(in)
-		if head, _ := in.Peek(4); opts.Watch != nil && string(head) == "PACK" {
-			rest = opts.Watch(in)
-		}
-		taken <- result{f, io.MultiReader(bytes.NewReader(f.kept), bytes.NewReader(options), rest), err}
-	}()
+	if err != nil {
+		return nil, opts.Fault(err)
+	}
+	a := &arrived{file: file}
+	taken := make(chan error, 1)
+	go func() { taken <- a.store(push, opts) }() // the client may take its time
 	select {
 	case <-ctx.Done():
-		return nil, nil, dm.Errorf(dm.Unavailable, op, "the push was ended before it was read").Because(ctx.Err())
-	case r := <-taken:
-		if r.err == nil && opts.Shallow && len(r.ids) > 0 {
-			r.err = os.WriteFile(filepath.Join(dir, "shallow"), r.ids, 0o640)
-		}
-		return r.rest, r.kept, dm.Wrap(op, r.err)
+	case err = <-taken:
 	}
+	switch {
+	case ctx.Err() != nil:
+		err = dm.Errorf(dm.Unavailable, op, "the push was ended before it had arrived").Because(ctx.Err())
+	case err == nil && opts.Shallow && len(a.ids) > 0:
+		err = os.WriteFile(filepath.Join(dir, "shallow"), a.ids, 0o640)
+	}
+	if err != nil {
+		a.close() // ends a store that still goes on
+		return nil, dm.Wrap(op, err)
+	}
+	return a, nil
+}
+
+// store reads the push to its end, or to where it is refused. A pack that makes no
+// sense is git's to judge, as far as it was understood.
+func (a *arrived) store(push io.Reader, opts ReceiveOptions) (err error) {
+	source := &source{r: push}
+	defer func() {
+		if source.failed != nil { // whatever was made of it
+			err = source.failed
+		}
+	}()
+	in := bufio.NewReader(source)
+	if err := a.read(in); err != nil {
+		return err
+	}
+	options, err := toPack(in)
+	if err != nil {
+		return err
+	}
+	rest := io.Reader(in)
+	if head, _ := in.Peek(4); opts.Watch != nil && string(head) == "PACK" {
+		rest = opts.Watch(in)
+	}
+	_, err = a.file.Write(append(bytes.Clone(a.kept), options...))
+	if err == nil {
+		_, err = io.Copy(a.file, rest)
+	}
+	var disk *fs.PathError
+	if errors.As(err, &disk) {
+		err = opts.Fault(err)
+	}
+	var why *dm.Error
+	switch {
+	case errors.As(err, &why) && (why.Kind == dm.TooLarge || disk != nil):
+		a.refused = why
+	case err != nil && dm.KindOf(err) != dm.Invalid:
+		return err
+	}
+	_, err = a.file.Seek(0, io.SeekStart)
+	return err
+}
+
+// source remembers why a push could not be read to its end.
+type source struct {
+	r      io.Reader
+	failed error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.failed = err
+	}
+	return n, err
 }
 
 // front is the list of commands of a push, with what stands among them.

@@ -26,7 +26,7 @@ type Class int
 // The classes.
 const (
 	Fetches Class = iota // upload-pack, at the pace of its client
-	Pushes               // receive-pack, from its first byte to the end of its hooks
+	Pushes               // receive-pack, from when all of the push has arrived to the end of its hooks
 	Sends                // differences and blobs, at the pace of the client who reads them
 	Upkeep               // fsck, repack, pack-refs, prune: nobody waits for the answer
 	Takes                // the objects of a push, read to be judged and taken in
@@ -79,7 +79,7 @@ func (l Limits) shares() [classes]share {
 		// 64 MiB are what a clone of 200,000 objects takes; ordinary ones take 3.
 		Fetches: {"fetch", l.Fetches, 4096, l.Wait, 2 * time.Hour, l.Memory},
 		// git holds two objects of up to allocLimit.
-		Pushes: {"push", l.Pushes, 256, l.Wait, 2 * time.Hour, 8 * l.Memory},
+		Pushes: {"push", l.Pushes, 256, l.Wait, 30 * time.Minute, 8 * l.Memory},
 		// Lines of two files of up to diffFile bytes, and what is known of each.
 		Sends: {"send", max(2, l.Fetches/8), 64, 20 * time.Second, time.Hour, 2 * l.Memory},
 		// The patrol and maintenance go one after the other each, and a third is

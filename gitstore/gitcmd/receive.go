@@ -18,10 +18,12 @@ type ReceiveOptions struct {
 	Shallow     bool     // commits may lack their parents, as those of a shallow clone do
 	Hidden      []string // refs, and folders of refs, that the advertisement leaves out
 
-	// Watch sees the pack as it arrives, on its way to git; nil sees nothing. An
-	// error of kind TooLarge of the reader that it returns ends the push, and its
-	// words are what the client is told. The reader is read by its WriteTo.
+	// Watch sees the pack as it arrives; nil sees nothing. An error of kind
+	// TooLarge of the reader that it returns ends the push, and its words are what
+	// the client is told. One of kind Invalid leaves to git what has passed.
 	Watch func(pack io.Reader) io.Reader
+	// Fault is what the client is told when the push can't be stored; required.
+	Fault func(error) error
 }
 
 // faults are what fsck lets through unless it is told otherwise, by the names
@@ -64,11 +66,11 @@ func cpuLimit(maxInput int64) time.Duration {
 	return time.Duration(floor+maxInput/perSecond) * time.Second
 }
 
-// ReceivePack answers one stateless request of a push to the repository dir.
-// Input and output flow at the same time, as in UploadPack. Every ref goes to
-// the proc-receive hook, so git itself moves none; what is refused before that
-// leaves no object. git's own report tells the client of a refusal, and that is
-// no error here.
+// ReceivePack answers one stateless request of a push to the repository dir. All
+// of it is taken in before it waits for a slot, so who sends slowly keeps nobody
+// from pushing. Every ref goes to the proc-receive hook, so git itself moves none;
+// what is refused before that leaves no object. A report in git's form tells the
+// client of a refusal, and that is no error here.
 //
 // dir is thrown away after the push, so a git that outlives the server harms
 // nothing and does not hold the data folder's lock. Cancelling ctx ends git
@@ -101,24 +103,24 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 	if round.Advertise {
 		return unanswered(op, g.run(ctx, c))
 	}
-	in, commands, err := takeFront(ctx, dir, round.In, opts)
+	in, err := takeIn(ctx, dir, round.In, opts)
 	if err != nil {
 		return dm.Wrap(op, err)
 	}
+	defer in.close()
+	if in.refused != nil {
+		return dm.Wrap(op, in.refuse(round.Out))
+	}
+	if round.Turn != nil {
+		release, err := round.Turn()
+		if err != nil {
+			return dm.Wrap(op, err)
+		}
+		defer release()
+	}
 	c.env = append(c.env, "GIT_ALLOC_LIMIT="+strconv.FormatInt(allocLimit(opts.MaxInput), 10))
 	c.cpu = cpuLimit(opts.MaxInput)
-	push := &watched{in: in}
-	c.out = &quiet{round.Out, push}
-	err = g.converse(ctx, c, push)
-	if why := push.refused.Load(); why != nil && dm.KindOf(err) != dm.Unavailable {
-		said := report(commands, why)
-		if said == nil {
-			return why
-		}
-		_, err := round.Out.Write(said)
-		return dm.Wrap(op, err)
-	}
-	return unanswered(op, err)
+	return unanswered(op, g.converse(ctx, c, in.file))
 }
 
 // receiveOptions are the -c options of a push.
@@ -130,7 +132,7 @@ func receiveOptions(opts ReceiveOptions) []string {
 		"receive.advertisePushOptions=true",
 		"receive.advertiseAtomic=false",
 		"receive.keepAlive=" + strconv.Itoa(int(keepAlive.Seconds())),
-		"receive.shallowUpdate=false", // git aborts when a shallow ref goes to proc-receive; see takeFront
+		"receive.shallowUpdate=false", // git aborts when a shallow ref goes to proc-receive; see takeIn
 		"receive.maxInputSize=" + strconv.FormatInt(opts.MaxInput, 10),
 		// What a push may delete, force or check out is judged by the hooks.
 		"receive.denyDeletes=false",

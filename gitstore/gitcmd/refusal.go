@@ -3,50 +3,23 @@ package gitcmd
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// watched is the input of a push, whose pack somebody looks at as it passes. When
-// that one ends the push with a word of his own, git gets the end of its input,
-// and what it then says of a broken pack is kept from the client.
-type watched struct {
-	in      io.Reader
-	refused atomic.Pointer[dm.Error]
-}
-
-// Read implements io.Reader for the type's sake: io.Copy calls WriteTo.
-func (w *watched) Read([]byte) (int, error) {
-	return 0, errors.New("a push is read by WriteTo")
-}
-
-// WriteTo implements io.WriterTo.
-func (w *watched) WriteTo(to io.Writer) (int64, error) {
-	n, err := io.Copy(to, w.in)
-	var e *dm.Error
-	if errors.As(err, &e) && e.Kind == dm.TooLarge {
-		w.refused.Store(e) // before the end of git's input, so before git can speak of it
+// refuse tells the client why git was not asked: with git's own report, or by the
+// error where the commands ask for none.
+func (a *arrived) refuse(out io.Writer) error {
+	said := report(a.kept, a.refused)
+	if said == nil {
+		return a.refused
 	}
-	return n, err
-}
-
-// quiet is the way to the client until a push is refused.
-type quiet struct {
-	out io.Writer
-	w   *watched
-}
-
-func (q *quiet) Write(p []byte) (int, error) {
-	if q.w.refused.Load() != nil {
-		return len(p), nil
-	}
-	return q.out.Write(p)
+	_, err := out.Write(said)
+	return err
 }
 
 // toPack reads what stands between the commands and the pack of a push: its
@@ -78,7 +51,10 @@ func toPack(in *bufio.Reader) (options []byte, err error) {
 // the commands ask for; nil when they ask for none.
 func report(commands []byte, why *dm.Error) []byte {
 	var refs []string
-	abilities := ""
+	abilities, short := "", "the push is too large"
+	if why.Kind != dm.TooLarge {
+		short = "the push could not be stored"
+	}
 	for rest := commands; len(rest) >= 4; {
 		size, err := strconv.ParseUint(string(rest[:4]), 16, 16)
 		if err != nil || size < 4 || int(size) > len(rest) {
@@ -99,7 +75,7 @@ func report(commands []byte, why *dm.Error) []byte {
 	var status bytes.Buffer
 	pktLine(&status, "unpack "+why.Message+"\n")
 	for _, ref := range refs {
-		pktLine(&status, "ng "+ref+" the push is too large\n")
+		pktLine(&status, "ng "+ref+" "+short+"\n")
 	}
 	status.WriteString("0000")
 	if !strings.Contains(abilities, " side-band-64k ") {
