@@ -28,8 +28,9 @@ const (
 	askEnding    = ".ask"
 	answerEnding = ".answer"
 
-	askPause    = 50 * time.Millisecond
-	askPatience = time.Minute // until a server takes the question
+	askPause       = 50 * time.Millisecond
+	askPatience    = time.Minute      // until a server takes the question
+	answerPatience = 15 * time.Minute // until it answers; one that is killed before never does
 )
 
 // Repair brings back the refs of repositories that are out of service because
@@ -134,9 +135,12 @@ func AskRepair(ctx context.Context, dir string) (done Repaired, err error) {
 		if err == nil {
 			return done, dm.Wrap(op, json.Unmarshal(text, &done))
 		}
-		if _, taken := os.Lstat(question); !errors.Is(taken, fs.ErrNotExist) && time.Since(begin) > askPatience {
-			return done, dm.Errorf(dm.Unavailable, op, "the server that uses the data folder does not answer").
-				WithHint("it may be starting; try again, or stop it and repair then")
+		patience, hint := askPatience, "it may be starting; try again, or stop it and repair then"
+		if _, err := os.Lstat(question); errors.Is(err, fs.ErrNotExist) {
+			patience, hint = answerPatience, "its log tells whether the repair goes on, or it was ended in between; ask again"
+		}
+		if time.Since(begin) > patience {
+			return done, dm.Errorf(dm.Unavailable, op, "the server that uses the data folder does not answer").WithHint("%s", hint)
 		}
 		select {
 		case <-ctx.Done():
