@@ -170,7 +170,7 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitFetches} }},
 		{key: "limits.pushes", preset: "2", help: "most pushes at a time that have arrived and are worked on, a `NUMBER`; those beyond wait as clones do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitPushes} }},
-		{key: "limits.receiving", preset: "32", help: "most pushes at a time that arrive or wait to be worked on, a `NUMBER`; of one client a quarter of them; each is kept on the disk until it is done. Those beyond wait as clones do",
+		{key: "limits.receiving", preset: "32", help: "most pushes at a time that arrive or wait to be worked on, a `NUMBER`; of one client a quarter of them; each is kept on the disk until git has read it. Those beyond wait as clones do",
 			field: func(c *config) pflag.Value { return &countValue{&c.LimitReceiving} }},
 		{key: "limits.git_memory", preset: "64MiB", help: "most memory of its own for a git process that serves a clone, as a `SIZE`; one that compares or maintains may have twice as much, one of a push eight times",
 			field: func(c *config) pflag.Value { return &sizeValue{&c.LimitGitMemory} }},

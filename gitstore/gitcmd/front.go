@@ -27,11 +27,21 @@ const shallowWord = "shallow "
 // arrived is a push that has arrived.
 type arrived struct {
 	front
-	file    *os.File  // has no name; what git shall read, from its beginning
+	file    *os.File  // has no name
 	refused *dm.Error // why git shall not be asked
 }
 
 func (a *arrived) close() { _ = a.file.Close() }
+
+// Read gives git what it shall read. At the end the file's room on the disk is
+// free again: what the hooks then write may need it.
+func (a *arrived) Read(p []byte) (int, error) {
+	n, err := a.file.Read(p)
+	if err != nil {
+		a.close()
+	}
+	return n, err
+}
 
 // takeIn takes all of a push in, into a file of the repository dir, and looks at
 // it meanwhile. The caller closes what it returns.
@@ -83,7 +93,7 @@ func (a *arrived) store(push io.Reader, opts ReceiveOptions) (err error) {
 		}
 	}()
 	in := bufio.NewReader(source)
-	if err := a.read(in); err != nil {
+	if err := a.front.read(in); err != nil {
 		return err
 	}
 	options, err := toPack(in)

@@ -144,7 +144,7 @@ func TestPushLeavesNoFile(t *testing.T) {
 		t.Fatal(r.err)
 	}
 	defer r.a.close()
-	if text, err := io.ReadAll(r.a.file); err != nil || string(text) != packet("x")+"0000" {
+	if text, err := io.ReadAll(r.a); err != nil || string(text) != packet("x")+"0000" {
 		t.Errorf("it holds %q, %v", text, err)
 	}
 }

@@ -120,7 +120,7 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 	}
 	c.env = append(c.env, "GIT_ALLOC_LIMIT="+strconv.FormatInt(allocLimit(opts.MaxInput), 10))
 	c.cpu = cpuLimit(opts.MaxInput)
-	return unanswered(op, g.converse(ctx, c, in.file))
+	return unanswered(op, g.converse(ctx, c, in))
 }
 
 // receiveOptions are the -c options of a push.
