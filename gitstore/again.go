@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -214,6 +215,9 @@ func (s *Store) keepAway(ctx context.Context, r dm.Repository, o outOfService, e
 func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) error {
 	release := s.locks.hold(r)
 	err := s.readServed(ctx, r)
+	if owes, unread := s.owesMain(r); err == nil && (owes || unread != nil) {
+		err = cmp.Or(unread, errors.New("main of the package could not be moved"))
+	}
 	release()
 	if err != nil || !fsck {
 		return err

@@ -228,7 +228,7 @@ func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, pac
 		return err
 	}
 	s.Step("publish-tagged")
-	s.moveMain(ctx, target, v.commit)
+	s.moveMain(ctx, v.file.Ref.Name, v.commit)
 	s.Step("publish-main")
 	return nil
 }
@@ -272,15 +272,17 @@ func nextSuperseded(dir string, v dm.Version) (int, error) {
 }
 
 // moveMain lets a plain clone show the newest upload. The ref is derived from
-// the tags, and a full disk is no damage, so a failure is only logged: the next
-// pass of maintenance mends it, or the next start.
-func (s *Store) moveMain(ctx context.Context, dir string, commit plumbing.Hash) {
+// the tags: when it can't be moved now, a second look or maintenance does it.
+func (s *Store) moveMain(ctx context.Context, name dm.PackageName, commit plumbing.Hash) {
+	r := packageRepository(name)
+	dir := s.repositoryDir(r)
 	old, err := readRef(dir, mainRef)
 	if err == nil && old != commit {
 		err = s.moveRefs(ctx, dir, update(mainRef, old, commit))
 	}
 	if err != nil {
-		s.Log.Error("main of a package could not be moved", "err", err)
+		s.Log.Error("main of a package could not be moved", "name", name, "err", err)
+		s.again.ask(r, firstLook)
 	}
 }
 

@@ -252,7 +252,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		return err
 	}
 	if len(gaps) == 0 {
-		s.mendMain(ctx, dir, entry, newest.commit, after)
+		s.mendMain(ctx, name, entry, newest.commit, after)
 	}
 	if err := entry.readPast(repo, name, heads); err != nil {
 		return err
@@ -305,7 +305,7 @@ func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEn
 // mendMain moves main on when a crash came between a tag and main: to the
 // upload that follows the one that main has. A missing main becomes the newest
 // by its time; otherwise times, which a wrong clock may have made, do not count.
-func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, newest plumbing.Hash, after map[plumbing.Hash]plumbing.Hash) {
+func (s *Store) mendMain(ctx context.Context, name dm.PackageName, entry *packageEntry, newest plumbing.Hash, after map[plumbing.Hash]plumbing.Hash) {
 	main := entry.main
 	if main.IsZero() {
 		main = newest
@@ -316,7 +316,7 @@ func (s *Store) mendMain(ctx context.Context, dir string, entry *packageEntry, n
 	if main == entry.main {
 		return
 	}
-	s.moveMain(ctx, dir, main)
+	s.moveMain(ctx, name, main)
 	entry.main = main
 }
 

@@ -232,7 +232,8 @@ func (s *Store) owesMain(r dm.Repository) (bool, error) {
 func (s *Store) clear(ctx context.Context, r dm.Repository, todo chores) error {
 	dir := s.repositoryDir(r)
 	if todo.main {
-		s.moveMain(ctx, dir, s.index.pkg(dm.PackageName(r.Name)).main)
+		name := dm.PackageName(r.Name)
+		s.moveMain(ctx, name, s.index.pkg(name).main)
 	}
 	if todo.refs {
 		if err := s.git.PackRefs(ctx, dir); err != nil {

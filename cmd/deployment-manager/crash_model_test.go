@@ -87,6 +87,7 @@ type crashWorld struct {
 	slowest  time.Duration // start
 	packs    int           // made by addPacks
 	failing  atomic.Bool   // the disk fails: an answer of 500 and more leaves it open what came of the request
+	full     bool          // the disk is full at times: what is derived may come a moment later
 
 	mu       sync.Mutex // of the maps; a cell belongs to one client at a time
 	files    map[string]*cell[string]

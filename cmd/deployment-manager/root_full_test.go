@@ -64,6 +64,7 @@ func TestRootFullDisk(t *testing.T) {
 		t.Run(drive.name, func(t *testing.T) {
 			t.Parallel()
 			w := newCrashWorld(t)
+			w.full = true
 			fillUp(t, w, newFullDisk(t, filepath.Join(w.folder, "data")), drive)
 		})
 	}
