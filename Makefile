@@ -38,10 +38,12 @@ run: build ## Keep a server running on ./data that believes every caller on this
 	@./$(BIN) serve --data data --auth insecure-pnda --listen-packages 127.0.0.1:$(PORT_PACKAGES) \
 		--listen-manager 127.0.0.1:$(PORT_MANAGER) --listen-git 127.0.0.1:$(PORT_GIT)
 
-# The bench measures a server that it builds, of which go test does not know.
+# Tests wait for disks and other programs for half of their time, so more of them
+# at once than there are processors. The bench measures a server that it builds,
+# of which go test does not know.
 test: ## Run all tests with the race detector
 	@echo 'testing; the first time this downloads modules and compiles them with the race detector'
-	@go test -race -timeout 20m ./...
+	@go test -race -parallel 4 -timeout 20m ./...
 	@cd deploy/bench && go test -count=1 -race -timeout 10m ./...
 
 # Samples for which make check has time; make test-long has more.

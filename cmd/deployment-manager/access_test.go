@@ -39,16 +39,14 @@ const accessTokens = `  for owner  console, an impersonator, with user.name=ana;
   read, packages, applications   ana with a token of that scope
 `
 
-// TestAccess asks every route of docs/api.md as everybody and compares the
-// answers with tables that a person can read: in strict, and in every mode when
-// DM_TEST_HOSTILE asks for all.
+// TestAccess asks every route of docs/api.md as everybody, in every mode, and
+// compares the answers with tables that a person can read.
 func TestAccess(t *testing.T) {
-	t.Parallel()
-	modes := []dm.AuthMode{dm.Strict}
-	if *update || os.Getenv("DM_TEST_HOSTILE") == "all" {
-		modes = append(modes, dm.PublicRead, dm.InsecurePNDA)
+	if !*update && os.Getenv("DM_TEST_HOSTILE") != "all" {
+		t.Skip("skipped: asking everything as everybody is part of make test-crash; DM_TEST_HOSTILE=all asks for it")
 	}
-	for _, mode := range modes {
+	t.Parallel()
+	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead, dm.InsecurePNDA} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			w := openAccess(t, mode)

@@ -126,7 +126,7 @@ type deathAt struct {
 // of the dispatcher, in changes of every sort that reach it, and starts it
 // again; where a push gets to, one dies in a push as well. Which change reaches
 // which step is found out by running all of them once, so that no step is named
-// in vain. With few kills only a random third of the steps is played.
+// in vain. With few kills only a random quarter of the steps is played.
 func TestFailpoints(t *testing.T) {
 	t.Parallel()
 	kills := crashKills(t)
@@ -154,7 +154,7 @@ func TestFailpoints(t *testing.T) {
 	if kills < someKills {
 		random := rand.New(rand.NewPCG(crashSeed(t), 0))
 		random.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
-		plan = plan[:len(plan)/3]
+		plan = plan[:len(plan)/4]
 	}
 	const worlds = 2
 	for i := range worlds {

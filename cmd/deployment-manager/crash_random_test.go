@@ -16,7 +16,7 @@ import (
 // Kills by default, for which every run of the tests has time, and those that
 // make check asks for with DM_TEST_KILLS.
 const (
-	fewKills  = 10
+	fewKills  = 6
 	someKills = 20
 )
 

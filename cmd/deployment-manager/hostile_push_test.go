@@ -23,7 +23,7 @@ const slow = 2 * time.Second
 
 // few is how many of the hostile pushes to each of the two repositories every
 // run of the tests has time for. DM_TEST_HOSTILE=all asks for all of them.
-const few = 36
+const few = 18
 
 // TestHostilePushes pushes what no record may hold, byte by byte through the
 // server's own door. Each is refused in a sentence that gives nothing away and
