@@ -17,6 +17,12 @@ import (
 
 func sweeping(c *gitstore.Config) { c.SweepAfter = time.Nanosecond }
 
+// aMinuteOn is another second than before: what is made anew in the same one is the
+// same.
+func aMinuteOn(c *gitstore.Config) {
+	c.Clock = func() time.Time { return time.Now().Add(time.Minute) }
+}
+
 // emptied makes two workspaces in which nothing lies any more, ana's and bob's,
 // each of two applications of which one was changed, and one of ben, who has
 // something.
@@ -127,7 +133,7 @@ func TestSweptWorkspacesBeginAnew(t *testing.T) {
 			check(t, h.Sweep(ctx))
 			h.stop()
 			check(t, os.RemoveAll(filepath.Join(h.dir, lost)))
-			h = open(t, h.dir, sweeping)
+			h = open(t, h.dir, sweeping, aMinuteOn)
 			var answer bytes.Buffer
 			check(t, h.UploadPack(ctx, dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, dm.UploadRound{Advertise: true, Out: &answer}))
 			ref, err := dm.ParsePackageRef("flow-1.0.0")
