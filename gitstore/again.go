@@ -215,9 +215,6 @@ func (s *Store) keepAway(ctx context.Context, r dm.Repository, o outOfService, e
 func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) error {
 	release := s.locks.hold(r)
 	err := s.readServed(ctx, r)
-	if owes, unread := s.owesMain(r); err == nil && (owes || unread != nil) {
-		err = cmp.Or(unread, errors.New("main of the package could not be moved"))
-	}
 	release()
 	if err != nil || !fsck {
 		return err
@@ -238,10 +235,14 @@ func (s *Store) readServed(ctx context.Context, r dm.Repository) error {
 		s.setAside(r, f)
 		s.again.ask(r, firstLook)
 	}
-	if err == nil {
-		s.resume(r)
+	if err != nil {
+		return err
 	}
-	return err
+	s.resume(r)
+	if owes, err := s.owesMain(r); err != nil || owes {
+		return cmp.Or(err, errors.New("main of the package could not be moved"))
+	}
+	return nil
 }
 
 // resume carries out a change that an application still owes.
