@@ -180,9 +180,6 @@ const (
 	PublishByMode   PublishRule = "default" // anyone in insecure-pnda, where everybody can claim to be the owner, else owner
 )
 
-// DefaultPolicy is the table of a mode where nothing else is configured.
-func DefaultPolicy(mode AuthMode) Policy { return NewPolicy(mode, PublishByMode) }
-
 // NewPolicy is PNDA's table as shipped, plus the server's own actions. Who is
 // anonymous gets past the door only where the mode lets them.
 func NewPolicy(mode AuthMode, publish PublishRule) Policy {

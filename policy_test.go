@@ -58,7 +58,7 @@ func TestDefaultPolicy(t *testing.T) {
 		{dm.InsecurePNDA, []dm.Action{"deployment_manager:unknown:thing", ""}, anas, nil},
 	}
 	for _, c := range cases {
-		policy := dm.DefaultPolicy(c.mode)
+		policy := dm.NewPolicy(c.mode, dm.PublishByMode)
 		for _, action := range c.actions {
 			for _, actor := range all {
 				want := false
@@ -109,7 +109,7 @@ func TestActionsHaveWords(t *testing.T) {
 		dm.WorkspaceRead:      "owner",
 		"unknown":             "nobody",
 	} {
-		if got := dm.DefaultPolicy(dm.Strict).Words(action); got != want {
+		if got := dm.NewPolicy(dm.Strict, dm.PublishByMode).Words(action); got != want {
 			t.Errorf("%s: got %q, want %q", action, got, want)
 		}
 	}

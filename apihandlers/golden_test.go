@@ -266,7 +266,7 @@ func keysOf(t *testing.T, text string) map[string]bool {
 
 func allRoutes(t *testing.T) map[string]apihandlers.Route {
 	t.Helper()
-	record := &fakeRecord{policy: dm.DefaultPolicy(dm.InsecurePNDA)}
+	record := &fakeRecord{policy: dm.NewPolicy(dm.InsecurePNDA, dm.PublishByMode)}
 	all := map[string]apihandlers.Route{}
 	for server, tables := range tablesOf(t, record, nil, options{}) {
 		for _, table := range tables {

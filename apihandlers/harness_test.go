@@ -93,7 +93,7 @@ func newHarness(t *testing.T, o options) *harness {
 		o.mode = dm.InsecurePNDA
 	}
 	h := &harness{log: &lockedBuffer{}, registry: prometheus.NewRegistry()}
-	h.record = &fakeRecord{policy: dm.DefaultPolicy(o.mode), fail: o.fail}
+	h.record = &fakeRecord{policy: dm.NewPolicy(o.mode, dm.PublishByMode), fail: o.fail}
 	if o.rules != nil {
 		h.record.policy.Rules = o.rules
 	}
@@ -133,7 +133,7 @@ func newAuth(t *testing.T, o options, reg prometheus.Registerer, log *slog.Logge
 	})
 	must(t, err)
 	a, err := auth.New(auth.Config{
-		Mode: o.mode, Directory: directory, Policy: dm.DefaultPolicy(o.mode), Authenticators: []dm.Authenticator{file},
+		Mode: o.mode, Directory: directory, Policy: dm.NewPolicy(o.mode, dm.PublishByMode), Authenticators: []dm.Authenticator{file},
 		Registerer: reg, Log: log,
 	})
 	must(t, err)

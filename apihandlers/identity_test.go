@@ -100,7 +100,7 @@ func newIdentities(t *testing.T, mode dm.AuthMode, admins bool) *identities {
 	hub, err := auth.OpenHub(auth.HubConfig{URL: people.startHub(t), Service: "deployment-manager"})
 	must(t, err)
 	people.Auth, err = auth.New(auth.Config{
-		Mode: mode, Directory: directory, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{tokens, hub},
+		Mode: mode, Directory: directory, Policy: dm.NewPolicy(mode, dm.PublishByMode), Authenticators: []dm.Authenticator{tokens, hub},
 		Impersonators: []dm.UserName{"console"}, ImpersonateAdmins: admins, Registerer: prometheus.NewRegistry(),
 	})
 	must(t, err)

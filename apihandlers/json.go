@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"unicode/utf16"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -105,4 +108,22 @@ func NotNull[T any](list []T) []T {
 		return []T{}
 	}
 	return list
+}
+
+// EscapeRunes writes the characters of s that keep does not take as JSON's \u
+// does: in UTF-16, so that some become two.
+func EscapeRunes(s string, keep func(rune) bool) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case keep(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }

@@ -56,7 +56,7 @@ func writePolicy(b *strings.Builder, sections []Section) {
 				told[action] = true
 				fmt.Fprintf(b, "| `%s` |", action)
 				for _, mode := range modes {
-					fmt.Fprintf(b, " %s |", dm.DefaultPolicy(mode).Words(action))
+					fmt.Fprintf(b, " %s |", dm.NewPolicy(mode, dm.PublishByMode).Words(action))
 				}
 				b.WriteString("\n")
 			}

@@ -123,7 +123,7 @@ func build(t testing.TB, dir string, options ...option) (*house, *hooks.Dispatch
 	check(t, err)
 	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry, Environment: map[string]string{"kafka_brokers": "kafka:9092"}})
 	check(t, err)
-	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.DefaultPolicy(dm.InsecurePNDA), Planner: planner, Directory: everyName{}})
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.NewPolicy(dm.InsecurePNDA, dm.PublishByMode), Planner: planner, Directory: everyName{}})
 	check(t, err)
 	var dispatcher *hooks.Dispatcher
 	cfg := gitstore.Config{

@@ -14,7 +14,7 @@ import (
 // strictly judges by the default policy of strict. Overrides, plans and findings
 // are those of the admission before.
 func strictly(c *gitstore.Config) {
-	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.DefaultPolicy(dm.Strict), Planner: c.Planner, Directory: everyName{}})
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.NewPolicy(dm.Strict, dm.PublishByMode), Planner: c.Planner, Directory: everyName{}})
 	if err != nil {
 		panic(err)
 	}

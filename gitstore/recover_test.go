@@ -256,7 +256,7 @@ func openError(t *testing.T, dir string) error {
 	check(t, err)
 	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry})
 	check(t, err)
-	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.DefaultPolicy(dm.Strict), Planner: planner, Directory: everyName{}})
+	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.NewPolicy(dm.Strict, dm.PublishByMode), Planner: planner, Directory: everyName{}})
 	check(t, err)
 	s, err := gitstore.Open(ctx, gitstore.Config{Dir: dir, Planner: planner, Admission: admission, Readme: jupyter.Readme()})
 	if err == nil {

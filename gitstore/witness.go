@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,7 +143,7 @@ func (w *witness) set(folder, ref string, h plumbing.Hash) {
 		}
 		break
 	}
-	if !h.IsZero() && !hasRef(list, ref) {
+	if !h.IsZero() && !slices.ContainsFunc(list, func(k knownRef) bool { return k.name == ref }) {
 		list = append(list, knownRef{ref, h})
 	}
 	if len(list) == 0 {
@@ -150,15 +151,6 @@ func (w *witness) set(folder, ref string, h plumbing.Hash) {
 		return
 	}
 	w.refs[folder] = list
-}
-
-func hasRef(list []knownRef, name string) bool {
-	for _, r := range list {
-		if r.name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // of returns what is known of a repository.

@@ -141,7 +141,7 @@ func TestAdmitAsksThePolicy(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			planner := &fakePlanner{}
-			plan, err := newAdmission(t, dm.DefaultPolicy(dm.Strict), planner).Admit(context.Background(), c.p)
+			plan, err := newAdmission(t, dm.NewPolicy(dm.Strict, dm.PublishByMode), planner).Admit(context.Background(), c.p)
 			if got := dm.KindOf(err); got != c.want {
 				t.Fatalf("kind = %q (%v), want %q", got, err, c.want)
 			}
@@ -169,7 +169,7 @@ func newAdmission(t *testing.T, policy dm.Policy, planner dm.Planner) *Admission
 // names, so nobody else may use them.
 func TestSelftestNames(t *testing.T) {
 	t.Parallel()
-	a := newAdmission(t, dm.DefaultPolicy(dm.Strict), &fakePlanner{})
+	a := newAdmission(t, dm.NewPolicy(dm.Strict, dm.PublishByMode), &fakePlanner{})
 	for _, via := range []string{"manager", dm.SelftestVia} {
 		app, pkg := proposal("root", dm.Create), proposal("root", dm.Publish)
 		app.Application, pkg.Package.Name = dm.SelftestApplication, dm.SelftestPackage
@@ -206,7 +206,7 @@ func TestAdmitAnswersAllFindings(t *testing.T) {
 		{Type: "oozie", Component: "nightly", Message: "needs spark 2"},
 	}}
 	p := proposal("paula", dm.Create, "user:nobody")
-	_, err := newAdmission(t, dm.DefaultPolicy(dm.Strict), planner).Admit(context.Background(), p)
+	_, err := newAdmission(t, dm.NewPolicy(dm.Strict, dm.PublishByMode), planner).Admit(context.Background(), p)
 	var e *dm.Error
 	if !errors.As(err, &e) || e.Kind != dm.Invalid || len(e.Findings) != 3 {
 		t.Fatalf("got %#v, want Invalid with 3 findings", err)
@@ -218,7 +218,7 @@ func TestAdmitAnswersAllFindings(t *testing.T) {
 	}
 
 	p.Actor, p.Spec.Audience = actor("zoe"), []dm.Subject{dm.Everyone}
-	if _, err = newAdmission(t, dm.DefaultPolicy(dm.Strict), planner).Admit(context.Background(), p); dm.KindOf(err) != dm.Forbidden {
+	if _, err = newAdmission(t, dm.NewPolicy(dm.Strict, dm.PublishByMode), planner).Admit(context.Background(), p); dm.KindOf(err) != dm.Forbidden {
 		t.Errorf("got %v, want Forbidden before findings", err)
 	}
 }
@@ -227,7 +227,7 @@ func TestUnchangedAudienceMayHaveLeft(t *testing.T) {
 	t.Parallel()
 	p := proposal("paula", dm.Change, "user:gone")
 	p.ApplicationOwner, p.Audience = "paula", false
-	if _, err := newAdmission(t, dm.DefaultPolicy(dm.Strict), &fakePlanner{}).Admit(context.Background(), p); err != nil {
+	if _, err := newAdmission(t, dm.NewPolicy(dm.Strict, dm.PublishByMode), &fakePlanner{}).Admit(context.Background(), p); err != nil {
 		t.Errorf("a change that leaves the audience alone: %v", err)
 	}
 }
@@ -235,14 +235,14 @@ func TestUnchangedAudienceMayHaveLeft(t *testing.T) {
 func TestPlannerFailureKeepsItsKind(t *testing.T) {
 	t.Parallel()
 	planner := &fakePlanner{err: dm.Errorf(dm.Unavailable, "plan", "the package cannot be read")}
-	if _, err := newAdmission(t, dm.DefaultPolicy(dm.Strict), planner).Admit(context.Background(), proposal("zoe", dm.Create)); dm.KindOf(err) != dm.Unavailable {
+	if _, err := newAdmission(t, dm.NewPolicy(dm.Strict, dm.PublishByMode), planner).Admit(context.Background(), proposal("zoe", dm.Create)); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("got %v, want Unavailable", err)
 	}
 }
 
 func TestNewAdmissionNeedsEverything(t *testing.T) {
 	t.Parallel()
-	full := AdmissionConfig{Policy: dm.DefaultPolicy(dm.Strict), Planner: &fakePlanner{}, Directory: directory}
+	full := AdmissionConfig{Policy: dm.NewPolicy(dm.Strict, dm.PublishByMode), Planner: &fakePlanner{}, Directory: directory}
 	for name, spoil := range map[string]func(*AdmissionConfig){
 		"policy":    func(c *AdmissionConfig) { c.Policy = dm.Policy{} },
 		"planner":   func(c *AdmissionConfig) { c.Planner = nil },

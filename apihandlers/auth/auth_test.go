@@ -477,7 +477,7 @@ func TestGit(t *testing.T) {
 	d, err := NewDirectory(DirectoryConfig{Users: []dm.UserName{"ana", "bob"}})
 	must(t, err)
 	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead, dm.InsecurePNDA} {
-		a, err := New(Config{Mode: mode, Directory: d, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{file, fakeBearer{}}})
+		a, err := New(Config{Mode: mode, Directory: d, Policy: dm.NewPolicy(mode, dm.PublishByMode), Authenticators: []dm.Authenticator{file, fakeBearer{}}})
 		must(t, err)
 		for _, c := range cases {
 			want := map[dm.AuthMode]dm.Kind{dm.Strict: c.strict, dm.PublicRead: c.public, dm.InsecurePNDA: c.trusted}[mode]

@@ -53,7 +53,7 @@ func TestGitReadsOfApplications(t *testing.T) {
 		{"admin of such a name", actor("root", dm.AdminGroup), "taken", fine, fine},
 		{"a name that never was", actor("zoe"), "other", none, fine},
 	}
-	d := &GitDoor{&Auth{policy: dm.DefaultPolicy(dm.Strict)}, ofAna{}}
+	d := &GitDoor{&Auth{policy: dm.NewPolicy(dm.Strict, dm.PublishByMode)}, ofAna{}}
 	for _, c := range cases {
 		repo := dm.Repository{Kind: dm.ApplicationRepository, Name: c.app}
 		if err := d.mayRead(t.Context(), c.actor, repo); dm.KindOf(err) != c.read {
@@ -98,7 +98,7 @@ func TestGitPush(t *testing.T) {
 	d, err := NewDirectory(DirectoryConfig{Users: []dm.UserName{"ana", "bob"}})
 	must(t, err)
 	for _, mode := range []dm.AuthMode{dm.Strict, dm.PublicRead, dm.InsecurePNDA} {
-		a, err := New(Config{Mode: mode, Directory: d, Policy: dm.DefaultPolicy(mode), Authenticators: []dm.Authenticator{file}})
+		a, err := New(Config{Mode: mode, Directory: d, Policy: dm.NewPolicy(mode, dm.PublishByMode), Authenticators: []dm.Authenticator{file}})
 		must(t, err)
 		for _, c := range cases {
 			want := map[dm.AuthMode]dm.Kind{dm.Strict: c.strict, dm.PublicRead: c.public, dm.InsecurePNDA: c.trusted}[mode]
@@ -124,7 +124,7 @@ func TestGitPushNeedsOneAction(t *testing.T) {
 	grant := func(g dm.Grant, actions ...dm.Action) dm.Policy {
 		return dm.Policy{Rules: []dm.Rule{{Grant: g, Actions: actions}}}
 	}
-	all := dm.DefaultPolicy(dm.Strict)
+	all := dm.NewPolicy(dm.Strict, dm.PublishByMode)
 	owner := dm.Grant{Owner: true}
 	admins := dm.Grant{Groups: []string{dm.AdminGroup}}
 	cases := []struct {
@@ -134,7 +134,7 @@ func TestGitPushNeedsOneAction(t *testing.T) {
 		repo   dm.Repository
 		want   dm.Kind
 	}{
-		{"scope of packages, another's package", dm.Policy{Rules: dm.DefaultPolicy(dm.Strict).Rules[:1]}, []dm.Scope{dm.ScopePackages}, flow, dm.Forbidden},
+		{"scope of packages, another's package", dm.Policy{Rules: dm.NewPolicy(dm.Strict, dm.PublishByMode).Rules[:1]}, []dm.Scope{dm.ScopePackages}, flow, dm.Forbidden},
 		{"scope of packages, package", all, []dm.Scope{dm.ScopePackages}, flow, ""},
 		{"scope of packages, application", all, []dm.Scope{dm.ScopePackages}, noon, dm.Forbidden},
 		{"scope of applications, application", all, []dm.Scope{dm.ScopeApplications}, noon, ""},

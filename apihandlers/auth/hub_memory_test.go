@@ -208,7 +208,7 @@ func TestHubGetsNoPassword(t *testing.T) {
 	h.fake.set(otherToken, says(`{"kind": "user", "name": "hubert", "scopes": ["access:services"]}`))
 	d, err := NewDirectory(DirectoryConfig{SignIn: o.Users, TrustAny: true})
 	must(t, err)
-	a, err := New(Config{Mode: dm.Strict, Directory: d, Policy: dm.DefaultPolicy(dm.Strict), Authenticators: []dm.Authenticator{o.Htpasswd, h.Hub}})
+	a, err := New(Config{Mode: dm.Strict, Directory: d, Policy: dm.NewPolicy(dm.Strict, dm.PublishByMode), Authenticators: []dm.Authenticator{o.Htpasswd, h.Hub}})
 	must(t, err)
 	cases := []struct {
 		name, user, password string
@@ -314,7 +314,7 @@ func TestHubRefusalsTakeTheSameWork(t *testing.T) {
 		}
 		d, err := NewDirectory(DirectoryConfig{SignIn: o.Users, TrustAny: true})
 		must(t, err)
-		a, err := New(Config{Mode: dm.Strict, Directory: d, Policy: dm.DefaultPolicy(dm.Strict), Authenticators: []dm.Authenticator{o.Htpasswd, h.Hub}})
+		a, err := New(Config{Mode: dm.Strict, Directory: d, Policy: dm.NewPolicy(dm.Strict, dm.PublishByMode), Authenticators: []dm.Authenticator{o.Htpasswd, h.Hub}})
 		must(t, err)
 		h.fake.set(otherToken, says(`{"kind": "user", "name": "hubert", "scopes": ["access:services"]}`))
 		try := func(as, secret string) {

@@ -3,13 +3,10 @@ package packages
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf16"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
@@ -225,19 +222,7 @@ func setList(h http.Header, name string, texts []string) {
 	if err != nil {
 		return // texts always encode
 	}
-	var b strings.Builder
-	for _, r := range string(raw) {
-		switch {
-		case r < 0x7f:
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	h.Set(name, b.String())
+	h.Set(name, apihandlers.EscapeRunes(string(raw), func(r rune) bool { return r < 0x7f }))
 }
 
 func (a *API) remove(w http.ResponseWriter, r *http.Request) error {

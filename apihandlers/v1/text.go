@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf16"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
 // wordsOf tells in plain words how two deployments differ. git apply passes
@@ -84,21 +84,7 @@ func value(v any) string {
 
 // visible writes what does not print as JSON's \u, so that no name or value
 // can fake a line or speak to a terminal.
-func visible(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
-}
+func visible(s string) string { return apihandlers.EscapeRunes(s, unicode.IsPrint) }
 
 // writeText answers with words and the patch. The answer begins when its first
 // piece is full or the patch is there whole: until then a failure is told as

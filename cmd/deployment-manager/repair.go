@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -13,10 +11,8 @@ import (
 )
 
 func repairCommand(p process) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "repair",
-		Short: "Look again at what is out of service, and tell why the rest stays",
-		Long: `Looks again, now, at every repository that answers 503: those whose files are
+	return folderCommand(p, repair, "repair", "Look again at what is out of service, and tell why the rest stays",
+		`Looks again, now, at every repository that answers 503: those whose files are
 damaged, and those that could not be read. What is sound comes back into service.
 Refs that are gone or were set back are moved to where the record had them, if
 what they named is there; see docs/disk-layout.md. For each repository that stays
@@ -30,20 +26,7 @@ running server, this asks it, through its data folder, and waits; in Kubernetes:
 
 Put the file that is named back from a copy of the data folder, to where it was,
 and run this again; nothing is moved or renamed. KIND/NAME stands for the folder
-KIND/NAME.git of the data folder, in which the file is.`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := load(c.Flags(), p.environ)
-			if err != nil {
-				return err
-			}
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			return repair(ctx, cfg, p)
-		},
-	}
-	declareFlags(cmd.Flags(), "data", "git", "log-level", "log-format")
-	return cmd
+KIND/NAME.git of the data folder, in which the file is.`)
 }
 
 // stillAway says how many repositories stay out of service.

@@ -15,10 +15,8 @@ import (
 )
 
 func verifyCommand(p process) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Check every repository and archive of a stopped server",
-		Long: `Checks the data folder: every repository with git's own fsck, every ref
+	return folderCommand(p, verify, "verify", "Check every repository and archive of a stopped server",
+		`Checks the data folder: every repository with git's own fsck, every ref
 against what is known of it, every uploaded archive against its digest, every
 commit and tag against what the server would have written for the person, the
 time and the action that it names, and the order of all of it. What that finds,
@@ -26,8 +24,16 @@ and what only somebody outside can tell, stands in docs/disk-layout.md.
 
 Prints one line for each problem and ends with exit code 4 when there are any.
 The server must be stopped; like a start of the server, it sets a repository
-that is damaged aside, and takes one that is sound again back.`,
-		Args: cobra.NoArgs,
+that is damaged aside, and takes one that is sound again back.`)
+}
+
+// folderCommand is a command that does something to a data folder.
+func folderCommand(p process, do func(context.Context, config, process) error, use, short, long string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  long,
+		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(c.Flags(), p.environ)
 			if err != nil {
@@ -35,7 +41,7 @@ that is damaged aside, and takes one that is sound again back.`,
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return verify(ctx, cfg, p)
+			return do(ctx, cfg, p)
 		},
 	}
 	declareFlags(cmd.Flags(), "data", "git", "log-level", "log-format")
