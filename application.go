@@ -236,15 +236,32 @@ const (
 	ApplicationEvent = "application"
 )
 
-// Event is one transition, in the words of PNDA's callbacks. For uploads and
-// deletions of a package State is CREATED and NOTCREATED.
+// Event is one transition: a ref of the record moved. For uploads and deletions
+// of a package State is CREATED and NOTCREATED.
 type Event struct {
+	Seq         uint64 // its number in the server-wide sequence, the trailer DM-Seq of New; of a withdrawal, of its tag
 	Kind        string // PackageEvent or ApplicationEvent
 	ID          string // package id or application name
-	State       Phase
+	State       Phase  // that it led to; of a change of an application the working state that it began
 	Information string
-	Time        time.Time
-	RequestID   string
+	Stamp                // who asked for it, when it happened, and how
+	Owner       UserName // whose the application was then
+	Ref         string   // that moved; "" when none did, because what happened is not recorded
+	Old, New    Revision // of Ref; "" when it did not exist, or does no more
+	Again       bool     // a second outcome of the same change, which corrects the first
+}
+
+// Before is the working state that ended with e, for who is told states: deploys
+// and undeploys are decided while they are asked for, and only how they ended
+// moves a ref. "" for all else.
+func (e Event) Before() Phase {
+	switch e.Verb {
+	case Deploy:
+		return Deploying
+	case Undeploy:
+		return Undeploying
+	}
+	return ""
 }
 
 // requestIDKey carries the request id of the work in hand.

@@ -246,6 +246,31 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, c Credential) (id Identity, ok bool, err error)
 }
 
+// Events is the record's slice for who follows what happens. Implemented by
+// gitstore. Events are told in the order of their numbers, and none before all
+// smaller numbers were told or given up; some numbers tell of nothing. Those of
+// what is not recorded have no Ref, are told once and are gone with the process.
+type Events interface {
+	// Events returns the events that follow the number after, oldest first, at
+	// most so many. It waits until there is one or ctx ends. Kinds: Invalid (there
+	// is no such number yet), Unavailable (older ones can't be read now).
+	Events(ctx context.Context, after uint64, most int) ([]Event, error)
+	// Newest is the number up to which everything was told.
+	Newest() uint64
+	// Concerns tells what e is about as the policy sees it now; of a name that
+	// never was, one without an owner.
+	Concerns(e Event) Resource
+}
+
+// Cursors keeps how far readers of Events have come. Implemented by gitstore.
+type Cursors interface {
+	// Cursor returns the number that was kept last under name, which may be any
+	// text; ok = false when there is none. Kinds: Unavailable.
+	Cursor(name string) (seq uint64, ok bool, err error)
+	// KeepCursor is durable when it returns nil. Kinds: Unavailable.
+	KeepCursor(name string, seq uint64) error
+}
+
 // EventSink takes events. Emit never blocks and never fails; events of one id
 // arrive in order.
 type EventSink interface{ Emit(Event) }

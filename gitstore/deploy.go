@@ -59,7 +59,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 }
 
 func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.Event {
-	return dm.Event{Kind: dm.PackageEvent, ID: id, State: p, Information: information, Time: stamp.Time, RequestID: stamp.RequestID}
+	return dm.Event{Kind: dm.PackageEvent, ID: id, State: p, Information: information, Stamp: stamp}
 }
 
 // judge validates the published version and says how its deployment ended. A

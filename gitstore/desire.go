@@ -78,7 +78,7 @@ func (s *Store) desire(ctx context.Context, e *appEntry, w wanted, stamp dm.Stam
 		next.deployments = content.deployment
 	}
 	s.index.putApp(app, next)
-	s.emit(dm.Event{Kind: dm.ApplicationEvent, ID: string(app), State: next.phase(), Time: stamp.Time, RequestID: stamp.RequestID})
+	s.emit(dm.Event{Kind: dm.ApplicationEvent, ID: string(app), State: next.phase(), Stamp: stamp})
 	s.wake(app)
 	return nil
 }

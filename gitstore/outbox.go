@@ -157,7 +157,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	if !again {
 		s.emit(dm.Event{
 			Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,
-			Time: outcome.Time, RequestID: e.last.RequestID,
+			Stamp: dm.Stamp{Time: outcome.Time, RequestID: e.last.RequestID},
 		})
 	}
 	s.tidy(r)

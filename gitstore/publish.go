@@ -157,7 +157,7 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 	next := entry.with(v)
 	next.main, next.owner = v.commit, cmp.Or(entry.owner, v.by)
 	s.index.putPackage(file.Ref.Name, next)
-	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Time: stamp.Time, RequestID: stamp.RequestID})
+	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Stamp: stamp})
 	s.tidy(packageRepository(file.Ref.Name))
 	return v.answer(), nil
 }
@@ -309,7 +309,7 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 		return failed(op, err)
 	}
 	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).withdraw(v))
-	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.NotCreated, Time: stamp.Time, RequestID: stamp.RequestID})
+	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.NotCreated, Stamp: stamp})
 	return nil
 }
 

@@ -100,7 +100,7 @@ func working(t *testing.T, cfg CallbacksConfig) (c *Callbacks, stop func()) {
 var noon = time.UnixMilli(1736121600123)
 
 func event(id string, state dm.Phase, information string) dm.Event {
-	return dm.Event{Kind: dm.ApplicationEvent, ID: id, State: state, Information: information, Time: noon}
+	return dm.Event{Kind: dm.ApplicationEvent, ID: id, State: state, Information: information, Stamp: dm.Stamp{Time: noon}}
 }
 
 func TestCallbackBodies(t *testing.T) {
@@ -116,7 +116,7 @@ func TestCallbackBodies(t *testing.T) {
 			`{"data":[{"id":"noon-run","state":"CREATING","timestamp":1736121600123}],"timestamp":1736121600123}`},
 		{"outcome with text", event("noon-run", dm.NotCreated, `Error creating noon-run Invalid, details: "<x> & y"`),
 			`{"data":[{"id":"noon-run","state":"NOTCREATED","timestamp":1736121600123,"information":"Error creating noon-run Invalid, details: \"<x> & y\""}],"timestamp":1736121600123}`},
-		{"package", dm.Event{Kind: dm.PackageEvent, ID: "flow-collector-2.14.3", State: dm.Created, Time: noon},
+		{"package", dm.Event{Kind: dm.PackageEvent, ID: "flow-collector-2.14.3", State: dm.Created, Stamp: dm.Stamp{Time: noon}},
 			`{"data":[{"id":"flow-collector-2.14.3","state":"CREATED","timestamp":1736121600123}],"timestamp":1736121600123}`},
 	}
 	for _, c := range cases {
@@ -246,7 +246,7 @@ func TestReceiverDownLosesEventsButNotTime(t *testing.T) {
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	for i := range 50 {
-		c.Emit(dm.Event{Kind: dm.PackageEvent, ID: fmt.Sprintf("p-1.0.%d", i), State: dm.Deployed, Time: noon})
+		c.Emit(dm.Event{Kind: dm.PackageEvent, ID: fmt.Sprintf("p-1.0.%d", i), State: dm.Deployed, Stamp: dm.Stamp{Time: noon}})
 	}
 	c.Emit(event("noon", dm.Created, ""))
 	in.wait(t, 1)

@@ -205,11 +205,11 @@ func TestPushProgress(t *testing.T) {
 	p := &fakePush{repository: noonApplication}
 	p.accept = func(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
 		for _, e := range []dm.Event{
-			{ID: "noon-run", State: dm.Created, RequestID: "another change"},
-			{ID: "other", State: dm.Created, RequestID: dm.RequestID(ctx)},
-			{ID: "noon-run", State: dm.Creating, RequestID: dm.RequestID(ctx), Information: "of the change before"},
-			{ID: "noon-run", State: dm.NotCreated, RequestID: dm.RequestID(ctx), Information: "the engine says\n  no \x1b[5m"},
-			{ID: "noon-run", State: dm.Created, RequestID: dm.RequestID(ctx)},
+			{ID: "noon-run", State: dm.Created, Stamp: dm.Stamp{RequestID: "another change"}},
+			{ID: "other", State: dm.Created, Stamp: dm.Stamp{RequestID: dm.RequestID(ctx)}},
+			{ID: "noon-run", State: dm.Creating, Stamp: dm.Stamp{RequestID: dm.RequestID(ctx)}, Information: "of the change before"},
+			{ID: "noon-run", State: dm.NotCreated, Stamp: dm.Stamp{RequestID: dm.RequestID(ctx)}, Information: "the engine says\n  no \x1b[5m"},
+			{ID: "noon-run", State: dm.Created, Stamp: dm.Stamp{RequestID: dm.RequestID(ctx)}},
 		} {
 			e.Kind = dm.ApplicationEvent
 			b.server.Emit(e)

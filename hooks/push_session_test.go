@@ -278,7 +278,7 @@ func TestClientVanishes(t *testing.T) {
 		t.Fatal("the push is refused")
 	}
 	conn = b.dial(s, postReceive, lines(mainLine))
-	b.server.Emit(dm.Event{Kind: dm.ApplicationEvent, ID: "noon-run", State: dm.Creating, RequestID: "req-1"})
+	b.server.Emit(dm.Event{Kind: dm.ApplicationEvent, ID: "noon-run", State: dm.Creating, Stamp: dm.Stamp{RequestID: "req-1"}})
 	if kind, text, err := readFrame(conn); err != nil || kind != frameSaying || string(text) != "noon-run: CREATING\n" {
 		t.Errorf("got %q %q, error %v; want the first transition", kind, text, err)
 	}
@@ -435,7 +435,7 @@ func TestRelayEnds(t *testing.T) {
 		t.Fatal("the push is refused")
 	}
 	for range transitions * 3 { // more than anybody reads; Emit must not block
-		b.server.Emit(dm.Event{Kind: dm.ApplicationEvent, ID: "other", State: dm.Created, RequestID: "req-1"})
+		b.server.Emit(dm.Event{Kind: dm.ApplicationEvent, ID: "other", State: dm.Created, Stamp: dm.Stamp{RequestID: "req-1"}})
 	}
 	want := "noon-run: the server goes on with it\nwatch it at https://dm.example/noon-run\n"
 	if got := b.call(s, postReceive, lines(mainLine)); got.exit != 0 || got.err != want {

@@ -1,0 +1,18 @@
+// Package events is the sequence of transitions in memory: it gives numbers,
+// puts what landed under them in order, and keeps the newest.
+//
+// # Promises
+//
+// A number is reserved before the object that carries it is written, and either
+// lands or is given up afterwards. No reader sees a number before all smaller
+// ones landed or were given up, so who has read up to n has missed nothing below
+// it. Numbers only grow; those that were given up stay unused.
+//
+// Nothing here is durable: after a restart the record says what the highest
+// number was, and what happened before. What is kept is bounded in events and in
+// bytes.
+//
+// # Imports
+//
+// Package dm and the standard library.
+package events
