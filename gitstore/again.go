@@ -137,7 +137,7 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 	o, away := s.index.whyAway(r)
 	var err error
 	switch {
-	case away && r.Kind == dm.WorkspaceRepository && !exists(s.repositoryDir(r)):
+	case away && r.Kind == dm.WorkspaceRepository && !exists(s.data.Path(r)):
 		err = s.rebuildWorkspaces(ctx)
 	case away:
 		if err = s.lookAway(ctx, r, o); err == nil && r.Kind == dm.ApplicationRepository {
@@ -165,10 +165,10 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 // lookAway looks at a repository out of service, and puts it into service when
 // it is sound. Of one that was damaged every object is read.
 func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) error {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
-	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
-		if s.mustBeThere(r) != nil {
+	if _, err := os.Lstat(s.data.Path(r)); errors.Is(err, fs.ErrNotExist) {
+		if s.data.MustBeThere(r) != nil {
 			return s.takeAbsent(r, absentCause)
 		}
 		s.comeBack(r) // somebody has removed it
@@ -176,7 +176,7 @@ func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) e
 	}
 	var err error
 	if o.fault != nil {
-		if err = s.clean(ctx, s.repositoryDir(r)); err == nil {
+		if err = s.data.Clean(ctx, s.data.Path(r)); err == nil {
 			err = s.fsck(ctx, r)
 		}
 	}
@@ -213,7 +213,7 @@ func (s *Store) keepAway(ctx context.Context, r dm.Repository, o outOfService, e
 
 // lookServed makes the check of a repository in service that could not be made.
 func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) error {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	err := s.readServed(ctx, r)
 	release()
 	if err != nil || !fsck {
@@ -226,7 +226,7 @@ func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) erro
 // be damaged is set aside; what could not be read goes on from the index. The
 // caller holds the repository's lock.
 func (s *Store) readServed(ctx context.Context, r dm.Repository) error {
-	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.data.Path(r)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	s.users.m.Delete(dm.UserName(r.Name))

@@ -19,13 +19,13 @@ func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error 
 		return err
 	}
 	defer s.index.release(spec.Name)
-	return s.change(op, spec.Name, func(e *appEntry) error {
+	return s.change(op, spec.Name, func(tx *Tx, e *appEntry) error {
 		spec.State = dm.WantCreated
 		w, err := s.admitCreate(ctx, actor, e, spec)
 		if err != nil {
 			return err
 		}
-		return s.desire(ctx, e, w, s.stamp(ctx, actor, dm.Create), nil)
+		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, dm.Create), nil)
 	})
 }
 
@@ -55,12 +55,12 @@ func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *appEntry, sp
 // Change implements dm.ApplicationStore.
 func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error {
 	const op = "gitstore.Change"
-	return s.change(op, app, func(e *appEntry) error {
+	return s.change(op, app, func(tx *Tx, e *appEntry) error {
 		w, err := s.admitChange(ctx, actor, e, app, edit, e.current().spec.State)
 		if err != nil {
 			return err
 		}
-		return s.desire(ctx, e, w, s.stamp(ctx, actor, dm.Change), nil)
+		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, dm.Change), nil)
 	})
 }
 
@@ -73,7 +73,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, ap
 	now := e.current()
 	spec := now.spec
 	spec.State = state
-	src := source{dir: s.repositoryDir(applicationRepository(app)), tree: now.packageTree}
+	src := source{dir: s.data.Path(applicationRepository(app)), tree: now.packageTree}
 	if edit.Package != nil && *edit.Package != spec.Package {
 		var err error
 		if src, err = s.deployedSource(*edit.Package); err != nil {
@@ -95,7 +95,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, ap
 // package since.
 func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
 	const op = "gitstore.Rollback"
-	return s.change(op, app, func(e *appEntry) error {
+	return s.change(op, app, func(tx *Tx, e *appEntry) error {
 		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return err
 		}
@@ -105,12 +105,12 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		}
 		spec := e.current().spec
 		spec.Package, spec.Overrides, spec.Audience = then.spec.Package, then.spec.Overrides, then.spec.Audience
-		src := source{dir: s.repositoryDir(applicationRepository(app)), tree: then.packageTree}
+		src := source{dir: s.data.Path(applicationRepository(app)), tree: then.packageTree}
 		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 		if err != nil {
 			return err
 		}
-		return s.desire(ctx, e, w, s.stamp(ctx, actor, dm.Rollback), nil)
+		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, dm.Rollback), nil)
 	})
 }
 
@@ -133,7 +133,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 	if err != nil {
 		return contentEntry{}, err
 	}
-	content, _, err = readContent(openObjects(s.repositoryDir(applicationRepository(app))), plumbing.NewHash(string(at)))
+	content, _, err = readContent(openObjects(s.data.Path(applicationRepository(app))), plumbing.NewHash(string(at)))
 	return content, err
 }
 
@@ -166,12 +166,12 @@ type stateChange struct {
 // changeState changes the state and keeps the content in effect.
 func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.ApplicationName, c stateChange) error {
 	op := "gitstore." + string(c.verb)
-	return s.change(op, app, func(e *appEntry) error {
+	return s.change(op, app, func(tx *Tx, e *appEntry) error {
 		w, err := s.admitState(ctx, actor, e, app, c)
 		if err != nil {
 			return err
 		}
-		return s.desire(ctx, e, w, s.stamp(ctx, actor, c.verb), nil)
+		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, c.verb), nil)
 	})
 }
 
@@ -200,18 +200,17 @@ func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *appEntry, app
 
 // change runs do under the application's lock with its entry, which is an
 // empty one when there is no repository yet.
-func (s *Store) change(op string, app dm.ApplicationName, do func(*appEntry) error) error {
-	r := applicationRepository(app)
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.index.sound(r); err != nil {
+func (s *Store) change(op string, app dm.ApplicationName, do func(*Tx, *appEntry) error) error {
+	tx, err := s.data.Begin(applicationRepository(app), "desired")
+	if err != nil {
 		return err
 	}
+	defer tx.End()
 	e := s.index.app(app)
 	if e == nil {
 		e = &appEntry{}
 	}
-	return failed(op, do(e))
+	return failed(op, do(tx, e))
 }
 
 // idle checks that the application is in one of the legal phases.
@@ -258,7 +257,7 @@ func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 	case o.phase != dm.Deployed:
 		return source{}, dm.Errorf(dm.NotFound, op, "the package %s is %s", ref, dm.NotDeployed).In(dm.NotDeployed)
 	}
-	return source{dir: s.repositoryDir(r), tree: o.tree}, nil
+	return source{dir: s.data.Path(r), tree: o.tree}, nil
 }
 
 // wanted is an admitted change of an application: what main shall be next.
@@ -328,7 +327,7 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 		view.Information = e.observed.Information
 	}
 	var err error
-	view.Defaults, err = s.packageDefaults(ctx, s.repositoryDir(r), now.spec.Package, now.packageTree)
+	view.Defaults, err = s.packageDefaults(ctx, s.data.Path(r), now.spec.Package, now.packageTree)
 	return view, true, failed(op, err)
 }
 

@@ -71,14 +71,14 @@ func (s *Store) lookNow(ctx context.Context) Repaired {
 
 // questions are the files of administrators who wait.
 func (s *Store) questions() []string {
-	entries, err := os.ReadDir(filepath.Join(s.dir, damagedDir))
+	entries, err := os.ReadDir(filepath.Join(s.data.Dir, damagedDir))
 	if err != nil {
 		return nil // a moment later there is another look
 	}
 	var list []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), askPrefix) && strings.HasSuffix(e.Name(), askEnding) {
-			list = append(list, filepath.Join(s.dir, damagedDir, e.Name()))
+			list = append(list, filepath.Join(s.data.Dir, damagedDir, e.Name()))
 		}
 	}
 	return list
@@ -109,7 +109,7 @@ func (s *Store) answerQuestions(ctx context.Context) {
 
 // forgetQuestions removes what those left who did not wait for their answer.
 func (s *Store) forgetQuestions() error {
-	left, err := filepath.Glob(filepath.Join(s.dir, damagedDir, askPrefix+"*"))
+	left, err := filepath.Glob(filepath.Join(s.data.Dir, damagedDir, askPrefix+"*"))
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}

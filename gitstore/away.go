@@ -2,9 +2,39 @@ package gitstore
 
 import (
 	"slices"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
+
+// outOfService says why a repository is not served.
+type outOfService struct {
+	fault *fault // nil: it could not be looked at yet
+	err   error  // why not
+	since time.Time
+}
+
+// tell describes it for the administrator.
+func (o outOfService) tell(r dm.Repository) SetAside {
+	if o.fault != nil {
+		return SetAside{Repository: r, Since: o.since, File: o.fault.File, Cause: o.fault.Cause, Damaged: true}
+	}
+	cause := "it was not looked at yet"
+	if o.err != nil {
+		cause = oneLine(o.err.Error())
+	}
+	return SetAside{Repository: r, Since: o.since, Cause: cause}
+}
+
+// answer is what a client is told.
+func (o outOfService) answer(r dm.Repository) error {
+	const op = "read the record"
+	if o.fault != nil {
+		return dm.Errorf(dm.Unavailable, op, "the repository of %s is damaged and was set aside", r.Name).
+			WithHint("an administrator finds the cause with 'deployment-manager repair'").Because(o.fault)
+	}
+	return dm.Errorf(dm.Unavailable, op, "the repository of %s can't be read at the moment", r.Name).WithHint("try again in a moment")
+}
 
 // takeAway takes a repository out of service.
 func (x *index) takeAway(r dm.Repository, o outOfService) {

@@ -33,12 +33,12 @@ func (s *Store) findBlank(ctx context.Context) error {
 		}
 		s.Log.Error("the blank workspace could not be mended and is made anew", "err", err)
 	}
-	away := filepath.Join(s.dir, tmpDir, "blank.git")
+	away := filepath.Join(s.data.Dir, tmpDir, "blank.git")
 	if err := errors.Join(os.RemoveAll(away), os.Rename(dir, away)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	s.blank = workspaceState{}
-	if err := s.makeBlank(ctx); err != nil {
+	if err := s.writeBlank(ctx); err != nil {
 		return err
 	}
 	return os.RemoveAll(away)

@@ -12,9 +12,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-// openBlob opens an archive's bytes for reading at any place. A blob that a
+// OpenBlob opens an archive's bytes for reading at any place. A blob that a
 // repack brought into another form is read through git instead.
-func (s *Store) openBlob(ctx context.Context, dir string, h plumbing.Hash) (io.ReadSeekCloser, int64, error) {
+func (f *Folder) OpenBlob(ctx context.Context, dir string, h plumbing.Hash) (io.ReadSeekCloser, int64, error) {
 	path, err := findPack(dir, h)
 	if err != nil {
 		return nil, 0, err
@@ -30,7 +30,7 @@ func (s *Store) openBlob(ctx context.Context, dir string, h plumbing.Hash) (io.R
 	if err != nil {
 		return nil, 0, err
 	}
-	b := &gitBlob{size: size, open: func() (io.ReadCloser, error) { return s.git.CatBlob(ctx, dir, h.String()) }}
+	b := &gitBlob{size: size, open: func() (io.ReadCloser, error) { return f.Git.CatBlob(ctx, dir, h.String()) }}
 	return b, size, nil
 }
 

@@ -163,7 +163,7 @@ func (s *Store) roomForWorkspaces(n int) error {
 func (s *Store) newcomers(audience []dm.Subject) (n int) {
 	for _, subject := range audience {
 		u, ok := subject.User()
-		if !ok || exists(s.repositoryDir(workspaceRepository(u))) {
+		if !ok || exists(s.data.Path(workspaceRepository(u))) {
 			continue
 		}
 		if _, swept := s.sweeps.of(u); !swept {

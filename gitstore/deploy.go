@@ -78,7 +78,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 		return outcomeEntry{}, err
 	}
 	defer room.end()
-	files := newTreeFS(openObjects(s.repositoryDir(packageRepository(ref.Name))), v.tree)
+	files := newTreeFS(openObjects(s.data.Path(packageRepository(ref.Name))), v.tree)
 	valid, err := s.Planner.Validate(ref, v.top, files)
 	switch {
 	case err != nil && dm.KindOf(failed("deploy", err)) == dm.Unavailable:
@@ -165,25 +165,23 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEnt
 // writeOutcome records how a deploy or an undeploy ended by moving one ref. A
 // package that was never uploaded gets a repository that holds only that.
 func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
-	r := packageRepository(ref.Name)
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.index.sound(r); err != nil {
+	tx, err := s.data.Begin(packageRepository(ref.Name), "outcome")
+	if err != nil {
 		return err // set aside since the phase was looked at
 	}
+	defer tx.End()
 	entry := s.index.pkg(ref.Name)
 	if entry == nil {
 		entry = &packageEntry{}
 	}
 	before := entry.outcomes[ref.Version]
 	o.by = stamp.User
-	c, err := s.begin(r)
+	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	defer c.discard()
 	if o.tree == emptyTree {
-		if _, err := c.pack.Add(plumbing.TreeObject, nil); err != nil {
+		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
 			return err
 		}
 	}
@@ -191,21 +189,14 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		{trailerPackage, ref.String()}, {trailerPhase, string(o.phase)}, {trailerInformation, o.information},
 	}...)
 	author := personSignature(stamp.User, stamp.Time)
-	if o.tip, err = addCommit(c.pack, author, o.tree, lines.message(outcomeSubject(ref, o, stamp)), before.tip); err != nil {
+	if o.tip, err = addCommit(w, author, o.tree, lines.message(outcomeSubject(ref, o, stamp)), before.tip); err != nil {
 		return err
 	}
-	if _, err := c.pack.Commit(""); err != nil {
+	if err := tx.Land(ctx, Moved(deployedRef(ref.Version), before.tip, o.tip, "outcome-moved")); err != nil {
 		return err
 	}
-	s.Step("outcome-packed")
-	if err := c.put(ctx, deployedRef(ref.Version), before.tip, o.tip); err != nil {
-		c.giveUp(ctx, r)
-		return err
-	}
-	s.Step("outcome-moved")
 	o.information = printable(o.information)
 	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, o))
-	s.tidy(r)
 	return nil
 }
 
@@ -243,7 +234,7 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 		_, st.Information = s.index.oddity(id)
 	}
 	if st.Phase == dm.Deployed {
-		st.Defaults, err = s.packageDefaults(ctx, s.repositoryDir(packageRepository(ref.Name)), ref, o.tree)
+		st.Defaults, err = s.packageDefaults(ctx, s.data.Path(packageRepository(ref.Name)), ref, o.tree)
 	}
 	return st, failed(op, err)
 }

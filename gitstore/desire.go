@@ -37,37 +37,35 @@ type proposed struct {
 
 // desire records an accepted change: it writes the objects, then moves main.
 // From then on the change is a fact that a crash does not forget. pushed is nil
-// unless a push proposed it. The caller holds the application's lock.
-func (s *Store) desire(ctx context.Context, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
+// unless a push proposed it.
+func (s *Store) desire(ctx context.Context, tx *Tx, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
 	defer w.room.end()
 	content := w.content
 	app := content.spec.Name
-	c, err := s.begin(applicationRepository(app))
+	out, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	defer c.discard()
 	top := newTreeBuilder()
 	if w.fresh != nil {
-		err = s.writeContent(c, top, content, w.fresh)
+		err = s.writeContent(tx, top, content, w.fresh)
 	} else {
-		err = keepContent(c, top, content)
+		err = s.keepContent(top, content)
 	}
 	if err == nil && pushed != nil {
-		err = pushed.copy(c.pack)
+		err = pushed.copy(out)
 	}
 	if err == nil {
-		err = content.seal(c.pack, top, e, pushed, stamp, w.fresh != nil)
-	}
-	if err == nil {
-		_, err = c.pack.Commit("")
-	}
-	if err == nil {
-		s.Step("desired-packed")
-		err = s.moveDesired(ctx, c, e, content, w.fresh != nil)
+		err = content.seal(out, top, e, pushed, stamp, w.fresh != nil)
 	}
 	if err != nil {
-		c.giveUp(ctx, applicationRepository(app))
+		return err
+	}
+	moves := []Move{Moved(mainRef, e.main, content.commit, "desired-moved")}
+	if w.fresh != nil { // numberOwed has it written when it can't be written now
+		moves = append(moves, Derived(deploymentRef(content.deployment), plumbing.ZeroHash, content.commit, "desired-numbered"))
+	}
+	if err := tx.Land(ctx, moves...); err != nil {
 		return err
 	}
 	next := &appEntry{
@@ -84,27 +82,34 @@ func (s *Store) desire(ctx context.Context, e *appEntry, w wanted, stamp dm.Stam
 }
 
 // writeContent brings the package's objects into the repository, writes what
-// users get into a pack of its own, and the rest of the components into c.pack.
-func (s *Store) writeContent(c *change, top *treeBuilder, content contentEntry, fresh *delivered) error {
-	number := strconv.Itoa(content.deployment)
-	if fresh.from.dir != c.dir {
+// users get into a pack of its own, and the rest of the components into that of tx.
+func (s *Store) writeContent(tx *Tx, top *treeBuilder, content contentEntry, fresh *delivered) error {
+	own, err := tx.Objects()
+	if err != nil {
+		return err
+	}
+	dir, err := tx.Dir()
+	if err != nil {
+		return err
+	}
+	if fresh.from.dir != dir {
 		path, err := findPack(fresh.from.dir, fresh.from.tree)
 		if err != nil {
 			return err
 		}
-		if err := pack.Link(path, packDir(c.dir), "package "+content.spec.Package.String()); err != nil {
+		if err := tx.Link(path, "package "+content.spec.Package.String()); err != nil {
 			return err
 		}
 	}
 	top.set(packageTree, filemode.Dir, known(fresh.from.tree))
-	users, err := s.packWriter(c.dir)
+	users, err := s.data.NewPack(dir)
 	if err != nil {
 		return err
 	}
 	defer users.Abort()
 	from := openObjects(fresh.from.dir)
 	for _, component := range fresh.plan.Components {
-		into := c.pack
+		into := own
 		if component.Workspace {
 			into = users
 		}
@@ -114,7 +119,7 @@ func (s *Store) writeContent(c *change, top *treeBuilder, content contentEntry, 
 		}
 		top.set(componentsTree+"/"+string(component.Type)+"/"+string(component.Name), filemode.Dir, known(tree))
 	}
-	_, err = users.Commit("content of deployment " + number)
+	_, err = users.Commit("content of deployment " + strconv.Itoa(content.deployment))
 	return err
 }
 
@@ -161,8 +166,8 @@ func hashOf(e *object.TreeEntry) plumbing.Hash {
 }
 
 // keepContent puts the trees of the content in effect at the top.
-func keepContent(c *change, top *treeBuilder, content contentEntry) error {
-	t, err := openObjects(c.dir).tree(content.tree)
+func (s *Store) keepContent(top *treeBuilder, content contentEntry) error {
+	t, err := openObjects(s.data.Path(applicationRepository(content.spec.Name))).tree(content.tree)
 	if err != nil {
 		return err
 	}
@@ -224,40 +229,16 @@ func changeSubject(spec dm.Spec, verb dm.Verb) string {
 	return subject
 }
 
-// moveDesired moves main, and after it the derived number of the deployment. A
-// number that can't be written is only logged: mendNumber writes it, or the next
-// start.
-func (s *Store) moveDesired(ctx context.Context, c *change, e *appEntry, content contentEntry, numbered bool) error {
-	number := deploymentRef(content.deployment)
-	if c.fresh != nil {
-		return c.appear(refs{mainRef: content.commit, number: content.commit})
-	}
-	if err := c.move(ctx, update(mainRef, e.main, content.commit)); err != nil {
-		return err
-	}
-	s.Step("desired-moved")
-	if numbered {
-		if err := c.move(context.WithoutCancel(ctx), update(number, plumbing.ZeroHash, content.commit)); err != nil {
-			s.Log.Error("the number of a deployment could not be written", "app", content.spec.Name, "number", content.deployment, "err", err)
-		}
-	}
-	s.Step("desired-numbered")
-	return nil
-}
-
-// mendNumber writes the number of the newest deployment if it is missing, as
-// when the disk was full just after main had moved. The caller holds the
-// application's lock.
-func (s *Store) mendNumber(ctx context.Context, dir string, e *appEntry) {
+// numberOwed is the move that writes the number of the newest deployment when it is
+// missing, as when the disk was full just after main had moved.
+func (s *Store) numberOwed(e *appEntry) (owed []Move, err error) {
 	if !e.last.Verb.MakesDeployment() {
-		return // the commit has no number
+		return nil, nil // the commit has no number
 	}
 	number := deploymentRef(e.desired.deployment)
-	h, err := readRef(dir, number)
+	h, err := readRef(s.data.Path(applicationRepository(e.desired.spec.Name)), number)
 	if err == nil && h.IsZero() {
-		err = s.moveRefs(ctx, dir, update(number, plumbing.ZeroHash, e.desired.commit))
+		owed = []Move{Derived(number, plumbing.ZeroHash, e.desired.commit, "observed-numbered")}
 	}
-	if err != nil {
-		s.Log.Error("the number of a deployment could not be written", "app", e.desired.spec.Name, "number", e.desired.deployment, "err", err)
-	}
+	return owed, err
 }

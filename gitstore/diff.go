@@ -51,7 +51,7 @@ func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, fro
 	if err != nil {
 		return dm.Difference{}, err
 	}
-	dir := s.repositoryDir(applicationRepository(app))
+	dir := s.data.Path(applicationRepository(app))
 	repo := openObjects(dir)
 	var content [2]contentEntry
 	for i, r := range revisions {
@@ -157,7 +157,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 		return dm.Side{Revision: dm.Revision(v.tag.String()), Package: v.file.Ref}
 	}
 	d := dm.Difference{From: side(sides[0]), To: side(sides[1])}
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	t := treeDiff{repo: openObjects(dir)}
 	if err := t.compare(ctx, "", sides[0].tree, sides[1].tree); err != nil {
 		return d, failed(op, err)

@@ -28,20 +28,19 @@ type finding struct {
 	why string
 }
 
-// contradicted compares the refs of a repository, in a folder of the data folder,
-// with what is known of them.
-func (s *Store) contradicted(ctx context.Context, folder string, repo *objects, heads refs) ([]finding, error) {
+// contradicted compares the refs of a repository with what is known of them.
+func (s *Store) contradicted(ctx context.Context, r dm.Repository, repo *objects, heads refs) ([]finding, error) {
 	var list []finding
-	for _, was := range s.witness.of(folder) {
+	for _, was := range s.data.Known(r) {
 		ok, err := explained(ctx, repo, heads, was)
-		switch is := heads[was.name]; {
+		switch is := heads[was.Name]; {
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", was.name, err)
+			return nil, fmt.Errorf("%s: %w", was.Name, err)
 		case ok:
 		case is.IsZero():
-			list = append(list, finding{was.name, fmt.Sprintf("it is gone, %s has it at %s", knownFile, was.hash)})
+			list = append(list, finding{was.Name, fmt.Sprintf("it is gone, %s has it at %s", knownFile, was.Hash)})
 		default:
-			list = append(list, finding{was.name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.hash, knownFile)})
+			list = append(list, finding{was.Name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.Hash, knownFile)})
 		}
 	}
 	return list, nil
@@ -49,17 +48,17 @@ func (s *Store) contradicted(ctx context.Context, folder string, repo *objects, 
 
 // explained tells whether the server may have moved a ref from where it was
 // known to be to where it is.
-func explained(ctx context.Context, repo *objects, heads refs, was knownRef) (bool, error) {
-	is := heads[was.name]
-	switch version, tag := strings.CutPrefix(was.name, tagPrefix); {
-	case is == was.hash:
+func explained(ctx context.Context, repo *objects, heads refs, was KnownRef) (bool, error) {
+	is := heads[was.Name]
+	switch version, tag := strings.CutPrefix(was.Name, tagPrefix); {
+	case is == was.Hash:
 		return true, nil
 	case tag:
-		return superseded(repo, heads, version, was.hash)
-	case strings.HasPrefix(was.name, supersededPrefix):
+		return superseded(repo, heads, version, was.Hash)
+	case strings.HasPrefix(was.Name, supersededPrefix):
 		return false, nil
 	}
-	return leadsTo(ctx, repo, is, was.hash)
+	return leadsTo(ctx, repo, is, was.Hash)
 }
 
 // superseded tells whether a tag of a version is kept as one that was replaced
@@ -229,44 +228,16 @@ func answeredBefore(ctx context.Context, repo *objects, main plumbing.Hash) (boo
 	return false, ctx.Err()
 }
 
-// adopt notes what the refs of a repository are, after a look that found no
-// contradiction: what a power cut took from known-refs comes back, and a record
-// of a time before the file gets one.
-func (s *Store) adopt(folder string, heads refs) {
-	news := refs{}
-	for ref, h := range heads {
-		news[ref] = h
-	}
-	for _, was := range s.witness.of(folder) {
-		if is := heads[was.name]; is == was.hash {
-			delete(news, was.name)
-		} else {
-			news[was.name] = is
-		}
-	}
-	s.witness.tell(folder, news)
-}
-
-// mustBeThere fails when there is no repository in a place where one is known to be:
-// a new one must not begin there.
-func (s *Store) mustBeThere(r dm.Repository) error {
-	if len(s.witness.of(folderOf(r))) == 0 {
-		return nil
-	}
-	return dm.Errorf(dm.Unavailable, "write the record", "the repository of %s is gone", r.Name).
-		WithHint("an administrator must bring it back")
-}
-
 // markAbsent takes repositories out of service that are known and not there, and
 // those in whose place is a link.
 func (s *Store) markAbsent(kind dm.RepositoryKind) error {
-	there, err := os.ReadDir(filepath.Join(s.dir, string(kind)))
+	there, err := os.ReadDir(filepath.Join(s.data.Dir, string(kind)))
 	if err != nil {
 		return err
 	}
 	why := map[string]string{}
-	for _, folder := range s.witness.folders(kind) {
-		why[filepath.Base(folder)] = absentCause
+	for _, folder := range s.data.KnownFolders(kind) {
+		why[folder] = absentCause
 	}
 	for _, e := range there {
 		if e.IsDir() {
@@ -392,7 +363,7 @@ func (x *index) read(r dm.Repository) bool {
 // gaps reports every ref that is gone or was set back, but the one for which the
 // repository is out of service.
 func (v *verifier) gaps(ctx context.Context) {
-	list, err := v.s.contradicted(ctx, folderOf(v.r), v.repo, v.heads)
+	list, err := v.s.contradicted(ctx, v.r, v.repo, v.heads)
 	var more []finding
 	switch v.r.Kind {
 	case dm.PackageRepository:

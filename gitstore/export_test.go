@@ -18,16 +18,16 @@ func (s *Store) MaintainAll(ctx context.Context) error {
 
 // MoveRef moves a ref as every change does.
 func (s *Store) MoveRef(ctx context.Context, r dm.Repository, u gitcmd.RefUpdate) error {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
-	return s.git.UpdateRefs(ctx, s.repositoryDir(r), u)
+	return s.git.UpdateRefs(ctx, s.data.Path(r), u)
 }
 
 // ReadRef reads a ref as every change does.
 func (s *Store) ReadRef(r dm.Repository, name string) (string, error) {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
-	h, err := readRef(s.repositoryDir(r), name)
+	h, err := readRef(s.data.Path(r), name)
 	if err != nil || h.IsZero() {
 		return "", err
 	}
@@ -36,9 +36,9 @@ func (s *Store) ReadRef(r dm.Repository, name string) (string, error) {
 
 // AddBlobs writes n objects that no ref leads to, in a pack of their own.
 func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
-	w, err := s.packWriter(s.repositoryDir(r))
+	w, err := s.data.NewPack(s.data.Path(r))
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +56,8 @@ func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
 
 // BreakWitness lets every write to known-refs fail.
 func BreakWitness(s *Store) {
-	s.witness.mu.Lock()
-	defer s.witness.mu.Unlock()
-	_ = s.witness.file.Close()
-	s.witness.file, _ = os.Open(s.witness.path) // for reading only
+	s.data.known.mu.Lock()
+	defer s.data.known.mu.Unlock()
+	_ = s.data.known.file.Close()
+	s.data.known.file, _ = os.Open(s.data.known.path) // for reading only
 }

@@ -13,8 +13,8 @@ import (
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
 func (s *Store) ours() (files, folders []string) {
-	folders = []string{hooksDir, tmpDir, damagedDir, blankRepo, sweepsRepo}
-	for _, kind := range repositoryKinds {
+	folders = []string{hooksDir, tmpDir, damagedDir, string(blankRepository.Kind), string(sweepsRepository.Kind)}
+	for _, kind := range repositoryKinds() {
 		folders = append(folders, string(kind), filepath.Join(damagedDir, string(kind)))
 	}
 	return []string{formatFile, lockFile, knownFile}, folders
@@ -44,7 +44,7 @@ func (s *Store) examine() error {
 // plain refuses what is there under a name of ours and is something else.
 func (s *Store) plain(name, want string, is func(fs.FileMode) bool) error {
 	const op = "gitstore.Open"
-	info, err := os.Lstat(filepath.Join(s.dir, name))
+	info, err := os.Lstat(filepath.Join(s.data.Dir, name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -67,28 +67,6 @@ func refuseForeign(entries []fs.DirEntry) error {
 		if e.Name() != lockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), formatFile) {
 			return dm.Errorf(dm.Invalid, "gitstore.Open", "the data folder is not empty and has no file %q", formatFile).
 				WithHint("give an empty folder with --data")
-		}
-	}
-	return nil
-}
-
-// noLinks fails for a repository that has a link in the place of a folder of its
-// own.
-func noLinks(dir string) error {
-	if info, err := os.Lstat(dir); err != nil {
-		return err
-	} else if !info.IsDir() {
-		return broken(".", "it is a symbolic link")
-	}
-	for _, folder := range []string{dir, filepath.Join(dir, "objects")} {
-		entries, err := os.ReadDir(folder)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if e.Type()&fs.ModeSymlink != 0 {
-				return broken(e.Name(), "it is a symbolic link")
-			}
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ func (s *Store) upgrade(ctx context.Context, found int) error {
 }
 
 func (s *Store) writeFormat(version int) error {
-	return dm.Wrap("gitstore.Open", writeFileDurably(filepath.Join(s.dir, formatFile), []byte(strconv.Itoa(version)+"\n")))
+	return dm.Wrap("gitstore.Open", writeFileDurably(filepath.Join(s.data.Dir, formatFile), []byte(strconv.Itoa(version)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what
@@ -57,14 +57,14 @@ func (s *Store) writeFormat(version int) error {
 func (s *Store) findFormat() (int, error) {
 	const op = "gitstore.Open"
 	// The entries come first: another server may be making a new folder its own.
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.data.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder can't be read: %s", reason(err)).Because(err)
 	}
-	b, err := os.ReadFile(filepath.Join(s.dir, formatFile))
+	b, err := os.ReadFile(filepath.Join(s.data.Dir, formatFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, refuseForeign(entries)
 	}

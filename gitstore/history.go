@@ -142,7 +142,7 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.application.knows(e.main, e.observedTip) {
-		err := p.application.extend(ctx, openObjects(s.repositoryDir(r)), e.main, e.observedTip)
+		err := p.application.extend(ctx, openObjects(s.data.Path(r)), e.main, e.observedTip)
 		s.pasts.resize(r, p, p.application.size)
 		if err != nil {
 			return failed(op, fmt.Errorf("history of %s: %w", app, err))

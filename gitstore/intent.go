@@ -29,8 +29,8 @@ const intentPrefix = "intent-"
 // returns what ends the change: after a failure that takes its packs away, so
 // that a full disk does not get fuller with every attempt. The note is not
 // fsynced: a power cut that loses it costs room and nothing else.
-func (s *Store) intend(r dm.Repository) (end func(failed bool), err error) {
-	packs, err := packFiles(s.repositoryDir(r))
+func (f *Folder) intend(r dm.Repository) (end func(failed bool), err error) {
+	packs, err := packFiles(f.Path(r))
 	if err != nil {
 		return nil, err
 	}
@@ -42,59 +42,30 @@ func (s *Store) intend(r dm.Repository) (end func(failed bool), err error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Join(s.dir, tmpDir), intentPrefix+"*")
+	file, err := os.CreateTemp(f.Temporary(), intentPrefix+"*")
 	if err != nil {
 		return nil, err
 	}
 	end = func(failed bool) {
 		var err error
 		if failed {
-			err = s.sweepRepository(note)
+			err = f.sweepRepository(note)
 		}
-		if err := errors.Join(err, os.Remove(f.Name())); err != nil {
-			s.Log.Warn("what a change left could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
+		if err := errors.Join(err, os.Remove(file.Name())); err != nil {
+			f.Log.Warn("what a change left could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
 		}
 	}
-	if _, err := f.Write(text); err != nil {
+	if _, err := file.Write(text); err != nil {
 		end(false)
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, file.Close())
 	}
-	return end, f.Close()
+	return end, file.Close()
 }
 
-// emptyTmp removes what a killed server was building, but not its notes. A git
-// that outlived that server may still be writing into the stage of a push, and a
-// file that it adds makes a removal fail: each gets a second one. What then can't
-// be removed costs room until the next start, and no more.
-func (s *Store) emptyTmp() error {
-	tmp := filepath.Join(s.dir, tmpDir)
-	if err := os.MkdirAll(tmp, 0o750); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(tmp)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), intentPrefix) {
-			continue
-		}
-		path := filepath.Join(tmp, e.Name())
-		err := os.RemoveAll(path)
-		if err != nil {
-			err = os.RemoveAll(path)
-		}
-		if err != nil {
-			s.Log.Warn("a temporary file of an earlier server stays until the next start", "err", err)
-		}
-	}
-	return nil
-}
-
-// sweep takes away the packs of changes that a killed server did not end. A
+// RemoveUnlanded takes away the packs of changes that a killed server did not end. A
 // note that can't be read, or a repository that was set aside, costs room only.
-func (s *Store) sweep() error {
-	notes, err := filepath.Glob(filepath.Join(s.dir, tmpDir, intentPrefix+"*"))
+func (f *Folder) RemoveUnlanded() error {
+	notes, err := filepath.Glob(filepath.Join(f.Temporary(), intentPrefix+"*"))
 	if err != nil {
 		return err
 	}
@@ -105,8 +76,8 @@ func (s *Store) sweep() error {
 		}
 		var note intent
 		if json.Unmarshal(text, &note) == nil {
-			if err := s.sweepRepository(note); err != nil {
-				s.Log.Error("packs of an interrupted change could not be removed", "kind", note.Kind, "name", note.Name, "err", err)
+			if err := f.sweepRepository(note); err != nil {
+				f.Log.Error("packs of an interrupted change could not be removed", "kind", note.Kind, "name", note.Name, "err", err)
 			}
 		}
 		if err := os.Remove(path); err != nil {
@@ -118,11 +89,11 @@ func (s *Store) sweep() error {
 
 // sweepRepository removes the packs that came after those of the note, unless
 // the change was made. The caller holds the repository's lock, or is alone.
-func (s *Store) sweepRepository(note intent) error {
+func (f *Folder) sweepRepository(note intent) error {
 	r := dm.Repository{Kind: note.Kind, Name: note.Name}
-	dir := s.repositoryDir(r)
+	dir := f.Path(r)
 	all, err := packFiles(dir)
-	if errors.Is(err, fs.ErrNotExist) || s.index.sound(r) != nil {
+	if errors.Is(err, fs.ErrNotExist) || f.Sound(r) != nil {
 		return nil
 	}
 	if err != nil {

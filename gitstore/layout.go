@@ -3,7 +3,6 @@ package gitstore
 import (
 	"encoding/base32"
 	"encoding/hex"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -43,8 +42,6 @@ const (
 	hooksDir   = "hooks"
 	tmpDir     = "tmp"
 	damagedDir = "damaged"
-	blankRepo  = "blank.git"
-	sweepsRepo = "sweeps.git"
 
 	mainRef     = "refs/heads/main"
 	observedRef = "refs/observed/head"
@@ -67,10 +64,11 @@ func supersededRef(v dm.Version, n int) string {
 	return supersededPrefix + v.String() + "/" + strconv.Itoa(n)
 }
 
-// repositoryDir is the directory of a repository of the record.
-func (s *Store) repositoryDir(r dm.Repository) string {
-	return filepath.Join(s.dir, string(r.Kind), encodeName(r.Name)+".git")
-}
+// The two repositories that have no name.
+var (
+	blankRepository  = dm.Repository{Kind: "blank.git"}
+	sweepsRepository = dm.Repository{Kind: "sweeps.git"}
+)
 
 func packageRepository(n dm.PackageName) dm.Repository {
 	return dm.Repository{Kind: dm.PackageRepository, Name: string(n)}
@@ -136,9 +134,4 @@ func decodeName(dir string) (name string, ok bool) {
 		i += 2
 	}
 	return b.String(), encodeName(b.String()) == dir
-}
-
-// damagedDirOf is where repositories of one kind are set aside.
-func (s *Store) damagedDirOf(kind dm.RepositoryKind) string {
-	return filepath.Join(s.dir, damagedDir, string(kind))
 }

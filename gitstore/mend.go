@@ -30,7 +30,7 @@ func (s *Store) mended(ctx context.Context, r dm.Repository, err error, again fu
 			return err
 		}
 		s.Log.Warn("a repository is damaged", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
-		if failed := s.mend(ctx, r, s.repositoryDir(r)); failed != nil {
+		if failed := s.mend(ctx, r, s.data.Path(r)); failed != nil {
 			if !errors.Is(failed, errUnmended) {
 				s.Log.Error("a damaged repository could not be mended", "kind", r.Kind, "name", r.Name, "err", failed)
 			}
@@ -65,7 +65,7 @@ func (s *Store) mend(ctx context.Context, r dm.Repository, dir string) error {
 // mendPacks makes broken indexes anew, and takes packs that are broken or gone
 // from their twins, or their objects from wherever they are.
 func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) (changed bool, err error) {
-	if _, err := dropDerived(dir); err != nil {
+	if _, err := DropDerived(dir); err != nil {
 		return false, err
 	}
 	entries, err := os.ReadDir(packDir(dir))
@@ -118,11 +118,11 @@ func (s *Store) mendPack(ctx context.Context, r dm.Repository, dir, path string)
 // twin finds a sound pack of the same name.
 func (s *Store) twin(path string) string {
 	is, _ := os.Stat(path)
-	found, _ := filepath.Glob(filepath.Join(s.dir, "*", "*.git", "objects", "pack", filepath.Base(path)))
+	found, _ := filepath.Glob(filepath.Join(s.data.Dir, "*", "*.git", "objects", "pack", filepath.Base(path)))
 	found = append(found, filepath.Join(packDir(s.blankDir()), filepath.Base(path)))
 	for _, other := range found {
 		info, err := os.Stat(other)
-		if err != nil || is != nil && os.SameFile(is, info) || strings.HasPrefix(other, filepath.Join(s.dir, tmpDir)+"/") {
+		if err != nil || is != nil && os.SameFile(is, info) || strings.HasPrefix(other, s.data.Temporary()+"/") {
 			continue
 		}
 		if _, err := pack.Check(other); err == nil {
@@ -176,7 +176,7 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 	if len(names) == 0 {
 		return made, errUnmended
 	}
-	w, err := s.packWriter(dir)
+	w, err := s.data.NewPack(dir)
 	if err != nil {
 		return made, err
 	}
@@ -243,10 +243,10 @@ func copyObject(w *pack.Writer, repo *objects, h plumbing.Hash) error {
 // fromElsewhere copies an object from any other repository that has it.
 func (s *Store) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool {
 	others := []string{s.blankDir()}
-	for _, kind := range repositoryKinds {
-		names, _ := s.repositories(kind)
+	for _, kind := range repositoryKinds() {
+		names, _ := s.data.Names(kind)
 		for _, name := range names {
-			others = append(others, s.repositoryDir(dm.Repository{Kind: kind, Name: name}))
+			others = append(others, s.data.Path(dm.Repository{Kind: kind, Name: name}))
 		}
 	}
 	return slices.ContainsFunc(others, func(other string) bool {

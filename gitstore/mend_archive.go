@@ -59,7 +59,7 @@ func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash,
 }
 
 func (s *Store) readArchive(ctx context.Context, dir string, blob plumbing.Hash, sink archive.Sink) (archive.Result, error) {
-	bytes, _, err := s.openBlob(ctx, dir, blob)
+	bytes, _, err := s.data.OpenBlob(ctx, dir, blob)
 	if err != nil {
 		return archive.Result{}, err
 	}

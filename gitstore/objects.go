@@ -1,13 +1,10 @@
 package gitstore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +14,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
-
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // objects reads immutable objects of one repository by their names. go-git
@@ -156,144 +151,4 @@ func (o *objects) file(tree plumbing.Hash, path string) ([]byte, error) {
 	}
 	defer r.Close()
 	return io.ReadAll(r)
-}
-
-// emptyTree is git's name for a tree without entries.
-var emptyTree = plumbing.NewHash("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
-
-// treeBuilder collects files and whole trees by path and writes the trees
-// above them.
-type treeBuilder struct {
-	mode     filemode.FileMode
-	hash     func() plumbing.Hash // of a leaf; may become known only after the writer's Flush
-	children map[string]*treeBuilder
-}
-
-func newTreeBuilder() *treeBuilder { return &treeBuilder{children: map[string]*treeBuilder{}} }
-
-// known is the hash function of an object that exists already.
-func known(h plumbing.Hash) func() plumbing.Hash { return func() plumbing.Hash { return h } }
-
-// set puts a file or, with mode Dir, an existing tree at path.
-func (b *treeBuilder) set(path string, mode filemode.FileMode, hash func() plumbing.Hash) {
-	dir, rest, nested := strings.Cut(path, "/")
-	if !nested {
-		b.children[path] = &treeBuilder{mode: mode, hash: hash}
-		return
-	}
-	child := b.children[dir]
-	if child == nil || child.children == nil {
-		child = newTreeBuilder()
-		b.children[dir] = child
-	}
-	child.set(rest, mode, hash)
-}
-
-// setAll puts the entries of an existing tree at the top.
-func (b *treeBuilder) setAll(t *object.Tree) {
-	for _, e := range t.Entries {
-		b.set(e.Name, e.Mode, known(e.Hash))
-	}
-}
-
-// adder takes objects; a pack.Writer is one.
-type adder interface {
-	Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error)
-}
-
-// namesOnly computes the names of objects and keeps none.
-type namesOnly struct{}
-
-// Add implements adder.
-func (namesOnly) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
-	return plumbing.ComputeHash(t, content), nil
-}
-
-// write adds the trees to w, innermost first, and returns the top one.
-func (b *treeBuilder) write(w adder) (plumbing.Hash, error) {
-	if b.children == nil {
-		return b.hash(), nil
-	}
-	type line struct {
-		key  string // git sorts a directory as if its name ended in '/'
-		text []byte
-	}
-	lines := make([]line, 0, len(b.children))
-	for _, name := range slices.Sorted(maps.Keys(b.children)) {
-		child := b.children[name]
-		hash, err := child.write(w)
-		if err != nil {
-			return plumbing.ZeroHash, err
-		}
-		mode, key := child.mode, name
-		if child.children != nil {
-			mode = filemode.Dir
-		}
-		if mode == filemode.Dir {
-			key += "/"
-		}
-		text := fmt.Appendf(nil, "%o %s\x00", uint32(mode), name)
-		lines = append(lines, line{key, append(text, hash[:]...)})
-	}
-	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.key, b.key) })
-	var body bytes.Buffer
-	for _, l := range lines {
-		body.Write(l.text)
-	}
-	return w.Add(plumbing.TreeObject, body.Bytes())
-}
-
-// addCommit writes a commit by author at author's time; the committer is the
-// server. Zero parents are left out.
-func addCommit(w *pack.Writer, author object.Signature, tree plumbing.Hash, message string, parents ...plumbing.Hash) (plumbing.Hash, error) {
-	c := &object.Commit{Author: author, Committer: serverSignature(author.When), Message: message, TreeHash: tree}
-	for _, parent := range parents {
-		if !parent.IsZero() {
-			c.ParentHashes = append(c.ParentHashes, parent)
-		}
-	}
-	return addObject(w, c)
-}
-
-// parentOf is the commit before c in the record's histories; zero when c is the
-// first. It is the first parent. Another one is what a push proposed: its message
-// and its author say what its maker wanted them to say.
-func parentOf(c *object.Commit) plumbing.Hash {
-	if len(c.ParentHashes) == 0 || c.ParentHashes[0] == beginning {
-		return plumbing.ZeroHash
-	}
-	return c.ParentHashes[0]
-}
-
-// beginning is the commit that stands before the first one of an application
-// that a push made, the same everywhere: without it the first parent of that
-// would be the pushed commit, and git log --first-parent would take what
-// anybody wrote for the record.
-var beginning = plumbing.NewHash("5246304e47bfd518e9d0f1e86af790f78b6f0d94")
-
-// addBeginning writes the commit called beginning.
-func addBeginning(w *pack.Writer) (plumbing.Hash, error) {
-	tree, err := w.Add(plumbing.TreeObject, nil)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return addCommit(w, serverSignature(time.Unix(0, 0)), tree, "The record begins\n")
-}
-
-// addObject encodes a commit or a tag into w.
-func addObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
-	m := &plumbing.MemoryObject{}
-	if err := o.Encode(m); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	r, err := m.Reader()
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	defer r.Close()
-	content, err := io.ReadAll(r)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return w.Add(o.Type(), content)
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -55,7 +53,7 @@ func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision
 	if e == nil {
 		return dm.Work{}, dm.Errorf(dm.NotFound, op, "there is no application %s", app)
 	}
-	content, last, err := readContent(openObjects(s.repositoryDir(r)), plumbing.NewHash(string(at)))
+	content, last, err := readContent(openObjects(s.data.Path(r)), plumbing.NewHash(string(at)))
 	if err != nil {
 		return dm.Work{}, failed(op, err)
 	}
@@ -68,7 +66,7 @@ func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision
 
 // work describes the change that made content.
 func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, last dm.Stamp) (dm.Work, error) {
-	repo := openObjects(s.repositoryDir(applicationRepository(app)))
+	repo := openObjects(s.data.Path(applicationRepository(app)))
 	w := dm.Work{
 		Spec: content.spec, Change: last, Desired: dm.Revision(content.commit.String()), Deployment: content.deployment,
 		Observed: e.observed, Before: e.settled(), Notes: content.notes,
@@ -122,12 +120,11 @@ const observedFile = "observed.json"
 // Observe implements dm.Outbox.
 func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.Observation) error {
 	const op = "gitstore.Observe"
-	r := applicationRepository(app)
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.index.sound(r); err != nil {
+	tx, err := s.data.Begin(applicationRepository(app), "observed")
+	if err != nil {
 		return err
 	}
+	defer tx.End()
 	e := s.index.app(app)
 	if e == nil || e.main.String() != string(outcome.Desired) {
 		return dm.Errorf(dm.Stale, op, "the application %s has been changed meanwhile", app)
@@ -145,13 +142,11 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 		outcome.Deployment = e.effective.deployment
 	}
 	again := !e.working() // the outcome of the change is known, and this one corrects it
-	tip, err := s.writeObserved(ctx, s.repositoryDir(r), e, outcome)
+	tip, err := s.writeObserved(ctx, tx, e, outcome)
 	if err != nil {
-		s.heal(ctx, r)
 		return failed(op, err)
 	}
 	next.observedTip, next.observed, next.waiting = tip, &outcome, ""
-	s.mendNumber(ctx, s.repositoryDir(r), e)
 	next.slim()
 	s.index.putApp(app, &next)
 	if !again {
@@ -160,18 +155,20 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 			Stamp: dm.Stamp{Time: outcome.Time, RequestID: e.last.RequestID},
 		})
 	}
-	s.tidy(r)
 	return nil
 }
 
 // writeObserved writes the outcome of the newest change behind those of the
 // changes that it overtook, and moves the ref once.
-func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
-	w, err := s.packWriter(dir)
+func (s *Store) writeObserved(ctx context.Context, tx *Tx, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
+	w, err := tx.Objects()
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	defer w.Abort()
+	dir, err := tx.Dir()
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
 	overtaken, err := overtaken(ctx, openObjects(dir), e)
 	if err != nil {
 		return plumbing.ZeroHash, err
@@ -189,15 +186,11 @@ func (s *Store) writeObserved(ctx context.Context, dir string, e *appEntry, outc
 	if tip, err = addOutcome(w, e.desired.spec, e.last, outcome, tip); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	if _, err := w.Commit(""); err != nil {
+	owed, err := s.numberOwed(e)
+	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	s.Step("observed-packed")
-	if err := s.moveRefs(ctx, dir, update(observedRef, e.observedTip, tip)); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	s.Step("observed-moved")
-	return tip, nil
+	return tip, tx.Land(ctx, append(owed, Moved(observedRef, e.observedTip, tip, "observed-moved"))...)
 }
 
 // addOutcome writes the commit of one outcome, of the change of stamp to spec.
@@ -227,7 +220,7 @@ func addOutcome(w *pack.Writer, spec dm.Spec, stamp dm.Stamp, outcome dm.Observa
 
 // Users implements dm.Outbox.
 func (s *Store) Users() ([]dm.UserName, error) {
-	names, err := s.repositories(dm.WorkspaceRepository)
+	names, err := s.data.Names(dm.WorkspaceRepository)
 	if err != nil {
 		return nil, failed("gitstore.Users", err)
 	}
@@ -237,47 +230,4 @@ func (s *Store) Users() ([]dm.UserName, error) {
 	}
 	slices.Sort(users)
 	return slices.Compact(users), nil
-}
-
-// repositories lists the logical names of one kind in byte order. Directories
-// with other names are not of the record and are left alone.
-func (s *Store) repositories(kind dm.RepositoryKind) ([]string, error) {
-	return repositoryNames(filepath.Join(s.dir, string(kind)))
-}
-
-// each calls do for every repository of one kind in byte order, until do fails
-// or ctx ends.
-func (s *Store) each(ctx context.Context, kind dm.RepositoryKind, do func(dm.Repository) error) error {
-	names, err := s.repositories(kind)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := do(dm.Repository{Kind: kind, Name: name}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func repositoryNames(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		enc, ok := strings.CutSuffix(e.Name(), ".git")
-		if !ok || !e.IsDir() {
-			continue
-		}
-		if name, ok := decodeName(enc); ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
 }

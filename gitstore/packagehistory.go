@@ -94,7 +94,7 @@ type packageReader struct {
 // readPackagePast reads what entry leads to. Refs may be newer than entry, never
 // older, because the index follows them.
 func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *packageEntry, old map[plumbing.Hash]packageLine) (*packagePast, error) {
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	ended, err := s.superseded(ctx, dir)
 	if err != nil {
 		return nil, err

@@ -2,8 +2,6 @@ package gitstore
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -15,8 +13,8 @@ import (
 // that could not be checked is in service and is checked again, see LookAgain.
 func (s *Store) Patrol(ctx context.Context) error {
 	const op = "gitstore.Patrol"
-	for _, kind := range repositoryKinds {
-		err := s.each(ctx, kind, func(r dm.Repository) error {
+	for _, kind := range repositoryKinds() {
+		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
 			if err := s.inspect(ctx, r); err != nil && ctx.Err() == nil {
 				s.Log.Error("a repository could not be checked", "kind", r.Kind, "name", r.Name, "err", err)
 				s.again.askFsck(r)
@@ -40,7 +38,7 @@ func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
 	if s.index.sound(r) != nil {
 		return nil // looked at on its own
 	}
-	if problems, err := s.git.Fsck(ctx, s.repositoryDir(r), true); err != nil || len(problems) == 0 {
+	if problems, err := s.git.Fsck(ctx, s.data.Path(r), true); err != nil || len(problems) == 0 {
 		return err
 	}
 	f, err := s.condemn(ctx, r)
@@ -55,7 +53,7 @@ func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
 
 // condemn sets a repository aside when its files prove the damage.
 func (s *Store) condemn(ctx context.Context, r dm.Repository) (*fault, error) {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
 	err := s.fsck(ctx, r)
 	f := proof(err)
@@ -71,7 +69,7 @@ func (s *Store) condemn(ctx context.Context, r dm.Repository) (*fault, error) {
 // prove it and the record has nothing to mend it from. The caller holds the
 // repository's lock.
 func (s *Store) fsck(ctx context.Context, r dm.Repository) error {
-	look := func() error { return s.fsckOnce(ctx, s.repositoryDir(r)) }
+	look := func() error { return s.fsckOnce(ctx, s.data.Path(r)) }
 	return s.mended(ctx, r, look(), look)
 }
 
@@ -80,7 +78,7 @@ func (s *Store) fsckOnce(ctx context.Context, dir string) error {
 	if err != nil || len(problems) == 0 {
 		return err
 	}
-	if dropped, err := dropDerived(dir); err != nil {
+	if dropped, err := DropDerived(dir); err != nil {
 		return err
 	} else if dropped {
 		if problems, err = s.git.Fsck(ctx, dir, true); err != nil || len(problems) == 0 {
@@ -88,21 +86,4 @@ func (s *Store) fsckOnce(ctx context.Context, dir string) error {
 		}
 	}
 	return confirmFsck(dir, problems)
-}
-
-// dropDerived removes what only speeds git up. Maintenance makes it again.
-func dropDerived(dir string) (dropped bool, err error) {
-	for _, pattern := range []string{"pack/multi-pack-index*", "pack/*.bitmap", "pack/*.rev", "info/commit-graph*"} {
-		found, err := filepath.Glob(filepath.Join(dir, "objects", pattern))
-		if err != nil {
-			return dropped, err
-		}
-		for _, path := range found {
-			if err := os.RemoveAll(path); err != nil {
-				return dropped, err
-			}
-			dropped = true
-		}
-	}
-	return dropped, nil
 }

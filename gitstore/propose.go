@@ -50,14 +50,14 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	}
 	defer p.s.index.release(app)
 	var outcome dm.PushOutcome
-	err = p.s.change(op, app, func(e *appEntry) error {
+	err = p.s.change(op, app, func(tx *Tx, e *appEntry) error {
 		verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
 		defer w.room.end()
 		if err != nil {
 			return err
 		}
 		outcome = outcomeOf(app, verb, w)
-		return p.s.desire(ctx, e, w, p.s.stamp(ctx, p.by(ref), verb), &proposed{
+		return p.s.desire(ctx, tx, e, w, p.s.stamp(ctx, p.by(ref), verb), &proposed{
 			commit: plumbing.NewHash(string(ref.New)), copy: brought.copyTo(ctx, from),
 		})
 	})

@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +17,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
@@ -59,12 +60,11 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 // land makes what has arrived whole a version.
 func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	const op = "gitstore.Publish"
-	r := packageRepository(file.Ref.Name)
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.index.sound(r); err != nil {
-		return dm.Published{}, err // set aside while the body came
+	tx, err := s.data.Begin(packageRepository(file.Ref.Name), "publish")
+	if err != nil {
+		return dm.Published{}, err
 	}
+	defer tx.End()
 	// Another may have published the first version while the body came.
 	if err := s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
 		return dm.Published{}, err
@@ -72,7 +72,7 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 	if err := s.index.published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
-	p, err := s.accept(ctx, actor, file, up)
+	p, err := s.accept(ctx, tx, actor, file, up)
 	return p, failed(op, err)
 }
 
@@ -120,10 +120,9 @@ func (s *Store) version(ref dm.PackageRef) (versionEntry, bool) {
 	return e.version(ref.Version)
 }
 
-// accept makes a received upload a version. The caller holds the repository's
-// lock. Order of writes: archive pack, content pack, superseded, tag; the tag
+// accept makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
 // is the moment at which the version exists.
-func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+func (s *Store) accept(ctx context.Context, tx *Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	old, had := s.version(file.Ref)
 	if had && (!s.Replace || old.file == file && old.digest == up.digest) {
 		return unchanged(old, file, up.digest)
@@ -150,15 +149,13 @@ func (s *Store) accept(ctx context.Context, actor dm.Actor, file dm.PackageFile,
 		return dm.Published{}, err
 	}
 	s.Step("publish-content-packed")
-	if err := s.record(ctx, up, v, old, archivePack, contentPack); err != nil {
-		s.heal(ctx, packageRepository(file.Ref.Name))
+	if err := s.record(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
 		return dm.Published{}, err
 	}
 	next := entry.with(v)
 	next.main, next.owner = v.commit, cmp.Or(entry.owner, v.by)
 	s.index.putPackage(file.Ref.Name, next)
 	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Stamp: stamp})
-	s.tidy(packageRepository(file.Ref.Name))
 	return v.answer(), nil
 }
 
@@ -194,91 +191,51 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 	return u.content.Commit("content of " + v.file.Ref.String())
 }
 
-// record moves the refs of a new version, in the repository or in the one
-// built aside when the package is new.
-func (s *Store) record(ctx context.Context, up *upload, v, old versionEntry, packs ...pack.Pack) (err error) {
-	target := s.repositoryDir(packageRepository(v.file.Ref.Name))
-	if !exists(target) {
-		if err := s.mustBeThere(packageRepository(v.file.Ref.Name)); err != nil {
-			return err
-		}
-		first := refs{archiveRef(v.archive.String()): v.archive, tagRef(v.file.Ref.Version): v.tag, mainRef: v.commit}
-		return up.aside.install(target, first)
-	}
-	end, err := s.intend(packageRepository(v.file.Ref.Name))
-	if err != nil {
+// record moves the refs of a new version. The archive's stands before the tag,
+// unless the same bytes were there already, and so does that of a replaced tag.
+func (s *Store) record(ctx context.Context, tx *Tx, up *upload, v, old versionEntry, packs ...pack.Pack) error {
+	if err := tx.Adopt(up.aside, v.file.Ref.String(), packs...); err != nil {
 		return err
 	}
-	defer func() { end(err != nil) }()
-	for _, p := range packs {
-		if err := pack.Link(pack.Path(packDir(up.aside.dir), p.Name), packDir(target), v.file.Ref.String()); err != nil {
-			return err
-		}
-	}
-	s.Step("publish-linked")
-	before, err := s.beforeTag(target, v, old)
-	if err != nil {
+	dir := s.data.Path(packageRepository(v.file.Ref.Name))
+	heads, err := readRefs(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := s.moveRefs(ctx, target, before...); err != nil {
-		return err
+	moves := []Move{
+		Moved(tagRef(v.file.Ref.Version), old.tag, v.tag, "publish-tagged"),
+		Derived(mainRef, heads[mainRef], v.commit, "publish-main"),
 	}
-	s.Step("publish-superseded")
-	if err := s.moveRefs(ctx, target, update(tagRef(v.file.Ref.Version), old.tag, v.tag)); err != nil {
-		return err
-	}
-	s.Step("publish-tagged")
-	s.moveMain(ctx, v.file.Ref.Name, v.commit)
-	s.Step("publish-main")
-	return nil
-}
-
-// beforeTag lists the refs that must stand before the tag moves: the archive's,
-// unless the same bytes were there before, and the replaced tag's.
-func (s *Store) beforeTag(dir string, v, old versionEntry) ([]gitcmd.RefUpdate, error) {
-	var list []gitcmd.RefUpdate
-	name := archiveRef(v.archive.String())
-	switch h, err := readRef(dir, name); {
-	case err != nil:
-		return nil, err
-	case h.IsZero():
-		list = append(list, update(name, plumbing.ZeroHash, v.archive))
+	if name := archiveRef(v.archive.String()); heads[name].IsZero() {
+		moves = append(moves, Before(name, plumbing.ZeroHash, v.archive, "publish-superseded"))
 	}
 	if !old.tag.IsZero() {
-		n, err := nextSuperseded(dir, v.file.Ref.Version)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, update(supersededRef(v.file.Ref.Version, n), plumbing.ZeroHash, old.tag))
+		moves = append(moves, Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, old.tag, "publish-superseded"))
 	}
-	return list, nil
+	return tx.Land(ctx, moves...)
 }
 
-// nextSuperseded is the first free number for an earlier tag of v.
-func nextSuperseded(dir string, v dm.Version) (int, error) {
-	all, err := readRefs(dir)
-	if err != nil {
-		return 0, err
-	}
+// nextSuperseded is the first free ref for an earlier tag of v.
+func nextSuperseded(heads refs, v dm.Version) string {
 	highest := 0
-	for name := range all {
+	for name := range heads {
 		if text, ok := strings.CutPrefix(name, supersededPrefix+v.String()+"/"); ok {
 			if n, err := strconv.Atoi(text); err == nil {
 				highest = max(highest, n)
 			}
 		}
 	}
-	return highest + 1, nil
+	return supersededRef(v, highest+1)
 }
 
 // moveMain lets a plain clone show the newest upload. The ref is derived from
 // the tags: when it can't be moved now, a second look or maintenance does it.
 func (s *Store) moveMain(ctx context.Context, name dm.PackageName, commit plumbing.Hash) {
 	r := packageRepository(name)
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	old, err := readRef(dir, mainRef)
 	if err == nil && old != commit {
-		err = s.moveRefs(ctx, dir, update(mainRef, old, commit))
+		err = s.data.MoveRefs(ctx, dir, update(mainRef, old, commit))
 	}
 	if err != nil {
 		s.Log.Error("main of a package could not be moved", "name", name, "err", err)
@@ -293,19 +250,17 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 	if err := s.admitPackage(ctx, actor, dm.Withdraw, file.Ref); err != nil {
 		return err
 	}
-	r := packageRepository(file.Ref.Name)
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.index.sound(r); err != nil {
+	tx, err := s.data.Begin(packageRepository(file.Ref.Name), "withdraw")
+	if err != nil {
 		return err
 	}
+	defer tx.End()
 	v, ok := s.version(file.Ref)
 	if !ok { // under whichever suffix: one archive is there for a package's id
 		return noFile(op, file)
 	}
 	stamp := s.stamp(ctx, actor, dm.Withdraw)
-	if err := s.withdraw(ctx, s.repositoryDir(r), v, stamp); err != nil {
-		s.heal(ctx, r)
+	if err := s.withdraw(ctx, tx, v, stamp); err != nil {
 		return failed(op, err)
 	}
 	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).withdraw(v))
@@ -317,12 +272,11 @@ func noFile(op string, file dm.PackageFile) error {
 	return dm.Errorf(dm.NotFound, op, "no package file %s", file)
 }
 
-func (s *Store) withdraw(ctx context.Context, dir string, v versionEntry, stamp dm.Stamp) error {
-	w, err := s.packWriter(dir)
+func (s *Store) withdraw(ctx context.Context, tx *Tx, v versionEntry, stamp dm.Stamp) error {
+	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	defer w.Abort()
 	tag, err := addObject(w, &object.Tag{
 		Name: v.file.Ref.Version.String() + "-withdrawn", Tagger: personSignature(stamp.User, stamp.Time),
 		Message:    append(stampTrailers(stamp), [2]string{trailerPackage, v.file.Ref.String()}).message("Withdraw " + v.file.Ref.String()),
@@ -331,22 +285,13 @@ func (s *Store) withdraw(ctx context.Context, dir string, v versionEntry, stamp 
 	if err != nil {
 		return err
 	}
-	if _, err := w.Commit(""); err != nil {
-		return err
-	}
-	n, err := nextSuperseded(dir, v.file.Ref.Version)
+	heads, err := readRefs(s.data.Path(packageRepository(v.file.Ref.Name)))
 	if err != nil {
 		return err
 	}
-	if err := s.moveRefs(ctx, dir, update(supersededRef(v.file.Ref.Version, n), plumbing.ZeroHash, tag)); err != nil {
-		return err
-	}
-	s.Step("withdraw-superseded")
-	if err := s.moveRefs(ctx, dir, update(tagRef(v.file.Ref.Version), v.tag, plumbing.ZeroHash)); err != nil {
-		return err
-	}
-	s.Step("withdraw-untagged")
-	return nil
+	return tx.Land(ctx,
+		Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, tag, "withdraw-superseded"),
+		Moved(tagRef(v.file.Ref.Version), v.tag, plumbing.ZeroHash, "withdraw-untagged"))
 }
 
 // ListPackages implements dm.PackageStore.
@@ -387,7 +332,7 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	if err != nil {
 		return dm.Archive{}, err
 	}
-	blob, size, err := s.openBlob(ctx, s.repositoryDir(r), v.archive)
+	blob, size, err := s.data.OpenBlob(ctx, s.data.Path(r), v.archive)
 	if err != nil {
 		leave()
 		s.suspect(r)

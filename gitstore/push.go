@@ -15,7 +15,7 @@ import (
 
 // HooksFolder is the folder for the programs that git calls when a push arrives.
 // It belongs to the record, so that one server writes it at a time.
-func (s *Store) HooksFolder() string { return filepath.Join(s.dir, hooksDir) }
+func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, hooksDir) }
 
 // ReceivePack implements dm.GitTransport. A push arrives in a stage, a bare
 // repository in tmp that borrows the objects of the real one: what is refused
@@ -31,7 +31,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	}
 	// A version is pushed from any repository, and its tag there is not ours: a
 	// client that saw ours would refuse by itself to push the same once more.
-	if dir := s.repositoryDir(r); round.Advertise && r.Kind == dm.ApplicationRepository && exists(dir) {
+	if dir := s.data.Path(r); round.Advertise && r.Kind == dm.ApplicationRepository && exists(dir) {
 		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{deploymentPrefix, observedRef}})
 	}
 	if !round.Advertise {
@@ -46,19 +46,19 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 		return failed(op, err)
 	}
 	defer func() {
-		if err := stage.discard(); err != nil {
+		if err := stage.Discard(); err != nil {
 			s.Log.Warn("a temporary repository could not be removed", "err", err)
 		}
 	}()
 	if round.Advertise {
-		return s.git.ReceivePack(ctx, stage.dir, round, gitcmd.ReceiveOptions{})
+		return s.git.ReceivePack(ctx, stage.Dir, round, gitcmd.ReceiveOptions{})
 	}
-	session, end, err := s.Pushes.Open(ctx, &push{s: s, repository: r, actor: round.Actor, stage: stage.dir, judged: map[string]pushedVersion{}})
+	session, end, err := s.Pushes.Open(ctx, &push{s: s, repository: r, actor: round.Actor, stage: stage.Dir, judged: map[string]pushedVersion{}})
 	if err != nil {
 		return err
 	}
 	defer end()
-	return s.git.ReceivePack(ctx, stage.dir, round, gitcmd.ReceiveOptions{
+	return s.git.ReceivePack(ctx, stage.Dir, round, gitcmd.ReceiveOptions{
 		HooksPath: session.Programs, Environment: session.Environment, MaxInput: s.Limits.Wire,
 		// A version is its tree alone, so the history may be cut off before it.
 		Shallow: r.Kind == dm.PackageRepository,
@@ -79,15 +79,15 @@ func (s *Store) count(r io.Reader) io.Reader {
 }
 
 // newStage makes the repository that a push to r arrives in.
-func (s *Store) newStage(r dm.Repository) (*aside, error) {
-	stage, err := s.newAside()
-	if err != nil || !exists(s.repositoryDir(r)) {
+func (s *Store) newStage(r dm.Repository) (*Aside, error) {
+	stage, err := s.data.NewAside()
+	if err != nil || !exists(s.data.Path(r)) {
 		return stage, err
 	}
-	borrowed := filepath.Join(s.repositoryDir(r), "objects") + "\n"
-	info := filepath.Join(stage.dir, "objects", "info")
+	borrowed := filepath.Join(s.data.Path(r), "objects") + "\n"
+	info := filepath.Join(stage.Dir, "objects", "info")
 	if err := errors.Join(os.Mkdir(info, 0o750), os.WriteFile(filepath.Join(info, "alternates"), []byte(borrowed), 0o640)); err != nil {
-		return nil, errors.Join(err, stage.discard())
+		return nil, errors.Join(err, stage.Discard())
 	}
 	return stage, nil
 }

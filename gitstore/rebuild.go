@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,16 +16,16 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-func (s *Store) blankDir() string { return filepath.Join(s.dir, blankRepo) }
+func (s *Store) blankDir() string { return s.data.Path(blankRepository) }
 
 // openBlank reads the workspace of a user who has nothing, and makes or
 // refreshes it when the server's README is another.
 func (s *Store) openBlank(ctx context.Context) error {
 	dir := s.blankDir()
 	if !exists(dir) {
-		return s.makeBlank(ctx)
+		return s.writeBlank(ctx)
 	}
-	if err := s.clean(ctx, dir); err != nil {
+	if err := s.data.Clean(ctx, dir); err != nil {
 		return err
 	}
 	state, err := readWorkspace(dir)
@@ -37,12 +36,7 @@ func (s *Store) openBlank(ctx context.Context) error {
 	if len(state.entries) == 1 && state.entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
 		return nil
 	}
-	c, err := (&change{s: s, target: dir, dir: dir}).open()
-	if err != nil {
-		return err
-	}
-	defer c.discard()
-	return s.writeBlank(ctx, c)
+	return s.writeBlank(ctx)
 }
 
 const (
@@ -50,36 +44,34 @@ const (
 	blankMessage = "Explain this repository\n" // of each commit of the blank workspace
 )
 
-func (s *Store) makeBlank(ctx context.Context) error {
-	c, err := s.beginAside(s.blankDir())
+// writeBlank commits the README. A workspace that was made before keeps the
+// one that it has.
+func (s *Store) writeBlank(ctx context.Context) error {
+	tx, err := s.data.Begin(blankRepository, "blank")
 	if err != nil {
 		return err
 	}
-	defer c.discard()
-	return s.writeBlank(ctx, c)
-}
-
-// writeBlank commits the README. A workspace that was made before keeps the
-// one that it has.
-func (s *Store) writeBlank(ctx context.Context, c *change) error {
-	blob, err := c.pack.Add(plumbing.BlobObject, s.Readme)
+	defer tx.End()
+	tx.Keep = "blank workspace"
+	w, err := tx.Objects()
+	if err != nil {
+		return err
+	}
+	blob, err := w.Add(plumbing.BlobObject, s.Readme)
 	if err != nil {
 		return err
 	}
 	top := newTreeBuilder()
 	top.set(readmeFile, filemode.Regular, known(blob))
-	tree, err := top.write(c.pack)
+	tree, err := top.write(w)
 	if err != nil {
 		return err
 	}
-	tip, err := addCommit(c.pack, serverSignature(s.now()), tree, blankMessage, s.blank.main)
+	tip, err := addCommit(w, serverSignature(s.now()), tree, blankMessage, s.blank.main)
 	if err != nil {
 		return err
 	}
-	if _, err := c.pack.Commit("blank workspace"); err != nil {
-		return err
-	}
-	if err := c.put(ctx, mainRef, s.blank.main, tip); err != nil {
+	if err := tx.Land(ctx, Moved(mainRef, s.blank.main, tip, "blank-moved")); err != nil {
 		return err
 	}
 	s.blank = workspaceState{main: tip, entries: []object.TreeEntry{{Name: readmeFile, Mode: filemode.Regular, Hash: blob}}}
@@ -115,7 +107,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 			continue
 		}
 		err := d.again(ctx, s)
-		if err != nil && proof(confirm(s.repositoryDir(applicationRepository(d.app)), err)) == nil {
+		if err != nil && proof(confirm(s.data.Path(applicationRepository(d.app)), err)) == nil {
 			half = append(half, d.user)
 			s.takeBack(d.user, err)
 		}
@@ -137,7 +129,7 @@ func (s *Store) postpone(u dm.UserName, err error) {
 func (s *Store) takeBack(u dm.UserName, err error) {
 	s.postpone(u, err)
 	r := workspaceRepository(u)
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
 	s.users.m.Delete(u)
 	if err := s.moveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -159,7 +151,7 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	}
 	errs := []error{unread}
 	for u := range users {
-		_, err := os.Lstat(s.repositoryDir(workspaceRepository(u)))
+		_, err := os.Lstat(s.data.Path(workspaceRepository(u)))
 		if !errors.Is(err, fs.ErrNotExist) {
 			delete(users, u)
 			errs = append(errs, err)
@@ -289,7 +281,7 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	if e == nil {
 		return nil, fmt.Errorf("the repository of %s was set aside", app)
 	}
-	repo := openObjects(s.repositoryDir(applicationRepository(app)))
+	repo := openObjects(s.data.Path(applicationRepository(app)))
 	var list []*dm.Observation
 	for h := e.observedTip; !h.IsZero(); {
 		o, err := readObservation(repo, h)

@@ -19,7 +19,7 @@ import (
 // upload is an archive that has arrived whole and proved safe: its bytes and
 // its files stand in two packs of a repository built aside.
 type upload struct {
-	aside   *aside
+	aside   *Aside
 	archive *pack.Writer
 	blob    *pack.Entry // the archive
 	content *pack.Writer
@@ -57,13 +57,13 @@ func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (*uploa
 
 // newUpload makes room for the two packs.
 func (s *Store) newUpload() (up *upload, err error) {
-	a, err := s.newAside()
+	a, err := s.data.NewAside()
 	if err != nil {
 		return nil, err
 	}
 	up = &upload{aside: a}
-	if up.archive, err = s.packWriter(a.dir); err == nil {
-		up.content, err = s.packWriter(a.dir)
+	if up.archive, err = s.data.NewPack(a.Dir); err == nil {
+		up.content, err = s.data.NewPack(a.Dir)
 	}
 	if err != nil {
 		up.discard()
@@ -179,7 +179,7 @@ func (u *upload) discard() {
 			w.Abort()
 		}
 	}
-	if err := u.aside.discard(); err != nil {
-		u.aside.s.Log.Warn("a temporary repository could not be removed", "err", err)
+	if err := u.aside.Discard(); err != nil {
+		u.aside.folder.Log.Warn("a temporary repository could not be removed", "err", err)
 	}
 }

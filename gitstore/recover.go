@@ -4,11 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -21,10 +17,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
-
-var repositoryKinds = [...]dm.RepositoryKind{dm.PackageRepository, dm.ApplicationRepository, dm.WorkspaceRepository}
 
 // recover reads every repository into the index. One that is proved to be
 // damaged is set aside, and one that can't be read now is looked at again; each is
@@ -37,7 +30,7 @@ func (s *Store) recover(ctx context.Context) error {
 	if err := s.patiently(ctx, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
 		s.Log.Error("the record of sweeps can't be read, so workspaces that were swept are empty ones for now", "err", err)
 	}
-	for _, kind := range repositoryKinds {
+	for _, kind := range repositoryKinds() {
 		if err := s.patiently(ctx, "the folder "+damagedDir, func() error { return s.readNotes(kind) }); err != nil {
 			return failed(op, err)
 		}
@@ -50,7 +43,7 @@ func (s *Store) recover(ctx context.Context) error {
 		}
 	}
 	s.markUnpublished()
-	if err := s.patiently(ctx, "the folder "+tmpDir, s.sweep); err != nil {
+	if err := s.patiently(ctx, "the folder "+tmpDir, s.data.RemoveUnlanded); err != nil {
 		return failed(op, err)
 	}
 	// Workspaces are derived: those that can't be rebuilt now must not keep
@@ -87,7 +80,7 @@ func (s *Store) readFirst(ctx context.Context, r dm.Repository) error {
 // mend it from. The caller holds the
 // repository's lock, or is alone.
 func (s *Store) read(ctx context.Context, r dm.Repository) error {
-	look := func() error { return confirm(s.repositoryDir(r), s.recoverRepository(ctx, r)) }
+	look := func() error { return confirm(s.data.Path(r), s.recoverRepository(ctx, r)) }
 	return s.mended(ctx, r, look(), look)
 }
 
@@ -97,7 +90,7 @@ func (s *Store) read(ctx context.Context, r dm.Repository) error {
 func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(context.Context, dm.Repository) error) error {
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
-	err := s.each(inner, kind, func(r dm.Repository) error {
+	err := s.data.Each(inner, kind, func(r dm.Repository) error {
 		group.Go(func() error { return do(inner, r) })
 		return nil
 	})
@@ -107,8 +100,8 @@ func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(
 
 // recoverRepository cleans one repository and reads its heads.
 func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
-	dir := s.repositoryDir(r)
-	if err := s.clean(ctx, dir); err != nil {
+	dir := s.data.Path(r)
+	if err := s.data.Clean(ctx, dir); err != nil {
 		return err
 	}
 	heads, err := readRefs(dir)
@@ -118,7 +111,7 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	if r.Kind == dm.WorkspaceRepository {
 		return checkWorkspace(dir, heads)
 	}
-	found, err := s.contradicted(ctx, folderOf(r), openObjects(dir), heads)
+	found, err := s.contradicted(ctx, r, openObjects(dir), heads)
 	if err != nil {
 		return err
 	}
@@ -131,76 +124,9 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 		return lostRef(found)
 	}
 	if err == nil {
-		s.adopt(folderOf(r), heads)
+		s.data.Adopt(r, heads)
 	}
 	return err
-}
-
-// clean removes locks and temporary files that a killed server left, writes
-// HEAD and config again, which are the same everywhere, when they are damaged, and
-// refuses a repository whose shape is not ours: alternates would leak objects
-// of other users, and a link leads the cleaning elsewhere.
-func (s *Store) clean(ctx context.Context, dir string) error {
-	if err := noLinks(dir); err != nil {
-		return err
-	}
-	switch _, err := os.Lstat(filepath.Join(dir, "objects", "info", "alternates")); {
-	case err == nil:
-		return broken("objects/info/alternates", "a repository of the record borrows no objects")
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	for _, same := range [...]struct{ name, content string }{{"config", repositoryConfig}, {"HEAD", repositoryHead}} {
-		if err := mendFile(filepath.Join(dir, same.name), same.content); err != nil {
-			return err
-		}
-	}
-	// What packs refs or copies folders may leave an empty one out.
-	err := os.MkdirAll(filepath.Join(dir, "refs"), 0o750)
-	if err != nil {
-		return err
-	}
-	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".lock") {
-			err = os.Remove(path)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	// git makes packed-refs.new with O_EXCL: one that stays fails every deletion of a ref.
-	for _, pattern := range []string{"*.lock", "packed-refs.new", "objects/tmp_*", "objects/??/tmp_obj_*", "objects/info/*.lock", "objects/pack/*.lock"} {
-		stale, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			return err
-		}
-		for _, path := range stale {
-			if err := os.RemoveAll(path); err != nil {
-				return err
-			}
-		}
-	}
-	unindexed, err := pack.Clean(packDir(dir))
-	for _, path := range unindexed {
-		if err := s.git.IndexPack(ctx, dir, path); err != nil {
-			return err
-		}
-		s.Log.Warn("a pack had no index, and got one", "repository", filepath.Base(dir), "pack", filepath.Base(path))
-	}
-	return err
-}
-
-// mendFile writes a file again whose content is not what it is everywhere.
-func mendFile(path, content string) error {
-	is, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // it may well be right
-	}
-	if err == nil && string(is) == content {
-		return nil
-	}
-	return writeFileDurably(path, []byte(content))
 }
 
 // recoverPackage reads the tags and outcomes of one package. It fails after that
@@ -448,7 +374,7 @@ func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main
 		}
 		h = parentOf(c)
 	}
-	if err := s.moveRefs(ctx, dir, missing...); err != nil {
+	if err := s.data.MoveRefs(ctx, dir, missing...); err != nil {
 		s.Log.Error("numbers of deployments could not be written", "err", err) // a full disk is no damage
 	}
 	return highest, nil

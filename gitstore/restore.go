@@ -16,10 +16,10 @@ import (
 // what they named and the objects are still there. A ref that names something
 // else now is left to the administrator. It is only done when somebody asks.
 func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
-	known := s.witness.of(folderOf(r))
-	dir := s.repositoryDir(r)
+	known := s.data.Known(r)
+	dir := s.data.Path(r)
 	if len(known) == 0 || !exists(dir) {
 		return nil
 	}
@@ -40,28 +40,28 @@ func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
 }
 
 // restorable tells whether a ref is not what it was, and can be that again.
-func (s *Store) restorable(ctx context.Context, repo *objects, heads refs, was knownRef) (bool, error) {
+func (s *Store) restorable(ctx context.Context, repo *objects, heads refs, was KnownRef) (bool, error) {
 	if ok, err := explained(ctx, repo, heads, was); err != nil || ok {
 		return false, err
 	}
-	is := heads[was.name]
-	if strings.HasPrefix(was.name, tagPrefix) || strings.HasPrefix(was.name, supersededPrefix) {
-		_, err := repo.tag(was.hash)
+	is := heads[was.Name]
+	if strings.HasPrefix(was.Name, tagPrefix) || strings.HasPrefix(was.Name, supersededPrefix) {
+		_, err := repo.tag(was.Hash)
 		return is.IsZero() && err == nil, nil
 	}
-	if _, err := repo.commit(was.hash); err != nil {
+	if _, err := repo.commit(was.Hash); err != nil {
 		return false, nil
 	}
 	if is.IsZero() {
 		return true, nil
 	}
-	return leadsTo(ctx, repo, was.hash, is)
+	return leadsTo(ctx, repo, was.Hash, is)
 }
 
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.
-func (s *Store) returnRef(ctx context.Context, r dm.Repository, repo *objects, heads refs, was knownRef) error {
-	updates := []gitcmd.RefUpdate{update(was.name, heads[was.name], was.hash)}
-	if t, err := repo.tag(was.hash); err == nil {
+func (s *Store) returnRef(ctx context.Context, r dm.Repository, repo *objects, heads refs, was KnownRef) error {
+	updates := []gitcmd.RefUpdate{update(was.Name, heads[was.Name], was.Hash)}
+	if t, err := repo.tag(was.Hash); err == nil {
 		if t.TargetType == plumbing.TagObject { // of a withdrawal
 			t, err = repo.tag(t.Target)
 		}
@@ -79,11 +79,11 @@ func (s *Store) returnRef(ctx context.Context, r dm.Repository, repo *objects, h
 		}
 	}
 	for _, u := range updates {
-		if err := s.moveRefs(ctx, repo.dir, u); err != nil {
+		if err := s.data.MoveRefs(ctx, repo.dir, u); err != nil {
 			return err
 		}
 		s.Log.Warn("a ref that was gone or set back is where it was", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)
 	}
-	heads[was.name] = was.hash
+	heads[was.Name] = was.Hash
 	return nil
 }

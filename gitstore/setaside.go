@@ -88,7 +88,7 @@ func readNote(path string) (SetAside, error) {
 // moveAway puts a damaged workspace out of the way of the one that is derived
 // anew. Only the last one is kept.
 func (s *Store) moveAway(r dm.Repository) error {
-	from, to := s.repositoryDir(r), filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git")
+	from, to := s.data.Path(r), filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git")
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (s *Store) readNotes(kind dm.RepositoryKind) error {
 
 // moveBack returns a repository to its place, unless that is taken.
 func (s *Store) moveBack(r dm.Repository, folder string) error {
-	to := s.repositoryDir(r)
+	to := s.data.Path(r)
 	switch _, err := os.Lstat(to); {
 	case err == nil:
 		return nil
@@ -175,7 +175,7 @@ func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
 		return nil
 	}
 	r := dm.Repository{Kind: kind, Name: name}
-	if _, err := os.Lstat(s.repositoryDir(r)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.data.Path(r)); errors.Is(err, fs.ErrNotExist) {
 		s.Log.Warn("a repository that was set aside is gone", "kind", kind, "name", name)
 		return os.Remove(path)
 	}
@@ -199,4 +199,9 @@ func (s *Store) SetAside() []SetAside {
 		return strings.Compare(string(a.Repository.Kind)+"/"+a.Repository.Name, string(b.Repository.Kind)+"/"+b.Repository.Name)
 	})
 	return list
+}
+
+// damagedDirOf is where repositories of one kind are set aside.
+func (s *Store) damagedDirOf(kind dm.RepositoryKind) string {
+	return filepath.Join(s.data.Dir, damagedDir, string(kind))
 }

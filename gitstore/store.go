@@ -3,8 +3,6 @@ package gitstore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -47,13 +45,11 @@ type Config struct {
 // Store is the record of one data folder.
 type Store struct {
 	Config
-	dir     string
-	git     *gitcmd.Git
-	lock    *os.File
-	witness *witness
-	index   *index
-	locks   keyLocks
-	users   workspaceCache
+	data  *Folder
+	git   *gitcmd.Git
+	lock  *os.File
+	index *index
+	users workspaceCache
 
 	people workspaceCount
 	sweeps sweeps
@@ -72,8 +68,7 @@ type Store struct {
 
 	blank workspaceState // tip and tree of the blank workspace
 
-	background sync.WaitGroup // maintenance started by a change
-	tidying    sync.Mutex     // held by the one of them that works
+	background sync.WaitGroup // looks at the disk
 	stopping   context.CancelFunc
 	alive      context.Context
 }
@@ -122,8 +117,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{
-		Config: cfg, dir: dir, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places), again: newAgain(),
+		Config: cfg, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places), again: newAgain(),
 	}
+	s.data = NewFolder(ctx, FolderConfig{
+		Dir: dir, Kinds: folderKinds(), Log: cfg.Log, Step: cfg.Step,
+		Sound: s.index.sound, Doubt: s.heal, Late: func(r dm.Repository) { s.again.ask(r, firstLook) },
+	})
 	s.disk = newDisk(filepath.Join(dir, tmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
@@ -145,19 +144,19 @@ func (s *Store) take(ctx context.Context) error {
 	var git *gitcmd.Git
 	err := s.patiently(ctx, "git", func() (err error) {
 		git, err = gitcmd.New(ctx, gitcmd.Config{
-			Path: s.Config.Git, HooksPath: filepath.Join(s.dir, hooksDir), Log: s.Log, Limits: s.GitLimits,
+			Path: s.Config.Git, HooksPath: filepath.Join(s.data.Dir, hooksDir), Log: s.Log, Limits: s.GitLimits,
 		})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+	if err := os.MkdirAll(s.data.Dir, 0o750); err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", reason(err)).Because(err)
 	}
 	var lock *os.File
 	err = s.patiently(ctx, "the data folder's lock", func() (err error) {
-		lock, err = os.OpenFile(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
+		lock, err = os.OpenFile(filepath.Join(s.data.Dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
 		return err
 	})
 	if err != nil {
@@ -167,6 +166,7 @@ func (s *Store) take(ctx context.Context) error {
 		return errors.Join(err, lock.Close())
 	}
 	s.lock, s.git = lock, git.Holding(lock)
+	s.data.Git = s.git
 	return nil
 }
 
@@ -201,19 +201,6 @@ func (s *Store) waitForLock(ctx context.Context, lock *os.File) error {
 	}
 }
 
-// reason is the last part of a file system error: it names no path.
-func reason(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err.Error()
-	}
-	var number syscall.Errno
-	if errors.As(err, &number) {
-		return number.Error()
-	}
-	return err.Error()
-}
-
 // start brings the locked folder to order and fills the index.
 func (s *Store) start(ctx context.Context) error {
 	var found int
@@ -224,10 +211,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.patiently(ctx, "the file "+knownFile, func() (err error) {
-		s.witness, err = openWitness(filepath.Join(s.dir, knownFile), s.Log)
-		return err
-	})
+	err = s.patiently(ctx, "the file "+knownFile, s.data.OpenKnown)
 	if err != nil {
 		return failed("gitstore.Open", err)
 	}
@@ -247,19 +231,19 @@ func (s *Store) prepare() (format int, err error) {
 	if format, err = s.readFormat(); err != nil {
 		return format, err
 	}
-	folders := []string{filepath.Join(s.dir, hooksDir)}
-	for _, kind := range repositoryKinds {
-		folders = append(folders, filepath.Join(s.dir, string(kind)), s.damagedDirOf(kind))
+	folders := []string{filepath.Join(s.data.Dir, hooksDir)}
+	for _, kind := range repositoryKinds() {
+		folders = append(folders, filepath.Join(s.data.Dir, string(kind)), s.damagedDirOf(kind))
 	}
 	for _, folder := range folders {
 		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return format, dm.Wrap(op, err)
 		}
 	}
-	if err := s.emptyTmp(); err != nil {
+	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), gitcmd.Fsync(filepath.Join(s.dir, damagedDir)), gitcmd.Fsync(s.dir)))
+	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), gitcmd.Fsync(filepath.Join(s.data.Dir, damagedDir)), gitcmd.Fsync(s.data.Dir)))
 }
 
 // How long a start waits for what it can't do without.
@@ -297,10 +281,7 @@ func (s *Store) patiently(ctx context.Context, what string, do func() error) err
 func (s *Store) Close() error {
 	s.stopping()
 	s.background.Wait()
-	var errs []error
-	if s.witness != nil {
-		errs = append(errs, s.witness.close())
-	}
+	errs := []error{s.data.Close()}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
@@ -345,63 +326,4 @@ func failed(op string, err error) error {
 		return dm.Wrap(op, err)
 	}
 	return dm.Errorf(dm.Unavailable, op, "the record can't be read or written now").Because(err)
-}
-
-// keyLocks is one lock per repository, kept only while somebody has it or waits
-// for it: requests may name any number of repositories that never were.
-type keyLocks struct {
-	mu   sync.Mutex
-	held map[dm.Repository]*keyLock
-}
-
-type keyLock struct {
-	sync.Mutex
-	holders int // who have it or wait for it; guarded by keyLocks.mu
-}
-
-// hold locks a repository and returns its unlock.
-func (k *keyLocks) hold(r dm.Repository) (release func()) {
-	k.mu.Lock()
-	l := k.held[r]
-	if l == nil {
-		if k.held == nil {
-			k.held = map[dm.Repository]*keyLock{}
-		}
-		l = &keyLock{}
-		k.held[r] = l
-	}
-	l.holders++
-	k.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.holders--; l.holders == 0 {
-			delete(k.held, r)
-		}
-	}
-}
-
-// writeFileDurably writes a small file so that it is there whole or not at all
-// after a power cut.
-func writeFileDurably(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return gitcmd.Fsync(filepath.Dir(path))
 }

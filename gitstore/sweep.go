@@ -18,7 +18,6 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // A sweep takes workspaces in which nothing lies any more. Only such are taken
@@ -73,7 +72,7 @@ func (x *sweeps) add(tip plumbing.Hash, list []swept) {
 	x.tip = tip
 }
 
-func (s *Store) sweepsDir() string { return filepath.Join(s.dir, sweepsRepo) }
+func (s *Store) sweepsDir() string { return s.data.Path(sweepsRepository) }
 
 // openSweeps reads all sweeps.
 func (s *Store) openSweeps(ctx context.Context) error {
@@ -81,7 +80,7 @@ func (s *Store) openSweeps(ctx context.Context) error {
 	if !exists(dir) {
 		return nil
 	}
-	if err := s.clean(ctx, dir); err != nil {
+	if err := s.data.Clean(ctx, dir); err != nil {
 		return err
 	}
 	main, err := readRef(dir, mainRef)
@@ -100,14 +99,14 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		}
 		s.sweeps.add(c.Hash, list)
 	}
-	lost, err := s.contradicted(ctx, sweepsRepo, repo, refs{mainRef: main})
+	lost, err := s.contradicted(ctx, sweepsRepository, repo, refs{mainRef: main})
 	if err != nil {
 		return err
 	}
 	if len(lost) > 0 {
 		return lostRef(lost)
 	}
-	s.adopt(sweepsRepo, refs{mainRef: main})
+	s.data.Adopt(sweepsRepository, refs{mainRef: main})
 	return nil
 }
 
@@ -151,7 +150,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 // emptyWorkspaces finds those in which nothing has lain for long enough.
 func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]swept, error) {
 	found := map[dm.UserName]swept{}
-	err := s.each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
+	err := s.data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
 		if s.index.sound(r) != nil {
 			return nil
 		}
@@ -167,7 +166,7 @@ func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]swept, err
 }
 
 func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w swept, ok bool, err error) {
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	state, err := readWorkspace(dir)
 	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
 		return w, false, err
@@ -205,7 +204,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		there, err := readRefs(s.repositoryDir(workspaceRepository(u)))
+		there, err := readRefs(s.data.Path(workspaceRepository(u)))
 		if err != nil {
 			return nil, err
 		}
@@ -221,16 +220,12 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]
 }
 
 func (s *Store) tryReplay(w swept, list []redelivery) (refs, error) {
-	a, err := s.newAside()
+	tx, err := s.data.Rehearse()
 	if err != nil {
 		return nil, err
 	}
-	c, err := (&change{s: s, dir: a.dir, fresh: a}).open()
-	if err != nil {
-		return nil, err
-	}
-	defer c.discard()
-	state, _, err := s.replay(c, w, list)
+	defer tx.End()
+	state, _, err := s.replay(tx, w, list)
 	if err != nil {
 		return nil, err
 	}
@@ -238,8 +233,12 @@ func (s *Store) tryReplay(w swept, list []redelivery) (refs, error) {
 }
 
 // replay writes the history of a workspace as the deliveries give it, and
-// returns its end and the packs that the history needs beside c's own.
-func (s *Store) replay(c *change, w swept, list []redelivery) (state *workspaceState, packs []string, err error) {
+// returns its end and the packs that the history needs beside that of tx.
+func (s *Store) replay(tx *Tx, w swept, list []redelivery) (state *workspaceState, packs []string, err error) {
+	out, err := tx.Objects()
+	if err != nil {
+		return nil, nil, err
+	}
 	blank := openObjects(s.blankDir())
 	began, err := blank.commit(plumbing.NewHash(w.Began))
 	if err != nil {
@@ -256,7 +255,7 @@ func (s *Store) replay(c *change, w swept, list []redelivery) (state *workspaceS
 			return nil, nil, err
 		}
 		for _, h := range handouts {
-			if state, err = h.build(c.pack, state); err != nil {
+			if state, err = h.build(out, state); err != nil {
 				return nil, nil, err
 			}
 			packs = append(packs, h.packs...)
@@ -278,29 +277,26 @@ func (w *workspaceState) refs() refs {
 
 // recordSweep adds the sweep to the record.
 func (s *Store) recordSweep(ctx context.Context, list []swept) error {
-	dir := s.sweepsDir()
-	var c *change
-	var err error
-	if exists(dir) {
-		c, err = (&change{s: s, target: dir, dir: dir}).open()
-	} else {
-		c, err = s.beginAside(dir)
-	}
+	tx, err := s.data.Begin(sweepsRepository, "sweep")
 	if err != nil {
 		return err
 	}
-	defer c.discard()
+	defer tx.End()
+	out, err := tx.Objects()
+	if err != nil {
+		return err
+	}
 	body, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {
 		return err
 	}
-	blob, err := c.pack.Add(plumbing.BlobObject, append(body, '\n'))
+	blob, err := out.Add(plumbing.BlobObject, append(body, '\n'))
 	if err != nil {
 		return err
 	}
 	top := newTreeBuilder()
 	top.set(sweptFile, filemode.Regular, known(blob))
-	tree, err := top.write(c.pack)
+	tree, err := top.write(out)
 	if err != nil {
 		return err
 	}
@@ -309,14 +305,11 @@ func (s *Store) recordSweep(ctx context.Context, list []swept) error {
 		{trailerAction, sweepAction}, {trailerTime, now.UTC().Format(time.RFC3339Nano)},
 		{trailerRule, fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter)},
 	}
-	tip, err := addCommit(c.pack, serverSignature(now), tree, lines.message(fmt.Sprintf("Sweep %d workspaces", len(list))), s.sweeps.tip)
+	tip, err := addCommit(out, serverSignature(now), tree, lines.message(fmt.Sprintf("Sweep %d workspaces", len(list))), s.sweeps.tip)
 	if err != nil {
 		return err
 	}
-	if _, err := c.pack.Commit(""); err != nil {
-		return err
-	}
-	if err := c.put(ctx, mainRef, s.sweeps.tip, tip); err != nil {
+	if err := tx.Land(ctx, Moved(mainRef, s.sweeps.tip, tip, "sweep-moved")); err != nil {
 		return err
 	}
 	s.sweeps.add(tip, list)
@@ -329,14 +322,14 @@ const sweepAction = "sweep"
 // takeWorkspace removes a workspace, unless it has got something meanwhile.
 func (s *Store) takeWorkspace(w swept) error {
 	r := workspaceRepository(w.User)
-	release := s.locks.hold(r)
+	release := s.data.Hold(r)
 	defer release()
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	main, err := readRef(dir, mainRef)
 	if err != nil || main.String() != w.Main || s.index.sound(r) != nil {
 		return err
 	}
-	away, err := os.MkdirTemp(filepath.Join(s.dir, tmpDir), "swept-*")
+	away, err := os.MkdirTemp(s.data.Temporary(), "swept-*")
 	if err != nil {
 		return err
 	}
@@ -356,63 +349,62 @@ var errOtherwise = errors.New("its history comes out as another one")
 
 // restore makes the workspace of a user again that a sweep took. What its
 // history is made from may be lost, or set aside; since nothing lay in it, it then
-// begins anew with the next delivery, and verify tells. The caller holds its lock.
-func (s *Store) restore(u dm.UserName) error {
+// begins anew with the next delivery, and verify tells.
+func (s *Store) restore(ctx context.Context, tx *Tx, u dm.UserName) error {
 	w, ok := s.sweeps.of(u)
-	target := s.repositoryDir(workspaceRepository(u))
-	if !ok || exists(target) {
+	if !ok || !tx.Fresh() {
 		return nil
 	}
-	err := s.makeAgain(w, target)
+	err := s.makeAgain(ctx, tx, w)
 	if errors.Is(err, errOtherwise) || goneObject(err) {
 		s.Log.Error("a workspace that was swept can't be made again, and begins anew", "user", u, "err", err)
+		tx.Discard()
 		return nil
 	}
 	return err
 }
 
-func (s *Store) makeAgain(w swept, target string) error {
+func (s *Store) makeAgain(ctx context.Context, tx *Tx, w swept) error {
 	list, err := s.deliveries(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err
 	}
-	c, err := s.beginAside(target)
-	if err != nil {
-		return err
-	}
-	defer c.discard()
-	state, packs, err := s.replay(c, w, list)
+	state, packs, err := s.replay(tx, w, list)
 	if err != nil {
 		return err
 	}
 	if state.main.String() != w.Main {
 		return fmt.Errorf("main of the workspace was at %s when it was swept, and would be at %s: %w", w.Main, state.main, errOtherwise)
 	}
-	if err := s.linkBlank(c); err != nil {
+	if err := s.linkBlank(tx); err != nil {
 		return err
 	}
 	for _, path := range packs {
-		if err := pack.Link(path, packDir(c.dir), "content of a delivery"); err != nil {
+		if err := tx.Link(path, "content of a delivery"); err != nil {
 			return err
 		}
 	}
-	if _, err := c.pack.Commit(""); err != nil {
-		return err
+	var moves []Move
+	for ref, h := range state.refs() {
+		moves = append(moves, Moved(ref, plumbing.ZeroHash, h, ""))
 	}
-	return c.appear(state.refs())
+	return tx.Land(ctx, moves...)
 }
 
 // absent is the directory that answers for a workspace that is not there.
-func (s *Store) absent(r dm.Repository) (string, error) {
+func (s *Store) absent(ctx context.Context, r dm.Repository) (string, error) {
 	if _, ok := s.sweeps.of(dm.UserName(r.Name)); !ok {
 		return s.blankDir(), nil
 	}
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.restore(dm.UserName(r.Name)); err != nil {
+	tx, err := s.data.Begin(r, "restore")
+	if err != nil {
+		return "", err
+	}
+	defer tx.End()
+	if err := s.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
 		return "", failed("gitstore.restore", err)
 	}
-	if dir := s.repositoryDir(r); exists(dir) {
+	if dir := s.data.Path(r); exists(dir) {
 		return dir, nil
 	}
 	return s.blankDir(), nil

@@ -24,14 +24,14 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	taken := map[dm.UserName]swept{}
 	heads, err := readRefs(s.sweepsDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		say("%s: %v", sweepsRepo, err)
+		say("%s: %v", sweepsRepository.Kind, err)
 	}
-	lost, err := s.contradicted(ctx, sweepsRepo, openObjects(s.sweepsDir()), heads)
+	lost, err := s.contradicted(ctx, sweepsRepository, openObjects(s.sweepsDir()), heads)
 	if err != nil {
-		say("%s: %v", sweepsRepo, err)
+		say("%s: %v", sweepsRepository.Kind, err)
 	}
 	for _, f := range lost {
-		say("%s: %s: %s", sweepsRepo, f.ref, f.why)
+		say("%s: %s: %s", sweepsRepository.Kind, f.ref, f.why)
 	}
 	if exists(s.sweepsDir()) {
 		taken = s.verifySweepCommits(ctx, say)
@@ -44,7 +44,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		for _, o := range outcomes {
 			s.reached(o, func(u dm.UserName) {
 				_, known := taken[u]
-				if r := workspaceRepository(u); !known && !exists(s.repositoryDir(r)) && s.index.sound(r) == nil {
+				if r := workspaceRepository(u); !known && !exists(s.data.Path(r)) && s.index.sound(r) == nil {
 					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
 					taken[u] = swept{} // told once
 				}
@@ -52,7 +52,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		}
 	}
 	for _, u := range slices.Sorted(maps.Keys(taken)) {
-		dir := s.repositoryDir(workspaceRepository(u))
+		dir := s.data.Path(workspaceRepository(u))
 		if taken[u].Main == "" || !exists(dir) {
 			continue
 		}

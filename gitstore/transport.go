@@ -10,28 +10,28 @@ import (
 
 // Has implements dm.GitTransport.
 func (s *Store) Has(r dm.Repository) error {
-	_, err := s.served(r)
+	_, err := s.served(s.alive, r)
 	return err
 }
 
 // served is the directory that answers for a repository.
-func (s *Store) served(r dm.Repository) (dir string, err error) {
+func (s *Store) served(ctx context.Context, r dm.Repository) (dir string, err error) {
 	if err := s.index.sound(r); err != nil {
 		return "", err
 	}
-	dir = s.repositoryDir(r)
+	dir = s.data.Path(r)
 	if exists(dir) {
 		return dir, nil
 	}
 	if r.Kind == dm.WorkspaceRepository {
-		return s.absent(r)
+		return s.absent(ctx, r)
 	}
 	return "", dm.Errorf(dm.NotFound, "gitstore.Has", "there is no repository %s/%s.git", r.Kind, r.Name)
 }
 
 // UploadPack implements dm.GitTransport.
 func (s *Store) UploadPack(ctx context.Context, r dm.Repository, round dm.UploadRound) error {
-	dir, err := s.served(r)
+	dir, err := s.served(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -101,8 +101,8 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 	begin := time.Now()
 	var n, left int
 	var errs []error
-	for _, kind := range repositoryKinds {
-		err := s.each(ctx, kind, func(r dm.Repository) error {
+	for _, kind := range repositoryKinds() {
+		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
 			changed, err := s.tend(ctx, r, enough)
 			if err != nil && ctx.Err() == nil {
 				s.Log.Error("a repository could not be maintained", "kind", r.Kind, "name", r.Name, "err", err)
@@ -118,7 +118,7 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 	if left > 0 {
 		errs = append(errs, dm.Errorf(dm.Unavailable, op, "%d repositories could not be maintained", left))
 	}
-	errs = append(errs, s.witness.tidy())
+	errs = append(errs, s.data.TidyKnown())
 	err := failed(op, errors.Join(errs...))
 	if ctx.Err() == nil {
 		s.upkeep.count(n, err, time.Now())
@@ -145,7 +145,7 @@ func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (change
 	}
 	packs, todo, err := s.look(ctx, r, enough)
 	if err == nil && todo != (chores{}) {
-		release := s.locks.hold(r)
+		release := s.data.Hold(r)
 		defer release()
 		if s.index.sound(r) != nil {
 			return false, nil
@@ -169,7 +169,7 @@ func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (change
 
 // look finds out what there is to do, and when the packs changed last.
 func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs time.Time, todo chores, err error) {
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	info, err := os.Stat(packDir(dir))
 	if err != nil {
 		return packs, todo, err
@@ -195,7 +195,7 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 	}
 	todo.prune, err = oldCruft(dir, time.Now())
 	if err == nil && !todo.prune && !packs.Equal(s.upkeep.searched[r]) {
-		todo.prune, err = s.unreachable(ctx, dir)
+		todo.prune, err = s.data.Unreachable(ctx, dir)
 	}
 	return packs, todo, err
 }
@@ -224,13 +224,13 @@ func (s *Store) owesMain(r dm.Repository) (bool, error) {
 	if entry == nil {
 		return false, nil
 	}
-	main, err := readRef(s.repositoryDir(r), mainRef)
+	main, err := readRef(s.data.Path(r), mainRef)
 	return main != entry.main, err
 }
 
 // clear does it. The caller holds the repository's lock.
 func (s *Store) clear(ctx context.Context, r dm.Repository, todo chores) error {
-	dir := s.repositoryDir(r)
+	dir := s.data.Path(r)
 	if todo.main {
 		name := dm.PackageName(r.Name)
 		s.moveMain(ctx, name, s.index.pkg(name).main)

@@ -31,12 +31,12 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 		s.readAside(ctx, aside.Repository)
 	}
 	deployed := map[dm.PackageRef]deployedTrees{}
-	for _, kind := range repositoryKinds {
-		err := s.each(ctx, kind, func(r dm.Repository) error {
+	for _, kind := range repositoryKinds() {
+		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
 			if s.index.sound(r) != nil && !s.index.read(r) {
 				return nil
 			}
-			v := &verifier{s: s, r: r, dir: s.repositoryDir(r), repo: openObjects(s.repositoryDir(r)), report: problem, deployed: deployed}
+			v := &verifier{s: s, r: r, dir: s.data.Path(r), repo: openObjects(s.data.Path(r)), report: problem, deployed: deployed}
 			v.run(ctx)
 			return nil
 		})
@@ -64,7 +64,7 @@ func (v *verifier) problem(format string, args ...any) {
 }
 
 func (v *verifier) run(ctx context.Context) {
-	release := v.s.locks.hold(v.r)
+	release := v.s.data.Hold(v.r)
 	defer release()
 	lines, err := v.s.git.Fsck(ctx, v.dir, true)
 	if err != nil {
@@ -162,7 +162,7 @@ func (v *verifier) archived(ctx context.Context, version versionEntry) {
 // archiveOf reads the archive anew and compares its digest and each of its
 // files with the version's tree.
 func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
-	blob, _, err := v.s.openBlob(ctx, v.dir, version.archive)
+	blob, _, err := v.s.data.OpenBlob(ctx, v.dir, version.archive)
 	if err != nil {
 		return err
 	}
@@ -286,7 +286,7 @@ func (v *verifier) numbers(main []*object.Commit) {
 func (v *verifier) recordedUsers(o *dm.Observation) {
 	for _, r := range o.Records {
 		for _, u := range r.Users {
-			if !exists(v.s.repositoryDir(workspaceRepository(u))) {
+			if !exists(v.s.data.Path(workspaceRepository(u))) {
 				v.problem("it was delivered to %s, who has no workspace", u)
 			}
 		}

@@ -43,7 +43,7 @@ func (v *verifier) deployments(ref dm.PackageRef) deployedTrees {
 	}
 	trees := deployedTrees{}
 	v.deployed[ref] = trees
-	dir := v.s.repositoryDir(packageRepository(ref.Name))
+	dir := v.s.data.Path(packageRepository(ref.Name))
 	tip, err := readRef(dir, deployedRef(ref.Version))
 	if err != nil || tip.IsZero() {
 		return trees // told of the package

@@ -16,7 +16,7 @@ import (
 
 // Waiting implements dm.Outbox.
 func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
-	release := s.locks.hold(applicationRepository(app))
+	release := s.data.Hold(applicationRepository(app))
 	defer release()
 	e := s.index.app(app)
 	if e == nil || !e.working() || at != "" && e.main.String() != string(at) || e.waiting == why {
@@ -50,7 +50,7 @@ func overtaken(ctx context.Context, repo *objects, e *appEntry) ([]*object.Commi
 // overtakenWork describes the changes that were overtaken, since a server that
 // ended may have carried out some of each.
 func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *appEntry) ([]dm.Work, error) {
-	repo := openObjects(s.repositoryDir(applicationRepository(app)))
+	repo := openObjects(s.data.Path(applicationRepository(app)))
 	commits, err := overtaken(ctx, repo, e)
 	if err != nil {
 		return nil, err

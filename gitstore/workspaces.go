@@ -74,7 +74,7 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 		return nil, err
 	}
 	h.parts = map[string]plumbing.Hash{}
-	dir := s.repositoryDir(applicationRepository(d.Application))
+	dir := s.data.Path(applicationRepository(d.Application))
 	repo := openObjects(dir)
 	root, err := repo.commit(h.at)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *Store) removed(app dm.ApplicationName, at dm.Revision) (*handout, error
 
 // handout reads the change on whose behalf users get something.
 func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error) {
-	c, err := openObjects(s.repositoryDir(applicationRepository(app))).commit(plumbing.NewHash(string(at)))
+	c, err := openObjects(s.data.Path(applicationRepository(app))).commit(plumbing.NewHash(string(at)))
 	if err != nil {
 		return nil, err
 	}
@@ -150,13 +150,12 @@ func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.U
 // toUser brings the application's branch and then main of one workspace to
 // what the handout says. Each of the two is passed over when it is there.
 func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
-	r := workspaceRepository(u)
-	release := s.locks.hold(r)
-	defer release()
-	if err := s.index.sound(r); err != nil {
+	tx, err := s.data.Begin(workspaceRepository(u), "workspace")
+	if err != nil {
 		return err
 	}
-	if err := s.restore(u); err != nil {
+	defer tx.End()
+	if err := s.restore(ctx, tx, u); err != nil {
 		return err
 	}
 	state, err := s.workspace(u, h.app)
@@ -166,20 +165,20 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 	if len(h.parts) == 0 && state.main.IsZero() {
 		return nil // nothing to take from a user who has nothing
 	}
-	c, err := s.begin(r)
-	if err != nil {
-		return err
-	}
-	defer c.discard()
-	if c.fresh != nil {
+	fresh := tx.Fresh()
+	if fresh {
 		if err := s.roomForWorkspaces(1); err != nil {
 			return err
 		}
-		if err := s.fromBlank(c, state); err != nil {
+		if err := s.fromBlank(tx, state); err != nil {
 			return err
 		}
 	}
-	next, err := h.build(c.pack, state)
+	w, err := tx.Objects()
+	if err != nil {
+		return err
+	}
+	next, err := h.build(w, state)
 	if err != nil {
 		return err
 	}
@@ -187,20 +186,25 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 		return nil
 	}
 	for _, path := range h.packs {
-		if err := pack.Link(path, packDir(c.dir), "content of "+string(h.app)); err != nil {
+		if err := tx.Link(path, "content of "+string(h.app)); err != nil {
 			return err
 		}
 	}
-	if _, err := c.pack.Commit(""); err != nil {
+	// A crash between the two is mended when the change is dispatched again.
+	var moves []Move
+	if old, tip := state.branches[h.app].tip, next.branches[h.app].tip; old != tip {
+		moves = append(moves, Before(appRef(h.app), old, tip, "workspace-branch"))
+	}
+	if next.main != state.main || fresh {
+		moves = append(moves, Moved(mainRef, state.main, next.main, "workspace-main"))
+	}
+	if err := tx.Land(ctx, moves...); err != nil {
 		return err
 	}
-	s.Step("workspace-packed")
-	if err := s.moveWorkspace(ctx, c, state, next, h.app); err != nil {
-		s.heal(ctx, r) // one of the two refs may have moved
-		return err
+	if fresh {
+		s.people.add()
 	}
 	s.users.m.Store(u, next)
-	s.tidy(r)
 	return nil
 }
 
@@ -264,36 +268,10 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 	return addCommit(w, personSignature(h.stamp.User, h.stamp.Time), tree, h.lines.message(h.title), parent)
 }
 
-// moveWorkspace moves the branch, then main. A crash between them is mended
-// when the change is dispatched again.
-func (s *Store) moveWorkspace(ctx context.Context, c *change, old, next *workspaceState, app dm.ApplicationName) error {
-	if c.fresh != nil {
-		err := c.appear(refs{appRef(app): next.branches[app].tip, mainRef: next.main})
-		if err == nil {
-			s.people.add()
-		}
-		return err
-	}
-	branch := update(appRef(app), old.branches[app].tip, next.branches[app].tip)
-	if branch.Old != branch.New {
-		if err := c.move(ctx, branch); err != nil {
-			return err
-		}
-	}
-	s.Step("workspace-branch")
-	if next.main != old.main {
-		if err := c.move(ctx, update(mainRef, old.main, next.main)); err != nil {
-			return err
-		}
-	}
-	s.Step("workspace-main")
-	return nil
-}
-
 // workspace returns the state of a user's repository, with the branch of app.
 // The caller holds the repository's lock.
 func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceState, error) {
-	dir := s.repositoryDir(workspaceRepository(u))
+	dir := s.data.Path(workspaceRepository(u))
 	if !exists(dir) {
 		return &workspaceState{branches: map[dm.ApplicationName]branchState{}}, nil
 	}
@@ -359,19 +337,19 @@ func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
 
 // fromBlank starts a new workspace at the blank one's tip, so that a clone
 // made before the first delivery fast-forwards to it.
-func (s *Store) fromBlank(c *change, state *workspaceState) error {
+func (s *Store) fromBlank(tx *Tx, state *workspaceState) error {
 	state.main, state.entries = s.blank.main, s.blank.entries
-	return s.linkBlank(c)
+	return s.linkBlank(tx)
 }
 
-// linkBlank gives c the objects of the blank workspace.
-func (s *Store) linkBlank(c *change) error {
+// linkBlank gives tx the objects of the blank workspace.
+func (s *Store) linkBlank(tx *Tx) error {
 	packs, err := packFiles(s.blankDir())
 	if err != nil {
 		return err
 	}
 	for _, path := range packs {
-		if err := pack.Link(path, packDir(c.dir), "blank workspace"); err != nil {
+		if err := tx.Link(path, "blank workspace"); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // cruftAge is how old a cruft pack gets before another pass looks for what has
@@ -22,10 +24,10 @@ const cruftAge = 14 * 24 * time.Hour
 // errNoneLeft ends a walk that has nothing more to find.
 var errNoneLeft = errors.New("all objects are reachable")
 
-// unreachable tells whether the packs of a repository hold objects that no ref
+// Unreachable tells whether the packs of a repository hold objects that no ref
 // leads to. It passes over cruft packs, where those are already, and packs with
 // a .keep file, which nobody takes anything out of.
-func (s *Store) unreachable(ctx context.Context, dir string) (bool, error) {
+func (f *Folder) Unreachable(ctx context.Context, dir string) (bool, error) {
 	left := map[plumbing.Hash]struct{}{}
 	packs, err := packFiles(dir)
 	if err != nil {
@@ -43,7 +45,7 @@ func (s *Store) unreachable(ctx context.Context, dir string) (bool, error) {
 	if len(left) == 0 {
 		return false, nil
 	}
-	err = s.git.Reachable(ctx, dir, func(id string) error {
+	err = f.Git.Reachable(ctx, dir, func(id string) error {
 		delete(left, plumbing.NewHash(id))
 		if len(left) == 0 {
 			return errNoneLeft
@@ -111,4 +113,66 @@ func countLooseRefs(dir string) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// smallPacks is how many packs without a .keep file a repository may gather
+// before they are brought together. Each change leaves one to three.
+const smallPacks = 48
+
+// tidy brings the small packs of a repository together when there are many,
+// beside the change that found them. Packs with a .keep file stay: they are
+// shared with other repositories.
+func (f *Folder) tidy(r dm.Repository) {
+	dir := f.Path(r)
+	if n, err := countSmallPacks(dir); err != nil || n < smallPacks {
+		return
+	}
+	f.background.Go(func() {
+		// One at a time, so that nobody waits for git with a lock in hand; the
+		// next change of a repository that is passed over looks again.
+		if !f.tidying.TryLock() {
+			return
+		}
+		defer f.tidying.Unlock()
+		release := f.Hold(r)
+		defer release()
+		if n, err := countSmallPacks(dir); err != nil || n < smallPacks || f.alive.Err() != nil {
+			return
+		}
+		if err := f.Git.RepackSmall(f.alive, dir); err != nil && f.alive.Err() == nil {
+			f.Log.Error("small packs could not be brought together", "kind", r.Kind, "err", err)
+		}
+	})
+}
+
+func countSmallPacks(dir string) (int, error) {
+	entries, err := os.ReadDir(packDir(dir))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, e := range entries {
+		switch filepath.Ext(e.Name()) {
+		case ".pack":
+			n++
+		case ".keep":
+			n--
+		}
+	}
+	return n, nil
+}
+
+// packFiles lists the packs of a repository.
+func packFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(packDir(dir))
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "pack-") && filepath.Ext(e.Name()) == ".pack" {
+			list = append(list, filepath.Join(packDir(dir), e.Name()))
+		}
+	}
+	return list, nil
 }

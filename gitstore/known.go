@@ -21,7 +21,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
-// witness is what the record knew of its refs: one line for each move of a ref
+// knownRefs is what the record knew of its refs: one line for each move of a ref
 // that cannot be derived, in one file of the data folder. A line is written
 // after the move is durable and is not made durable itself. So the file may lag
 // behind the refs, by what a power cut takes from it, but it never tells of a
@@ -31,46 +31,28 @@ import (
 // A line has a checksum, the repository's folder, the ref and its value, zero
 // for a ref that the server deleted. Lines stand alone: who removes something on
 // purpose removes its lines as well.
-type witness struct {
-	path string
-	log  *slog.Logger
+type knownRefs struct {
+	path  string
+	kinds []FolderKind
+	log   *slog.Logger
 
 	mu    sync.Mutex
 	file  *os.File
 	end   int64 // where the next line goes
 	lines int   // in the file, those that later ones replaced included
-	refs  map[string][]knownRef
+	refs  map[string][]KnownRef
 }
 
-// knownRef is the last value that a ref of a repository is known to have had.
-type knownRef struct {
-	name string
-	hash plumbing.Hash
+// KnownRef is the last value that a ref of a repository is known to have had.
+type KnownRef struct {
+	Name string
+	Hash plumbing.Hash
 }
 
-// remembered tells whether a ref is one that nothing derives. The numbers of
-// deployments follow from main, main of a package from its tags, a workspace
-// from the applications, and a tag names its archive.
-func remembered(folder, ref string) bool {
-	if folder == sweepsRepo {
-		return ref == mainRef
-	}
-	switch dm.RepositoryKind(filepath.Dir(folder)) {
-	case dm.PackageRepository:
-		return strings.HasPrefix(ref, tagPrefix) || strings.HasPrefix(ref, supersededPrefix) || strings.HasPrefix(ref, deployedPrefix)
-	case dm.ApplicationRepository:
-		return ref == mainRef || ref == observedRef
-	}
-	return false
-}
-
-// folderOf is how the file calls a repository: its folder in the data folder.
-func folderOf(r dm.Repository) string { return string(r.Kind) + "/" + encodeName(r.Name) + ".git" }
-
-// openWitness reads the file of a data folder. Lines that a power cut left half
+// openKnown reads the file of a data folder. Lines that a power cut left half
 // written are passed over.
-func openWitness(path string, log *slog.Logger) (*witness, error) {
-	w := &witness{path: path, log: log, refs: map[string][]knownRef{}}
+func openKnown(path string, kinds []FolderKind, log *slog.Logger) (*knownRefs, error) {
+	w := &knownRefs{path: path, kinds: kinds, log: log, refs: map[string][]KnownRef{}}
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -101,7 +83,7 @@ func openWitness(path string, log *slog.Logger) (*witness, error) {
 }
 
 // close ends writing.
-func (w *witness) close() error {
+func (w *knownRefs) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.file.Close()
@@ -124,7 +106,7 @@ func parseKnown(line string) (folder, ref string, h plumbing.Hash, ok bool) {
 }
 
 // set changes what is known. The caller holds the lock, or is alone.
-func (w *witness) set(folder, ref string, h plumbing.Hash) {
+func (w *knownRefs) set(folder, ref string, h plumbing.Hash) {
 	switch ref { // all applications share the two names
 	case mainRef:
 		ref = mainRef
@@ -133,18 +115,18 @@ func (w *witness) set(folder, ref string, h plumbing.Hash) {
 	}
 	list := w.refs[folder]
 	for i := range list {
-		if list[i].name != ref {
+		if list[i].Name != ref {
 			continue
 		}
 		if h.IsZero() {
 			list = append(list[:i], list[i+1:]...)
 		} else {
-			list[i].hash = h
+			list[i].Hash = h
 		}
 		break
 	}
-	if !h.IsZero() && !slices.ContainsFunc(list, func(k knownRef) bool { return k.name == ref }) {
-		list = append(list, knownRef{ref, h})
+	if !h.IsZero() && !slices.ContainsFunc(list, func(k KnownRef) bool { return k.Name == ref }) {
+		list = append(list, KnownRef{ref, h})
 	}
 	if len(list) == 0 {
 		delete(w.refs, folder)
@@ -154,20 +136,20 @@ func (w *witness) set(folder, ref string, h plumbing.Hash) {
 }
 
 // of returns what is known of a repository.
-func (w *witness) of(folder string) []knownRef {
+func (w *knownRefs) of(folder string) []KnownRef {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append([]knownRef(nil), w.refs[folder]...)
+	return append([]KnownRef(nil), w.refs[folder]...)
 }
 
 // folders returns every repository of a kind of which something is known.
-func (w *witness) folders(kind dm.RepositoryKind) []string {
+func (w *knownRefs) folders(kind dm.RepositoryKind) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var list []string
 	for folder := range w.refs {
 		if filepath.Dir(folder) == string(kind) {
-			list = append(list, folder)
+			list = append(list, filepath.Base(folder))
 		}
 	}
 	return list
@@ -175,13 +157,13 @@ func (w *witness) folders(kind dm.RepositoryKind) []string {
 
 // tell notes the values of refs, zero for those that were deleted. The moves
 // are durable. A line that can't be written is missing, which does no harm.
-func (w *witness) tell(folder string, moved refs) {
+func (w *knownRefs) tell(folder string, moved refs) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var text strings.Builder
 	lines := 0
 	for ref, h := range moved {
-		if remembered(folder, ref) {
+		if w.remembers(folder, ref) {
 			text.WriteString(formatKnown(folder, ref, h))
 			w.set(folder, ref, h)
 			lines++
@@ -203,7 +185,7 @@ func (w *witness) tell(folder string, moved refs) {
 // has others.
 const wasteLines = 10_000
 
-func (w *witness) wasteful() bool {
+func (w *knownRefs) wasteful() bool {
 	live := 0
 	for _, list := range w.refs {
 		live += len(list)
@@ -213,7 +195,7 @@ func (w *witness) wasteful() bool {
 
 // tidy writes the file anew without the lines that later ones replaced, when
 // there are many.
-func (w *witness) tidy() error {
+func (w *knownRefs) tidy() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.wasteful() {
@@ -223,12 +205,12 @@ func (w *witness) tidy() error {
 }
 
 // rewrite is durable: it replaces lines that are.
-func (w *witness) rewrite() error {
+func (w *knownRefs) rewrite() error {
 	var text bytes.Buffer
 	lines := 0
 	for folder, list := range w.refs {
 		for _, r := range list {
-			text.WriteString(formatKnown(folder, r.name, r.hash))
+			text.WriteString(formatKnown(folder, r.Name, r.Hash))
 			lines++
 		}
 	}
@@ -253,23 +235,77 @@ func (w *witness) rewrite() error {
 	return err
 }
 
-// moveRefs moves refs of a repository of the record in one transaction, and
-// notes where they are.
-func (s *Store) moveRefs(ctx context.Context, dir string, updates ...gitcmd.RefUpdate) error {
-	if err := s.git.UpdateRefs(ctx, dir, updates...); err != nil {
+// remembers tells whether a ref is one that nothing derives.
+func (w *knownRefs) remembers(folder, ref string) bool {
+	for _, k := range w.kinds {
+		if folder == string(k.Name) || filepath.Dir(folder) == string(k.Name) {
+			return k.Remembers(ref)
+		}
+	}
+	return false
+}
+
+// OpenKnown reads the file known-refs of the locked folder.
+func (f *Folder) OpenKnown() (err error) {
+	f.known, err = openKnown(filepath.Join(f.Dir, knownFile), f.Kinds, f.Log)
+	return err
+}
+
+// Known is what is known of the refs of a repository.
+func (f *Folder) Known(r dm.Repository) []KnownRef { return f.known.of(folderOf(r)) }
+
+// KnownFolders are the folders, without their kind, of the repositories of a kind
+// of which something is known.
+func (f *Folder) KnownFolders(kind dm.RepositoryKind) []string { return f.known.folders(kind) }
+
+// TidyKnown writes the file anew when most of it is out of date.
+func (f *Folder) TidyKnown() error { return f.known.tidy() }
+
+// MoveRefs moves refs of a repository in one transaction, and notes where they
+// are. Changes move theirs by Tx.Land; this is for repairs.
+func (f *Folder) MoveRefs(ctx context.Context, dir string, updates ...gitcmd.RefUpdate) error {
+	if err := f.Git.UpdateRefs(ctx, dir, updates...); err != nil {
 		return err
 	}
 	moved := refs{}
 	for _, u := range updates {
 		moved[u.Ref] = plumbing.NewHash(u.New)
 	}
-	s.note(dir, moved)
+	f.note(dir, moved)
 	return nil
 }
 
 // note notes where refs of the repository in dir are.
-func (s *Store) note(dir string, moved refs) {
-	if folder, err := filepath.Rel(s.dir, dir); err == nil {
-		s.witness.tell(filepath.ToSlash(folder), moved)
+func (f *Folder) note(dir string, moved refs) {
+	if folder, err := filepath.Rel(f.Dir, dir); err == nil {
+		f.known.tell(filepath.ToSlash(folder), moved)
 	}
+}
+
+// Adopt notes what the refs of a repository are, after a look that found no
+// contradiction: what a power cut took from known-refs comes back, and a record
+// of a time before the file gets one.
+func (f *Folder) Adopt(r dm.Repository, heads refs) {
+	news := refs{}
+	for ref, h := range heads {
+		news[ref] = h
+	}
+	for _, was := range f.Known(r) {
+		if is := heads[was.Name]; is == was.Hash {
+			delete(news, was.Name)
+		} else {
+			news[was.Name] = is
+		}
+	}
+	f.known.tell(folderOf(r), news)
+}
+
+// MustBeThere fails when there is no repository in a place where one is known to be:
+// a new one must not begin there.
+func (f *Folder) MustBeThere(r dm.Repository) error {
+	if len(f.Known(r)) == 0 {
+		return nil
+	}
+	return dm.Errorf(dm.Unavailable, "write the record", "the repository of %s is gone", r.Name).
+		WithHint("an administrator must bring it back")
 }

@@ -1,0 +1,260 @@
+package gitstore
+
+import (
+	"context"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+)
+
+// Tx is the one way to write a repository: it has the lock, takes objects, and
+// lands by moving one ref durably. Nothing is written before the first object, and
+// what did not land leaves no trace. After a landing it can begin with another.
+type Tx struct {
+	Keep string // the text of a .keep file for the pack of Objects; "" for none
+
+	folder  *Folder
+	name    string // begins the names of its steps
+	r       dm.Repository
+	release func()
+
+	dir   string            // where objects go; "" until there is one
+	fresh *Aside            // the repository to be; nil when there is one
+	pack  *pack.Writer      // see Objects
+	clear func(failed bool) // ends the note of what was there before
+}
+
+// Begin locks a repository for changes called name. The caller ends the Tx.
+// Kind Unavailable: it is out of service.
+func (f *Folder) Begin(r dm.Repository, name string) (*Tx, error) {
+	t := &Tx{folder: f, name: name, r: r, release: f.Hold(r)}
+	if err := f.Sound(r); err != nil {
+		t.End()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Rehearse begins a change of a repository that never appears.
+func (f *Folder) Rehearse() (*Tx, error) {
+	a, err := f.NewAside()
+	if err != nil {
+		return nil, err
+	}
+	return &Tx{folder: f, release: func() {}, dir: a.Dir, fresh: a}, nil
+}
+
+// Dir is the directory that holds the objects until they land: that of the
+// repository, or of a new one that is built aside.
+func (t *Tx) Dir() (string, error) {
+	if t.dir != "" {
+		return t.dir, nil
+	}
+	if target := t.folder.Path(t.r); exists(target) {
+		end, err := t.folder.intend(t.r)
+		if err != nil {
+			return "", err
+		}
+		t.dir, t.clear = target, end
+		return target, nil
+	}
+	if err := t.folder.MustBeThere(t.r); err != nil {
+		return "", err
+	}
+	a, err := t.folder.NewAside()
+	if err != nil {
+		return "", err
+	}
+	t.dir, t.fresh = a.Dir, a
+	return t.dir, nil
+}
+
+// Fresh tells whether there is no repository yet.
+func (t *Tx) Fresh() bool { return !exists(t.folder.Path(t.r)) }
+
+// Objects is the pack that becomes durable when the Tx lands.
+func (t *Tx) Objects() (*pack.Writer, error) {
+	if t.pack != nil {
+		return t.pack, nil
+	}
+	dir, err := t.Dir()
+	if err == nil {
+		t.pack, err = t.folder.NewPack(dir)
+	}
+	return t.pack, err
+}
+
+// Link brings in a pack of another repository, kept for the reason why.
+func (t *Tx) Link(path, why string) error {
+	dir, err := t.Dir()
+	if err != nil {
+		return err
+	}
+	return pack.Link(path, packDir(dir), why)
+}
+
+// Adopt brings in packs of a repository that was built aside before there was a
+// lock, or that repository itself where there is none yet.
+func (t *Tx) Adopt(a *Aside, why string, packs ...pack.Pack) error {
+	if t.dir == "" && t.Fresh() {
+		if err := t.folder.MustBeThere(t.r); err != nil {
+			return err
+		}
+		t.dir, t.fresh = a.Dir, a
+		return nil
+	}
+	for _, p := range packs {
+		if err := t.Link(pack.Path(packDir(a.Dir), p.Name), why); err != nil {
+			return err
+		}
+	}
+	t.folder.Step(t.name + "-linked")
+	return nil
+}
+
+// Land makes the objects durable and then moves refs, in this order: those that
+// must stand before, the one that makes the change a fact, and those that follow
+// from it. Where git failed the repository is read again, because a ref may have
+// moved all the same.
+func (t *Tx) Land(ctx context.Context, moves ...Move) error {
+	if _, err := t.Dir(); err != nil {
+		return err
+	}
+	if t.pack != nil {
+		p, err := t.pack.Commit(t.Keep)
+		if err != nil {
+			return err
+		}
+		if !p.IsZero() {
+			t.folder.Step(t.name + "-packed")
+		}
+	}
+	err := t.move(ctx, moves)
+	if err != nil {
+		t.folder.Doubt(ctx, t.r)
+		return err
+	}
+	t.close(false)
+	t.folder.tidy(t.r)
+	return nil
+}
+
+func (t *Tx) move(ctx context.Context, moves []Move) error {
+	if t.fresh != nil {
+		first := refs{}
+		for _, m := range moves {
+			first[m.ref] = m.new
+		}
+		return t.fresh.install(t.folder.Path(t.r), first)
+	}
+	var before []gitcmd.RefUpdate
+	step := ""
+	for _, m := range moves {
+		if m.order == beforeFact {
+			before, step = append(before, update(m.ref, m.old, m.new)), m.step
+		}
+	}
+	if err := t.folder.MoveRefs(ctx, t.dir, before...); err != nil {
+		return err
+	}
+	t.folder.Step(step)
+	for _, m := range moves {
+		if m.order == fact {
+			if err := t.folder.MoveRefs(ctx, t.dir, update(m.ref, m.old, m.new)); err != nil {
+				return err
+			}
+			t.folder.Step(m.step)
+		}
+	}
+	for _, m := range moves {
+		if m.order == afterFact {
+			t.derive(context.WithoutCancel(ctx), m)
+		}
+	}
+	return nil
+}
+
+// derive moves a ref that follows from others; what can't be moved now is made
+// up for by a later look.
+func (t *Tx) derive(ctx context.Context, m Move) {
+	if m.old != m.new {
+		if err := t.folder.MoveRefs(ctx, t.dir, update(m.ref, m.old, m.new)); err != nil {
+			t.folder.Log.Error("a derived ref could not be moved", "kind", t.r.Kind, "name", t.r.Name, "ref", m.ref, "err", err)
+			t.folder.Late(t.r)
+		}
+	}
+	t.folder.Step(m.step)
+}
+
+// Discard takes away what did not land. The Tx can begin again.
+func (t *Tx) Discard() { t.close(true) }
+
+// End discards, and gives the lock back.
+func (t *Tx) End() {
+	t.close(true)
+	t.release()
+}
+
+func (t *Tx) close(failed bool) {
+	if t.pack != nil {
+		t.pack.Abort()
+	}
+	if t.clear != nil {
+		t.clear(failed)
+	}
+	if t.fresh != nil {
+		if err := t.fresh.Discard(); err != nil {
+			t.folder.Log.Warn("a temporary repository could not be removed", "err", err)
+		}
+	}
+	t.dir, t.fresh, t.pack, t.clear = "", nil, nil, nil
+}
+
+// Move is one ref's part in a change: from old, where zero means that there is
+// none, to new, where zero deletes it.
+type Move struct {
+	ref      string
+	old, new plumbing.Hash
+	order    order
+	step     string
+}
+
+type order int
+
+const (
+	fact order = iota
+	beforeFact
+	afterFact
+)
+
+// Moved is the move that makes a change a fact. step is called after it.
+func Moved(ref string, old, new plumbing.Hash, step string) Move {
+	return Move{ref, old, new, fact, step}
+}
+
+// Before is a move that must be durable before the fact. step is called after
+// the last of them.
+func Before(ref string, old, new plumbing.Hash, step string) Move {
+	return Move{ref, old, new, beforeFact, step}
+}
+
+// Derived is a move that follows from the fact.
+func Derived(ref string, old, new plumbing.Hash, step string) Move {
+	return Move{ref, old, new, afterFact, step}
+}
+
+// update is a compare-and-set of one ref; a zero old means that the ref must
+// not exist, a zero new deletes it.
+func update(ref string, old, new plumbing.Hash) gitcmd.RefUpdate {
+	u := gitcmd.RefUpdate{Ref: ref}
+	if !old.IsZero() {
+		u.Old = old.String()
+	}
+	if !new.IsZero() {
+		u.New = new.String()
+	}
+	return u
+}
