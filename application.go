@@ -2,7 +2,6 @@ package dm
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -209,25 +208,6 @@ type Observation struct {
 	Records     []PluginRecord `json:"records,omitempty"`
 	Left        bool           `json:"left,omitempty"` // the change failed, and what it left could not be taken back
 	Time        time.Time      `json:"time"`
-}
-
-// PluginRecord is what one plugin made for one application; it is handed back
-// to the plugin to change or destroy it.
-type PluginRecord struct {
-	Type        ComponentType     `json:"type"`
-	Application ApplicationName   `json:"application"`
-	Desired     Revision          `json:"desired"` // the change on whose behalf it was made or is destroyed
-	Users       []UserName        `json:"users,omitempty"`
-	Components  []ComponentRecord `json:"components"`
-}
-
-// ComponentRecord is the part of a PluginRecord about one component.
-type ComponentRecord struct {
-	Name        ComponentName   `json:"name"`
-	JobName     string          `json:"job_name"`
-	Files       int             `json:"files"`
-	Information string          `json:"information,omitempty"`
-	Data        json.RawMessage `json:"data,omitempty"` // the plugin's own
 }
 
 // Subject kinds of events.

@@ -272,14 +272,6 @@ func ParseReason(s string) (string, error) {
 	return s, nil
 }
 
-// Canonical treats flinkStreaming, the word of PNDA's guide, as flink.
-func (t ComponentType) Canonical() ComponentType {
-	if t == "flinkStreaming" {
-		return "flink"
-	}
-	return t
-}
-
 // JobName is PNDA's name for the cluster job of one component.
 func JobName(app ApplicationName, component ComponentName) string {
 	return string(app) + "-" + string(component) + "-job"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"time"
 )
 
 // PackageStore is the record's slice for PNDA's package repository.
@@ -26,6 +27,42 @@ type PackageStore interface {
 	// ListPackages returns all packages by name in byte order, each with its
 	// newest recency versions first; recency 0 means all.
 	ListPackages(recency int) []PackageListing
+}
+
+// PackageListing is one package name with its versions, newest first.
+type PackageListing struct {
+	Name     PackageName
+	Versions []PackageFile
+}
+
+// Published is the answer to an upload.
+type Published struct {
+	File    PackageFile
+	Tag     Revision // object name of the annotated tag, the authority for the version
+	Commit  Revision
+	Digest  string // SHA-256 of the archive, 64 hexadecimal digits
+	Already bool   // the same bytes were there before; nothing changed
+	// Findings are why the version can't be deployed, Notes what is odd in it;
+	// both are few and short. Notes are told when it is published, and not again.
+	Findings, Notes []string
+}
+
+// Archive is an uploaded archive opened for reading. The caller closes it.
+type Archive struct {
+	File     PackageFile
+	Size     int64  // bytes
+	Digest   string // SHA-256, 64 hexadecimal digits
+	Uploaded time.Time
+	io.ReadSeekCloser
+}
+
+// PackageStatus is what the deployment manager tells of one package id.
+type PackageStatus struct {
+	Name, Version string // as SplitPackageID cuts the id
+	Phase         Phase
+	Owner         UserName // user of the successful deploy; "" when there is none
+	Defaults      Defaults // nil unless deployed and idle
+	Information   string   // may be empty
 }
 
 // DeployedStore is the record's slice for PNDA packages in the deployment
@@ -372,78 +409,3 @@ type PushOutcome struct {
 	Ref         string          // the server's own name of the ref that moved
 	Notes       []string        // sentences for the person who pushes
 }
-
-// Plugin carries out what an application wants of one component type. All
-// findings are returned, never the first only.
-type Plugin interface {
-	Type() ComponentType
-	// Validate checks one component's structure at deploy.
-	Validate(c PackageComponent) []Finding
-	// Check checks one component with its overrides at create and change.
-	Check(c CheckedComponent) []Finding
-	// Apply brings the application's components of this type to what r asks
-	// for. It is idempotent and fenced by the caller. An error of kind
-	// Unavailable, or one that is a shortage of this machine, is waited out for as
-	// long as it takes; one of kind Internal is tried again some times; others
-	// settle the change as failed. The record is returned also beside an error
-	// when something was made.
-	Apply(ctx context.Context, r ApplyRequest) (PluginRecord, error)
-	// Destroy removes what the record tells of. It is idempotent and succeeds
-	// when nothing is left.
-	Destroy(ctx context.Context, record PluginRecord) error
-}
-
-// PackageComponent is one component of a package.
-type PackageComponent struct {
-	Type       ComponentType // as the package spells it
-	Name       ComponentName
-	Properties Properties
-	Files      fs.FS // the component's directory
-}
-
-// CheckedComponent is a component with what a create gave.
-type CheckedComponent struct {
-	PackageComponent
-	Effective   Properties // properties with overrides applied
-	Environment map[string]string
-}
-
-// ApplyRequest is the part of a Work that concerns one plugin.
-type ApplyRequest struct {
-	Application ApplicationName
-	Owner       UserName
-	Users       []UserName // the audience, resolved, in byte order
-	Desired     Revision
-	Deployment  int
-	State       WantedState
-	Components  []Component
-	Files       fs.FS         // rooted at components/<type>
-	Previous    *PluginRecord // what stands now, nil when nothing does
-}
-
-// Summarizer is the optional ability to tell the state of components for
-// /summary. One object per component of the record, in its order; every object
-// has aggregate_status.
-type Summarizer interface {
-	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
-}
-
-// Remarker is the optional ability of a plugin to tell what is odd in a
-// component that can be delivered all the same. The notes name type, component
-// and path.
-type Remarker interface {
-	// Looks tells how many bytes of a file's beginning Remarks reads; see Planner.Look.
-	Looks(path string, size int64) int64
-	Remarks(c PackageComponent) ([]string, error)
-}
-
-// Mover is the optional ability of a plugin to tell people where the files of
-// an application are now, when a change has put them elsewhere; "" when not.
-type Mover interface {
-	Moved(before, after PluginRecord) string
-}
-
-// Last is the optional ability of a plugin whose work people see at once. It is
-// applied after all others, so that a change which fails in an engine never
-// shows in anybody's workspace.
-type Last interface{ AppliedLast() }

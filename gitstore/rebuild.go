@@ -214,15 +214,7 @@ func (d redelivery) handouts(s *Store) ([]*handout, error) {
 		if len(r.Users) == 0 {
 			continue
 		}
-		folders := map[string]dm.ComponentName{}
-		for _, c := range r.Components {
-			sub := string(c.Name)
-			if len(r.Components) == 1 {
-				sub = ""
-			}
-			folders[sub] = c.Name
-		}
-		h, err := s.delivered(dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Folders: folders})
+		h, err := s.delivered(dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Folders: r.Folders})
 		if err != nil {
 			return nil, err
 		}
@@ -297,4 +289,21 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	}
 	slices.Reverse(list)
 	return list, nil
+}
+
+// placeOld fills in where the files of a record went that was made before
+// plugins kept it: one component into the application's folder itself, each of
+// several into a sub-folder of its own.
+func placeOld(r *dm.PluginRecord) {
+	if r.Folders != nil || len(r.Users) == 0 {
+		return
+	}
+	r.Folders = map[string]dm.ComponentName{}
+	for _, c := range r.Components {
+		sub := string(c.Name)
+		if len(r.Components) == 1 {
+			sub = ""
+		}
+		r.Folders[sub] = c.Name
+	}
 }

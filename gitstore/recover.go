@@ -344,6 +344,9 @@ func readObservation(repo *objects, tip plumbing.Hash) (*dm.Observation, error) 
 	if err := json.Unmarshal(file, &o); err != nil {
 		return nil, broken(observedRef, "%s at %s: %v", observedFile, tip, err)
 	}
+	for i := range o.Records {
+		placeOld(&o.Records[i])
+	}
 	return &o, nil
 }
 

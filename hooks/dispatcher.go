@@ -16,7 +16,7 @@ import (
 // DispatcherConfig is what a Dispatcher needs.
 type DispatcherConfig struct {
 	Outbox     dm.Outbox                                // required
-	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; asked with canonical types
+	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; knows each spelling
 	Directory  dm.Directory                             // required
 	Workers    int                                      // applications worked on at once; 0 means 16
 	Scan       time.Duration                            // from one look at everything to the next; 0 means 30 s

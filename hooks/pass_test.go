@@ -334,7 +334,7 @@ func TestFlinkStreamingIsFlink(t *testing.T) {
 	withBench(t, func(cfg *DispatcherConfig) {
 		lookup := cfg.Plugins
 		cfg.Plugins = func(kind dm.ComponentType) (dm.Plugin, bool) {
-			if kind == "flink" {
+			if kind == "flinkStreaming" {
 				return lookup("oozie")
 			}
 			return lookup(kind)

@@ -26,7 +26,7 @@ func (s standing) records() []dm.PluginRecord {
 }
 
 // merge joins two records of one type: all users and all components, those of
-// newer where both have one.
+// newer where both have one. Where files go is what newer says.
 func merge(older, newer dm.PluginRecord) dm.PluginRecord {
 	users := slices.Concat(older.Users, newer.Users)
 	slices.Sort(users)
@@ -38,6 +38,9 @@ func merge(older, newer dm.PluginRecord) dm.PluginRecord {
 		}
 	}
 	newer.Components = components
+	if newer.Folders == nil {
+		newer.Folders = older.Folders
+	}
 	return newer
 }
 
@@ -161,7 +164,7 @@ func (p *pass) audience(spec dm.Spec) ([]dm.UserName, error) {
 }
 
 func (p *pass) plugin(t dm.ComponentType) (dm.Plugin, error) {
-	plugin, ok := p.d.cfg.Plugins(t.Canonical())
+	plugin, ok := p.d.cfg.Plugins(t)
 	if !ok {
 		return nil, dm.Errorf(dm.Invalid, "dispatch", "no plugin is registered for the component type %q", t)
 	}

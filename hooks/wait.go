@@ -86,7 +86,11 @@ func (p *pass) planned(w dm.Work) ([]dm.PluginRecord, error) {
 	users, err := p.audience(w.Spec)
 	var list []dm.PluginRecord
 	for t, components := range byType(w.Components) {
-		record := dm.PluginRecord{Type: t, Application: p.app, Desired: p.work.Desired, Users: users}
+		record := dm.PluginRecord{Type: t, Application: p.app, Desired: p.work.Desired}
+		plugin, _ := p.d.cfg.Plugins(t)
+		if able, ok := plugin.(dm.FileRuler); ok && able.FileRules().Workspace {
+			record.Users = users
+		}
 		for _, c := range components {
 			record.Components = append(record.Components, dm.ComponentRecord{Name: c.Name, JobName: dm.JobName(p.app, c.Name)})
 		}

@@ -15,35 +15,21 @@ import (
 const (
 	fillChunk     = 256 << 10 // larger files are looked through in pieces
 	notebookEnd   = ".ipynb"
-	log4jFile     = "log4j.properties"
 	descriptorMax = dm.MaxJSONBytes
 )
 
-// rule is how the files of one component type are delivered, from the
-// contract's table of which files are filled.
-type rule struct {
-	workspace bool // the files go into users' repositories
-	all       bool // every file is filled
-	filled    []string
-	autoProps bool // application.properties gets a line per variable
-}
-
-func ruleOf(t dm.ComponentType) rule {
-	switch t.Canonical() {
-	case "jupyter":
-		return rule{workspace: true, all: true, autoProps: true}
-	case "sparkStreaming":
-		return rule{filled: []string{applicationFile, log4jFile}, autoProps: true}
-	case "flink":
-		return rule{filled: []string{applicationFile}, autoProps: true}
+// rules are those of the plugin of t.
+func (r *Registry) rules(t dm.ComponentType) dm.FileRules {
+	plugin, _ := r.Get(t)
+	if able, ok := plugin.(dm.FileRuler); ok {
+		return able.FileRules()
 	}
-	return rule{} // Oozie resolves ${…} itself
+	return dm.FileRules{}
 }
 
-// fills tells whether references in the file are replaced. The descriptors are
-// filled whatever the type.
-func (r rule) fills(file string) bool {
-	return r.all || isDescriptor(file) || slices.Contains(r.filled, file)
+// fills tells whether references in the file are replaced.
+func fills(r dm.FileRules, file string) bool {
+	return r.FillAll || isDescriptor(file) || slices.Contains(r.Fill, file)
 }
 
 func isDescriptor(file string) bool {
@@ -52,6 +38,7 @@ func isDescriptor(file string) bool {
 
 // delivery fills the components of one plan.
 type delivery struct {
+	registry    *Registry
 	environment map[string]string
 	spec        dm.Spec
 	buf         []byte
@@ -62,7 +49,7 @@ type delivery struct {
 }
 
 func (p *Planner) newDelivery(spec dm.Spec) *delivery {
-	return &delivery{environment: p.environment, spec: spec, buf: make([]byte, fillChunk), count: count{limits: p.limits, changed: map[string]bool{}}}
+	return &delivery{registry: p.registry, environment: p.environment, spec: spec, buf: make([]byte, fillChunk), count: count{limits: p.limits, changed: map[string]bool{}}}
 }
 
 // texts are the values of one component.
@@ -84,8 +71,8 @@ func (t texts) of(file string) values {
 // filled, and the properties.json that tells all of its properties. Unless d
 // builds, it only counts them.
 func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm.Component, []dm.Finding, error) {
-	kind := ruleOf(c.Type)
-	planned := dm.Component{Type: c.Type.Canonical(), Name: c.Name, Workspace: kind.workspace}
+	rules := d.registry.rules(c.Type)
+	planned := dm.Component{Type: d.registry.Canonical(c.Type), Name: c.Name, Workspace: rules.Workspace}
 	vars := newVariables(d.environment, d.spec, c.Name, effective)
 	var t texts
 	t.base = newValues(vars)
@@ -97,7 +84,7 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 	if len(vars) > len(t.base.byName) { // hdfspath_* came
 		t.all = newValues(vars)
 	}
-	if _, off := effective["no_auto_props"]; kind.autoProps && !off {
+	if _, off := effective["no_auto_props"]; rules.Listed && !off {
 		t.auto = vars.autoProperties()
 	}
 	err = fs.WalkDir(c.Files, ".", func(file string, entry fs.DirEntry, err error) error {
@@ -111,7 +98,7 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 		delivered := dm.File{Path: file, Executable: info.Mode()&0o111 != 0}
 		source := componentKey(c, file)
 		switch {
-		case !kind.fills(file):
+		case !fills(rules, file):
 		case d.building && d.count.changed[source]:
 			err = d.fill(&delivered, c.Files, t)
 		case !d.building:

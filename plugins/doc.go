@@ -1,7 +1,9 @@
 // Package plugins owns what a package means: its structure, the properties of
 // its components, the variables, and the files that each component delivers.
 //
-// [Registry] knows the component types; [Planner] implements dm.Planner on it.
+// [Registry] knows the component types and their spellings; [Planner] implements
+// dm.Planner on it. What hangs on a type, such as which files are filled, the
+// plugin of the type says (dm.FileRuler); nothing here compares types.
 // How references are filled is told in docs/variables.md: [Planner] finds the
 // files that need it by a glance, a format says how values are written in one,
 // and a filling tells the size of the outcome before it makes it.

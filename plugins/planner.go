@@ -99,7 +99,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 	components, findings := survey.components, specTooLarge(spec)
 	fill := p.newDelivery(spec)
 	for _, c := range components {
-		effective := override(c, spec.Overrides)
+		effective := p.registry.override(c, spec.Overrides)
 		plugin, _ := p.registry.Get(c.Type) // survey found it
 		checked := dm.CheckedComponent{PackageComponent: c, Effective: maps.Clone(effective), Environment: maps.Clone(p.environment)}
 		findings = append(findings, placed(c, plugin.Check(checked))...)
@@ -117,11 +117,11 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 			return dm.Plan{}, nil, err
 		}
 	}
-	plan := dm.Plan{Defaults: defaultsOf(components), Notes: ignored(spec.Overrides, components)}
+	plan := dm.Plan{Defaults: defaultsOf(components), Notes: p.registry.ignored(spec.Overrides, components)}
 	plan.Notes = append(plan.Notes, published(plan.Defaults)...)
 	fill.building = true
 	for _, c := range components {
-		planned, faults, err := fill.component(c, override(c, spec.Overrides))
+		planned, faults, err := fill.component(c, p.registry.override(c, spec.Overrides))
 		if err != nil {
 			return dm.Plan{}, nil, dm.Wrap(op, err)
 		}
@@ -148,10 +148,10 @@ func defaultsOf(components []dm.PackageComponent) dm.Defaults {
 
 // override replaces the properties of c key by key. Where the overrides hold
 // the component under two spellings of its type, the package's one wins.
-func override(c dm.PackageComponent, overrides dm.Overrides) dm.Properties {
+func (r *Registry) override(c dm.PackageComponent, overrides dm.Overrides) dm.Properties {
 	effective := maps.Clone(c.Properties)
 	for _, t := range slices.Sorted(maps.Keys(overrides)) {
-		if t != c.Type && t.Canonical() == c.Type.Canonical() {
+		if t != c.Type && r.Canonical(t) == r.Canonical(c.Type) {
 			maps.Copy(effective, overrides[t][c.Name])
 		}
 	}
@@ -160,12 +160,12 @@ func override(c dm.PackageComponent, overrides dm.Overrides) dm.Properties {
 }
 
 // ignored notes the overrides that no component of the package takes.
-func ignored(overrides dm.Overrides, components []dm.PackageComponent) []string {
+func (r *Registry) ignored(overrides dm.Overrides, components []dm.PackageComponent) []string {
 	var notes []string
 	for _, t := range slices.Sorted(maps.Keys(overrides)) {
 		for _, name := range slices.Sorted(maps.Keys(overrides[t])) {
 			if !slices.ContainsFunc(components, func(c dm.PackageComponent) bool {
-				return c.Name == name && c.Type.Canonical() == t.Canonical()
+				return c.Name == name && r.Canonical(c.Type) == r.Canonical(t)
 			}) {
 				notes = append(notes, fmt.Sprintf("ignored overrides for %s/%s: the package has no such component", t, name))
 			}

@@ -7,33 +7,47 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// Registry knows the plugin of every component type. It does not change after
-// New.
+// Registry knows the plugin of every component type in each of its spellings.
+// It does not change after New.
 type Registry struct {
-	byType map[dm.ComponentType]dm.Plugin
+	byType map[dm.ComponentType]dm.Plugin // by canonical type, which is the plugin's own word
+	names  map[dm.ComponentType]dm.ComponentType
 }
 
-// New registers the plugins. Two of the same type are an error, since it would
+// New registers the plugins. Two of one spelling are an error, since it would
 // depend on their order which of them works.
 func New(plugins ...dm.Plugin) (*Registry, error) {
 	const op = "plugins.New"
-	r := &Registry{byType: make(map[dm.ComponentType]dm.Plugin, len(plugins))}
+	r := &Registry{byType: map[dm.ComponentType]dm.Plugin{}, names: map[dm.ComponentType]dm.ComponentType{}}
 	for _, p := range plugins {
 		t := p.Type()
-		if t == "" || t != t.Canonical() {
-			return nil, dm.Errorf(dm.Internal, op, "the plugin type %q is not in its canonical spelling", t)
+		spellings := []dm.ComponentType{t}
+		if able, ok := p.(dm.Aliaser); ok {
+			spellings = append(spellings, able.Aliases()...)
 		}
-		if _, taken := r.byType[t]; taken {
-			return nil, dm.Errorf(dm.Internal, op, "the plugin type %q is registered twice", t)
+		for _, s := range spellings {
+			if _, taken := r.names[s]; taken || s == "" {
+				return nil, dm.Errorf(dm.Internal, op, "the component type %q is registered twice, or empty", s)
+			}
+			r.names[s] = t
 		}
 		r.byType[t] = p
 	}
 	return r, nil
 }
 
+// Canonical is the one spelling of t that plans and records use; a type that no
+// plugin knows stays as it is.
+func (r *Registry) Canonical(t dm.ComponentType) dm.ComponentType {
+	if canonical, known := r.names[t]; known {
+		return canonical
+	}
+	return t
+}
+
 // Get returns the plugin of t in any of its spellings.
 func (r *Registry) Get(t dm.ComponentType) (dm.Plugin, bool) {
-	p, ok := r.byType[t.Canonical()]
+	p, ok := r.byType[r.Canonical(t)]
 	return p, ok
 }
 

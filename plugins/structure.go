@@ -67,9 +67,9 @@ func (p *Planner) survey(files fs.FS) (*surveyor, error) {
 	}
 	// Two spellings of one type are one list.
 	slices.SortStableFunc(s.components, func(a, b dm.PackageComponent) int {
-		return cmp.Or(cmp.Compare(a.Type.Canonical(), b.Type.Canonical()), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(p.registry.Canonical(a.Type), p.registry.Canonical(b.Type)), cmp.Compare(a.Name, b.Name))
 	})
-	s.findings = append(s.findings, repeated(s.components)...)
+	s.findings = append(s.findings, p.registry.repeated(s.components)...)
 	return s, nil
 }
 
@@ -185,11 +185,11 @@ func (s *surveyor) known() string {
 
 // repeated finds components that two spellings of one type hold: they would be
 // delivered to one place.
-func repeated(components []dm.PackageComponent) []dm.Finding {
+func (r *Registry) repeated(components []dm.PackageComponent) []dm.Finding {
 	var findings []dm.Finding
 	for i := 1; i < len(components); i++ {
 		a, b := components[i-1], components[i]
-		if a.Name == b.Name && a.Type.Canonical() == b.Type.Canonical() {
+		if a.Name == b.Name && r.Canonical(a.Type) == r.Canonical(b.Type) {
 			findings = append(findings, dm.Finding{Type: b.Type, Component: b.Name,
 				Message: fmt.Sprintf("the component is there twice, since %s and %s are one type", a.Type, b.Type)})
 		}

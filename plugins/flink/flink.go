@@ -10,11 +10,23 @@ import (
 // Plugin implements dm.Plugin for flink.
 type Plugin struct{ plugins.Engineless }
 
-var _ dm.Plugin = (*Plugin)(nil)
+var (
+	_ dm.Plugin    = (*Plugin)(nil)
+	_ dm.FileRuler = (*Plugin)(nil)
+	_ dm.Aliaser   = (*Plugin)(nil)
+)
 
 // New makes the plugin.
 func New() *Plugin {
 	return &Plugin{plugins.Engineless{Kind: "flink", Engine: "Flink"}}
+}
+
+// Aliases implements dm.Aliaser: flinkStreaming is the word of PNDA's guide.
+func (*Plugin) Aliases() []dm.ComponentType { return []dm.ComponentType{"flinkStreaming"} }
+
+// FileRules implements dm.FileRuler.
+func (*Plugin) FileRules() dm.FileRules {
+	return dm.FileRules{Fill: []string{"application.properties"}, Listed: true}
 }
 
 // Validate checks the component's structure.

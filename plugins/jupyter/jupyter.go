@@ -28,6 +28,7 @@ type Plugin struct {
 var (
 	_ dm.Plugin     = (*Plugin)(nil)
 	_ dm.Summarizer = (*Plugin)(nil)
+	_ dm.FileRuler  = (*Plugin)(nil)
 	_ dm.Last       = (*Plugin)(nil)
 	_ dm.Remarker   = (*Plugin)(nil)
 	_ dm.Mover      = (*Plugin)(nil)
@@ -50,6 +51,11 @@ func New(cfg Config) (*Plugin, error) {
 
 // Type implements dm.Plugin.
 func (*Plugin) Type() dm.ComponentType { return kind }
+
+// FileRules implements dm.FileRuler.
+func (*Plugin) FileRules() dm.FileRules {
+	return dm.FileRules{Workspace: true, FillAll: true, Listed: true}
+}
 
 // AppliedLast implements dm.Last: users see a delivery at once.
 func (*Plugin) AppliedLast() {}
@@ -75,8 +81,7 @@ var errFound = errors.New("found")
 func (*Plugin) Check(dm.CheckedComponent) []dm.Finding { return nil }
 
 // Apply delivers the components to the audience and takes them back from those
-// who are no longer in it. The one component of an application lies directly in
-// the application's folder; several have a sub-folder each.
+// who are no longer in it.
 func (p *Plugin) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord, error) {
 	const op = "jupyter.Apply"
 	record := recordOf(r)
@@ -89,7 +94,7 @@ func (p *Plugin) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord,
 	err := plugins.Interrupted(ctx, op)
 	if err == nil && len(record.Users) > 0 {
 		err = p.workspaces.Deliver(ctx, dm.Delivery{
-			Application: r.Application, At: r.Desired, Type: kind, Users: record.Users, Folders: folders(r.Components),
+			Application: r.Application, At: r.Desired, Type: kind, Users: record.Users, Folders: record.Folders,
 		})
 	}
 	if err == nil && len(gone) > 0 {
@@ -144,16 +149,17 @@ func (*Plugin) Summarize(ctx context.Context, record dm.PluginRecord, phase dm.P
 // Moved tells that the files of an application are one folder further up or
 // down than before: people, and notebooks that open one another, look for them.
 func (*Plugin) Moved(before, after dm.PluginRecord) string {
-	was, is := len(before.Components), len(after.Components)
+	_, was := before.Folders[""]
+	name, is := after.Folders[""]
 	switch {
-	case was == 0 || is == 0 || (was == 1) == (is == 1):
+	case len(before.Folders) == 0 || len(after.Folders) == 0 || was == is:
 		return ""
-	case is == 1:
+	case is:
 		return fmt.Sprintf("the files of %s stand in the folder %s itself now, not in one of their own below it: it is the only jupyter component",
-			after.Components[0].Name, after.Application)
+			name, after.Application)
 	}
 	return fmt.Sprintf("each of the %d jupyter components has a folder of its own in %s now: the files of %s stand in %s/%s",
-		is, after.Application, after.Components[0].Name, after.Application, after.Components[0].Name)
+		len(after.Folders), after.Application, after.Components[0].Name, after.Application, after.Components[0].Name)
 }
 
 // recordOf describes what r asks for. Nobody has anything of an application
@@ -166,11 +172,13 @@ func recordOf(r dm.ApplyRequest) dm.PluginRecord {
 		})
 	}
 	if len(r.Components) > 0 {
-		record.Users = slices.Clone(r.Users)
+		record.Users, record.Folders = slices.Clone(r.Users), folders(r.Components)
 	}
 	return record
 }
 
+// folders decides where the components lie: the one of an application directly
+// in the application's folder, each of several in a sub-folder of its own.
 func folders(components []dm.Component) map[string]dm.ComponentName {
 	if len(components) == 1 {
 		return map[string]dm.ComponentName{"": components[0].Name}

@@ -118,11 +118,15 @@ func TestMoved(t *testing.T) {
 	t.Parallel()
 	p, _ := newPlugin(t)
 	record := func(names ...dm.ComponentName) dm.PluginRecord {
-		r := dm.PluginRecord{Type: "jupyter", Application: "noon-run"}
+		r := dm.ApplyRequest{Application: "noon-run", Users: []dm.UserName{"ana"}}
 		for _, name := range names {
-			r.Components = append(r.Components, dm.ComponentRecord{Name: name})
+			r.Components = append(r.Components, dm.Component{Type: "jupyter", Name: name})
 		}
-		return r
+		made, err := p.Apply(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
 	}
 	for _, c := range []struct {
 		before, after dm.PluginRecord

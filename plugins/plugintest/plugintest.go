@@ -42,9 +42,8 @@ const (
 // Run runs the contract.
 func Run(t *testing.T, h Harness) {
 	t.Run("type", func(t *testing.T) {
-		got := h.New(t).Type()
-		if got == "" || got != got.Canonical() {
-			t.Errorf("Type() = %q, want a canonical type", got)
+		if h.New(t).Type() == "" {
+			t.Error("Type() is empty")
 		}
 	})
 	t.Run("validate", h.validate)

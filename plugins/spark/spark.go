@@ -8,11 +8,19 @@ import (
 // Plugin implements dm.Plugin for sparkStreaming.
 type Plugin struct{ plugins.Engineless }
 
-var _ dm.Plugin = (*Plugin)(nil)
+var (
+	_ dm.Plugin    = (*Plugin)(nil)
+	_ dm.FileRuler = (*Plugin)(nil)
+)
 
 // New makes the plugin.
 func New() *Plugin {
 	return &Plugin{plugins.Engineless{Kind: "sparkStreaming", Engine: "Spark"}}
+}
+
+// FileRules implements dm.FileRuler.
+func (*Plugin) FileRules() dm.FileRules {
+	return dm.FileRules{Fill: []string{"application.properties", "log4j.properties"}, Listed: true}
 }
 
 // Validate checks the component's structure.

@@ -1,0 +1,124 @@
+package dm
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+)
+
+// Plugin carries out what an application wants of one component type. All
+// findings are returned, never the first only.
+type Plugin interface {
+	Type() ComponentType
+	// Validate checks one component's structure at deploy.
+	Validate(c PackageComponent) []Finding
+	// Check checks one component with its overrides at create and change.
+	Check(c CheckedComponent) []Finding
+	// Apply brings the application's components of this type to what r asks
+	// for. It is idempotent and fenced by the caller. An error of kind
+	// Unavailable, or one that is a shortage of this machine, is waited out for as
+	// long as it takes; one of kind Internal is tried again some times; others
+	// settle the change as failed. The record is returned also beside an error
+	// when something was made.
+	Apply(ctx context.Context, r ApplyRequest) (PluginRecord, error)
+	// Destroy removes what the record tells of. It is idempotent and succeeds
+	// when nothing is left.
+	Destroy(ctx context.Context, record PluginRecord) error
+}
+
+// PackageComponent is one component of a package.
+type PackageComponent struct {
+	Type       ComponentType // as the package spells it
+	Name       ComponentName
+	Properties Properties
+	Files      fs.FS // the component's directory
+}
+
+// CheckedComponent is a component with what a create gave.
+type CheckedComponent struct {
+	PackageComponent
+	Effective   Properties // properties with overrides applied
+	Environment map[string]string
+}
+
+// ApplyRequest is the part of a Work that concerns one plugin.
+type ApplyRequest struct {
+	Application ApplicationName
+	Owner       UserName
+	Users       []UserName // the audience, resolved, in byte order
+	Desired     Revision
+	Deployment  int
+	State       WantedState
+	Components  []Component
+	Files       fs.FS         // rooted at components/<type>
+	Previous    *PluginRecord // what stands now, nil when nothing does
+}
+
+// Summarizer is the optional ability to tell the state of components for
+// /summary. One object per component of the record, in its order; every object
+// has aggregate_status.
+type Summarizer interface {
+	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
+}
+
+// Remarker is the optional ability of a plugin to tell what is odd in a
+// component that can be delivered all the same. The notes name type, component
+// and path.
+type Remarker interface {
+	// Looks tells how many bytes of a file's beginning Remarks reads; see Planner.Look.
+	Looks(path string, size int64) int64
+	Remarks(c PackageComponent) ([]string, error)
+}
+
+// Mover is the optional ability of a plugin to tell people where the files of
+// an application are now, when a change has put them elsewhere; "" when not.
+type Mover interface {
+	Moved(before, after PluginRecord) string
+}
+
+// FileRules are how the files of one component type are delivered. The zero
+// rules deliver them as the package has them; the descriptors of PNDA
+// (hbase.json, hdfs.json, opentsdb.json) are filled whatever the rules.
+type FileRules struct {
+	Workspace bool     // they go into users' repositories, where PluginRecord.Folders says
+	FillAll   bool     // variables are filled in every file
+	Fill      []string // paths of the files in which they are filled
+	Listed    bool     // application.properties gets a line for each variable
+}
+
+// FileRuler is the optional ability of a plugin whose files are not delivered by
+// the zero FileRules. It returns the same rules each time.
+type FileRuler interface{ FileRules() FileRules }
+
+// Aliaser is the optional ability of a plugin whose component type packages may
+// spell in more ways than Type.
+type Aliaser interface{ Aliases() []ComponentType }
+
+// Last is the optional ability of a plugin whose work people see at once. It is
+// applied after all others, so that a change which fails in an engine never
+// shows in anybody's workspace.
+type Last interface{ AppliedLast() }
+
+// PluginRecord is what one plugin made for one application; it is handed back
+// to the plugin to change or destroy it.
+type PluginRecord struct {
+	Type        ComponentType     `json:"type"`
+	Application ApplicationName   `json:"application"`
+	Desired     Revision          `json:"desired"` // the change on whose behalf it was made or is destroyed
+	Components  []ComponentRecord `json:"components"`
+
+	// Of a type whose FileRules are for workspaces: who has the files, and in which
+	// sub-folder of the application's folder each component is, "" for the folder
+	// itself. The record fills in the folders where a plugin did not keep them yet.
+	Users   []UserName               `json:"users,omitempty"`
+	Folders map[string]ComponentName `json:"folders,omitempty"`
+}
+
+// ComponentRecord is the part of a PluginRecord about one component.
+type ComponentRecord struct {
+	Name        ComponentName   `json:"name"`
+	JobName     string          `json:"job_name"`
+	Files       int             `json:"files"`
+	Information string          `json:"information,omitempty"`
+	Data        json.RawMessage `json:"data,omitempty"` // the plugin's own
+}
