@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // Steps are the named points of the write protocol, in the order of each
@@ -96,7 +96,7 @@ func (a *Aside) install(target string, first refs) error {
 		case path == packDir(a.Dir):
 			return fs.SkipDir
 		}
-		return gitcmd.Fsync(path)
+		return pack.Fsync(path)
 	})
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (a *Aside) install(target string, first refs) error {
 		return err
 	}
 	a.folder.Step("aside-renamed")
-	if err := gitcmd.Fsync(filepath.Dir(target)); err != nil {
+	if err := pack.Fsync(filepath.Dir(target)); err != nil {
 		return err
 	}
 	a.folder.note(target, first)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // Repaired is what a repair came to.
@@ -99,7 +100,7 @@ func (s *Store) answerQuestions(ctx context.Context) {
 	text, err := json.Marshal(s.Repair(ctx))
 	for _, path := range questions {
 		if err == nil {
-			err = writeFileDurably(strings.TrimSuffix(path, askEnding)+answerEnding, text)
+			err = pack.WriteFile(strings.TrimSuffix(path, askEnding)+answerEnding, text)
 		}
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // findBlank opens the blank workspace. It is derived, so nothing that is wrong
@@ -70,7 +71,7 @@ func (s *Store) mendBlankRef(dir string) error {
 	}
 	for tip := range tips {
 		if !followed[tip] {
-			return writeFileDurably(filepath.Join(dir, filepath.FromSlash(mainRef)), []byte(tip.String()+"\n"))
+			return pack.WriteFile(filepath.Join(dir, filepath.FromSlash(mainRef)), []byte(tip.String()+"\n"))
 		}
 	}
 	return errors.New("the blank workspace has no commit")

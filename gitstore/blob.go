@@ -3,8 +3,9 @@ package gitstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"os"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // OpenBlob opens an archive's bytes for reading at any place. A blob that a
-// repack brought into another form is read through git instead.
+// repack brought into another form goes through a file without a name.
 func (f *Folder) OpenBlob(ctx context.Context, dir string, h plumbing.Hash) (io.ReadSeekCloser, int64, error) {
 	path, err := findPack(dir, h)
 	if err != nil {
@@ -26,12 +27,28 @@ func (f *Folder) OpenBlob(ctx context.Context, dir string, h plumbing.Hash) (io.
 	if !errors.Is(err, pack.ErrNotStored) {
 		return nil, 0, err
 	}
-	size, err := openObjects(dir).size(h)
+	return f.spoolBlob(ctx, dir, h)
+}
+
+func (f *Folder) spoolBlob(ctx context.Context, dir string, h plumbing.Hash) (_ io.ReadSeekCloser, size int64, err error) {
+	spool, err := os.CreateTemp(f.Temporary(), "archive-*")
 	if err != nil {
 		return nil, 0, err
 	}
-	b := &gitBlob{size: size, open: func() (io.ReadCloser, error) { return f.Git.CatBlob(ctx, dir, h.String()) }}
-	return b, size, nil
+	err = os.Remove(spool.Name())
+	if err == nil {
+		err = f.Git.CatObjects(ctx, dir, nil, slices.Values([]string{h.String()}), func(_, _ string, _ int64, r io.Reader) (err error) {
+			size, err = io.Copy(spool, r)
+			return err
+		})
+	}
+	if err == nil {
+		_, err = spool.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, spool.Close())
+	}
+	return spool, size, nil
 }
 
 // findPack finds the pack of an object that a ref leads to. When there is none
@@ -43,67 +60,4 @@ func findPack(dir string, h plumbing.Hash) (string, error) {
 		return "", dm.Errorf(dm.Unavailable, "gitstore.findPack", "the record lacks an object").Because(err)
 	}
 	return path, nil
-}
-
-// gitBlob gives the stream of git cat-file a Seek: reading on goes on in the
-// stream, reading elsewhere starts it anew and skips.
-type gitBlob struct {
-	open   func() (io.ReadCloser, error)
-	size   int64
-	at     int64 // of the next Read
-	stream io.ReadCloser
-	behind int64 // position of stream
-}
-
-// Seek implements io.Seeker.
-func (b *gitBlob) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += b.at
-	case io.SeekEnd:
-		offset += b.size
-	}
-	if offset < 0 {
-		return b.at, fmt.Errorf("seek before the start of a blob")
-	}
-	b.at = offset
-	return offset, nil
-}
-
-// Read implements io.Reader.
-func (b *gitBlob) Read(p []byte) (int, error) {
-	if b.at >= b.size {
-		return 0, io.EOF
-	}
-	if b.stream == nil || b.behind > b.at {
-		if err := b.Close(); err != nil {
-			return 0, err
-		}
-		stream, err := b.open()
-		if err != nil {
-			return 0, err
-		}
-		b.stream, b.behind = stream, 0
-	}
-	if skip := b.at - b.behind; skip > 0 {
-		n, err := io.CopyN(io.Discard, b.stream, skip)
-		b.behind += n
-		if err != nil {
-			return 0, err
-		}
-	}
-	n, err := b.stream.Read(p)
-	b.at += int64(n)
-	b.behind = b.at
-	return n, err
-}
-
-// Close implements io.Closer.
-func (b *gitBlob) Close() error {
-	if b.stream == nil {
-		return nil
-	}
-	stream := b.stream
-	b.stream = nil
-	return stream.Close()
 }

@@ -75,7 +75,7 @@ func mendFile(path, content string) error {
 	if err == nil && string(is) == content {
 		return nil
 	}
-	return writeFileDurably(path, []byte(content))
+	return pack.WriteFile(path, []byte(content))
 }
 
 // noLinks fails for a repository that has a link in the place of a folder of its

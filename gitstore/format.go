@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // format is the version of the layout that this server writes. A change of the
@@ -49,7 +50,7 @@ func (s *Store) upgrade(ctx context.Context, found int) error {
 }
 
 func (s *Store) writeFormat(version int) error {
-	return dm.Wrap("gitstore.Open", writeFileDurably(filepath.Join(s.data.Dir, formatFile), []byte(strconv.Itoa(version)+"\n")))
+	return dm.Wrap("gitstore.Open", pack.WriteFile(filepath.Join(s.data.Dir, formatFile), []byte(strconv.Itoa(version)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what

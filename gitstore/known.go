@@ -19,6 +19,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // knownRefs is what the record knew of its refs: one line for each move of a ref
@@ -216,12 +217,12 @@ func (w *knownRefs) rewrite() error {
 	}
 	// What a killed server leaves there goes at the next start.
 	aside := filepath.Join(filepath.Dir(w.path), tmpDir, knownFile)
-	err := writeFileDurably(aside, text.Bytes())
+	err := pack.WriteFile(aside, text.Bytes())
 	if err == nil {
 		err = os.Rename(aside, w.path)
 	}
 	if err == nil {
-		err = gitcmd.Fsync(filepath.Dir(w.path))
+		err = pack.Fsync(filepath.Dir(w.path))
 	}
 	if err != nil {
 		return err

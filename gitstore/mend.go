@@ -104,9 +104,13 @@ func (s *Store) mendPack(ctx context.Context, r dm.Repository, dir, path string)
 		s.Log.Warn("a pack is taken from another repository", "pack", filepath.Base(path), "from", filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(twin)))))
 		return true, pack.Replace(twin, path)
 	}
-	names := map[plumbing.Hash]struct{}{}
-	if err := readNames(strings.TrimSuffix(path, ".pack")+".idx", names); err != nil {
+	objects, err := pack.Names(path)
+	if err != nil {
 		return false, err
+	}
+	names := map[plumbing.Hash]struct{}{}
+	for _, h := range objects {
+		names[h] = struct{}{}
 	}
 	made, err := s.refill(ctx, r, dir, names)
 	if err != nil || pack.Path(packDir(dir), made.Name) == path {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // SetAside is a repository that is out of service.
@@ -73,7 +73,7 @@ func (s *Store) writeNote(r dm.Repository, f *fault) error {
 	if err != nil {
 		return err
 	}
-	return writeFileDurably(s.notePath(r), append(text, '\n'))
+	return pack.WriteFile(s.notePath(r), append(text, '\n'))
 }
 
 func readNote(path string) (SetAside, error) {
@@ -95,7 +95,7 @@ func (s *Store) moveAway(r dm.Repository) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return errors.Join(gitcmd.Fsync(filepath.Dir(to)), gitcmd.Fsync(filepath.Dir(from)))
+	return errors.Join(pack.Fsync(filepath.Dir(to)), pack.Fsync(filepath.Dir(from)))
 }
 
 // comeBack puts a repository into service again. The caller holds its lock, or
@@ -104,7 +104,7 @@ func (s *Store) comeBack(r dm.Repository) {
 	s.index.bringBack(r)
 	err := os.Remove(s.notePath(r))
 	if err == nil {
-		err = gitcmd.Fsync(s.damagedDirOf(r.Kind))
+		err = pack.Fsync(s.damagedDirOf(r.Kind))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Log.Warn("the note of a repository that is sound again could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
@@ -159,7 +159,7 @@ func (s *Store) moveBack(r dm.Repository, folder string) error {
 	if err := os.Rename(filepath.Join(s.damagedDirOf(r.Kind), folder), to); err != nil {
 		return err
 	}
-	return errors.Join(gitcmd.Fsync(filepath.Dir(to)), gitcmd.Fsync(s.damagedDirOf(r.Kind)))
+	return errors.Join(pack.Fsync(filepath.Dir(to)), pack.Fsync(s.damagedDirOf(r.Kind)))
 }
 
 // takeNote marks the repository of one note. A note whose repository somebody

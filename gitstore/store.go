@@ -16,6 +16,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // Config says what a Store needs.
@@ -243,7 +244,7 @@ func (s *Store) prepare() (format int, err error) {
 	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), gitcmd.Fsync(filepath.Join(s.data.Dir, damagedDir)), gitcmd.Fsync(s.data.Dir)))
+	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), pack.Fsync(filepath.Join(s.data.Dir, damagedDir)), pack.Fsync(s.data.Dir)))
 }
 
 // How long a start waits for what it can't do without.

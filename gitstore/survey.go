@@ -87,8 +87,12 @@ func (v *survey) packs() error {
 		} else if err != nil {
 			return err
 		}
-		if err := readNames(path+".idx", v.names); err != nil {
+		objects, err := pack.Names(path + ".pack")
+		if err != nil {
 			return err
+		}
+		for _, h := range objects {
+			v.names[h] = struct{}{}
 		}
 	}
 	return nil

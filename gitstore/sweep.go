@@ -17,7 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // A sweep takes workspaces in which nothing lies any more. Only such are taken
@@ -337,7 +337,7 @@ func (s *Store) takeWorkspace(w swept) error {
 		return err
 	}
 	s.users.m.Delete(w.User)
-	if err := gitcmd.Fsync(filepath.Dir(dir)); err != nil {
+	if err := pack.Fsync(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	s.Step("sweep-taken")

@@ -1,10 +1,8 @@
 package gitstore
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,9 +10,9 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // cruftAge is how old a cruft pack gets before another pass looks for what has
@@ -38,8 +36,12 @@ func (f *Folder) Unreachable(ctx context.Context, dir string) (bool, error) {
 		if exists(base+".keep") || exists(base+".mtimes") {
 			continue
 		}
-		if err := readNames(base+".idx", left); err != nil {
+		names, err := pack.Names(path)
+		if err != nil {
 			return false, err
+		}
+		for _, h := range names {
+			left[h] = struct{}{}
 		}
 	}
 	if len(left) == 0 {
@@ -56,34 +58,6 @@ func (f *Folder) Unreachable(ctx context.Context, dir string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// readNames adds the names in a pack's index to names.
-func readNames(path string, names map[plumbing.Hash]struct{}) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	index := idxfile.NewMemoryIndex()
-	if err := idxfile.NewDecoder(bufio.NewReader(f)).Decode(index); err != nil {
-		return err
-	}
-	entries, err := index.Entries()
-	if err != nil {
-		return err
-	}
-	defer entries.Close()
-	for {
-		e, err := entries.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		names[e.Hash] = struct{}{}
-	}
 }
 
 // oldCruft tells whether a cruft pack may hold objects whose time has come.

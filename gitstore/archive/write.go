@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"io"
 	"time"
 )
@@ -11,14 +12,14 @@ import (
 // the archive is made for those who ask for one over REST, and what is pushed
 // is kept compressed already.
 type Writer struct {
-	zip *storedGzip
+	zip *gzip.Writer
 	tar *tar.Writer
 	top string
 }
 
 // NewWriter begins an archive whose single outer directory is top.
 func NewWriter(w io.Writer, top string) (*Writer, error) {
-	zip, err := newStoredGzip(w)
+	zip, err := gzip.NewWriterLevel(w, gzip.NoCompression)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func TestWriterIsReadBack(t *testing.T) {
 		{"jupyter/report/notebook.ipynb", false, "{}"},
 		{"jupyter/report/run.sh", true, strings.Repeat("x", 100_000)},
 		{long, false, ""},
-		{"exactly", false, strings.Repeat("z", storedBlock)},
+		{"exactly", false, strings.Repeat("z", 65535)},
 	}
 	write := func() []byte {
 		var b bytes.Buffer

@@ -9,9 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // Run runs any other git command on the repository dir; in and out may be nil.
@@ -88,56 +88,5 @@ func (g *Git) RepackSmall(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return Fsync(filepath.Join(dir, "objects", "pack"))
-}
-
-// CatBlob opens one blob of the repository dir. A blob that is missing or
-// damaged is an error of Read, never a short end. The caller closes; that ends
-// git.
-func (g *Git) CatBlob(ctx context.Context, dir, oid string) (io.ReadCloser, error) {
-	if _, err := dm.ParseRevision(oid); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	p, err := g.prepare(ctx, command{class: Sends, dir: dir, args: []string{"cat-file", "blob", oid}})
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err == nil {
-		err = p.launch()
-	}
-	if err != nil {
-		cancel()
-		return nil, p.unstarted(err)
-	}
-	b := &blob{p: p, out: out, cancel: cancel}
-	b.end = sync.OnceValue(p.end)
-	return b, nil
-}
-
-// blob is the output of a running cat-file.
-type blob struct {
-	p      *process
-	out    io.Reader
-	cancel context.CancelFunc
-	end    func() error // waits for git, once
-}
-
-func (b *blob) Read(p []byte) (int, error) {
-	n, err := b.out.Read(p)
-	if err != nil {
-		if failed := b.end(); failed != nil {
-			return n, failed
-		}
-	}
-	return n, err
-}
-
-// Close ends git when it still runs. What it then says is of no interest.
-func (b *blob) Close() error {
-	b.cancel()
-	_ = b.end()
-	return nil
+	return pack.Fsync(filepath.Join(dir, "objects", "pack"))
 }

@@ -140,56 +140,6 @@ func TestFsck(t *testing.T) {
 	}
 }
 
-func TestCatBlob(t *testing.T) {
-	t.Parallel()
-	g := newGit(t)
-	dir, one := newRepository(t, g)
-	large := strings.Repeat("0123456789abcdef", 1<<16)
-	oid := output(t, g, dir, large, "hash-object", "-w", "--stdin")
-	r, err := g.CatBlob(t.Context(), dir, oid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.ReadAll(r)
-	if err != nil || string(got) != large {
-		t.Errorf("read %d bytes, %v; want %d", len(got), err, len(large))
-	}
-	if err := r.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-	for name, id := range map[string]string{"missing": strings.Repeat("1", 40), "a commit": one} {
-		r, err := g.CatBlob(t.Context(), dir, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, err := io.Copy(io.Discard, r); dm.KindOf(err) != dm.Internal {
-			t.Errorf("%s: %d bytes, %v; want an error", name, n, err)
-		}
-		_ = r.Close()
-	}
-	if _, err := g.CatBlob(t.Context(), dir, "--help"); dm.KindOf(err) != dm.Invalid {
-		t.Errorf("an option as object name: %v", err)
-	}
-}
-
-func TestCloseCatBlobEarly(t *testing.T) {
-	t.Parallel()
-	g := newGit(t)
-	dir, _ := newRepository(t, g)
-	oid := output(t, g, dir, strings.Repeat("0123456789abcdef", 1<<16), "hash-object", "-w", "--stdin")
-	r, err := g.CatBlob(t.Context(), dir, oid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Read(make([]byte, 10)); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Close(); err != nil {
-		t.Errorf("Close: %v", err)
-	}
-	gone(t, r.(*blob).p.cmd.Process.Pid)
-}
-
 func TestRepackSmallLeavesKeptPacks(t *testing.T) {
 	t.Parallel()
 	g := newGit(t)

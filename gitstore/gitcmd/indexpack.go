@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // IndexPack makes the index of a pack of the repository dir anew, durably. git
@@ -21,5 +23,5 @@ func (g *Git) IndexPack(ctx context.Context, dir, packPath string) error {
 	if err := os.Rename(between, index); err != nil {
 		return err
 	}
-	return Fsync(filepath.Dir(packPath))
+	return pack.Fsync(filepath.Dir(packPath))
 }

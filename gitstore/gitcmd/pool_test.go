@@ -3,6 +3,7 @@ package gitcmd
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -178,12 +179,12 @@ func TestHungryGitIsUnavailable(t *testing.T) {
 	} else {
 		t.Logf("fsck: %v", err)
 	}
-	blob, err := hungry.CatBlob(t.Context(), dir, big)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer blob.Close()
-	if n, err := io.Copy(io.Discard, blob); n != 8<<20 || err != nil {
+	var n int64
+	err := hungry.CatObjects(t.Context(), dir, nil, slices.Values([]string{big}), func(_, _ string, _ int64, r io.Reader) (err error) {
+		n, err = io.Copy(io.Discard, r)
+		return err
+	})
+	if n != 8<<20 || err != nil {
 		t.Errorf("what git streams: %d bytes, %v; want all", n, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // updateTimeout ends an update-ref that hangs. It is long: killing git while
@@ -152,24 +153,10 @@ func missing(dir, folder string) bool {
 // ref's content and never the directory.
 func fsyncFolders(dir string, folders []string) error {
 	for _, folder := range folders {
-		err := Fsync(filepath.Join(dir, filepath.FromSlash(folder)))
+		err := pack.Fsync(filepath.Join(dir, filepath.FromSlash(folder)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // git removed an empty one; the one above records that
 			return err
 		}
 	}
 	return nil
-}
-
-// Fsync makes a file's content, or the names in a directory, durable.
-func Fsync(path string) error {
-	const op = "gitcmd.Fsync"
-	d, err := os.Open(path)
-	if err != nil {
-		return dm.Wrap(op, err)
-	}
-	if err := d.Sync(); err != nil {
-		_ = d.Close() // the first error is the one that counts
-		return dm.Wrap(op, err)
-	}
-	return dm.Wrap(op, d.Close())
 }

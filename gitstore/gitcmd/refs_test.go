@@ -157,10 +157,3 @@ func TestOneWinner(t *testing.T) {
 		t.Errorf("%d winners, want 1", won)
 	}
 }
-
-func TestFsyncDirMissing(t *testing.T) {
-	t.Parallel()
-	if err := Fsync(filepath.Join(t.TempDir(), "x")); dm.KindOf(err) != dm.Internal {
-		t.Errorf("Fsync of nothing: %v", err)
-	}
-}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -22,7 +21,7 @@ func (b Broken) Error() string { return string(b) }
 // wrong. Any other error says that they could not be read.
 func Check(packPath string) (file string, err error) {
 	const op = "pack.Check"
-	index := strings.TrimSuffix(packPath, ".pack") + ".idx"
+	index := indexPath(packPath)
 	named, err := checkIndex(index)
 	if err != nil {
 		return index, dm.Wrap(op, err)

@@ -2,15 +2,14 @@ package pack
 
 import (
 	"crypto/sha1"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -89,7 +88,7 @@ func (w *Writer) publish(base, index string) error {
 		return err
 	}
 	w.step("index-renamed")
-	if err := syncDir(w.cfg.Dir); err != nil {
+	if err := Fsync(w.cfg.Dir); err != nil {
 		return err
 	}
 	w.file, w.done = nil, true
@@ -132,39 +131,10 @@ func seal(f *os.File) error {
 
 // writeKeep writes the .keep file of a pack; one that is there stays.
 func writeKeep(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(strings.TrimSuffix(text, "\n") + "\n")
-	if err == nil {
-		err = seal(f)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return fmt.Errorf("write keep file: %w", err)
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if closed := d.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return nil
+	return writeWhole(path, []byte(strings.TrimSuffix(text, "\n")+"\n"))
 }
 
 // Clean removes what a crash left in an objects/pack folder: temporary files
@@ -199,7 +169,7 @@ func Clean(dir string) (unindexed []string, err error) {
 		}
 	}
 	if removed {
-		return unindexed, dm.Wrap(op, syncDir(dir))
+		return unindexed, dm.Wrap(op, Fsync(dir))
 	}
 	return unindexed, nil
 }
@@ -207,7 +177,7 @@ func Clean(dir string) (unindexed []string, err error) {
 // litter tells whether a file is of no use to anybody; judged remembers it of
 // all files of a pack.
 func litter(dir, name string, there, judged map[string]bool) (goes bool, err error) {
-	if strings.HasPrefix(name, "tmp_") || strings.HasPrefix(name, ".tmp-") {
+	if strings.HasPrefix(name, "tmp_") || strings.HasPrefix(name, ".tmp-") || strings.Contains(name, ".keep-") {
 		return true, nil
 	}
 	base, _, _ := strings.Cut(name, ".")

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -87,20 +88,158 @@ func indexTables(objects []object, pack plumbing.Hash) []byte {
 	return append(b, pack[:]...)
 }
 
+// index finds the objects of one pack. It reads from a file what a look-up needs,
+// or from memory when there are many.
+type index struct {
+	from    io.ReaderAt
+	size    int64
+	objects int64
+	fanout  [256]uint32
+}
+
+var errIndexOrder = errors.New("read index: its table is not in order")
+
+func newIndex(from io.ReaderAt, size int64) (*index, error) {
+	var head [indexHeader + fanoutSize]byte
+	if _, err := from.ReadAt(head[:], 0); err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	if !bytes.HasPrefix(head[:], []byte{0xff, 't', 'O', 'c', 0, 0, 0, 2}) {
+		return nil, errors.New("read index: not of version 2")
+	}
+	x := &index{from: from, size: size}
+	for i := range x.fanout {
+		x.fanout[i] = binary.BigEndian.Uint32(head[indexHeader+4*i:])
+		if i > 0 && x.fanout[i] < x.fanout[i-1] {
+			return nil, errIndexOrder
+		}
+	}
+	x.objects = int64(x.fanout[255])
+	if x.objects > largestIndex || size < indexHeader+fanoutSize+x.objects*28 {
+		return nil, errIndexOrder
+	}
+	return x, nil
+}
+
+// loadIndex reads the whole index of a pack into memory.
+func loadIndex(packPath string) (*index, error) {
+	content, err := os.ReadFile(indexPath(packPath))
+	if err != nil {
+		return nil, err
+	}
+	return newIndex(bytes.NewReader(content), int64(len(content)))
+}
+
+func indexPath(packPath string) string { return strings.TrimSuffix(packPath, ".pack") + ".idx" }
+
+func (x *index) read(b []byte, at int64) error {
+	if _, err := x.from.ReadAt(b, at); err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	return nil
+}
+
+// name is that of object number at, in the order of names.
+func (x *index) name(at int64) (h plumbing.Hash, err error) {
+	return h, x.read(h[:], indexHeader+fanoutSize+at*20)
+}
+
+// find tells the number of an object.
+func (x *index) find(h plumbing.Hash) (at int64, found bool, err error) {
+	low, high := int64(0), int64(x.fanout[h[0]])
+	if h[0] > 0 {
+		low = int64(x.fanout[h[0]-1])
+	}
+	for low < high {
+		middle := (low + high) / 2
+		name, err := x.name(middle)
+		if err != nil {
+			return 0, false, err
+		}
+		switch bytes.Compare(h[:], name[:]) {
+		case 0:
+			return middle, true, nil
+		case -1:
+			high = middle
+		default:
+			low = middle + 1
+		}
+	}
+	return 0, false, nil
+}
+
+// offset is where object number at begins in the pack.
+func (x *index) offset(at int64) (int64, error) {
+	small := indexHeader + fanoutSize + x.objects*24
+	var b [8]byte
+	if err := x.read(b[:4], small+at*4); err != nil {
+		return 0, err
+	}
+	offset := int64(binary.BigEndian.Uint32(b[:]))
+	if offset < largeOffset {
+		return offset, nil
+	}
+	err := x.read(b[:], small+x.objects*4+(offset-largeOffset)*8)
+	return int64(binary.BigEndian.Uint64(b[:])), err
+}
+
+// offsets are those of all objects, in their order in the pack.
+func (x *index) offsets() ([]int64, error) {
+	all := make([]int64, x.objects)
+	for i := range all {
+		var err error
+		if all[i], err = x.offset(int64(i)); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// Names lists the objects of a pack, whose own file may be gone. errors.As Broken:
+// the bytes of the index are wrong.
+func Names(packPath string) ([]plumbing.Hash, error) {
+	const op = "pack.Names"
+	if _, err := checkIndex(indexPath(packPath)); err != nil {
+		return nil, dm.Wrap(op, err)
+	}
+	x, err := loadIndex(packPath)
+	if err != nil {
+		return nil, dm.Wrap(op, err)
+	}
+	names := make([]plumbing.Hash, x.objects)
+	for i := range names {
+		if names[i], err = x.name(int64(i)); err != nil {
+			return nil, dm.Wrap(op, err)
+		}
+	}
+	return names, nil
+}
+
+// indexed lists the packs of an objects/pack folder that have an index.
+func indexed(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var packs []string
+	for _, e := range entries {
+		if base, ok := strings.CutSuffix(e.Name(), ".idx"); ok && strings.HasPrefix(base, "pack-") {
+			packs = append(packs, filepath.Join(dir, base+".pack"))
+		}
+	}
+	return packs, nil
+}
+
 // Find returns the path of the pack in an objects/pack folder that holds the
 // object. Kind NotFound when none does.
 func Find(dir string, h plumbing.Hash) (packPath string, err error) {
 	const op = "pack.Find"
-	entries, err := os.ReadDir(dir)
+	packs, err := indexed(dir)
 	if err != nil {
 		return "", dm.Wrap(op, err)
 	}
-	for _, e := range entries {
-		base, ok := strings.CutSuffix(e.Name(), ".idx")
-		if !ok || !strings.HasPrefix(base, "pack-") {
-			continue
-		}
-		packPath := filepath.Join(dir, base+".pack")
+	for _, packPath := range packs {
 		_, found, err := lookup(packPath, h)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // repacked away since the folder was read
@@ -115,71 +254,26 @@ func Find(dir string, h plumbing.Hash) (packPath string, err error) {
 	return "", dm.Errorf(dm.NotFound, op, "no pack holds the object %s", h)
 }
 
-// lookup finds the offset of an object in a pack through its index, reading
-// only the few places that a binary search needs.
+// lookup finds the offset of an object in a pack, reading only the few places
+// of the index that a binary search needs.
 func lookup(packPath string, h plumbing.Hash) (offset int64, found bool, err error) {
-	f, err := os.Open(strings.TrimSuffix(packPath, ".pack") + ".idx")
+	f, err := os.Open(indexPath(packPath))
 	if err != nil {
 		return 0, false, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	var head [indexHeader + fanoutSize]byte
-	if _, err := f.ReadAt(head[:], 0); err != nil {
-		return 0, false, fmt.Errorf("read index: %w", err)
+	info, err := f.Stat()
+	if err != nil {
+		return 0, false, err
 	}
-	if !bytes.HasPrefix(head[:], []byte{0xff, 't', 'O', 'c', 0, 0, 0, 2}) {
-		return 0, false, errors.New("read index: not of version 2")
+	x, err := newIndex(f, info.Size())
+	if err != nil {
+		return 0, false, err
 	}
-	fanout := func(i int) int64 {
-		return int64(binary.BigEndian.Uint32(head[indexHeader+4*i:]))
-	}
-	count, low, high := fanout(255), int64(0), fanout(int(h[0]))
-	if h[0] > 0 {
-		low = fanout(int(h[0]) - 1)
-	}
-	if count > largestIndex || high > count || low > high {
-		return 0, false, errors.New("read index: its table is not in order")
-	}
-	at, found, err := search(f, h, low, high)
+	at, found, err := x.find(h)
 	if err != nil || !found {
 		return 0, false, err
 	}
-	offset, err = offsetAt(f, count, at)
+	offset, err = x.offset(at)
 	return offset, err == nil, err
-}
-
-// search looks for h among the sorted names number low to high-1.
-func search(f *os.File, h plumbing.Hash, low, high int64) (at int64, found bool, err error) {
-	var name plumbing.Hash
-	for low < high {
-		middle := (low + high) / 2
-		if _, err := f.ReadAt(name[:], indexHeader+fanoutSize+middle*20); err != nil {
-			return 0, false, fmt.Errorf("read index: %w", err)
-		}
-		switch bytes.Compare(h[:], name[:]) {
-		case 0:
-			return middle, true, nil
-		case -1:
-			high = middle
-		default:
-			low = middle + 1
-		}
-	}
-	return 0, false, nil
-}
-
-func offsetAt(f *os.File, count, at int64) (int64, error) {
-	table := indexHeader + fanoutSize + count*24
-	var b [8]byte
-	if _, err := f.ReadAt(b[:4], table+at*4); err != nil {
-		return 0, fmt.Errorf("read index: %w", err)
-	}
-	offset := int64(binary.BigEndian.Uint32(b[:]))
-	if offset < largeOffset {
-		return offset, nil
-	}
-	if _, err := f.ReadAt(b[:], table+count*4+(offset-largeOffset)*8); err != nil {
-		return 0, fmt.Errorf("read index: %w", err)
-	}
-	return int64(binary.BigEndian.Uint64(b[:])), nil
 }

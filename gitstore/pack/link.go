@@ -23,7 +23,7 @@ func Link(srcPack, dstDir, keep string) error {
 	from := strings.TrimSuffix(srcPack, ".pack")
 	to := filepath.Join(dstDir, filepath.Base(from))
 	if _, err := os.Lstat(to + ".idx"); err == nil {
-		return dm.Wrap(op, syncDir(dstDir))
+		return dm.Wrap(op, Fsync(dstDir))
 	}
 	if keep != "" {
 		if err := writeKeep(to+".keep", keep); err != nil {
@@ -35,7 +35,7 @@ func Link(srcPack, dstDir, keep string) error {
 			return dm.Wrap(op, err)
 		}
 	}
-	return dm.Wrap(op, syncDir(dstDir))
+	return dm.Wrap(op, Fsync(dstDir))
 }
 
 func linkOrCopy(from, to string) error {

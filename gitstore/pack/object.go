@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash"
@@ -12,6 +13,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zlib"
 	"github.com/pjbgf/sha1cd"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -22,12 +24,12 @@ func newNamer(t plumbing.ObjectType, size int64) namer {
 	n := namer{sha1cd.New()}
 	header := append([]byte(t.String()), ' ')
 	header = append(strconv.AppendInt(header, size, 10), 0)
-	n.Write(header)
+	_, _ = n.Write(header)
 	return n
 }
 
 // Write never fails.
-func (n namer) Write(p []byte) { _, _ = n.sha.Write(p) }
+func (n namer) Write(p []byte) (int, error) { return n.sha.Write(p) }
 
 func (n namer) name() (plumbing.Hash, error) {
 	var h plumbing.Hash
@@ -47,7 +49,7 @@ func (n namer) name() (plumbing.Hash, error) {
 
 func nameOf(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	n := newNamer(t, int64(len(content)))
-	n.Write(content)
+	_, _ = n.Write(content)
 	return n.name()
 }
 
@@ -89,19 +91,48 @@ func putBlockHeader(b []byte, length int, last bool) {
 	binary.LittleEndian.PutUint16(b[3:], ^uint16(length))
 }
 
-// appendStored appends content as a zlib stream of stored blocks.
-func appendStored(b, content []byte) []byte {
-	b = append(b, 0x78, 0x01)
-	sum := adler32.Checksum(content)
-	for {
-		n := min(len(content), blockSize)
-		var header [blockHeader]byte
-		putBlockHeader(header[:], n, n == len(content))
-		b = append(append(b, header[:]...), content[:n]...)
-		if content = content[n:]; len(content) == 0 {
-			return binary.BigEndian.AppendUint32(b, sum)
+// writeStored writes size bytes of r to w as a zlib stream of stored blocks, and
+// shows them to seen. It reads into the places that the bytes have between the
+// headers of blocks, so that they are never copied.
+func writeStored(w io.Writer, size int64, r io.Reader, seen io.Writer) error {
+	adler := adler32.New()
+	chunk := make([]byte, min(chunkBlocks*(blockHeader+blockSize), storedSize(size)))
+	putZlibHeader(chunk)
+	if _, err := w.Write(chunk[:zlibHeader]); err != nil {
+		return err
+	}
+	for done, last := int64(0), false; !last; {
+		used := 0
+		for b := 0; b < chunkBlocks && !last; b++ {
+			n := int(min(size-done, blockSize))
+			last = done+int64(n) == size
+			putBlockHeader(chunk[used:], n, last)
+			content := chunk[used+blockHeader : used+blockHeader+n]
+			got, err := io.ReadFull(r, content)
+			if err != nil && n > 0 {
+				return shortRead(err, done+int64(got), size)
+			}
+			_, _ = seen.Write(content)
+			_, _ = adler.Write(content)
+			done += int64(n)
+			used += blockHeader + n
+		}
+		if _, err := w.Write(chunk[:used]); err != nil {
+			return err
 		}
 	}
+	if err := expectEnd(r, size); err != nil {
+		return err
+	}
+	_, err := w.Write(adler.Sum(nil))
+	return err
+}
+
+// appendStored appends content as a zlib stream of stored blocks.
+func appendStored(b, content []byte) []byte {
+	out := appender(b)
+	_ = writeStored(&out, int64(len(content)), bytes.NewReader(content), io.Discard) // neither can fail
+	return out
 }
 
 // deflater compresses one object after another at a fast level.

@@ -2,34 +2,30 @@ package pack
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/klauspost/compress/zlib"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// Reader finds objects in the finished packs of a folder as they are stored, so
-// that they can go to another pack without being deflated again.
+// Reader finds objects in the finished packs of a folder. What it hands out is
+// as it is stored, so that it can go to another pack without being deflated again.
+// Has may be called from many goroutines.
 type Reader struct{ packs []*openPack }
 
-// openPack is one pack with the places of its entries.
+// openPack is one pack with its index in memory.
 type openPack struct {
-	file    *os.File
-	end     int64 // of the last entry
-	names   []byte
-	offsets []int64 // by name
-	sorted  []int64
+	*index
+	path   string
+	file   *os.File // once something was read of it
+	begins []int64  // of its entries, in order; the last one is where the trailer begins
 }
 
 // Raw is an object that is stored whole.
@@ -40,29 +36,24 @@ type Raw struct {
 	zlib *io.SectionReader
 }
 
-// OpenAll opens the packs of an objects/pack folder. The caller closes the
+// OpenAll reads the indexes of an objects/pack folder. The caller closes the
 // Reader. Packs that come later are not seen.
 func OpenAll(dir string) (*Reader, error) {
 	const op = "pack.OpenAll"
-	entries, err := os.ReadDir(dir)
+	packs, err := indexed(dir)
 	if err != nil {
 		return nil, dm.Wrap(op, err)
 	}
 	r := &Reader{}
-	for _, e := range entries {
-		base, ok := strings.CutSuffix(e.Name(), ".idx")
-		if !ok || !strings.HasPrefix(base, "pack-") {
-			continue
-		}
-		p, err := openIndexed(filepath.Join(dir, base))
+	for _, path := range packs {
+		x, err := loadIndex(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // repacked away since the folder was read
 		}
 		if err != nil {
-			r.Close()
 			return nil, dm.Wrap(op, err)
 		}
-		r.packs = append(r.packs, p)
+		r.packs = append(r.packs, &openPack{index: x, path: path})
 	}
 	return r, nil
 }
@@ -70,58 +61,33 @@ func OpenAll(dir string) (*Reader, error) {
 // Close closes the packs.
 func (r *Reader) Close() {
 	for _, p := range r.packs {
-		_ = p.file.Close() // only read from
+		if p.file != nil {
+			_ = p.file.Close() // only read from
+		}
 	}
 }
 
-func openIndexed(base string) (*openPack, error) {
-	index, err := os.ReadFile(base + ".idx")
-	if err != nil {
-		return nil, err
-	}
-	const tables = indexHeader + fanoutSize
-	if len(index) < tables || !bytes.HasPrefix(index, []byte{0xff, 't', 'O', 'c', 0, 0, 0, 2}) {
-		return nil, errors.New("read index: not of version 2")
-	}
-	count := int(binary.BigEndian.Uint32(index[tables-4:]))
-	if count > largestIndex || len(index) < tables+count*28+2*trailerSize {
-		return nil, errors.New("read index: its table is not in order")
-	}
-	p := &openPack{names: index[tables : tables+count*20], offsets: make([]int64, count)}
-	small, large := index[tables+count*24:tables+count*28], index[tables+count*28:len(index)-2*trailerSize]
-	for i := range p.offsets {
-		offset := int64(binary.BigEndian.Uint32(small[4*i:]))
-		if offset >= largeOffset {
-			at := int(offset-largeOffset) * 8
-			if at+8 > len(large) {
-				return nil, errors.New("read index: its table is not in order")
-			}
-			offset = int64(binary.BigEndian.Uint64(large[at:]))
+// Has tells whether one of the packs holds the object.
+func (r *Reader) Has(h plumbing.Hash) bool {
+	for _, p := range r.packs {
+		if _, found, err := p.find(h); err == nil && found {
+			return true
 		}
-		p.offsets[i] = offset
 	}
-	p.sorted = slices.Sorted(slices.Values(p.offsets))
-	if p.file, err = os.Open(base + ".pack"); err != nil {
-		return nil, err
-	}
-	info, err := p.file.Stat()
-	if err != nil {
-		_ = p.file.Close() // only read from
-		return nil, err
-	}
-	p.end = info.Size() - trailerSize
-	return p, nil
+	return false
 }
 
 // Whole finds an object that is stored whole; ok is false for one that is not
 // there, or there only as a difference from another one.
 func (r *Reader) Whole(h plumbing.Hash) (raw Raw, ok bool, err error) {
 	for _, p := range r.packs {
-		at, found := p.find(h)
-		if !found {
-			continue
+		at, found, err := p.find(h)
+		if err == nil && found {
+			raw, ok, err = p.whole(h, at)
 		}
-		raw, ok, err := p.whole(h, p.offsets[at])
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // repacked away since the folder was read
+		}
 		if ok || err != nil {
 			return raw, ok, dm.Wrap("pack.Whole", err)
 		}
@@ -129,29 +95,50 @@ func (r *Reader) Whole(h plumbing.Hash) (raw Raw, ok bool, err error) {
 	return Raw{}, false, nil
 }
 
-func (p *openPack) find(h plumbing.Hash) (int, bool) {
-	low, high := 0, len(p.offsets)
-	for low < high {
-		middle := (low + high) / 2
-		switch c := bytes.Compare(h[:], p.names[20*middle:20*middle+20]); {
-		case c == 0:
-			return middle, true
-		case c < 0:
-			high = middle
-		default:
-			low = middle + 1
-		}
+// open opens the pack's file and learns where its entries begin.
+func (p *openPack) open() (err error) {
+	if p.file != nil {
+		return nil
 	}
-	return 0, false
+	begins, err := p.offsets()
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(p.path)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		_ = file.Close() // only read from
+		return err
+	}
+	p.file, p.begins = file, append(begins, info.Size()-trailerSize)
+	return nil
 }
 
-func (p *openPack) whole(h plumbing.Hash, offset int64) (Raw, bool, error) {
-	end := p.end
-	if next, _ := slices.BinarySearchFunc(p.sorted, offset+1, cmp.Compare[int64]); next < len(p.sorted) {
-		end = p.sorted[next]
+// extent is where entry number at begins and ends.
+func (p *openPack) extent(at int64) (begin, end int64, err error) {
+	if err := p.open(); err != nil {
+		return 0, 0, err
+	}
+	if begin, err = p.offset(at); err != nil {
+		return 0, 0, err
+	}
+	next, _ := slices.BinarySearch(p.begins, begin+1)
+	if next == len(p.begins) {
+		return begin, begin, nil // the pack is cut
+	}
+	return begin, p.begins[next], nil
+}
+
+func (p *openPack) whole(h plumbing.Hash, at int64) (Raw, bool, error) {
+	begin, end, err := p.extent(at)
+	if err != nil {
+		return Raw{}, false, err
 	}
 	var head [16]byte
-	n, err := p.file.ReadAt(head[:min(int64(len(head)), max(0, end-offset))], offset)
+	n, err := p.file.ReadAt(head[:min(int64(len(head)), max(0, end-begin))], begin)
 	if err != nil {
 		return Raw{}, false, fmt.Errorf("read pack: %w", err)
 	}
@@ -159,7 +146,7 @@ func (p *openPack) whole(h plumbing.Hash, offset int64) (Raw, bool, error) {
 	if err != nil || kind.IsDelta() || !kind.Valid() {
 		return Raw{}, false, err
 	}
-	start := offset + int64(used)
+	start := begin + int64(used)
 	return Raw{h, kind, size, io.NewSectionReader(p.file, start, end-start)}, true, nil
 }
 

@@ -27,7 +27,7 @@ func Replace(srcPack, packPath string) error {
 			return dm.Wrap(op, err)
 		}
 	}
-	return dm.Wrap(op, syncDir(filepath.Dir(packPath)))
+	return dm.Wrap(op, Fsync(filepath.Dir(packPath)))
 }
 
 // replaceFile needs the name in between, because a link never takes the place of

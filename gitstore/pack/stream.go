@@ -4,12 +4,12 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"fmt"
-	"hash/adler32"
 	"hash/crc32"
 	"io"
 	"os"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -154,41 +154,8 @@ func (w *Writer) spool(r io.Reader) (*os.File, int64, error) {
 	return f, n, nil
 }
 
-// stored reads into the places that the bytes have between block headers, so
-// that they are never copied.
-func (o *open) stored(size int64, r io.Reader) error {
-	adler := adler32.New()
-	chunk := make([]byte, chunkBlocks*(blockHeader+blockSize))
-	putZlibHeader(chunk)
-	if _, err := o.Write(chunk[:zlibHeader]); err != nil {
-		return err
-	}
-	for done, last := int64(0), false; !last; {
-		used := 0
-		for b := 0; b < chunkBlocks && !last; b++ {
-			n := int(min(size-done, blockSize))
-			last = done+int64(n) == size
-			putBlockHeader(chunk[used:], n, last)
-			content := chunk[used+blockHeader : used+blockHeader+n]
-			got, err := io.ReadFull(r, content)
-			if err != nil && n > 0 {
-				return shortRead(err, done+int64(got), size)
-			}
-			o.namer.Write(content)
-			_, _ = adler.Write(content)
-			done += int64(n)
-			used += blockHeader + n
-		}
-		if _, err := o.Write(chunk[:used]); err != nil {
-			return err
-		}
-	}
-	if err := expectEnd(r, size); err != nil {
-		return err
-	}
-	_, err := o.Write(adler.Sum(nil))
-	return err
-}
+// stored writes size bytes of r as stored blocks.
+func (o *open) stored(size int64, r io.Reader) error { return writeStored(o, size, r, o.namer) }
 
 // stream writes one large blob: this goroutine reads, a second one hashes,
 // deflates and writes.
@@ -292,7 +259,7 @@ func (o *open) deflated(size int64, r io.Reader) error {
 		if err != nil {
 			return shortRead(err, done+int64(n), size)
 		}
-		o.namer.Write(buffer[:n])
+		_, _ = o.namer.Write(buffer[:n])
 		if _, err := z.Write(buffer[:n]); err != nil {
 			return err
 		}
