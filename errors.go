@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind says what sort of failure an error is; a caller decides by it what to
@@ -33,6 +34,7 @@ type Error struct {
 	Hint     string    // what the person can do, may be empty
 	Phase    Phase     // for NotFound and Conflict: the state the thing is in now, may be empty
 	Findings []Finding // for Invalid: every fault found, may be empty
+	RetryAt  time.Time // for Unavailable: before it, trying again is of no use; may be zero
 	Err      error
 }
 
@@ -50,11 +52,14 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return e
 }
 
+// NotBefore sets the time before which trying again is of no use.
+func (e *Error) NotBefore(t time.Time) *Error { e.RetryAt = t; return e }
+
 // In sets the phase that the thing is in now.
 func (e *Error) In(p Phase) *Error { e.Phase = p; return e }
 
-// Wrap adds what was attempted. It keeps the kind, message, hint, phase and
-// findings of an *Error below; any other error becomes Internal (its text goes
+// Wrap adds what was attempted. It keeps the kind, message, hint, phase,
+// findings and time of an *Error below; any other error becomes Internal (its text goes
 // to the log only). Wrap of nil is nil.
 func Wrap(op string, err error) error {
 	if err == nil {
@@ -91,6 +96,30 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Next says what follows an error that ended work on a change.
+type Next int
+
+// What may follow.
+const (
+	Stall   Next = iota // a person must act: the same would fail again, so the change has failed
+	Wait                // it passes by itself: the same is tried again, with a back-off, for as long as it takes
+	Suspect             // nobody foresaw it: the same is tried again, with a back-off, for a while
+)
+
+// NextOf tells what follows err by its kind: Wait after Unavailable, not before at
+// where the error says a time, Suspect after Internal and Stall after any other.
+func NextOf(err error) (next Next, at time.Time) {
+	var e *Error
+	switch KindOf(err) {
+	case Unavailable:
+		errors.As(err, &e)
+		return Wait, e.RetryAt
+	case Internal:
+		return Suspect, time.Time{}
+	}
+	return Stall, time.Time{}
+}
 
 // Public is the sentence for the client: message, findings and hint.
 func (e *Error) Public() string {

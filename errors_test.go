@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -79,5 +80,27 @@ func TestFindings(t *testing.T) {
 	want := "refused: whole; oozie: of a type; a/b: of a path; oozie/c: of a component"
 	if got := err.Public(); got != want || err.Kind != dm.Invalid {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNextOf(t *testing.T) {
+	t.Parallel()
+	then := time.Date(2025, 1, 6, 10, 20, 30, 0, time.UTC)
+	for _, c := range []struct {
+		err  error
+		next dm.Next
+		at   time.Time
+	}{
+		{dm.Errorf(dm.Unavailable, "x", "away"), dm.Wait, time.Time{}},
+		{dm.Wrap("y", dm.Errorf(dm.Unavailable, "x", "away").NotBefore(then)), dm.Wait, then},
+		{fmt.Errorf("y: %w", dm.Errorf(dm.Unavailable, "x", "away").NotBefore(then)), dm.Wait, then},
+		{errors.New("nil map"), dm.Suspect, time.Time{}},
+		{dm.Errorf(dm.Internal, "x", "broken"), dm.Suspect, time.Time{}},
+		{dm.Errorf(dm.Invalid, "x", "wrong").NotBefore(then), dm.Stall, time.Time{}},
+		{dm.Errorf(dm.Forbidden, "x", "no quota"), dm.Stall, time.Time{}},
+	} {
+		if next, at := dm.NextOf(c.err); next != c.next || !at.Equal(c.at) {
+			t.Errorf("NextOf(%v) = %v, %s, want %v, %s", c.err, next, at, c.next, c.at)
+		}
 	}
 }

@@ -6,8 +6,17 @@ import (
 	"io/fs"
 )
 
-// Plugin carries out what an application wants of one component type. All
-// findings are returned, never the first only.
+// Plugin carries out what an application wants of one component type. Its life is
+// told, and checked, step by step by plugins/plugintest. All findings are
+// returned, never the first only.
+//
+// What a plugin makes may live for years, its calls last seconds: Apply brings
+// into being what is wanted and does not wait for a job to run; how that goes is
+// for an Observer to tell. A call is ended by its context, and one that goes on
+// all the same keeps the application's other calls waiting, nobody else's.
+//
+// An error says what happens next, see NextOf. A change that is tried again
+// waits: readers see why, and a destroy, a stop or a change is taken in its place.
 type Plugin interface {
 	Type() ComponentType
 	// Validate checks one component's structure at deploy.
@@ -15,14 +24,12 @@ type Plugin interface {
 	// Check checks one component with its overrides at create and change.
 	Check(c CheckedComponent) []Finding
 	// Apply brings the application's components of this type to what r asks
-	// for. It is idempotent and fenced by the caller. An error of kind
-	// Unavailable, or one that is a shortage of this machine, is waited out for as
-	// long as it takes; one of kind Internal is tried again some times; others
-	// settle the change as failed. The record is returned also beside an error
-	// when something was made.
+	// for. It is idempotent and fenced by the caller. The record is returned also
+	// beside an error when something was made.
 	Apply(ctx context.Context, r ApplyRequest) (PluginRecord, error)
 	// Destroy removes what the record tells of. It is idempotent and succeeds
-	// when nothing is left.
+	// when nothing is left. What an ended server made and did not record is
+	// destroyed by a record that holds names alone, so they must be enough.
 	Destroy(ctx context.Context, record PluginRecord) error
 }
 

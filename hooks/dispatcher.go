@@ -21,19 +21,20 @@ type DispatcherConfig struct {
 	Workers    int                                      // applications worked on at once; 0 means 16
 	Scan       time.Duration                            // from one look at everything to the next; 0 means 30 s
 	Retry      Retry                                    // of what may pass by itself
-	Timeout    time.Duration                            // of one call of a plugin; 0 means 15 minutes
+	Timeout    time.Duration                            // of one call of a plugin; 0 means 5 minutes
 	Clock      func() time.Time                         // nil means time.Now
 	Step       func(name string)                        // called at each of Steps(); nil means nothing
 	Log        *slog.Logger                             // nil means silent
 	Registerer prometheus.Registerer                    // nil means not counted
 }
 
-// Retry says when a failed attempt is made again. What is away or short now is
-// waited out without end; errors of kind Internal settle a change as failed
-// after some attempts.
+// Retry says when a failed attempt is made again. What passes by itself is
+// waited out without end, and looked at once each Scan; what nobody foresaw settles
+// a change as failed after some attempts.
 type Retry struct {
 	Base     time.Duration // pause before the second attempt, doubled each time; 0 means 500 ms
-	Attempts int           // in all that end in an error of kind Internal; 0 means 5
+	Most     time.Duration // longest pause after what nobody foresaw; 0 means 5 minutes
+	Attempts int           // in all that end in what nobody foresaw; 0 means 16, which take about half an hour
 }
 
 // pause is the back-off after n failed attempts: between half and the whole of
@@ -57,6 +58,7 @@ type Dispatcher struct {
 	ready *sync.Cond                    // of mu: queue has grown, or Run ends
 	apps  map[dm.ApplicationName]*entry // those queued, in work or waiting for another attempt
 	queue []dm.ApplicationName          // first come, first served
+	hung  map[dm.ApplicationName]*hung  // calls of plugins that go on after their time
 	runs  bool
 }
 
@@ -79,14 +81,15 @@ func NewDispatcher(cfg DispatcherConfig) (*Dispatcher, error) {
 		return nil, errors.New("hooks: a dispatcher needs plugins")
 	case cfg.Directory == nil:
 		return nil, errors.New("hooks: a dispatcher needs a directory")
-	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0:
+	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Most < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0:
 		return nil, errors.New("hooks: a dispatcher's numbers must not be negative")
 	}
 	orDefault(&cfg.Workers, 16)
 	orDefault(&cfg.Scan, 30*time.Second)
 	orDefault(&cfg.Retry.Base, 500*time.Millisecond)
-	orDefault(&cfg.Retry.Attempts, 5)
-	orDefault(&cfg.Timeout, 15*time.Minute)
+	orDefault(&cfg.Retry.Most, 5*time.Minute)
+	orDefault(&cfg.Retry.Attempts, 16)
+	orDefault(&cfg.Timeout, 5*time.Minute)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
@@ -96,7 +99,7 @@ func NewDispatcher(cfg DispatcherConfig) (*Dispatcher, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dispatcher{cfg: cfg, apps: map[dm.ApplicationName]*entry{}}
+	d := &Dispatcher{cfg: cfg, apps: map[dm.ApplicationName]*entry{}, hung: map[dm.ApplicationName]*hung{}}
 	d.ready = sync.NewCond(&d.mu)
 	var err error
 	d.metrics, err = newDispatchMetrics(cfg.Registerer, d.pending)

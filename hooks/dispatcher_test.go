@@ -227,7 +227,7 @@ func TestDispatchIsCounted(t *testing.T) {
 		b.do("noon", dm.Destroy, dm.WantDestroyed)
 		for metric, want := range map[string]float64{
 			`dm_dispatch_outcomes_total{create,success}`:  1,
-			`dm_dispatch_outcomes_total{destroy,retry}`:   4,
+			`dm_dispatch_outcomes_total{destroy,retry}`:   15,
 			`dm_dispatch_outcomes_total{destroy,failure}`: 1,
 			`dm_dispatch_duration_seconds{create}`:        1,
 			`dm_dispatch_pending{}`:                       0,

@@ -32,9 +32,12 @@
 // once, at the end, and only while the change is still the newest one (kind
 // Stale sends the worker round again). A failed create leaves nothing behind; a
 // failed change, start or stop puts back what was in effect before; what can't be
-// taken back at once is at the next start. A shortage, of an engine or of this
-// machine, settles nothing: the change waits, says why, and takes a destroy, a
-// stop or a change in its place.
+// taken back at once is at the next start. What a plugin's error says decides
+// what comes next (dm.NextOf): what passes by itself, a shortage of this machine
+// too, settles nothing and is tried again for as long as it takes; what nobody
+// foresaw is for about half an hour; anything else has failed. While a change is
+// tried again it says why, and takes a destroy, a stop or a change in its place. A
+// plugin that does not return keeps its application waiting, nobody else's.
 //
 // # Imports
 //

@@ -224,8 +224,8 @@ func TestCreateThatCannotBeTakenBack(t *testing.T) {
 		if types := recordTypes(got); types != "jupyter" || !got.Left {
 			t.Errorf("records of %q, left %t; want jupyter so that it can be cleared", types, got.Left)
 		}
-		if b.jupyter.calls != 1+5 {
-			t.Errorf("jupyter was called %d times, want one apply and five attempts to destroy", b.jupyter.calls)
+		if b.jupyter.calls != 1+16 {
+			t.Errorf("jupyter was called %d times, want one apply and sixteen attempts to destroy", b.jupyter.calls)
 		}
 		b.jupyter.onCall(nil)
 		b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
@@ -360,7 +360,7 @@ func TestPassingErrorsAreTriedAgain(t *testing.T) {
 		{"no process could be started for long, then well", dm.Errorf(dm.Internal, "git", "git failed").Because(&fs.PathError{Op: "fork/exec", Err: syscall.EAGAIN}), 40, 41, ""},
 		{"the disk was full for long, then well", dm.Wrap("x", syscall.ENOSPC), 40, 41, ""},
 		{"not a dm.Error, then well", errBare, 1, 2, ""},
-		{"internal for ever, details stay inside", errBare, 99, 5, `Error starting noon Internal, details: "internal error"`},
+		{"internal for ever, details stay inside", errBare, 99, 16, `Error starting noon Internal, details: "internal error"`},
 		{"not found settles at once", dm.Errorf(dm.NotFound, "x", "no queue"), 1, 1, `Error starting noon NotFound, details: "no queue"`},
 		{"too large settles at once", dm.Errorf(dm.TooLarge, "x", "too big"), 1, 1, `Error starting noon TooLarge, details: "too big"`},
 	}

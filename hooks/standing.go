@@ -3,10 +3,8 @@ package hooks
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io/fs"
 	"maps"
-	"runtime/debug"
 	"slices"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -186,11 +184,7 @@ func (p *pass) apply(ctx context.Context, t dm.ComponentType, r dm.ApplyRequest,
 		previous := before
 		r.Previous = &previous
 	}
-	var record dm.PluginRecord
-	err = p.call(ctx, t, func(ctx context.Context) (err error) {
-		record, err = plugin.Apply(ctx, r)
-		return err
-	})
+	record, err := call(ctx, p.d, p.app, t, p.d.cfg.Timeout, func(ctx context.Context) (dm.PluginRecord, error) { return plugin.Apply(ctx, r) })
 	if err != nil && len(record.Components) == 0 && len(record.Users) == 0 {
 		return err // nothing was made that was not there before
 	}
@@ -226,7 +220,9 @@ func (p *pass) destroyRecord(ctx context.Context, record dm.PluginRecord) error 
 		return err
 	}
 	record.Desired = p.work.Desired
-	err = p.call(ctx, record.Type, func(ctx context.Context) error { return plugin.Destroy(ctx, record) })
+	_, err = call(ctx, p.d, p.app, record.Type, p.d.cfg.Timeout, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, plugin.Destroy(ctx, record)
+	})
 	if dm.KindOf(err) == dm.NotFound {
 		return nil
 	}
@@ -249,23 +245,4 @@ func (p *pass) destroyCreated(ctx context.Context) error {
 		} // any other kind says that there was nothing to remove
 	}
 	return cmp.Or(p.destroy(ctx, known), first)
-}
-
-// call runs one call of a plugin with a time-out. A panic becomes an error of
-// kind Internal: one plugin's fault must not end the others' work.
-func (p *pass) call(ctx context.Context, t dm.ComponentType, do func(context.Context) error) (err error) {
-	limited, cancel := context.WithTimeout(ctx, p.d.cfg.Timeout)
-	defer cancel()
-	defer func() {
-		if r := recover(); r != nil {
-			p.d.cfg.Log.Error("plugin panicked", "app", p.app, "type", t, "request_id", p.work.Change.RequestID,
-				"panic", r, "stack", string(debug.Stack()))
-			err = dm.Errorf(dm.Internal, "dispatch", "the plugin for %s failed unexpectedly", t).Because(fmt.Errorf("panic: %v", r))
-		}
-	}()
-	err = do(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		return dm.Errorf(dm.Unavailable, "dispatch", "the plugin for %s did not finish within %s", t, p.d.cfg.Timeout).Because(err)
-	}
-	return err
 }

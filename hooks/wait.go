@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -15,43 +16,63 @@ var shortages = [...]error{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ENOSPC, syscall.EDQUOT, syscall.ENOBUFS,
 }
 
-// shortage tells the errors that say nothing about the change: a part that it
-// needs is away, or this machine has run out of something. They are waited out,
-// because the same change works when they are over.
-func shortage(err error) bool {
-	return dm.KindOf(err) == dm.Unavailable || slices.ContainsFunc(shortages[:], func(s error) bool { return errors.Is(err, s) })
+// nextOf is dm.NextOf with one more rule: that this machine has run out of
+// something says nothing about the change, and passes.
+func nextOf(err error) (dm.Next, time.Time) {
+	if slices.ContainsFunc(shortages[:], func(s error) bool { return errors.Is(err, s) }) {
+		return dm.Wait, time.Time{}
+	}
+	return dm.NextOf(err)
 }
 
 // passing tells the errors that may pass by themselves.
-func passing(err error) bool { return shortage(err) || dm.KindOf(err) == dm.Internal }
+func passing(err error) bool {
+	next, _ := nextOf(err)
+	return err != nil && next != dm.Stall
+}
+
+// The ends of what readers see of a change that waits.
+const (
+	untilItWorks = "until it works"
+	forAWhile    = "for half an hour"
+)
 
 // waitingText is what readers see of a change that waits.
 func waitingText(err error) string {
-	why := dm.Public(err)
-	if dm.KindOf(err) == dm.Internal {
+	next, at := nextOf(err)
+	why, how := dm.Public(err), untilItWorks
+	switch {
+	case next == dm.Suspect:
+		how = forAWhile
+	case dm.KindOf(err) == dm.Internal:
 		why = "this machine is short of memory, disk, files or processes"
+	case !at.IsZero():
+		how = "at " + at.UTC().Format(time.RFC3339)
 	}
-	return waiting(why)
+	return waiting(why, how)
 }
 
-func waiting(why string) string { return "Waiting: " + why + "; it is tried again until it works" }
+func waiting(why, how string) string { return "Waiting: " + why + "; it is tried again " + how }
 
-// tryAgain counts a failed attempt and tells whether another one is due. A
-// shortage is no attempt that counts: it never settles a change.
+// tryAgain counts a failed attempt and tells whether another one is due. What
+// passes by itself is no attempt that counts: it never settles a change.
 func (p *pass) tryAgain(err error) (next, bool) {
 	cfg := p.d.cfg
-	if shortage(err) {
+	what, at := nextOf(err)
+	most := cfg.Scan
+	switch what {
+	case dm.Wait:
 		p.job.waits++
-		cfg.Outbox.Waiting(p.app, p.work.Desired, waitingText(err))
-	} else {
+	case dm.Suspect:
 		p.job.attempts++
-		p.job.waits = 0
-		if !passing(err) || p.job.attempts >= cfg.Retry.Attempts {
-			return next{}, false
-		}
+		p.job.waits, most = 0, cfg.Retry.Most
 	}
+	if what == dm.Stall || p.job.attempts >= cfg.Retry.Attempts {
+		return next{}, false
+	}
+	cfg.Outbox.Waiting(p.app, p.work.Desired, waitingText(err))
 	tries := p.job.attempts + p.job.waits
-	n := next{more: true, after: cfg.Retry.pause(tries, cfg.Scan)}
+	n := next{more: true, after: max(cfg.Retry.pause(tries, most), at.Sub(cfg.Clock()))}
 	p.count(resultRetry)
 	cfg.Log.Warn("change will be tried again", "app", p.app, "action", p.work.Change.Verb,
 		"request_id", p.work.Change.RequestID, "attempt", tries, "after", n.after, "err", err)

@@ -206,3 +206,101 @@ func TestLeftoversAreTakenBackAtTheNextStart(t *testing.T) {
 		})
 	})
 }
+
+// TestErrorSaysWhenToTryAgain lets an engine name the time before which asking it
+// again is of no use.
+func TestErrorSaysWhenToTryAgain(t *testing.T) {
+	t.Parallel()
+	withBench(t, nil, func(b *bench) {
+		until, calls := time.Now().Add(3*time.Hour), 0
+		b.jupyter.on(func(string) (bool, error) {
+			if calls++; time.Now().Before(until) {
+				return false, dm.Wrap("x", dm.Errorf(dm.Unavailable, "engine", "the queue is closed").NotBefore(until))
+			}
+			return false, nil
+		})
+		b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report")
+		b.wantWaiting("noon", "Waiting: the queue is closed; it is tried again at "+until.UTC().Format(time.RFC3339))
+		time.Sleep(2*time.Hour + time.Minute)
+		synctest.Wait()
+		wantOutcome(t, b.box.last(t, "noon"), dm.Created, 1, "")
+		if calls != 2 {
+			t.Errorf("the plugin was called %d times, want once now and once then", calls)
+		}
+	})
+}
+
+// TestWhatNobodyForesawWaitsAWhile shows that a fault which may be one of the
+// server leaves a way out at once, and is given up at last.
+func TestWhatNobodyForesawWaitsAWhile(t *testing.T) {
+	t.Parallel()
+	withBench(t, nil, func(b *bench) {
+		var last time.Time
+		b.jupyter.on(func(op string) (bool, error) {
+			if op == "apply" {
+				last = time.Now()
+				return false, errBare
+			}
+			return false, nil
+		})
+		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.d.Wake("noon")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b.wantWaiting("noon", "Waiting: internal error; it is tried again for half an hour")
+		wantOutcome(t, b.do("noon", dm.Destroy, dm.WantDestroyed, "jupyter/report"), dm.NotCreated, 0, "")
+
+		began := time.Now()
+		wantOutcome(t, b.do("noon", dm.Create, dm.WantCreated, "jupyter/report"), dm.NotCreated, 0,
+			`Error creating noon Internal, details: "internal error"`)
+		if tried := last.Sub(began); tried < 15*time.Minute || tried > time.Hour {
+			t.Errorf("it was tried for %s, want about half an hour", tried)
+		}
+	})
+}
+
+// TestPluginThatHeedsNoDeadline hangs for hours in a server with one worker.
+func TestPluginThatHeedsNoDeadline(t *testing.T) {
+	t.Parallel()
+	withBench(t, func(cfg *DispatcherConfig) { cfg.Workers, cfg.Timeout = 1, time.Minute }, func(b *bench) {
+		release := make(chan struct{})
+		b.jupyter.onCall(func(_ context.Context, _ string, app dm.ApplicationName, nth int) (bool, error) {
+			if app == "noon" && nth == 1 {
+				<-release
+			}
+			return false, nil
+		})
+		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.d.Wake("noon")
+		time.Sleep(time.Minute + lingering)
+		synctest.Wait()
+		b.wantWaiting("noon", "Waiting: the plugin for jupyter did not finish within 1m0s; it is tried again until it works")
+		b.quiet("other", dm.Create, dm.WantCreated, "jupyter/report")
+		b.wantWaiting("noon", "Waiting: the plugin for jupyter has not returned yet from an earlier call; it is tried again until it works")
+		if b.jupyter.calls != 2 {
+			t.Errorf("the plugin was called %d times, want no second one for noon while the first goes on", b.jupyter.calls)
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantOutcome(t, b.box.last(t, "noon"), dm.Created, 1, "")
+	})
+}
+
+// TestStopOfTheServerDoesNotWaitForAPlugin ends a dispatcher in which one hangs.
+func TestStopOfTheServerDoesNotWaitForAPlugin(t *testing.T) {
+	t.Parallel()
+	withBench(t, nil, func(b *bench) {
+		release := make(chan struct{})
+		b.jupyter.on(func(string) (bool, error) { <-release; return false, nil })
+		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.d.Wake("noon")
+		synctest.Wait()
+		began := time.Now()
+		b.stop()
+		if took := time.Since(began); took > lingering {
+			t.Errorf("the stop took %s, want at most %s", took, lingering)
+		}
+		close(release)
+	})
+}
