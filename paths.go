@@ -297,3 +297,22 @@ func AppleDouble(name string, head []byte) bool {
 
 // AppleDoubleHead is how many bytes AppleDouble needs.
 const AppleDoubleHead = 4
+
+// Printable keeps a text from forging another line or a terminal sequence: every
+// control and format character that is no part of a name becomes a space, and
+// what is no UTF-8 the replacement character. Spaces stay.
+func Printable(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	var b strings.Builder
+	for {
+		r, at := Unprintable(s)
+		if at < 0 {
+			return b.String() + s
+		}
+		b.WriteString(s[:at] + " ")
+		s = s[at+utf8.RuneLen(r):]
+	}
+}
+
+// OneLine is Printable without spaces around it.
+func OneLine(s string) string { return strings.TrimSpace(Printable(s)) }

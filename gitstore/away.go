@@ -21,7 +21,7 @@ func (o outOfService) tell(r dm.Repository) SetAside {
 	}
 	cause := "it was not looked at yet"
 	if o.err != nil {
-		cause = oneLine(o.err.Error())
+		cause = dm.OneLine(o.err.Error())
 	}
 	return SetAside{Repository: r, Since: o.since, Cause: cause}
 }

@@ -53,13 +53,13 @@ func (s *Store) mendBlankRef(dir string) error {
 	} else if err != nil && proof(err) == nil && !errors.Is(err, errBadRef) {
 		return err
 	}
-	repo := openObjects(dir)
-	all, err := repo.st.IterEncodedObjects(plumbing.CommitObject)
+	objects := openObjects(dir)
+	all, err := objects.st.IterEncodedObjects(plumbing.CommitObject)
 	if err != nil {
 		return err
 	}
 	followed, tips := map[plumbing.Hash]bool{}, map[plumbing.Hash]bool{}
-	err = object.NewCommitIter(repo.st, all).ForEach(func(c *object.Commit) error {
+	err = object.NewCommitIter(objects.st, all).ForEach(func(c *object.Commit) error {
 		tips[c.Hash] = true
 		for _, p := range c.ParentHashes {
 			followed[p] = true

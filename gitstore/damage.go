@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
+
+	dm "github.com/pndaproject/deployment-manager"
 )
 
 // fault is damage of a repository that its bytes prove. Nothing else takes a
@@ -22,7 +24,7 @@ func (f *fault) Error() string { return f.File + ": " + f.Cause }
 // broken makes the error of a file whose bytes prove that it is damaged. Only
 // who has read all of them may say so.
 func broken(file, format string, args ...any) error {
-	return &fault{file, oneLine(fmt.Sprintf(format, args...))}
+	return &fault{file, dm.OneLine(fmt.Sprintf(format, args...))}
 }
 
 // proof returns the damage that err proves; nil means that err is a doubt, or

@@ -148,7 +148,7 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEnt
 	id := ref.String()
 	before := s.index.outcome(ref)
 	switch {
-	case o.phase == dm.NotDeployed && before.phase == o.phase && before.tree == o.tree && before.information == printable(o.information):
+	case o.phase == dm.NotDeployed && before.phase == o.phase && before.tree == o.tree && before.information == dm.Printable(o.information):
 		return nil
 	case o.tree == emptyTree && before.tip.IsZero() && !s.roomForFailure(stamp.User):
 		s.Log.Warn("a failed deploy is not recorded, there are too many of versions that are not there", "package", ref, "user", stamp.User)
@@ -195,7 +195,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 	if err := tx.Land(ctx, Moved(deployedRef(ref.Version), before.tip, o.tip, "outcome-moved")); err != nil {
 		return err
 	}
-	o.information = printable(o.information)
+	o.information = dm.Printable(o.information)
 	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, o))
 	return nil
 }

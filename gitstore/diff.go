@@ -52,14 +52,14 @@ func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, fro
 		return dm.Difference{}, err
 	}
 	dir := s.data.Path(applicationRepository(app))
-	repo := openObjects(dir)
+	objects := openObjects(dir)
 	var content [2]contentEntry
 	for i, r := range revisions {
-		if content[i], _, err = readContent(repo, plumbing.NewHash(string(r))); err != nil {
+		if content[i], _, err = readContent(objects, plumbing.NewHash(string(r))); err != nil {
 			return dm.Difference{}, failed(op, err)
 		}
 	}
-	d, err := applicationDifference(ctx, repo, content)
+	d, err := applicationDifference(ctx, objects, content)
 	if err != nil {
 		return d, failed(op, err)
 	}
@@ -96,7 +96,7 @@ func (p *applicationPast) noDeployment(kind dm.Kind, op string, app dm.Applicati
 }
 
 // applicationDifference compares the contents of two deployments.
-func applicationDifference(ctx context.Context, repo *objects, content [2]contentEntry) (d dm.Difference, err error) {
+func applicationDifference(ctx context.Context, objects *objects, content [2]contentEntry) (d dm.Difference, err error) {
 	side := func(c contentEntry) dm.Side {
 		return dm.Side{Deployment: c.deployment, Revision: dm.Revision(c.commit.String()), Package: c.spec.Package, Audience: c.spec.Audience}
 	}
@@ -104,11 +104,11 @@ func applicationDifference(ctx context.Context, repo *objects, content [2]conten
 	if d.Overrides, err = overrideChanges(content[0].spec.Overrides, content[1].spec.Overrides); err != nil {
 		return d, err
 	}
-	t := treeDiff{repo: repo}
+	t := treeDiff{objects: objects}
 	for _, folder := range [...]string{componentsTree, packageTree} { // by path in byte order
 		var trees [2]plumbing.Hash
 		for i := range content {
-			if trees[i], err = subtree(repo, content[i].tree, folder); err != nil {
+			if trees[i], err = subtree(objects, content[i].tree, folder); err != nil {
 				return d, err
 			}
 		}
@@ -121,8 +121,8 @@ func applicationDifference(ctx context.Context, repo *objects, content [2]conten
 }
 
 // subtree finds a folder at the top of a tree; a missing one is empty.
-func subtree(repo *objects, tree plumbing.Hash, folder string) (plumbing.Hash, error) {
-	e, err := repo.entry(tree, folder)
+func subtree(objects *objects, tree plumbing.Hash, folder string) (plumbing.Hash, error) {
+	e, err := objects.entry(tree, folder)
 	if errors.Is(err, object.ErrEntryNotFound) {
 		return emptyTree, nil
 	}
@@ -158,7 +158,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	}
 	d := dm.Difference{From: side(sides[0]), To: side(sides[1])}
 	dir := s.data.Path(r)
-	t := treeDiff{repo: openObjects(dir)}
+	t := treeDiff{objects: openObjects(dir)}
 	if err := t.compare(ctx, "", sides[0].tree, sides[1].tree); err != nil {
 		return d, failed(op, err)
 	}
@@ -242,9 +242,9 @@ func flatten(o dm.Overrides) (map[overrideKey]json.RawMessage, error) {
 // treeDiff collects the files that differ between two trees. It opens only the
 // folders that differ, and its order is that of the paths' bytes.
 type treeDiff struct {
-	repo  *objects
-	files []dm.FileChange
-	more  int
+	objects *objects
+	files   []dm.FileChange
+	more    int
 }
 
 // compare compares two trees whose path is prefix.
@@ -293,7 +293,7 @@ func orEmpty(e object.TreeEntry, there bool) plumbing.Hash {
 // entries reads a tree; the key of a folder ends in '/', so a file and a folder
 // of one name are two things.
 func (d *treeDiff) entries(tree plumbing.Hash) (map[string]object.TreeEntry, error) {
-	t, err := d.repo.tree(tree)
+	t, err := d.objects.tree(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -316,13 +316,13 @@ func (d *treeDiff) file(path string, old, now object.TreeEntry, had, has bool) (
 	}
 	f := dm.FileChange{Path: path, FromSize: -1, ToSize: -1, Executable: old.Mode == filemode.Executable}
 	if had {
-		if f.FromSize, err = d.repo.size(old.Hash); err != nil {
+		if f.FromSize, err = d.objects.size(old.Hash); err != nil {
 			return err
 		}
 	}
 	if has {
 		f.Executable = now.Mode == filemode.Executable
-		if f.ToSize, err = d.repo.size(now.Hash); err != nil {
+		if f.ToSize, err = d.objects.size(now.Hash); err != nil {
 			return err
 		}
 	}

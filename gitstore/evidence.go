@@ -29,10 +29,10 @@ type finding struct {
 }
 
 // contradicted compares the refs of a repository with what is known of them.
-func (s *Store) contradicted(ctx context.Context, r dm.Repository, repo *objects, heads refs) ([]finding, error) {
+func (s *Store) contradicted(ctx context.Context, r dm.Repository, objects *objects, heads refs) ([]finding, error) {
 	var list []finding
 	for _, was := range s.data.Known(r) {
-		ok, err := explained(ctx, repo, heads, was)
+		ok, err := explained(ctx, objects, heads, was)
 		switch is := heads[was.Name]; {
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", was.Name, err)
@@ -48,22 +48,22 @@ func (s *Store) contradicted(ctx context.Context, r dm.Repository, repo *objects
 
 // explained tells whether the server may have moved a ref from where it was
 // known to be to where it is.
-func explained(ctx context.Context, repo *objects, heads refs, was KnownRef) (bool, error) {
+func explained(ctx context.Context, objects *objects, heads refs, was KnownRef) (bool, error) {
 	is := heads[was.Name]
 	switch version, tag := strings.CutPrefix(was.Name, tagPrefix); {
 	case is == was.Hash:
 		return true, nil
 	case tag:
-		return superseded(repo, heads, version, was.Hash)
+		return superseded(objects, heads, version, was.Hash)
 	case strings.HasPrefix(was.Name, supersededPrefix):
 		return false, nil
 	}
-	return leadsTo(ctx, repo, is, was.Hash)
+	return leadsTo(ctx, objects, is, was.Hash)
 }
 
 // superseded tells whether a tag of a version is kept as one that was replaced
 // or withdrawn.
-func superseded(repo *objects, heads refs, version string, tag plumbing.Hash) (bool, error) {
+func superseded(objects *objects, heads refs, version string, tag plumbing.Hash) (bool, error) {
 	for ref, h := range heads {
 		if !strings.HasPrefix(ref, supersededPrefix+version+"/") {
 			continue
@@ -71,7 +71,7 @@ func superseded(repo *objects, heads refs, version string, tag plumbing.Hash) (b
 		if h == tag {
 			return true, nil
 		}
-		t, err := repo.tag(h)
+		t, err := objects.tag(h)
 		if err != nil {
 			return false, err
 		}
@@ -83,12 +83,12 @@ func superseded(repo *objects, heads refs, version string, tag plumbing.Hash) (b
 }
 
 // leadsTo tells whether a commit is among those that another one follows.
-func leadsTo(ctx context.Context, repo *objects, from, to plumbing.Hash) (bool, error) {
+func leadsTo(ctx context.Context, objects *objects, from, to plumbing.Hash) (bool, error) {
 	for h := from; !h.IsZero() && ctx.Err() == nil; {
 		if h == to {
 			return true, nil
 		}
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return false, err
 		}
@@ -99,7 +99,7 @@ func leadsTo(ctx context.Context, repo *objects, from, to plumbing.Hash) (bool, 
 
 // gapsOfPackage finds refs that others of a package prove to have been there.
 // follows are the parents of uploads.
-func gapsOfPackage(repo *objects, name dm.PackageName, entry *packageEntry, heads refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
+func gapsOfPackage(objects *objects, name dm.PackageName, entry *packageEntry, heads refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
 	list, counted := gapsOfSuperseded(heads)
 	for v, o := range entry.outcomes {
 		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != emptyTree {
@@ -116,7 +116,7 @@ func gapsOfPackage(repo *objects, name dm.PackageName, entry *packageEntry, head
 			continue
 		}
 		if !earlier {
-			if err := earlierUploads(repo, heads, uploads); err != nil {
+			if err := earlierUploads(objects, heads, uploads); err != nil {
 				return nil, err
 			}
 			earlier = true
@@ -124,7 +124,7 @@ func gapsOfPackage(repo *objects, name dm.PackageName, entry *packageEntry, head
 		if uploads[c] {
 			continue
 		}
-		commit, err := repo.commit(c)
+		commit, err := objects.commit(c)
 		if err != nil {
 			return nil, err
 		}
@@ -167,14 +167,14 @@ func gapsOfSuperseded(heads refs) (list []finding, highest map[string]int) {
 }
 
 // earlierUploads adds the commits of uploads that were replaced or withdrawn.
-func earlierUploads(repo *objects, heads refs, uploads map[plumbing.Hash]bool) error {
+func earlierUploads(objects *objects, heads refs, uploads map[plumbing.Hash]bool) error {
 	for ref, h := range heads {
 		if !strings.HasPrefix(ref, supersededPrefix) {
 			continue
 		}
-		t, err := repo.tag(h)
+		t, err := objects.tag(h)
 		if err == nil && t.TargetType == plumbing.TagObject {
-			t, err = repo.tag(t.Target)
+			t, err = objects.tag(t.Target)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
@@ -185,14 +185,14 @@ func earlierUploads(repo *objects, heads refs, uploads map[plumbing.Hash]bool) e
 }
 
 // gapsOfApplication finds whether main or the outcomes were set back.
-func gapsOfApplication(ctx context.Context, repo *objects, e *appEntry, heads refs) ([]finding, error) {
+func gapsOfApplication(ctx context.Context, objects *objects, e *appEntry, heads refs) ([]finding, error) {
 	var list []finding
 	for ref, h := range heads {
 		n, err := strconv.Atoi(strings.TrimPrefix(ref, deploymentPrefix))
 		if err != nil || n <= e.deployments || h == e.main {
 			continue
 		}
-		if follows, err := leadsTo(ctx, repo, h, e.main); err != nil {
+		if follows, err := leadsTo(ctx, objects, h, e.main); err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		} else if follows {
 			list = append(list, finding{mainRef, fmt.Sprintf("it was set back, %s goes on from it", ref)})
@@ -200,13 +200,13 @@ func gapsOfApplication(ctx context.Context, repo *objects, e *appEntry, heads re
 		}
 	}
 	if e.observed == nil {
-		if followed, err := answeredBefore(ctx, repo, e.main); err != nil || followed {
+		if followed, err := answeredBefore(ctx, objects, e.main); err != nil || followed {
 			list = append(list, finding{observedRef, "it is gone, and a change is only taken when the one before it has an outcome"})
 			return list, err
 		}
 		return list, nil
 	}
-	if ok, err := leadsTo(ctx, repo, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
+	if ok, err := leadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
 		list = append(list, finding{mainRef, fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
 		return list, err
 	}
@@ -214,9 +214,9 @@ func gapsOfApplication(ctx context.Context, repo *objects, e *appEntry, heads re
 }
 
 // answeredBefore tells whether a change follows one that must have an outcome.
-func answeredBefore(ctx context.Context, repo *objects, main plumbing.Hash) (bool, error) {
+func answeredBefore(ctx context.Context, objects *objects, main plumbing.Hash) (bool, error) {
 	for h := main; !h.IsZero() && ctx.Err() == nil; {
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return false, err
 		}
@@ -308,10 +308,10 @@ func (x *index) deployedOnce(ref dm.PackageRef) bool {
 }
 
 // hadFiles tells whether an outcome before c had the files of its version.
-func hadFiles(repo *objects, c *object.Commit) (bool, error) {
+func hadFiles(objects *objects, c *object.Commit) (bool, error) {
 	for h := parentOf(c); !h.IsZero(); h = parentOf(c) {
 		var err error
-		if c, err = repo.commit(h); err != nil || c.TreeHash != emptyTree {
+		if c, err = objects.commit(h); err != nil || c.TreeHash != emptyTree {
 			return err == nil, err
 		}
 	}
@@ -363,22 +363,22 @@ func (x *index) read(r dm.Repository) bool {
 // gaps reports every ref that is gone or was set back, but the one for which the
 // repository is out of service.
 func (v *verifier) gaps(ctx context.Context) {
-	list, err := v.s.contradicted(ctx, v.r, v.repo, v.heads)
+	list, err := v.s.contradicted(ctx, v.r, v.objects, v.heads)
 	var more []finding
 	switch v.r.Kind {
 	case dm.PackageRepository:
 		if e := v.s.index.pkg(dm.PackageName(v.r.Name)); e != nil && err == nil {
 			follows := map[plumbing.Hash]plumbing.Hash{}
 			for _, u := range e.versions {
-				if c, err := v.repo.commit(u.commit); err == nil {
+				if c, err := v.objects.commit(u.commit); err == nil {
 					follows[parentOf(c)] = u.commit
 				}
 			}
-			more, err = gapsOfPackage(v.repo, dm.PackageName(v.r.Name), e, v.heads, follows)
+			more, err = gapsOfPackage(v.objects, dm.PackageName(v.r.Name), e, v.heads, follows)
 		}
 	case dm.ApplicationRepository:
 		if e := v.s.index.app(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
-			more, err = gapsOfApplication(ctx, v.repo, e, v.heads)
+			more, err = gapsOfApplication(ctx, v.objects, e, v.heads)
 		}
 	}
 	if err != nil {

@@ -169,13 +169,13 @@ func (p *applicationPast) observed(tip plumbing.Hash) bool {
 }
 
 // extend reads the commits of both chains that are not known yet.
-func (p *applicationPast) extend(ctx context.Context, repo *objects, main, observed plumbing.Hash) error {
+func (p *applicationPast) extend(ctx context.Context, objects *objects, main, observed plumbing.Hash) error {
 	if _, known := p.place[dm.Revision(main.String())]; !known {
 		last := plumbing.ZeroHash
 		if n := len(p.changes); n > 0 {
 			last = plumbing.NewHash(string(p.changes[n-1].Revision))
 		}
-		fresh, reached, err := chain(ctx, repo, main, last)
+		fresh, reached, err := chain(ctx, objects, main, last)
 		if err != nil {
 			return err
 		}
@@ -184,12 +184,12 @@ func (p *applicationPast) extend(ctx context.Context, repo *objects, main, obser
 		}
 		p.addChanges(fresh)
 	}
-	return p.extendOutcomes(ctx, repo, observed)
+	return p.extendOutcomes(ctx, objects, observed)
 }
 
 // chain reads the record's commits from tip back to known, oldest first.
 // reached tells whether known was met.
-func chain(ctx context.Context, repo *objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
+func chain(ctx context.Context, objects *objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
 	for h := tip; h != known; {
 		if h.IsZero() {
 			slices.Reverse(list)
@@ -198,7 +198,7 @@ func chain(ctx context.Context, repo *objects, tip, known plumbing.Hash) (list [
 		if err := ctx.Err(); err != nil {
 			return nil, false, err
 		}
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return nil, false, err
 		}
@@ -249,7 +249,7 @@ func pastChange(h plumbing.Hash, message string, when time.Time) dm.PastChange {
 }
 
 // extendOutcomes reads the outcomes that are not known yet.
-func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip plumbing.Hash) error {
+func (p *applicationPast) extendOutcomes(ctx context.Context, objects *objects, tip plumbing.Hash) error {
 	if p.observed(tip) {
 		return nil
 	}
@@ -257,7 +257,7 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip
 	if n := len(p.outcomes); n > 0 {
 		known = p.outcomes[n-1].commit
 	}
-	fresh, reached, err := chain(ctx, repo, tip, known)
+	fresh, reached, err := chain(ctx, objects, tip, known)
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip
 		clear(p.ended)
 	}
 	for _, c := range fresh {
-		o, err := readOutcome(repo, c)
+		o, err := readOutcome(objects, c)
 		if err != nil {
 			return err
 		}
@@ -279,8 +279,8 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, repo *objects, tip
 
 // readOutcome reads an outcome without the records of the plugins, which name
 // every user that was reached.
-func readOutcome(repo *objects, c *object.Commit) (outcomeLine, error) {
-	file, err := repo.file(c.TreeHash, observedFile)
+func readOutcome(objects *objects, c *object.Commit) (outcomeLine, error) {
+	file, err := objects.file(c.TreeHash, observedFile)
 	if err != nil {
 		return outcomeLine{}, err
 	}

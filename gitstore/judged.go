@@ -54,7 +54,7 @@ func few(texts []string) []string {
 	var list []string
 	left := maxToldBytes
 	for i, text := range texts {
-		text = oneLine(text)
+		text = dm.OneLine(text)
 		if len(text) > maxToldText {
 			end := maxToldText
 			for !utf8.RuneStart(text[end]) {

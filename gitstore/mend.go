@@ -214,9 +214,9 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 	return w.Commit("mended")
 }
 
-// copyObject adds an object that repo holds, if its content has that name.
-func copyObject(w *pack.Writer, repo *objects, h plumbing.Hash) error {
-	o, err := repo.st.EncodedObject(plumbing.AnyObject, h)
+// copyObject adds an object that objects holds, if its content has that name.
+func copyObject(w *pack.Writer, objects *objects, h plumbing.Hash) error {
+	o, err := objects.st.EncodedObject(plumbing.AnyObject, h)
 	if err != nil {
 		return err
 	}

@@ -66,23 +66,23 @@ func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision
 
 // work describes the change that made content.
 func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, last dm.Stamp) (dm.Work, error) {
-	repo := openObjects(s.data.Path(applicationRepository(app)))
+	objects := openObjects(s.data.Path(applicationRepository(app)))
 	w := dm.Work{
 		Spec: content.spec, Change: last, Desired: dm.Revision(content.commit.String()), Deployment: content.deployment,
 		Observed: e.observed, Before: e.settled(), Notes: content.notes,
 	}
-	tree, err := repo.entry(content.tree, componentsTree)
+	tree, err := objects.entry(content.tree, componentsTree)
 	if err != nil {
 		return w, err
 	}
-	w.Open = newTreeFS(repo, tree.Hash)
-	w.Components, err = listComponents(repo, tree.Hash)
+	w.Open = newTreeFS(objects, tree.Hash)
+	w.Components, err = listComponents(objects, tree.Hash)
 	return w, err
 }
 
 // listComponents reads components/<type>/<name>/… by byte order.
-func listComponents(repo *objects, tree plumbing.Hash) ([]dm.Component, error) {
-	top, err := repo.tree(tree)
+func listComponents(objects *objects, tree plumbing.Hash) ([]dm.Component, error) {
+	top, err := objects.tree(tree)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (e *packageEntry) stillUsed(file dm.PackageFile, digest string) error {
 // readPast reads who owns the package and which versions were withdrawn. The
 // owner is who published first: by the order of the commits, because a clock can
 // have been wrong.
-func (e *packageEntry) readPast(repo *objects, name dm.PackageName, heads refs) error {
+func (e *packageEntry) readPast(objects *objects, name dm.PackageName, heads refs) error {
 	people := map[dm.UserName]bool{}
 	for _, v := range e.versions {
 		people[v.by] = true
@@ -83,7 +83,7 @@ func (e *packageEntry) readPast(repo *objects, name dm.PackageName, heads refs) 
 		if !ok {
 			continue
 		}
-		v, n, err := readSuperseded(repo, name, text, h)
+		v, n, err := readSuperseded(objects, name, text, h)
 		if err != nil {
 			return err
 		}
@@ -97,11 +97,11 @@ func (e *packageEntry) readPast(repo *objects, name dm.PackageName, heads refs) 
 			return nil
 		}
 	}
-	return e.readOwner(repo)
+	return e.readOwner(objects)
 }
 
 // readSuperseded reads the version behind refs/superseded/<version>/<n>.
-func readSuperseded(repo *objects, name dm.PackageName, text string, h plumbing.Hash) (v versionEntry, n int, err error) {
+func readSuperseded(objects *objects, name dm.PackageName, text string, h plumbing.Hash) (v versionEntry, n int, err error) {
 	number, place, _ := strings.Cut(text, "/")
 	version, err := dm.ParseVersion(number)
 	if err == nil {
@@ -110,21 +110,21 @@ func readSuperseded(repo *objects, name dm.PackageName, text string, h plumbing.
 	if err != nil {
 		return v, 0, fmt.Errorf("%w: %s%s", errBadRef, supersededPrefix, text)
 	}
-	tag, err := repo.tag(h)
+	tag, err := objects.tag(h)
 	if err != nil {
 		return v, 0, err
 	}
 	if tag.TargetType == plumbing.TagObject { // a withdrawal
 		h = tag.Target
 	}
-	v, _, err = readVersion(repo, dm.PackageRef{Name: name, Version: version}, h)
+	v, _, err = readVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
 	return v, n, err
 }
 
 // readOwner follows main to the first upload.
-func (e *packageEntry) readOwner(repo *objects) error {
+func (e *packageEntry) readOwner(objects *objects) error {
 	for h := e.main; !h.IsZero(); {
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return err
 		}

@@ -86,8 +86,8 @@ func (p *packagePast) page(op string, name dm.PackageName, before dm.Revision, l
 // packageReader collects a package's history. Lines that were read before are
 // taken over.
 type packageReader struct {
-	repo *objects
-	old  map[plumbing.Hash]packageLine
+	objects *objects
+	old     map[plumbing.Hash]packageLine
 	packagePast
 }
 
@@ -99,7 +99,7 @@ func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *pac
 	if err != nil {
 		return nil, err
 	}
-	p := &packageReader{repo: openObjects(dir), old: old}
+	p := &packageReader{objects: openObjects(dir), old: old}
 	p.entry, p.lines = entry, map[plumbing.Hash]packageLine{}
 	if err := p.uploads(ctx, entry.versions, ended); err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (p *packageReader) line(ctx context.Context, h plumbing.Hash, read func(plu
 
 // tag reads an upload or a withdrawal.
 func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
-	t, err := p.repo.tag(h)
+	t, err := p.objects.tag(h)
 	if err != nil {
 		return packageLine{}, err
 	}
@@ -190,7 +190,7 @@ func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
 
 // outcome reads a deploy or an undeploy.
 func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
-	c, err := p.repo.commit(h)
+	c, err := p.objects.commit(h)
 	if err != nil {
 		return packageLine{}, err
 	}

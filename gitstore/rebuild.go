@@ -120,7 +120,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 // postpone keeps a workspace out of service until it can be rebuilt.
 func (s *Store) postpone(u dm.UserName, err error) {
 	r := workspaceRepository(u)
-	s.index.takeAway(r, outOfService{fault: &fault{".", "it could not be rebuilt yet: " + oneLine(err.Error())}, since: s.now()})
+	s.index.takeAway(r, outOfService{fault: &fault{".", "it could not be rebuilt yet: " + dm.OneLine(err.Error())}, since: s.now()})
 	s.again.ask(r, firstLook)
 }
 
@@ -273,15 +273,15 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	if e == nil {
 		return nil, fmt.Errorf("the repository of %s was set aside", app)
 	}
-	repo := openObjects(s.data.Path(applicationRepository(app)))
+	objects := openObjects(s.data.Path(applicationRepository(app)))
 	var list []*dm.Observation
 	for h := e.observedTip; !h.IsZero(); {
-		o, err := readObservation(repo, h)
+		o, err := readObservation(objects, h)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, o)
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return nil, err
 		}

@@ -142,13 +142,6 @@ func (u *upload) sketch() (*sketch, error) {
 	return newSketch(files), nil
 }
 
-func fileMode(executable bool) filemode.FileMode {
-	if executable {
-		return filemode.Executable
-	}
-	return filemode.Regular
-}
-
 // tree builds the package's tree; see placer.
 func (u *upload) tree() *treeBuilder {
 	b := newTreeBuilder()

@@ -135,7 +135,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 	if _, err := dm.ParsePackageName(string(name)); err != nil {
 		return broken(".", "the folder names no package: %s", dm.Public(err))
 	}
-	repo := openObjects(dir)
+	objects := openObjects(dir)
 	entry := &packageEntry{main: heads[mainRef], outcomes: map[dm.Version]outcomeEntry{}}
 	var newest versionEntry
 	after := map[plumbing.Hash]plumbing.Hash{} // commit of an upload → commit of the next
@@ -146,7 +146,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		case err != nil:
 			return broken(ref, "it names no version")
 		case text == tagPrefix:
-			tag, parent, err := readVersion(repo, dm.PackageRef{Name: name, Version: v}, h)
+			tag, parent, err := readVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
 			if err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
@@ -156,16 +156,16 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 				newest = tag
 			}
 		default:
-			c, err := repo.commit(h)
+			c, err := objects.commit(h)
 			if err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
-			if _, err := repo.tree(c.TreeHash); err != nil {
+			if _, err := objects.tree(c.TreeHash); err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
 			o := parseOutcome(c)
 			if o.tree == emptyTree {
-				if o.once, err = hadFiles(repo, c); err != nil {
+				if o.once, err = hadFiles(objects, c); err != nil {
 					return fmt.Errorf("%s: %w", ref, err)
 				}
 			}
@@ -173,14 +173,14 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		}
 	}
 	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
-	gaps, err := gapsOfPackage(repo, name, entry, heads, after)
+	gaps, err := gapsOfPackage(objects, name, entry, heads, after)
 	if err != nil {
 		return err
 	}
 	if len(gaps) == 0 {
 		s.mendMain(ctx, name, entry, newest.commit, after)
 	}
-	if err := entry.readPast(repo, name, heads); err != nil {
+	if err := entry.readPast(objects, name, heads); err != nil {
 		return err
 	}
 	s.index.putPackage(name, entry)
@@ -199,16 +199,16 @@ func versionOf(ref string) (prefix string, v dm.Version, err error) {
 }
 
 // readVersion reads a version from its tag, and the upload before it.
-func readVersion(repo *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEntry, parent plumbing.Hash, err error) {
-	tag, err := repo.tag(h)
+func readVersion(objects *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEntry, parent plumbing.Hash, err error) {
+	tag, err := objects.tag(h)
 	if err != nil {
 		return v, parent, err
 	}
-	commit, err := repo.commit(tag.Target)
+	commit, err := objects.commit(tag.Target)
 	if err != nil {
 		return v, parent, err
 	}
-	if _, err := repo.tree(commit.TreeHash); err != nil {
+	if _, err := objects.tree(commit.TreeHash); err != nil {
 		return v, parent, err
 	}
 	t := parseTrailers(tag.Message)
@@ -256,35 +256,35 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 	if heads[mainRef].IsZero() {
 		return broken(mainRef, "it is missing")
 	}
-	repo := openObjects(dir)
+	objects := openObjects(dir)
 	e := &appEntry{main: heads[mainRef], observedTip: heads[observedRef]}
 	var err error
-	if e.desired, e.last, err = readContent(repo, e.main); err != nil {
+	if e.desired, e.last, err = readContent(objects, e.main); err != nil {
 		return fmt.Errorf("%s: %w", mainRef, err)
 	}
 	if e.desired.spec.Name != app {
 		return broken(mainRef, "%s names the application %q", specFile, e.desired.spec.Name)
 	}
 	if !e.observedTip.IsZero() {
-		if e.observed, err = readObservation(repo, e.observedTip); err != nil {
+		if e.observed, err = readObservation(objects, e.observedTip); err != nil {
 			return fmt.Errorf("%s: %w", observedRef, err)
 		}
 	}
 	if e.observed != nil && e.observed.Effective != "" {
-		if e.effective, _, err = readContent(repo, plumbing.NewHash(string(e.observed.Effective))); err != nil {
+		if e.effective, _, err = readContent(objects, plumbing.NewHash(string(e.observed.Effective))); err != nil {
 			return err
 		}
 		e.effective.deployment = e.observed.Deployment
 	}
 	if e.desired.deployment == 0 {
-		if e.desired.deployment, err = numberOf(ctx, repo, e); err != nil {
+		if e.desired.deployment, err = numberOf(ctx, objects, e); err != nil {
 			return err
 		}
 	}
-	if e.deployments, err = s.mendNumbers(ctx, repo, dir, e.main, heads); err != nil {
+	if e.deployments, err = s.mendNumbers(ctx, objects, dir, e.main, heads); err != nil {
 		return err
 	}
-	gaps, err := gapsOfApplication(ctx, repo, e, heads)
+	gaps, err := gapsOfApplication(ctx, objects, e, heads)
 	if err != nil {
 		return err
 	}
@@ -294,12 +294,12 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 }
 
 // readContent reads one commit of an application's main.
-func readContent(repo *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
-	c, err := repo.commit(h)
+func readContent(objects *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
+	c, err := objects.commit(h)
 	if err != nil {
 		return contentEntry{}, dm.Stamp{}, err
 	}
-	file, err := repo.file(c.TreeHash, specFile)
+	file, err := objects.file(c.TreeHash, specFile)
 	if err != nil {
 		return contentEntry{}, dm.Stamp{}, err
 	}
@@ -308,7 +308,7 @@ func readContent(repo *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error)
 	if err := json.Unmarshal(file, &content.spec); err != nil {
 		return content, dm.Stamp{}, broken(mainRef, "%s at %s: %v", specFile, h, err)
 	}
-	e, err := repo.entry(c.TreeHash, packageTree)
+	e, err := objects.entry(c.TreeHash, packageTree)
 	if err != nil {
 		return content, dm.Stamp{}, err
 	}
@@ -331,12 +331,12 @@ func contentNumber(verb dm.Verb, t map[string]string) int {
 	return n
 }
 
-func readObservation(repo *objects, tip plumbing.Hash) (*dm.Observation, error) {
-	c, err := repo.commit(tip)
+func readObservation(objects *objects, tip plumbing.Hash) (*dm.Observation, error) {
+	c, err := objects.commit(tip)
 	if err != nil {
 		return nil, err
 	}
-	file, err := repo.file(c.TreeHash, observedFile)
+	file, err := objects.file(c.TreeHash, observedFile)
 	if err != nil {
 		return nil, err
 	}
@@ -352,7 +352,7 @@ func readObservation(repo *objects, tip plumbing.Hash) (*dm.Observation, error) 
 
 // mendNumbers compares refs/deployments with the trailers on main and writes
 // what is missing; it walks back only as far as numbers are missing.
-func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main plumbing.Hash, heads refs) (highest int, err error) {
+func (s *Store) mendNumbers(ctx context.Context, objects *objects, dir string, main plumbing.Hash, heads refs) (highest int, err error) {
 	have := 0
 	for ref := range heads {
 		if strings.HasPrefix(ref, deploymentPrefix) {
@@ -361,7 +361,7 @@ func (s *Store) mendNumbers(ctx context.Context, repo *objects, dir string, main
 	}
 	var missing []gitcmd.RefUpdate
 	for h := main; !h.IsZero(); {
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return 0, err
 		}
@@ -388,17 +388,17 @@ func checkWorkspace(dir string, heads refs) error {
 	if heads[mainRef].IsZero() {
 		return broken(mainRef, "it is missing")
 	}
-	repo := openObjects(dir)
+	objects := openObjects(dir)
 	for ref, h := range heads {
-		c, err := repo.commit(h)
+		c, err := objects.commit(h)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
-		t, err := repo.tree(c.TreeHash)
+		t, err := objects.tree(c.TreeHash)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
-		if err := checkFolders(repo, t); err != nil {
+		if err := checkFolders(objects, t); err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
 	}
@@ -406,10 +406,10 @@ func checkWorkspace(dir string, heads refs) error {
 }
 
 // checkFolders opens the tree of every application's folder.
-func checkFolders(repo *objects, t *object.Tree) error {
+func checkFolders(objects *objects, t *object.Tree) error {
 	for _, e := range t.Entries {
 		if e.Mode == filemode.Dir {
-			if _, err := repo.tree(e.Hash); err != nil {
+			if _, err := objects.tree(e.Hash); err != nil {
 				return err
 			}
 		}

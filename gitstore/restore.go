@@ -23,16 +23,16 @@ func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
 	if len(known) == 0 || !exists(dir) {
 		return nil
 	}
-	repo := openObjects(dir)
+	objects := openObjects(dir)
 	heads, err := readRefs(dir)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, was := range known {
-		ok, err := s.restorable(ctx, repo, heads, was)
+		ok, err := s.restorable(ctx, objects, heads, was)
 		if err == nil && ok {
-			err = s.returnRef(ctx, r, repo, heads, was)
+			err = s.returnRef(ctx, r, objects, heads, was)
 		}
 		errs = append(errs, err)
 	}
@@ -40,30 +40,30 @@ func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
 }
 
 // restorable tells whether a ref is not what it was, and can be that again.
-func (s *Store) restorable(ctx context.Context, repo *objects, heads refs, was KnownRef) (bool, error) {
-	if ok, err := explained(ctx, repo, heads, was); err != nil || ok {
+func (s *Store) restorable(ctx context.Context, objects *objects, heads refs, was KnownRef) (bool, error) {
+	if ok, err := explained(ctx, objects, heads, was); err != nil || ok {
 		return false, err
 	}
 	is := heads[was.Name]
 	if strings.HasPrefix(was.Name, tagPrefix) || strings.HasPrefix(was.Name, supersededPrefix) {
-		_, err := repo.tag(was.Hash)
+		_, err := objects.tag(was.Hash)
 		return is.IsZero() && err == nil, nil
 	}
-	if _, err := repo.commit(was.Hash); err != nil {
+	if _, err := objects.commit(was.Hash); err != nil {
 		return false, nil
 	}
 	if is.IsZero() {
 		return true, nil
 	}
-	return leadsTo(ctx, repo, was.Hash, is)
+	return leadsTo(ctx, objects, was.Hash, is)
 }
 
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.
-func (s *Store) returnRef(ctx context.Context, r dm.Repository, repo *objects, heads refs, was KnownRef) error {
+func (s *Store) returnRef(ctx context.Context, r dm.Repository, objects *objects, heads refs, was KnownRef) error {
 	updates := []gitcmd.RefUpdate{update(was.Name, heads[was.Name], was.Hash)}
-	if t, err := repo.tag(was.Hash); err == nil {
+	if t, err := objects.tag(was.Hash); err == nil {
 		if t.TargetType == plumbing.TagObject { // of a withdrawal
-			t, err = repo.tag(t.Target)
+			t, err = objects.tag(t.Target)
 		}
 		if err != nil {
 			return err
@@ -73,13 +73,13 @@ func (s *Store) returnRef(ctx context.Context, r dm.Repository, repo *objects, h
 			return err
 		}
 		name := archiveRef(archive.String())
-		if path, err := pack.Find(packDir(repo.dir), archive); err == nil && path != "" && heads[name].IsZero() {
+		if path, err := pack.Find(packDir(objects.dir), archive); err == nil && path != "" && heads[name].IsZero() {
 			updates = append(updates, update(name, plumbing.ZeroHash, archive))
 			heads[name] = archive
 		}
 	}
 	for _, u := range updates {
-		if err := s.data.MoveRefs(ctx, repo.dir, u); err != nil {
+		if err := s.data.MoveRefs(ctx, objects.dir, u); err != nil {
 			return err
 		}
 		s.Log.Warn("a ref that was gone or set back is where it was", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)

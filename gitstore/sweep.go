@@ -87,19 +87,19 @@ func (s *Store) openSweeps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	repo := openObjects(dir)
-	commits, _, err := chain(ctx, repo, main, plumbing.ZeroHash)
+	objects := openObjects(dir)
+	commits, _, err := chain(ctx, objects, main, plumbing.ZeroHash)
 	if err != nil {
 		return err
 	}
 	for _, c := range commits {
-		list, err := readSwept(repo, c.TreeHash)
+		list, err := readSwept(objects, c.TreeHash)
 		if err != nil {
 			return err
 		}
 		s.sweeps.add(c.Hash, list)
 	}
-	lost, err := s.contradicted(ctx, sweepsRepository, repo, refs{mainRef: main})
+	lost, err := s.contradicted(ctx, sweepsRepository, objects, refs{mainRef: main})
 	if err != nil {
 		return err
 	}
@@ -110,8 +110,8 @@ func (s *Store) openSweeps(ctx context.Context) error {
 	return nil
 }
 
-func readSwept(repo *objects, tree plumbing.Hash) (list []swept, err error) {
-	file, err := repo.file(tree, sweptFile)
+func readSwept(objects *objects, tree plumbing.Hash) (list []swept, err error) {
+	file, err := objects.file(tree, sweptFile)
 	if err != nil {
 		return nil, err
 	}

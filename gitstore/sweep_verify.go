@@ -20,7 +20,7 @@ import (
 // than one that a sweep took, and that each which came back since goes on where
 // it ended.
 func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
-	say := func(format string, args ...any) { problem(oneLine(fmt.Sprintf(format, args...))) }
+	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]swept{}
 	heads, err := readRefs(s.sweepsDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -96,8 +96,8 @@ func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)
 		say("sweeps: it must have the ref %s and no other (%v)", mainRef, err)
 		return taken
 	}
-	repo := openObjects(dir)
-	commits, _, err := chain(ctx, repo, heads[mainRef], plumbing.ZeroHash)
+	objects := openObjects(dir)
+	commits, _, err := chain(ctx, objects, heads[mainRef], plumbing.ZeroHash)
 	if err != nil {
 		say("sweeps: %v", err)
 	}
@@ -105,7 +105,7 @@ func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)
 		if why := faultOfSweep(c); why != "" {
 			say("sweeps: commit %s %s", c.Hash, why)
 		}
-		list, err := readSwept(repo, c.TreeHash)
+		list, err := readSwept(objects, c.TreeHash)
 		if err != nil {
 			say("sweeps: commit %s: %v", c.Hash, err)
 		}

@@ -3,7 +3,6 @@ package gitstore
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing/object"
 
@@ -55,32 +54,13 @@ func stampTrailers(s dm.Stamp) trailers {
 // message is the subject followed by the trailers.
 func (t trailers) message(subject string) string {
 	var b strings.Builder
-	b.WriteString(oneLine(subject) + "\n\n")
+	b.WriteString(dm.OneLine(subject) + "\n\n")
 	for _, pair := range t {
-		if value := printable(pair[1]); value != "" {
+		if value := dm.Printable(pair[1]); value != "" {
 			b.WriteString(pair[0] + ": " + value + "\n")
 		}
 	}
 	return b.String()
-}
-
-// oneLine is printable without spaces around it.
-func oneLine(s string) string { return strings.TrimSpace(printable(s)) }
-
-// printable keeps a value from forging another trailer or a terminal sequence:
-// every control and format character that is no part of a name becomes a space.
-// Spaces around the value stay, because "ana" and "ana " are two users.
-func printable(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	var b strings.Builder
-	for {
-		r, at := dm.Unprintable(s)
-		if at < 0 {
-			return b.String() + s
-		}
-		b.WriteString(s[:at] + " ")
-		s = s[at+utf8.RuneLen(r):]
-	}
 }
 
 // parseTrailers reads the last paragraph of a message that this server wrote.

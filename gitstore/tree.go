@@ -117,3 +117,11 @@ func addObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
 	}
 	return w.Add(o.Type(), content)
 }
+
+// fileMode is git's mode of a file.
+func fileMode(executable bool) filemode.FileMode {
+	if executable {
+		return filemode.Executable
+	}
+	return filemode.Regular
+}

@@ -36,7 +36,7 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 			if s.index.sound(r) != nil && !s.index.read(r) {
 				return nil
 			}
-			v := &verifier{s: s, r: r, dir: s.data.Path(r), repo: openObjects(s.data.Path(r)), report: problem, deployed: deployed}
+			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: openObjects(s.data.Path(r)), report: problem, deployed: deployed}
 			v.run(ctx)
 			return nil
 		})
@@ -49,18 +49,18 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 
 // verifier examines one repository.
 type verifier struct {
-	s      *Store
-	r      dm.Repository
-	dir    string
-	repo   *objects
-	heads  refs
-	report func(string)
+	s       *Store
+	r       dm.Repository
+	dir     string
+	objects *objects
+	heads   refs
+	report  func(string)
 
 	deployed map[dm.PackageRef]deployedTrees // of all packages, as far as they were asked for
 }
 
 func (v *verifier) problem(format string, args ...any) {
-	v.report(fmt.Sprintf("%s/%s: ", v.r.Kind, v.r.Name) + oneLine(fmt.Sprintf(format, args...)))
+	v.report(fmt.Sprintf("%s/%s: ", v.r.Kind, v.r.Name) + dm.OneLine(fmt.Sprintf(format, args...)))
 }
 
 func (v *verifier) run(ctx context.Context) {
@@ -137,10 +137,10 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 			continue
 		}
 		upload := v.heads[ref]
-		if tag, err := v.repo.tag(upload); err == nil && tag.TargetType == plumbing.TagObject {
+		if tag, err := v.objects.tag(upload); err == nil && tag.TargetType == plumbing.TagObject {
 			upload = tag.Target // of a withdrawal
 		}
-		version, _, err := readVersion(v.repo, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, upload)
+		version, _, err := readVersion(v.objects, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, upload)
 		if err != nil {
 			v.problem("%s: %v", ref, err)
 			continue
@@ -181,7 +181,7 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	if result.Top != version.top && !older {
 		return fmt.Errorf("the archive's top directory is %q, its tag says %q", result.Top, version.top)
 	}
-	tree, err := v.repo.tree(version.tree)
+	tree, err := v.objects.tree(version.tree)
 	if err != nil {
 		return err
 	}

@@ -31,8 +31,8 @@ func (v *verifier) after(d told, before time.Time, what string) {
 // called compares the first line of a message with the one that the server
 // writes.
 func (v *verifier) called(d told, message, want string) {
-	if subject, _, _ := strings.Cut(message, "\n"); subject != oneLine(want) {
-		v.problem("%s is called %q, its trailers say %q", d.what, subject, oneLine(want))
+	if subject, _, _ := strings.Cut(message, "\n"); subject != dm.OneLine(want) {
+		v.problem("%s is called %q, its trailers say %q", d.what, subject, dm.OneLine(want))
 	}
 }
 
@@ -67,7 +67,7 @@ func (v *verifier) order(main, observed []*object.Commit) {
 	}
 	newest := 0
 	for _, c := range observed {
-		o, err := readOutcome(v.repo, c)
+		o, err := readOutcome(v.objects, c)
 		if err != nil {
 			return // told before
 		}
@@ -83,7 +83,7 @@ func (v *verifier) order(main, observed []*object.Commit) {
 		l.outcomes[string(o.Desired)] = append(l.outcomes[string(o.Desired)], o)
 	}
 	for i, c := range main {
-		content, stamp, err := readContent(v.repo, c.Hash)
+		content, stamp, err := readContent(v.objects, c.Hash)
 		if err != nil {
 			return // told before
 		}
@@ -160,7 +160,7 @@ func (l *life) keeps(i int) {
 
 // below names the trees beside application.json.
 func (l *life) below(c contentEntry) [2]plumbing.Hash {
-	components, err := l.v.repo.entry(c.tree, componentsTree)
+	components, err := l.v.objects.entry(c.tree, componentsTree)
 	if err != nil {
 		return [2]plumbing.Hash{c.packageTree}
 	}

@@ -124,7 +124,7 @@ func (v *verifier) plain(d told, h plumbing.Hash, written object.Object) {
 
 // chainOf reads the record's commits that a ref leads to, oldest first.
 func (v *verifier) chainOf(ctx context.Context, ref string) []*object.Commit {
-	list, _, err := chain(ctx, v.repo, v.heads[ref], plumbing.ZeroHash)
+	list, _, err := chain(ctx, v.objects, v.heads[ref], plumbing.ZeroHash)
 	if err != nil {
 		v.problem("%s: %v", ref, err)
 	}
@@ -176,7 +176,7 @@ func (v *verifier) changes(commits []*object.Commit) map[string]told {
 
 // asked compares application.json with the trailers beside it.
 func (v *verifier) asked(d told, h plumbing.Hash, owner dm.UserName) {
-	content, _, err := readContent(v.repo, h)
+	content, _, err := readContent(v.objects, h)
 	if err != nil {
 		v.problem("%s: %v", d.what, err)
 		return
@@ -220,7 +220,7 @@ func (v *verifier) outcomes(commits []*object.Commit, changes map[string]told) {
 		case change.stamp.User != d.stamp.User || change.stamp.Verb != d.stamp.Verb || change.stamp.Auth != d.stamp.Auth || change.stamp.Via != d.stamp.Via:
 			v.problem("%s does not name who made the change", d.what)
 		}
-		o, err := readOutcome(v.repo, c)
+		o, err := readOutcome(v.objects, c)
 		if err != nil {
 			v.problem("%s: %v", d.what, err)
 			continue
@@ -229,7 +229,7 @@ func (v *verifier) outcomes(commits []*object.Commit, changes map[string]told) {
 		if o.Effective != "" && !effective {
 			v.problem("%s puts the change %.40q into effect, which is not on main", d.what, o.Effective)
 		}
-		if string(o.Desired) != d.t[trailerDesired] || string(o.Phase) != d.t[trailerPhase] || printable(o.Information) != d.t[trailerInformation] || !o.Time.Equal(d.stamp.Time) {
+		if string(o.Desired) != d.t[trailerDesired] || string(o.Phase) != d.t[trailerPhase] || dm.Printable(o.Information) != d.t[trailerInformation] || !o.Time.Equal(d.stamp.Time) {
 			v.problem("%s has another %s than its trailers", d.what, observedFile)
 		}
 		if !slices.Contains([]dm.Phase{dm.NotCreated, dm.Created, dm.Started}, o.Phase) {
@@ -265,7 +265,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 
 // tag checks an upload's tag, or a withdrawal's and that of the upload in it.
 func (v *verifier) tag(ref string, h plumbing.Hash, version string, mayWithdraw bool, uploads map[plumbing.Hash]bool) {
-	t, err := v.repo.tag(h)
+	t, err := v.objects.tag(h)
 	if err != nil {
 		v.problem("%s: %v", ref, err)
 		return
@@ -286,7 +286,7 @@ func (v *verifier) tag(ref string, h plumbing.Hash, version string, mayWithdraw 
 		v.tag(ref, t.Target, version, false, uploads)
 		return
 	}
-	c, err := v.repo.commit(t.Target)
+	c, err := v.objects.commit(t.Target)
 	if err != nil {
 		v.problem("%s: %v", d.what, err)
 		return

@@ -85,17 +85,17 @@ func (v *verifier) uploads() map[string][]uploaded {
 			version, number, _ = strings.Cut(text, "/")
 			u.number, _ = strconv.Atoi(number)
 		}
-		t, err := v.repo.tag(h)
+		t, err := v.objects.tag(h)
 		if err == nil && t.TargetType == plumbing.TagObject {
 			u.gone = told{"tag " + h.String(), parseTrailers(t.Message), parseStamp(parseTrailers(t.Message))}
 			v.called(u.gone, t.Message, "Withdraw "+v.r.Name+"-"+version)
 			u.tag = t.Target
-			t, err = v.repo.tag(t.Target)
+			t, err = v.objects.tag(t.Target)
 		}
 		if err != nil {
 			continue // told before
 		}
-		c, err := v.repo.commit(t.Target)
+		c, err := v.objects.commit(t.Target)
 		if err != nil {
 			continue // told before
 		}

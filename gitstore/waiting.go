@@ -32,7 +32,7 @@ func (s *Store) Leftovers() []dm.ApplicationName { return s.index.appNames((*app
 
 // overtaken returns the commits of main before its tip that have no outcome,
 // oldest first.
-func overtaken(ctx context.Context, repo *objects, e *appEntry) ([]*object.Commit, error) {
+func overtaken(ctx context.Context, objects *objects, e *appEntry) ([]*object.Commit, error) {
 	answered := plumbing.ZeroHash
 	if e.observed != nil {
 		answered = plumbing.NewHash(string(e.observed.Desired))
@@ -40,7 +40,7 @@ func overtaken(ctx context.Context, repo *objects, e *appEntry) ([]*object.Commi
 	if e.main == answered {
 		return nil, nil
 	}
-	list, _, err := chain(ctx, repo, e.main, answered)
+	list, _, err := chain(ctx, objects, e.main, answered)
 	if err != nil {
 		return nil, err
 	}
@@ -50,14 +50,14 @@ func overtaken(ctx context.Context, repo *objects, e *appEntry) ([]*object.Commi
 // overtakenWork describes the changes that were overtaken, since a server that
 // ended may have carried out some of each.
 func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *appEntry) ([]dm.Work, error) {
-	repo := openObjects(s.data.Path(applicationRepository(app)))
-	commits, err := overtaken(ctx, repo, e)
+	objects := openObjects(s.data.Path(applicationRepository(app)))
+	commits, err := overtaken(ctx, objects, e)
 	if err != nil {
 		return nil, err
 	}
 	var list []dm.Work
 	for _, c := range commits {
-		content, stamp, err := readContent(repo, c.Hash)
+		content, stamp, err := readContent(objects, c.Hash)
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +85,8 @@ func (e *appEntry) givenUp(change plumbing.Hash, at time.Time) dm.Observation {
 // numberOf is the number of the content at main when its own commit has none
 // and has no outcome: that of the overtaken change that it follows, or else of
 // the content in effect.
-func numberOf(ctx context.Context, repo *objects, e *appEntry) (int, error) {
-	commits, err := overtaken(ctx, repo, e)
+func numberOf(ctx context.Context, objects *objects, e *appEntry) (int, error) {
+	commits, err := overtaken(ctx, objects, e)
 	if err != nil {
 		return 0, err
 	}

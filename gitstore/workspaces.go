@@ -75,13 +75,13 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 	}
 	h.parts = map[string]plumbing.Hash{}
 	dir := s.data.Path(applicationRepository(d.Application))
-	repo := openObjects(dir)
-	root, err := repo.commit(h.at)
+	objects := openObjects(dir)
+	root, err := objects.commit(h.at)
 	if err != nil {
 		return nil, err
 	}
 	for sub, component := range d.Folders {
-		e, err := repo.entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
+		e, err := objects.entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
 		if err != nil {
 			return nil, err
 		}
@@ -301,12 +301,12 @@ func readWorkspace(dir string) (*workspaceState, error) {
 	if err != nil {
 		return nil, err
 	}
-	repo := openObjects(dir)
-	c, err := repo.commit(main)
+	objects := openObjects(dir)
+	c, err := objects.commit(main)
 	if err != nil {
 		return nil, err
 	}
-	t, err := repo.tree(c.TreeHash)
+	t, err := objects.tree(c.TreeHash)
 	if err != nil {
 		return nil, err
 	}
@@ -318,13 +318,13 @@ func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
 	if err != nil || tip.IsZero() {
 		return branchState{}, err
 	}
-	repo := openObjects(dir)
-	c, err := repo.commit(tip)
+	objects := openObjects(dir)
+	c, err := objects.commit(tip)
 	if err != nil {
 		return branchState{}, err
 	}
 	b := branchState{tip: tip}
-	e, err := repo.entry(c.TreeHash, string(app))
+	e, err := objects.entry(c.TreeHash, string(app))
 	switch {
 	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
 		return b, nil
