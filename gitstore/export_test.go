@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"context"
-	"os"
 	"strconv"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -52,12 +51,4 @@ func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
 	}
 	_, err = w.Commit("")
 	return ids, err
-}
-
-// BreakWitness lets every write to known-refs fail.
-func BreakWitness(s *Store) {
-	s.data.known.mu.Lock()
-	defer s.data.known.mu.Unlock()
-	_ = s.data.known.file.Close()
-	s.data.known.file, _ = os.Open(s.data.known.path) // for reading only
 }

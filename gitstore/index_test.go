@@ -1,7 +1,6 @@
 package gitstore
 
 import (
-	"sync"
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -31,26 +30,5 @@ func TestReservation(t *testing.T) {
 		} else if err := x.reserve(step.app); dm.KindOf(err) != step.want {
 			t.Errorf("%s: %v, want kind %q", step.name, err, step.want)
 		}
-	}
-}
-
-// TestKeyLocks counts under one lock and looks for what stays of it.
-func TestKeyLocks(t *testing.T) {
-	t.Parallel()
-	var locks keyLocks
-	var wg sync.WaitGroup
-	count := 0
-	for range 8 {
-		wg.Go(func() {
-			for range 200 {
-				release := locks.hold(packageRepository("flow"))
-				count++
-				release()
-			}
-		})
-	}
-	wg.Wait()
-	if count != 1600 || len(locks.held) != 0 {
-		t.Errorf("counted %d with %d locks left, want 1600 and 0", count, len(locks.held))
 	}
 }

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 // knownLines reads known-refs as "folder ref" lines with their values.
@@ -80,7 +81,7 @@ func TestKnownRefsThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	v := h.deployed("ana", "flow-1.0.0", "one")
-	gitstore.BreakWitness(h.Store)
+	breakKnownRefs(t, h.dir)
 	h.created("ana", "app", v)
 	h.stop()
 	if _, known := knownLines(t, h.dir); len(known["applications/app.git refs/heads/main"]) != 0 {
@@ -93,5 +94,30 @@ func TestKnownRefsThatCannotBeWritten(t *testing.T) {
 	}
 	if view, ok, err := h.Application(ctx, "app"); !ok || err != nil || view.Phase != dm.Created {
 		t.Errorf("the application is %+v, %v", view, err)
+	}
+}
+
+// breakKnownRefs lets every later write of this process to the file fail: in the
+// place of the open file stands one that is for reading only.
+func breakKnownRefs(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, "known-refs")
+	reading, err := os.Open(path)
+	check(t, err)
+	defer reading.Close()
+	files, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	broken := 0
+	for _, f := range files {
+		number, err := strconv.Atoi(f.Name())
+		check(t, err)
+		if to, _ := os.Readlink("/proc/self/fd/" + f.Name()); to != path || number == int(reading.Fd()) {
+			continue
+		}
+		check(t, syscall.Dup3(int(reading.Fd()), number, syscall.O_CLOEXEC))
+		broken++
+	}
+	if broken != 1 {
+		t.Fatalf("%d open files are %s, want 1", broken, path)
 	}
 }
