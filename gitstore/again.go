@@ -10,6 +10,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // How long a repository waits for the next look: each look that brings nothing
@@ -137,7 +138,7 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 	o, away := s.index.whyAway(r)
 	var err error
 	switch {
-	case away && r.Kind == dm.WorkspaceRepository && !exists(s.data.Path(r)):
+	case away && r.Kind == dm.WorkspaceRepository && !repo.Exists(s.data.Path(r)):
 		err = s.rebuildWorkspaces(ctx)
 	case away:
 		if err = s.lookAway(ctx, r, o); err == nil && r.Kind == dm.ApplicationRepository {
@@ -150,7 +151,7 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 		return // says nothing about the repository
 	}
 	least, most := firstLook, lastLook
-	if f := proof(err); f != nil && r.Kind != dm.WorkspaceRepository {
+	if f := repo.Proof(err); f != nil && r.Kind != dm.WorkspaceRepository {
 		least, most = firstLookSick, lastLookSick
 	} else if err != nil {
 		s.Log.Warn("a repository could not be looked at", "kind", r.Kind, "name", r.Name, "err", err)
@@ -196,7 +197,7 @@ func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) e
 // keepAway notes what the last look found. A look that could not be made leaves
 // the reason from before.
 func (s *Store) keepAway(ctx context.Context, r dm.Repository, o outOfService, err error) {
-	f := proof(err)
+	f := repo.Proof(err)
 	switch {
 	case ctx.Err() != nil:
 		s.index.takeAway(r, o) // reading had filled the index
@@ -231,7 +232,7 @@ func (s *Store) readServed(ctx context.Context, r dm.Repository) error {
 	}
 	s.users.m.Delete(dm.UserName(r.Name))
 	err := s.read(ctx, r)
-	if f := proof(err); f != nil {
+	if f := repo.Proof(err); f != nil {
 		s.setAside(r, f)
 		s.again.ask(r, firstLook)
 	}

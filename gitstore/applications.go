@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Create implements dm.ApplicationStore.
@@ -19,7 +20,7 @@ func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error 
 		return err
 	}
 	defer s.index.release(spec.Name)
-	return s.change(op, spec.Name, func(tx *Tx, e *appEntry) error {
+	return s.change(op, spec.Name, func(tx *repo.Tx, e *appEntry) error {
 		spec.State = dm.WantCreated
 		w, err := s.admitCreate(ctx, actor, e, spec)
 		if err != nil {
@@ -55,7 +56,7 @@ func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *appEntry, sp
 // Change implements dm.ApplicationStore.
 func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error {
 	const op = "gitstore.Change"
-	return s.change(op, app, func(tx *Tx, e *appEntry) error {
+	return s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
 		w, err := s.admitChange(ctx, actor, e, app, edit, e.current().spec.State)
 		if err != nil {
 			return err
@@ -73,7 +74,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, ap
 	now := e.current()
 	spec := now.spec
 	spec.State = state
-	src := source{dir: s.data.Path(applicationRepository(app)), tree: now.packageTree}
+	src := source{dir: s.data.Path(repo.Application(app)), tree: now.packageTree}
 	if edit.Package != nil && *edit.Package != spec.Package {
 		var err error
 		if src, err = s.deployedSource(*edit.Package); err != nil {
@@ -95,7 +96,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, ap
 // package since.
 func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
 	const op = "gitstore.Rollback"
-	return s.change(op, app, func(tx *Tx, e *appEntry) error {
+	return s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
 		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return err
 		}
@@ -105,7 +106,7 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		}
 		spec := e.current().spec
 		spec.Package, spec.Overrides, spec.Audience = then.spec.Package, then.spec.Overrides, then.spec.Audience
-		src := source{dir: s.data.Path(applicationRepository(app)), tree: then.packageTree}
+		src := source{dir: s.data.Path(repo.Application(app)), tree: then.packageTree}
 		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 		if err != nil {
 			return err
@@ -133,7 +134,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 	if err != nil {
 		return contentEntry{}, err
 	}
-	content, _, err = readContent(openObjects(s.data.Path(applicationRepository(app))), plumbing.NewHash(string(at)))
+	content, _, err = readContent(repo.Open(s.data.Path(repo.Application(app))), plumbing.NewHash(string(at)))
 	return content, err
 }
 
@@ -166,7 +167,7 @@ type stateChange struct {
 // changeState changes the state and keeps the content in effect.
 func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.ApplicationName, c stateChange) error {
 	op := "gitstore." + string(c.verb)
-	return s.change(op, app, func(tx *Tx, e *appEntry) error {
+	return s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
 		w, err := s.admitState(ctx, actor, e, app, c)
 		if err != nil {
 			return err
@@ -200,8 +201,8 @@ func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *appEntry, app
 
 // change runs do under the application's lock with its entry, which is an
 // empty one when there is no repository yet.
-func (s *Store) change(op string, app dm.ApplicationName, do func(*Tx, *appEntry) error) error {
-	tx, err := s.data.Begin(applicationRepository(app), "desired")
+func (s *Store) change(op string, app dm.ApplicationName, do func(*repo.Tx, *appEntry) error) error {
+	tx, err := s.data.Begin(repo.Application(app), "desired")
 	if err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ type source struct {
 // deployedSource finds a package that is DEPLOYED and idle.
 func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 	const op = "gitstore.Create"
-	r := packageRepository(ref.Name)
+	r := repo.Package(ref.Name)
 	if err := s.index.sound(r); err != nil {
 		return source{}, err
 	}
@@ -280,7 +281,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	}
 	plan, err := s.Admission.Admit(ctx, dm.Proposal{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
-		Spec: spec, Files: newTreeFS(openObjects(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
+		Spec: spec, Files: repo.NewFS(repo.Open(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
 	})
 	room.leave()
 	if err == nil {
@@ -308,7 +309,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 // Application implements dm.ApplicationStore.
 func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.Application, bool, error) {
 	const op = "gitstore.Application"
-	r := applicationRepository(app)
+	r := repo.Application(app)
 	if err := s.index.sound(r); err != nil {
 		return dm.Application{}, false, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Repaired is what a repair came to.
@@ -72,14 +73,14 @@ func (s *Store) lookNow(ctx context.Context) Repaired {
 
 // questions are the files of administrators who wait.
 func (s *Store) questions() []string {
-	entries, err := os.ReadDir(filepath.Join(s.data.Dir, damagedDir))
+	entries, err := os.ReadDir(filepath.Join(s.data.Dir, repo.DamagedDir))
 	if err != nil {
 		return nil // a moment later there is another look
 	}
 	var list []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), askPrefix) && strings.HasSuffix(e.Name(), askEnding) {
-			list = append(list, filepath.Join(s.data.Dir, damagedDir, e.Name()))
+			list = append(list, filepath.Join(s.data.Dir, repo.DamagedDir, e.Name()))
 		}
 	}
 	return list
@@ -110,7 +111,7 @@ func (s *Store) answerQuestions(ctx context.Context) {
 
 // forgetQuestions removes what those left who did not wait for their answer.
 func (s *Store) forgetQuestions() error {
-	left, err := filepath.Glob(filepath.Join(s.data.Dir, damagedDir, askPrefix+"*"))
+	left, err := filepath.Glob(filepath.Join(s.data.Dir, repo.DamagedDir, askPrefix+"*"))
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}
@@ -121,9 +122,9 @@ func (s *Store) forgetQuestions() error {
 // returns what came of it. Kind Unavailable: nobody takes the question.
 func AskRepair(ctx context.Context, dir string) (done Repaired, err error) {
 	const op = "gitstore.AskRepair"
-	f, err := os.CreateTemp(filepath.Join(dir, damagedDir), askPrefix+"*"+askEnding)
+	f, err := os.CreateTemp(filepath.Join(dir, repo.DamagedDir), askPrefix+"*"+askEnding)
 	if err != nil {
-		return done, dm.Errorf(dm.Unavailable, op, "the data folder can't be written: %s", reason(err)).Because(err)
+		return done, dm.Errorf(dm.Unavailable, op, "the data folder can't be written: %s", repo.Reason(err)).Because(err)
 	}
 	question := f.Name()
 	answer := strings.TrimSuffix(question, askEnding) + answerEnding

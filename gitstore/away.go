@@ -5,12 +5,13 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // outOfService says why a repository is not served.
 type outOfService struct {
-	fault *fault // nil: it could not be looked at yet
-	err   error  // why not
+	fault *repo.Fault // nil: it could not be looked at yet
+	err   error       // why not
 	since time.Time
 }
 

@@ -12,6 +12,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // findBlank opens the blank workspace. It is derived, so nothing that is wrong
@@ -20,7 +21,7 @@ import (
 // is made anew. Workspaces that are there keep the beginning that they have.
 func (s *Store) findBlank(ctx context.Context) error {
 	dir := s.blankDir()
-	err := s.patiently(ctx, "the blank workspace", func() error { return confirm(dir, s.openBlank(ctx)) })
+	err := s.patiently(ctx, "the blank workspace", func() error { return repo.Confirm(dir, s.openBlank(ctx)) })
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -34,7 +35,7 @@ func (s *Store) findBlank(ctx context.Context) error {
 		}
 		s.Log.Error("the blank workspace could not be mended and is made anew", "err", err)
 	}
-	away := filepath.Join(s.data.Dir, tmpDir, "blank.git")
+	away := filepath.Join(s.data.Dir, repo.TmpDir, "blank.git")
 	if err := errors.Join(os.RemoveAll(away), os.Rename(dir, away)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -48,18 +49,18 @@ func (s *Store) findBlank(ctx context.Context) error {
 // mendBlankRef writes main when it can't be read: to the commit that no other
 // follows.
 func (s *Store) mendBlankRef(dir string) error {
-	if h, err := readRef(dir, mainRef); err == nil && !h.IsZero() {
+	if h, err := repo.ReadRef(dir, repo.Main); err == nil && !h.IsZero() {
 		return nil
-	} else if err != nil && proof(err) == nil && !errors.Is(err, errBadRef) {
+	} else if err != nil && repo.Proof(err) == nil && !errors.Is(err, repo.ErrBadRef) {
 		return err
 	}
-	objects := openObjects(dir)
-	all, err := objects.st.IterEncodedObjects(plumbing.CommitObject)
+	objects := repo.Open(dir)
+	all, err := objects.St.IterEncodedObjects(plumbing.CommitObject)
 	if err != nil {
 		return err
 	}
 	followed, tips := map[plumbing.Hash]bool{}, map[plumbing.Hash]bool{}
-	err = object.NewCommitIter(objects.st, all).ForEach(func(c *object.Commit) error {
+	err = object.NewCommitIter(objects.St, all).ForEach(func(c *object.Commit) error {
 		tips[c.Hash] = true
 		for _, p := range c.ParentHashes {
 			followed[p] = true
@@ -71,7 +72,7 @@ func (s *Store) mendBlankRef(dir string) error {
 	}
 	for tip := range tips {
 		if !followed[tip] {
-			return pack.WriteFile(filepath.Join(dir, filepath.FromSlash(mainRef)), []byte(tip.String()+"\n"))
+			return pack.WriteFile(filepath.Join(dir, filepath.FromSlash(repo.Main)), []byte(tip.String()+"\n"))
 		}
 	}
 	return errors.New("the blank workspace has no commit")

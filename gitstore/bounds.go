@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Bounds are the most there may be of what anybody can make and nobody can
@@ -163,7 +164,7 @@ func (s *Store) roomForWorkspaces(n int) error {
 func (s *Store) newcomers(audience []dm.Subject) (n int) {
 	for _, subject := range audience {
 		u, ok := subject.User()
-		if !ok || exists(s.data.Path(workspaceRepository(u))) {
+		if !ok || repo.Exists(s.data.Path(repo.Workspace(u))) {
 			continue
 		}
 		if _, swept := s.sweeps.of(u); !swept {

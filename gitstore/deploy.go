@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // DeployPackage implements dm.DeployedStore.
@@ -19,7 +20,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 	const op = "gitstore.DeployPackage"
 	ref, parseErr := dm.ParsePackageRef(id)
 	if parseErr == nil {
-		if err := s.index.sound(packageRepository(ref.Name)); err != nil {
+		if err := s.index.sound(repo.Package(ref.Name)); err != nil {
 			return err
 		}
 		if err := s.index.published(ref); err != nil {
@@ -68,7 +69,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 	v, ok := s.version(ref)
 	if !ok {
 		err := dm.Errorf(dm.NotFound, "deploy", "the repository has no package %s", ref)
-		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: emptyTree}, nil
+		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: repo.EmptyTree}, nil
 	}
 	failure := func(err error) (outcomeEntry, error) {
 		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: v.tree}, nil
@@ -78,7 +79,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 		return outcomeEntry{}, err
 	}
 	defer room.end()
-	files := newTreeFS(openObjects(s.data.Path(packageRepository(ref.Name))), v.tree)
+	files := repo.NewFS(repo.Open(s.data.Path(repo.Package(ref.Name))), v.tree)
 	valid, err := s.Planner.Validate(ref, v.top, files)
 	switch {
 	case err != nil && dm.KindOf(failed("deploy", err)) == dm.Unavailable:
@@ -117,7 +118,7 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	const op = "gitstore.UndeployPackage"
 	ref, parseErr := dm.ParsePackageRef(id)
 	if parseErr == nil {
-		if err := s.index.sound(packageRepository(ref.Name)); err != nil {
+		if err := s.index.sound(repo.Package(ref.Name)); err != nil {
 			return err
 		}
 	}
@@ -150,7 +151,7 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEnt
 	switch {
 	case o.phase == dm.NotDeployed && before.phase == o.phase && before.tree == o.tree && before.information == dm.Printable(o.information):
 		return nil
-	case o.tree == emptyTree && before.tip.IsZero() && !s.roomForFailure(stamp.User):
+	case o.tree == repo.EmptyTree && before.tip.IsZero() && !s.roomForFailure(stamp.User):
 		s.Log.Warn("a failed deploy is not recorded, there are too many of versions that are not there", "package", ref, "user", stamp.User)
 		s.index.setOddity(id, o.information)
 		return nil
@@ -165,7 +166,7 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEnt
 // writeOutcome records how a deploy or an undeploy ended by moving one ref. A
 // package that was never uploaded gets a repository that holds only that.
 func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
-	tx, err := s.data.Begin(packageRepository(ref.Name), "outcome")
+	tx, err := s.data.Begin(repo.Package(ref.Name), "outcome")
 	if err != nil {
 		return err // set aside since the phase was looked at
 	}
@@ -180,7 +181,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 	if err != nil {
 		return err
 	}
-	if o.tree == emptyTree {
+	if o.tree == repo.EmptyTree {
 		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
 			return err
 		}
@@ -192,7 +193,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 	if o.tip, err = addCommit(w, author, o.tree, lines.message(outcomeSubject(ref, o, stamp)), before.tip); err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, Moved(deployedRef(ref.Version), before.tip, o.tip, "outcome-moved")); err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.tip, o.tip, "outcome-moved")); err != nil {
 		return err
 	}
 	o.information = dm.Printable(o.information)
@@ -220,7 +221,7 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 		st.Phase, st.Information = s.index.oddity(id)
 		return st, nil
 	}
-	if err := s.index.sound(packageRepository(ref.Name)); err != nil {
+	if err := s.index.sound(repo.Package(ref.Name)); err != nil {
 		return st, err
 	}
 	working, o := s.index.packagePhase(ref)
@@ -234,7 +235,7 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 		_, st.Information = s.index.oddity(id)
 	}
 	if st.Phase == dm.Deployed {
-		st.Defaults, err = s.packageDefaults(ctx, s.data.Path(packageRepository(ref.Name)), ref, o.tree)
+		st.Defaults, err = s.packageDefaults(ctx, s.data.Path(repo.Package(ref.Name)), ref, o.tree)
 	}
 	return st, failed(op, err)
 }
@@ -272,7 +273,7 @@ func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageR
 		return nil, err
 	}
 	defer room.end()
-	v, err := s.Planner.Validate(ref, ref.String(), newTreeFS(openObjects(dir), tree))
+	v, err := s.Planner.Validate(ref, ref.String(), repo.NewFS(repo.Open(dir), tree))
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Entries of the tree on an application's main.
@@ -38,7 +39,7 @@ type proposed struct {
 // desire records an accepted change: it writes the objects, then moves main.
 // From then on the change is a fact that a crash does not forget. pushed is nil
 // unless a push proposed it.
-func (s *Store) desire(ctx context.Context, tx *Tx, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
+func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
 	defer w.room.end()
 	content := w.content
 	app := content.spec.Name
@@ -46,7 +47,7 @@ func (s *Store) desire(ctx context.Context, tx *Tx, e *appEntry, w wanted, stamp
 	if err != nil {
 		return err
 	}
-	top := newTreeBuilder()
+	top := repo.NewTree()
 	if w.fresh != nil {
 		err = s.writeContent(tx, top, content, w.fresh)
 	} else {
@@ -61,9 +62,9 @@ func (s *Store) desire(ctx context.Context, tx *Tx, e *appEntry, w wanted, stamp
 	if err != nil {
 		return err
 	}
-	moves := []Move{Moved(mainRef, e.main, content.commit, "desired-moved")}
+	moves := []repo.Move{repo.Moved(repo.Main, e.main, content.commit, "desired-moved")}
 	if w.fresh != nil { // numberOwed has it written when it can't be written now
-		moves = append(moves, Derived(deploymentRef(content.deployment), plumbing.ZeroHash, content.commit, "desired-numbered"))
+		moves = append(moves, repo.Derived(repo.Deployment(content.deployment), plumbing.ZeroHash, content.commit, "desired-numbered"))
 	}
 	if err := tx.Land(ctx, moves...); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (s *Store) desire(ctx context.Context, tx *Tx, e *appEntry, w wanted, stamp
 
 // writeContent brings the package's objects into the repository, writes what
 // users get into a pack of its own, and the rest of the components into that of tx.
-func (s *Store) writeContent(tx *Tx, top *treeBuilder, content contentEntry, fresh *delivered) error {
+func (s *Store) writeContent(tx *repo.Tx, top *repo.Tree, content contentEntry, fresh *delivered) error {
 	own, err := tx.Objects()
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (s *Store) writeContent(tx *Tx, top *treeBuilder, content contentEntry, fre
 		return err
 	}
 	if fresh.from.dir != dir {
-		path, err := findPack(fresh.from.dir, fresh.from.tree)
+		path, err := repo.FindPack(fresh.from.dir, fresh.from.tree)
 		if err != nil {
 			return err
 		}
@@ -101,13 +102,13 @@ func (s *Store) writeContent(tx *Tx, top *treeBuilder, content contentEntry, fre
 			return err
 		}
 	}
-	top.set(packageTree, filemode.Dir, known(fresh.from.tree))
+	top.Set(packageTree, filemode.Dir, repo.Known(fresh.from.tree))
 	users, err := s.data.NewPack(dir)
 	if err != nil {
 		return err
 	}
 	defer users.Abort()
-	from := openObjects(fresh.from.dir)
+	from := repo.Open(fresh.from.dir)
 	for _, component := range fresh.plan.Components {
 		into := own
 		if component.Workspace {
@@ -117,7 +118,7 @@ func (s *Store) writeContent(tx *Tx, top *treeBuilder, content contentEntry, fre
 		if err != nil {
 			return err
 		}
-		top.set(componentsTree+"/"+string(component.Type)+"/"+string(component.Name), filemode.Dir, known(tree))
+		top.Set(componentsTree+"/"+string(component.Type)+"/"+string(component.Name), filemode.Dir, repo.Known(tree))
 	}
 	_, err = users.Commit("content of deployment " + strconv.Itoa(content.deployment))
 	return err
@@ -126,30 +127,30 @@ func (s *Store) writeContent(tx *Tx, top *treeBuilder, content contentEntry, fre
 // writeComponent writes the trees and blobs of one component into w. Files
 // that are delivered as the package has them are copied into a workspace pack
 // as well, because that pack has to be complete.
-func writeComponent(w *pack.Writer, from *objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
-	b := newTreeBuilder()
+func writeComponent(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
+	b := repo.NewTree()
 	for _, f := range c.Files {
 		hash, err := writeFile(w, from, packageTree, f, c.Workspace)
 		if err != nil {
 			return plumbing.ZeroHash, fmt.Errorf("%s/%s/%s: %w", c.Type, c.Name, f.Path, err)
 		}
-		b.set(f.Path, fileMode(f.Executable), known(hash))
+		b.Set(f.Path, repo.Mode(f.Executable), repo.Known(hash))
 	}
 	if err := w.Flush(); err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return b.write(w)
+	return b.Write(w)
 }
 
-func writeFile(w *pack.Writer, from *objects, packageTree plumbing.Hash, f dm.File, copied bool) (plumbing.Hash, error) {
+func writeFile(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, f dm.File, copied bool) (plumbing.Hash, error) {
 	if f.Source == "" {
 		return w.Add(plumbing.BlobObject, f.Content)
 	}
-	e, err := from.entry(packageTree, f.Source)
+	e, err := from.Entry(packageTree, f.Source)
 	if err != nil || !copied {
 		return hashOf(e), err
 	}
-	r, size, err := from.blob(e.Hash)
+	r, size, err := from.Blob(e.Hash)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -166,17 +167,17 @@ func hashOf(e *object.TreeEntry) plumbing.Hash {
 }
 
 // keepContent puts the trees of the content in effect at the top.
-func (s *Store) keepContent(top *treeBuilder, content contentEntry) error {
-	t, err := openObjects(s.data.Path(applicationRepository(content.spec.Name))).tree(content.tree)
+func (s *Store) keepContent(top *repo.Tree, content contentEntry) error {
+	t, err := repo.Open(s.data.Path(repo.Application(content.spec.Name))).Tree(content.tree)
 	if err != nil {
 		return err
 	}
-	top.setAll(t)
+	top.SetAll(t)
 	return nil
 }
 
 // seal writes application.json, the trees and the commit.
-func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, e *appEntry, pushed *proposed, stamp dm.Stamp, numbered bool) error {
+func (content *contentEntry) seal(w *pack.Writer, top *repo.Tree, e *appEntry, pushed *proposed, stamp dm.Stamp, numbered bool) error {
 	file, err := applicationFile(content.spec)
 	if err != nil {
 		return err
@@ -185,9 +186,9 @@ func (content *contentEntry) seal(w *pack.Writer, top *treeBuilder, e *appEntry,
 	if err != nil {
 		return err
 	}
-	top.set(specFile, filemode.Regular, known(blob))
+	top.Set(specFile, filemode.Regular, repo.Known(blob))
 	content.size = len(file)
-	if content.tree, err = top.write(w); err != nil {
+	if content.tree, err = top.Write(w); err != nil {
 		return err
 	}
 	lines := append(stampTrailers(stamp), [2]string{trailerPackage, content.spec.Package.String()})
@@ -231,14 +232,14 @@ func changeSubject(spec dm.Spec, verb dm.Verb) string {
 
 // numberOwed is the move that writes the number of the newest deployment when it is
 // missing, as when the disk was full just after main had moved.
-func (s *Store) numberOwed(e *appEntry) (owed []Move, err error) {
+func (s *Store) numberOwed(e *appEntry) (owed []repo.Move, err error) {
 	if !e.last.Verb.MakesDeployment() {
 		return nil, nil // the commit has no number
 	}
-	number := deploymentRef(e.desired.deployment)
-	h, err := readRef(s.data.Path(applicationRepository(e.desired.spec.Name)), number)
+	number := repo.Deployment(e.desired.deployment)
+	h, err := repo.ReadRef(s.data.Path(repo.Application(e.desired.spec.Name)), number)
 	if err == nil && h.IsZero() {
-		owed = []Move{Derived(number, plumbing.ZeroHash, e.desired.commit, "observed-numbered")}
+		owed = []repo.Move{repo.Derived(number, plumbing.ZeroHash, e.desired.commit, "observed-numbered")}
 	}
 	return owed, err
 }

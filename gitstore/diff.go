@@ -18,6 +18,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Limits of a difference. What lies above is counted, or said to be cut off.
@@ -51,8 +52,8 @@ func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, fro
 	if err != nil {
 		return dm.Difference{}, err
 	}
-	dir := s.data.Path(applicationRepository(app))
-	objects := openObjects(dir)
+	dir := s.data.Path(repo.Application(app))
+	objects := repo.Open(dir)
 	var content [2]contentEntry
 	for i, r := range revisions {
 		if content[i], _, err = readContent(objects, plumbing.NewHash(string(r))); err != nil {
@@ -96,7 +97,7 @@ func (p *applicationPast) noDeployment(kind dm.Kind, op string, app dm.Applicati
 }
 
 // applicationDifference compares the contents of two deployments.
-func applicationDifference(ctx context.Context, objects *objects, content [2]contentEntry) (d dm.Difference, err error) {
+func applicationDifference(ctx context.Context, objects *repo.Objects, content [2]contentEntry) (d dm.Difference, err error) {
 	side := func(c contentEntry) dm.Side {
 		return dm.Side{Deployment: c.deployment, Revision: dm.Revision(c.commit.String()), Package: c.spec.Package, Audience: c.spec.Audience}
 	}
@@ -121,10 +122,10 @@ func applicationDifference(ctx context.Context, objects *objects, content [2]con
 }
 
 // subtree finds a folder at the top of a tree; a missing one is empty.
-func subtree(objects *objects, tree plumbing.Hash, folder string) (plumbing.Hash, error) {
-	e, err := objects.entry(tree, folder)
+func subtree(objects *repo.Objects, tree plumbing.Hash, folder string) (plumbing.Hash, error) {
+	e, err := objects.Entry(tree, folder)
 	if errors.Is(err, object.ErrEntryNotFound) {
-		return emptyTree, nil
+		return repo.EmptyTree, nil
 	}
 	return hashOf(e), err
 }
@@ -137,7 +138,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 		return dm.Difference{}, err
 	}
 	defer leave()
-	r := packageRepository(name)
+	r := repo.Package(name)
 	if err := s.index.sound(r); err != nil {
 		return dm.Difference{}, err
 	}
@@ -158,7 +159,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	}
 	d := dm.Difference{From: side(sides[0]), To: side(sides[1])}
 	dir := s.data.Path(r)
-	t := treeDiff{objects: openObjects(dir)}
+	t := treeDiff{objects: repo.Open(dir)}
 	if err := t.compare(ctx, "", sides[0].tree, sides[1].tree); err != nil {
 		return d, failed(op, err)
 	}
@@ -242,7 +243,7 @@ func flatten(o dm.Overrides) (map[overrideKey]json.RawMessage, error) {
 // treeDiff collects the files that differ between two trees. It opens only the
 // folders that differ, and its order is that of the paths' bytes.
 type treeDiff struct {
-	objects *objects
+	objects *repo.Objects
 	files   []dm.FileChange
 	more    int
 }
@@ -285,7 +286,7 @@ func (d *treeDiff) compare(ctx context.Context, prefix string, from, to plumbing
 
 func orEmpty(e object.TreeEntry, there bool) plumbing.Hash {
 	if !there {
-		return emptyTree
+		return repo.EmptyTree
 	}
 	return e.Hash
 }
@@ -293,7 +294,7 @@ func orEmpty(e object.TreeEntry, there bool) plumbing.Hash {
 // entries reads a tree; the key of a folder ends in '/', so a file and a folder
 // of one name are two things.
 func (d *treeDiff) entries(tree plumbing.Hash) (map[string]object.TreeEntry, error) {
-	t, err := d.objects.tree(tree)
+	t, err := d.objects.Tree(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -316,13 +317,13 @@ func (d *treeDiff) file(path string, old, now object.TreeEntry, had, has bool) (
 	}
 	f := dm.FileChange{Path: path, FromSize: -1, ToSize: -1, Executable: old.Mode == filemode.Executable}
 	if had {
-		if f.FromSize, err = d.objects.size(old.Hash); err != nil {
+		if f.FromSize, err = d.objects.Size(old.Hash); err != nil {
 			return err
 		}
 	}
 	if has {
 		f.Executable = now.Mode == filemode.Executable
-		if f.ToSize, err = d.objects.size(now.Hash); err != nil {
+		if f.ToSize, err = d.objects.Size(now.Hash); err != nil {
 			return err
 		}
 	}

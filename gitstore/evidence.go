@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // A ref that somebody removed or set back leaves nothing behind that looks
@@ -29,7 +30,7 @@ type finding struct {
 }
 
 // contradicted compares the refs of a repository with what is known of them.
-func (s *Store) contradicted(ctx context.Context, r dm.Repository, objects *objects, heads refs) ([]finding, error) {
+func (s *Store) contradicted(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs) ([]finding, error) {
 	var list []finding
 	for _, was := range s.data.Known(r) {
 		ok, err := explained(ctx, objects, heads, was)
@@ -38,9 +39,9 @@ func (s *Store) contradicted(ctx context.Context, r dm.Repository, objects *obje
 			return nil, fmt.Errorf("%s: %w", was.Name, err)
 		case ok:
 		case is.IsZero():
-			list = append(list, finding{was.Name, fmt.Sprintf("it is gone, %s has it at %s", knownFile, was.Hash)})
+			list = append(list, finding{was.Name, fmt.Sprintf("it is gone, %s has it at %s", repo.KnownFile, was.Hash)})
 		default:
-			list = append(list, finding{was.Name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.Hash, knownFile)})
+			list = append(list, finding{was.Name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.Hash, repo.KnownFile)})
 		}
 	}
 	return list, nil
@@ -48,14 +49,14 @@ func (s *Store) contradicted(ctx context.Context, r dm.Repository, objects *obje
 
 // explained tells whether the server may have moved a ref from where it was
 // known to be to where it is.
-func explained(ctx context.Context, objects *objects, heads refs, was KnownRef) (bool, error) {
+func explained(ctx context.Context, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) (bool, error) {
 	is := heads[was.Name]
-	switch version, tag := strings.CutPrefix(was.Name, tagPrefix); {
+	switch version, tag := strings.CutPrefix(was.Name, repo.TagPrefix); {
 	case is == was.Hash:
 		return true, nil
 	case tag:
 		return superseded(objects, heads, version, was.Hash)
-	case strings.HasPrefix(was.Name, supersededPrefix):
+	case strings.HasPrefix(was.Name, repo.SupersededPrefix):
 		return false, nil
 	}
 	return leadsTo(ctx, objects, is, was.Hash)
@@ -63,15 +64,15 @@ func explained(ctx context.Context, objects *objects, heads refs, was KnownRef) 
 
 // superseded tells whether a tag of a version is kept as one that was replaced
 // or withdrawn.
-func superseded(objects *objects, heads refs, version string, tag plumbing.Hash) (bool, error) {
+func superseded(objects *repo.Objects, heads repo.Refs, version string, tag plumbing.Hash) (bool, error) {
 	for ref, h := range heads {
-		if !strings.HasPrefix(ref, supersededPrefix+version+"/") {
+		if !strings.HasPrefix(ref, repo.SupersededPrefix+version+"/") {
 			continue
 		}
 		if h == tag {
 			return true, nil
 		}
-		t, err := objects.tag(h)
+		t, err := objects.Tag(h)
 		if err != nil {
 			return false, err
 		}
@@ -83,12 +84,12 @@ func superseded(objects *objects, heads refs, version string, tag plumbing.Hash)
 }
 
 // leadsTo tells whether a commit is among those that another one follows.
-func leadsTo(ctx context.Context, objects *objects, from, to plumbing.Hash) (bool, error) {
+func leadsTo(ctx context.Context, objects *repo.Objects, from, to plumbing.Hash) (bool, error) {
 	for h := from; !h.IsZero() && ctx.Err() == nil; {
 		if h == to {
 			return true, nil
 		}
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return false, err
 		}
@@ -99,11 +100,11 @@ func leadsTo(ctx context.Context, objects *objects, from, to plumbing.Hash) (boo
 
 // gapsOfPackage finds refs that others of a package prove to have been there.
 // follows are the parents of uploads.
-func gapsOfPackage(objects *objects, name dm.PackageName, entry *packageEntry, heads refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
+func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEntry, heads repo.Refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
 	list, counted := gapsOfSuperseded(heads)
 	for v, o := range entry.outcomes {
-		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != emptyTree {
-			list = append(list, finding{tagRef(v), fmt.Sprintf("it is gone, %s is of its files", deployedRef(v))})
+		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != repo.EmptyTree {
+			list = append(list, finding{repo.Tag(v), fmt.Sprintf("it is gone, %s is of its files", repo.Deployed(v))})
 		}
 	}
 	uploads := map[plumbing.Hash]bool{}
@@ -124,13 +125,13 @@ func gapsOfPackage(objects *objects, name dm.PackageName, entry *packageEntry, h
 		if uploads[c] {
 			continue
 		}
-		commit, err := objects.commit(c)
+		commit, err := objects.Commit(c)
 		if err != nil {
 			return nil, err
 		}
 		// Who wrote something else there is told by verify.
 		if of, err := dm.ParsePackageRef(parseTrailers(commit.Message)[trailerPackage]); err == nil && of.Name == name {
-			list = append(list, finding{tagRef(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
+			list = append(list, finding{repo.Tag(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
 		}
 	}
 	return list, nil
@@ -146,10 +147,10 @@ func keysOf(m map[plumbing.Hash]plumbing.Hash) []plumbing.Hash {
 
 // gapsOfSuperseded finds missing numbers of earlier tags, which are given one
 // after the other, and returns the highest ones.
-func gapsOfSuperseded(heads refs) (list []finding, highest map[string]int) {
+func gapsOfSuperseded(heads repo.Refs) (list []finding, highest map[string]int) {
 	highest = map[string]int{}
 	for ref := range heads {
-		if text, ok := strings.CutPrefix(ref, supersededPrefix); ok {
+		if text, ok := strings.CutPrefix(ref, repo.SupersededPrefix); ok {
 			version, number, _ := strings.Cut(text, "/")
 			if n, err := strconv.Atoi(number); err == nil {
 				highest[version] = max(highest[version], n)
@@ -158,7 +159,7 @@ func gapsOfSuperseded(heads refs) (list []finding, highest map[string]int) {
 	}
 	for version, last := range highest {
 		for n := 1; n < last; n++ {
-			if ref := supersededPrefix + version + "/" + strconv.Itoa(n); heads[ref].IsZero() {
+			if ref := repo.SupersededPrefix + version + "/" + strconv.Itoa(n); heads[ref].IsZero() {
 				list = append(list, finding{ref, fmt.Sprintf("it is gone, number %d came after it", last)})
 			}
 		}
@@ -167,14 +168,14 @@ func gapsOfSuperseded(heads refs) (list []finding, highest map[string]int) {
 }
 
 // earlierUploads adds the commits of uploads that were replaced or withdrawn.
-func earlierUploads(objects *objects, heads refs, uploads map[plumbing.Hash]bool) error {
+func earlierUploads(objects *repo.Objects, heads repo.Refs, uploads map[plumbing.Hash]bool) error {
 	for ref, h := range heads {
-		if !strings.HasPrefix(ref, supersededPrefix) {
+		if !strings.HasPrefix(ref, repo.SupersededPrefix) {
 			continue
 		}
-		t, err := objects.tag(h)
+		t, err := objects.Tag(h)
 		if err == nil && t.TargetType == plumbing.TagObject {
-			t, err = objects.tag(t.Target)
+			t, err = objects.Tag(t.Target)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
@@ -185,38 +186,38 @@ func earlierUploads(objects *objects, heads refs, uploads map[plumbing.Hash]bool
 }
 
 // gapsOfApplication finds whether main or the outcomes were set back.
-func gapsOfApplication(ctx context.Context, objects *objects, e *appEntry, heads refs) ([]finding, error) {
+func gapsOfApplication(ctx context.Context, objects *repo.Objects, e *appEntry, heads repo.Refs) ([]finding, error) {
 	var list []finding
 	for ref, h := range heads {
-		n, err := strconv.Atoi(strings.TrimPrefix(ref, deploymentPrefix))
+		n, err := strconv.Atoi(strings.TrimPrefix(ref, repo.DeploymentPrefix))
 		if err != nil || n <= e.deployments || h == e.main {
 			continue
 		}
 		if follows, err := leadsTo(ctx, objects, h, e.main); err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		} else if follows {
-			list = append(list, finding{mainRef, fmt.Sprintf("it was set back, %s goes on from it", ref)})
+			list = append(list, finding{repo.Main, fmt.Sprintf("it was set back, %s goes on from it", ref)})
 			break
 		}
 	}
 	if e.observed == nil {
 		if followed, err := answeredBefore(ctx, objects, e.main); err != nil || followed {
-			list = append(list, finding{observedRef, "it is gone, and a change is only taken when the one before it has an outcome"})
+			list = append(list, finding{repo.Observed, "it is gone, and a change is only taken when the one before it has an outcome"})
 			return list, err
 		}
 		return list, nil
 	}
 	if ok, err := leadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
-		list = append(list, finding{mainRef, fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
+		list = append(list, finding{repo.Main, fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
 		return list, err
 	}
 	return list, nil
 }
 
 // answeredBefore tells whether a change follows one that must have an outcome.
-func answeredBefore(ctx context.Context, objects *objects, main plumbing.Hash) (bool, error) {
+func answeredBefore(ctx context.Context, objects *repo.Objects, main plumbing.Hash) (bool, error) {
 	for h := main; !h.IsZero() && ctx.Err() == nil; {
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return false, err
 		}
@@ -248,7 +249,7 @@ func (s *Store) markAbsent(kind dm.RepositoryKind) error {
 	}
 	for folder, cause := range why {
 		enc, repository := strings.CutSuffix(folder, ".git")
-		if name, ok := decodeName(enc); ok && repository {
+		if name, ok := repo.DecodeName(enc); ok && repository {
 			_ = s.takeAbsent(dm.Repository{Kind: kind, Name: name}, cause)
 		}
 	}
@@ -256,12 +257,12 @@ func (s *Store) markAbsent(kind dm.RepositoryKind) error {
 }
 
 // absentCause is what is wrong with a repository that is not there.
-const absentCause = "it is gone, " + knownFile + " has it"
+const absentCause = "it is gone, " + repo.KnownFile + " has it"
 
 // takeAbsent takes one of them out of service, until it is there again, and
 // returns why. In the place of a workspace a new one is made.
 func (s *Store) takeAbsent(r dm.Repository, cause string) error {
-	f := &fault{".", cause}
+	f := &repo.Fault{File: ".", Cause: cause}
 	if r.Kind == dm.WorkspaceRepository {
 		s.setAside(r, f)
 		return f
@@ -283,12 +284,12 @@ func (s *Store) markUnpublished() {
 	for app, e := range s.index.apps {
 		for _, content := range []contentEntry{e.desired, e.effective} {
 			ref := content.spec.Package
-			if content.commit.IsZero() || content.packageTree == emptyTree || s.index.deployedOnce(ref) {
+			if content.commit.IsZero() || content.packageTree == repo.EmptyTree || s.index.deployedOnce(ref) {
 				continue
 			}
-			_, away := s.index.away[packageRepository(ref.Name)]
+			_, away := s.index.away[repo.Package(ref.Name)]
 			if s.index.unpublished[ref] == "" && !away {
-				s.Log.Error("the record of a package is gone", "package", ref, "ref", deployedRef(ref.Version), "evidence", "application "+string(app))
+				s.Log.Error("the record of a package is gone", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
 			}
 			s.index.unpublished[ref] = app
 		}
@@ -304,14 +305,14 @@ func (x *index) deployedOnce(ref dm.PackageRef) bool {
 		return false
 	}
 	o, ok := e.outcomes[ref.Version]
-	return ok && (o.tree != emptyTree || o.once)
+	return ok && (o.tree != repo.EmptyTree || o.once)
 }
 
 // hadFiles tells whether an outcome before c had the files of its version.
-func hadFiles(objects *objects, c *object.Commit) (bool, error) {
+func hadFiles(objects *repo.Objects, c *object.Commit) (bool, error) {
 	for h := parentOf(c); !h.IsZero(); h = parentOf(c) {
 		var err error
-		if c, err = objects.commit(h); err != nil || c.TreeHash != emptyTree {
+		if c, err = objects.Commit(h); err != nil || c.TreeHash != repo.EmptyTree {
 			return err == nil, err
 		}
 	}
@@ -338,7 +339,7 @@ func lostRef(list []finding) error {
 		return nil
 	}
 	first := slices.MinFunc(list, func(a, b finding) int { return strings.Compare(a.ref, b.ref) })
-	return broken(first.ref, "%s", first.why)
+	return repo.Broken(first.ref, "%s", first.why)
 }
 
 // readAside fills the index from a repository that is out of service, as far as
@@ -370,7 +371,7 @@ func (v *verifier) gaps(ctx context.Context) {
 		if e := v.s.index.pkg(dm.PackageName(v.r.Name)); e != nil && err == nil {
 			follows := map[plumbing.Hash]plumbing.Hash{}
 			for _, u := range e.versions {
-				if c, err := v.objects.commit(u.commit); err == nil {
+				if c, err := v.objects.Commit(u.commit); err == nil {
 					follows[parentOf(c)] = u.commit
 				}
 			}

@@ -8,6 +8,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // MaintainAll maintains every repository, however little there is to do.
@@ -26,7 +27,7 @@ func (s *Store) MoveRef(ctx context.Context, r dm.Repository, u gitcmd.RefUpdate
 func (s *Store) ReadRef(r dm.Repository, name string) (string, error) {
 	release := s.data.Hold(r)
 	defer release()
-	h, err := readRef(s.data.Path(r), name)
+	h, err := repo.ReadRef(s.data.Path(r), name)
 	if err != nil || h.IsZero() {
 		return "", err
 	}

@@ -8,16 +8,17 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
 func (s *Store) ours() (files, folders []string) {
-	folders = []string{hooksDir, tmpDir, damagedDir, string(blankRepository.Kind), string(sweepsRepository.Kind)}
+	folders = []string{repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
 	for _, kind := range repositoryKinds() {
-		folders = append(folders, string(kind), filepath.Join(damagedDir, string(kind)))
+		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
 	}
-	return []string{formatFile, lockFile, knownFile}, folders
+	return []string{repo.FormatFile, repo.LockFile, repo.KnownFile}, folders
 }
 
 // examine refuses a data folder that is not one of this server's before
@@ -49,7 +50,7 @@ func (s *Store) plain(name, want string, is func(fs.FileMode) bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return dm.Errorf(dm.Unavailable, op, "the data folder can't be read: %s", reason(err)).Because(err)
+		return dm.Errorf(dm.Unavailable, op, "the data folder can't be read: %s", repo.Reason(err)).Because(err)
 	case is(info.Mode()):
 		return nil
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -64,8 +65,8 @@ func (s *Store) plain(name, want string, is func(fs.FileMode) bool) error {
 func refuseForeign(entries []fs.DirEntry) error {
 	for _, e := range entries {
 		// A fresh volume has lost+found.
-		if e.Name() != lockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), formatFile) {
-			return dm.Errorf(dm.Invalid, "gitstore.Open", "the data folder is not empty and has no file %q", formatFile).
+		if e.Name() != repo.LockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), repo.FormatFile) {
+			return dm.Errorf(dm.Invalid, "gitstore.Open", "the data folder is not empty and has no file %q", repo.FormatFile).
 				WithHint("give an empty folder with --data")
 		}
 	}

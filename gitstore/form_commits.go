@@ -7,6 +7,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // addCommit writes a commit by author at author's time; the committer is the
@@ -18,7 +19,7 @@ func addCommit(w *pack.Writer, author object.Signature, tree plumbing.Hash, mess
 			c.ParentHashes = append(c.ParentHashes, parent)
 		}
 	}
-	return addObject(w, c)
+	return repo.AddObject(w, c)
 }
 
 // parentOf is the commit before c in the record's histories; zero when c is the

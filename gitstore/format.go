@@ -11,6 +11,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // format is the version of the layout that this server writes. A change of the
@@ -50,7 +51,7 @@ func (s *Store) upgrade(ctx context.Context, found int) error {
 }
 
 func (s *Store) writeFormat(version int) error {
-	return dm.Wrap("gitstore.Open", pack.WriteFile(filepath.Join(s.data.Dir, formatFile), []byte(strconv.Itoa(version)+"\n")))
+	return dm.Wrap("gitstore.Open", pack.WriteFile(filepath.Join(s.data.Dir, repo.FormatFile), []byte(strconv.Itoa(version)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what
@@ -63,9 +64,9 @@ func (s *Store) findFormat() (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder can't be read: %s", reason(err)).Because(err)
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder can't be read: %s", repo.Reason(err)).Because(err)
 	}
-	b, err := os.ReadFile(filepath.Join(s.data.Dir, formatFile))
+	b, err := os.ReadFile(filepath.Join(s.data.Dir, repo.FormatFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, refuseForeign(entries)
 	}
@@ -76,7 +77,7 @@ func (s *Store) findFormat() (int, error) {
 	found, err := strconv.Atoi(text)
 	switch {
 	case err != nil || found < 1:
-		return 0, dm.Errorf(dm.Invalid, op, "the file %q of the data folder holds %q, want the number of a format", formatFile, text)
+		return 0, dm.Errorf(dm.Invalid, op, "the file %q of the data folder holds %q, want the number of a format", repo.FormatFile, text)
 	case found > format:
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, format).
 			WithHint("start the newer server again, or go on from a copy of the folder from before the upgrade")

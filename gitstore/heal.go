@@ -4,6 +4,7 @@ import (
 	"context"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // heal brings a repository and the index together after a ref could not be
@@ -14,7 +15,7 @@ import (
 // holds the repository's lock, so no git works there.
 func (s *Store) heal(ctx context.Context, r dm.Repository) {
 	err := s.readServed(context.WithoutCancel(ctx), r)
-	if err == nil || proof(err) != nil {
+	if err == nil || repo.Proof(err) != nil {
 		return
 	}
 	s.Log.Error("a repository could not be read again after a failed change", "kind", r.Kind, "name", r.Name, "err", err)

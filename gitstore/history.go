@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // applicationPast is the history of one application, oldest first: what was
@@ -130,7 +131,7 @@ func (p *applicationPast) began() int {
 // calls do with it, which must not keep it. The repository's lock is not
 // needed: what the tips lead to never changes.
 func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
-	r := applicationRepository(app)
+	r := repo.Application(app)
 	if err := s.index.sound(r); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.application.knows(e.main, e.observedTip) {
-		err := p.application.extend(ctx, openObjects(s.data.Path(r)), e.main, e.observedTip)
+		err := p.application.extend(ctx, repo.Open(s.data.Path(r)), e.main, e.observedTip)
 		s.pasts.resize(r, p, p.application.size)
 		if err != nil {
 			return failed(op, fmt.Errorf("history of %s: %w", app, err))
@@ -169,7 +170,7 @@ func (p *applicationPast) observed(tip plumbing.Hash) bool {
 }
 
 // extend reads the commits of both chains that are not known yet.
-func (p *applicationPast) extend(ctx context.Context, objects *objects, main, observed plumbing.Hash) error {
+func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, main, observed plumbing.Hash) error {
 	if _, known := p.place[dm.Revision(main.String())]; !known {
 		last := plumbing.ZeroHash
 		if n := len(p.changes); n > 0 {
@@ -189,7 +190,7 @@ func (p *applicationPast) extend(ctx context.Context, objects *objects, main, ob
 
 // chain reads the record's commits from tip back to known, oldest first.
 // reached tells whether known was met.
-func chain(ctx context.Context, objects *objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
+func chain(ctx context.Context, objects *repo.Objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
 	for h := tip; h != known; {
 		if h.IsZero() {
 			slices.Reverse(list)
@@ -198,7 +199,7 @@ func chain(ctx context.Context, objects *objects, tip, known plumbing.Hash) (lis
 		if err := ctx.Err(); err != nil {
 			return nil, false, err
 		}
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return nil, false, err
 		}
@@ -249,7 +250,7 @@ func pastChange(h plumbing.Hash, message string, when time.Time) dm.PastChange {
 }
 
 // extendOutcomes reads the outcomes that are not known yet.
-func (p *applicationPast) extendOutcomes(ctx context.Context, objects *objects, tip plumbing.Hash) error {
+func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
 	if p.observed(tip) {
 		return nil
 	}
@@ -279,8 +280,8 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, objects *objects, 
 
 // readOutcome reads an outcome without the records of the plugins, which name
 // every user that was reached.
-func readOutcome(objects *objects, c *object.Commit) (outcomeLine, error) {
-	file, err := objects.file(c.TreeHash, observedFile)
+func readOutcome(objects *repo.Objects, c *object.Commit) (outcomeLine, error) {
+	file, err := objects.File(c.TreeHash, observedFile)
 	if err != nil {
 		return outcomeLine{}, err
 	}

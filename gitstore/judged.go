@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Bounds of what is told, and kept, of the findings on one version.
@@ -20,7 +21,7 @@ const (
 
 // validate judges a package as its deploy would. top is its outer directory.
 // What files makes may take memory, so it is made when it is this one's turn.
-func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files func() (*sketch, error)) (dm.Validation, error) {
+func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files func() (*repo.Sketch, error)) (dm.Validation, error) {
 	room, err := s.planning.enter(ctx)
 	if err != nil {
 		return dm.Validation{}, err

@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // errUnmended says that the record holds nothing to mend a repository from.
@@ -25,7 +26,7 @@ var errUnmended = errors.New("the record has no other copy")
 // instead. The caller holds the repository's lock, or is alone.
 func (s *Store) mended(ctx context.Context, r dm.Repository, err error, again func() error) error {
 	for range mostMends {
-		f := proof(err)
+		f := repo.Proof(err)
 		if f == nil || r.Kind == dm.WorkspaceRepository {
 			return err
 		}
@@ -65,10 +66,10 @@ func (s *Store) mend(ctx context.Context, r dm.Repository, dir string) error {
 // mendPacks makes broken indexes anew, and takes packs that are broken or gone
 // from their twins, or their objects from wherever they are.
 func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) (changed bool, err error) {
-	if _, err := DropDerived(dir); err != nil {
+	if _, err := repo.DropDerived(dir); err != nil {
 		return false, err
 	}
-	entries, err := os.ReadDir(packDir(dir))
+	entries, err := os.ReadDir(repo.PackDir(dir))
 	if err != nil {
 		return false, err
 	}
@@ -79,7 +80,7 @@ func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) (cha
 		}
 	}
 	for base := range bases {
-		did, err := s.mendPack(ctx, r, dir, filepath.Join(packDir(dir), base+".pack"))
+		did, err := s.mendPack(ctx, r, dir, filepath.Join(repo.PackDir(dir), base+".pack"))
 		if err != nil {
 			return changed, err
 		}
@@ -113,17 +114,17 @@ func (s *Store) mendPack(ctx context.Context, r dm.Repository, dir, path string)
 		names[h] = struct{}{}
 	}
 	made, err := s.refill(ctx, r, dir, names)
-	if err != nil || pack.Path(packDir(dir), made.Name) == path {
+	if err != nil || pack.Path(repo.PackDir(dir), made.Name) == path {
 		return err == nil, err
 	}
-	return true, removePacks([]string{path})
+	return true, repo.RemovePacks([]string{path})
 }
 
 // twin finds a sound pack of the same name.
 func (s *Store) twin(path string) string {
 	is, _ := os.Stat(path)
 	found, _ := filepath.Glob(filepath.Join(s.data.Dir, "*", "*.git", "objects", "pack", filepath.Base(path)))
-	found = append(found, filepath.Join(packDir(s.blankDir()), filepath.Base(path)))
+	found = append(found, filepath.Join(repo.PackDir(s.blankDir()), filepath.Base(path)))
 	for _, other := range found {
 		info, err := os.Stat(other)
 		if err != nil || is != nil && os.SameFile(is, info) || strings.HasPrefix(other, s.data.Temporary()+"/") {
@@ -138,11 +139,11 @@ func (s *Store) twin(path string) string {
 
 // missing names the objects that refs lead to and no file holds.
 func (s *Store) missing(ctx context.Context, dir string) (map[plumbing.Hash]struct{}, error) {
-	v := &survey{dir: dir, names: map[plumbing.Hash]struct{}{}}
-	if err := v.packs(); err != nil {
+	v := &repo.Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
+	if err := v.Packs(); err != nil {
 		return nil, err
 	}
-	heads, err := readRefs(dir)
+	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (s *Store) missing(ctx context.Context, dir string) (map[plumbing.Hash]stru
 	names := map[plumbing.Hash]struct{}{}
 	for _, id := range wanted {
 		h := plumbing.NewHash(id)
-		gone, err := v.lacks(h)
+		gone, err := v.Lacks(h)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +187,7 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 	}
 	defer w.Abort()
 	left := map[plumbing.Hash]struct{}{}
-	own := openObjects(dir)
+	own := repo.Open(dir)
 	for h := range names {
 		if err := copyObject(w, own, h); err != nil {
 			left[h] = struct{}{}
@@ -215,8 +216,8 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 }
 
 // copyObject adds an object that objects holds, if its content has that name.
-func copyObject(w *pack.Writer, objects *objects, h plumbing.Hash) error {
-	o, err := objects.st.EncodedObject(plumbing.AnyObject, h)
+func copyObject(w *pack.Writer, objects *repo.Objects, h plumbing.Hash) error {
+	o, err := objects.St.EncodedObject(plumbing.AnyObject, h)
 	if err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func copyObject(w *pack.Writer, objects *objects, h plumbing.Hash) error {
 		return err
 	}
 	if sum.Sum() != h {
-		return broken("objects", "the content of %s is not that of its name", h)
+		return repo.Broken("objects", "the content of %s is not that of its name", h)
 	}
 	if o.Type() == plumbing.BlobObject {
 		r, err := o.Reader()
@@ -257,7 +258,7 @@ func (s *Store) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool 
 		if other == dir {
 			return false
 		}
-		_, err := pack.Find(packDir(other), h)
-		return err == nil && copyObject(w, openObjects(other), h) == nil
+		_, err := pack.Find(repo.PackDir(other), h)
+		return err == nil && copyObject(w, repo.Open(other), h) == nil
 	})
 }

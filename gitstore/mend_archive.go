@@ -10,18 +10,19 @@ import (
 
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // fromArchives writes those objects of left into w that the uploaded archives of
 // the package in dir give: their files, and the trees above these. It takes what
 // it finds off left. An archive that can't be read gives nothing.
 func (s *Store) fromArchives(ctx context.Context, dir string, left map[plumbing.Hash]struct{}, w *pack.Writer) {
-	heads, err := readRefs(dir)
+	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return
 	}
 	for ref, h := range heads {
-		if !strings.HasPrefix(ref, archivePrefix) || len(left) == 0 {
+		if !strings.HasPrefix(ref, repo.ArchivePrefix) || len(left) == 0 {
 			continue
 		}
 		if err := s.fromArchive(ctx, dir, h, left, w); err != nil {
@@ -36,14 +37,14 @@ func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash,
 	if err != nil {
 		return err
 	}
-	top, wanted := newTreeBuilder(), map[string]plumbing.Hash{}
+	top, wanted := repo.NewTree(), map[string]plumbing.Hash{}
 	place := newPlacer(result.Top, maps.Keys(sink.files))
 	for path, f := range sink.files {
 		if _, ok := left[f.hash]; ok {
 			wanted[path] = f.hash
 		}
 		if path, ok := place.place(path); ok {
-			top.set(path, f.mode, known(f.hash))
+			top.Set(path, f.mode, repo.Known(f.hash))
 		}
 	}
 	if len(wanted) > 0 {
@@ -51,7 +52,7 @@ func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash,
 			return err
 		}
 	}
-	_, err = top.write(&missingTrees{left, w})
+	_, err = top.Write(&missingTrees{left, w})
 	for _, h := range wanted {
 		delete(left, h)
 	}

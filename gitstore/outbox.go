@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Pending implements dm.Outbox.
@@ -25,7 +26,7 @@ func (s *Store) Pending() []dm.ApplicationName {
 // Work implements dm.Outbox.
 func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
 	const op = "gitstore.Work"
-	if err := s.index.sound(applicationRepository(app)); err != nil {
+	if err := s.index.sound(repo.Application(app)); err != nil {
 		return dm.Work{}, false, err
 	}
 	e := s.index.app(app)
@@ -34,7 +35,7 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 	}
 	w, err := s.work(app, e, e.desired, e.last)
 	if err != nil {
-		s.suspect(applicationRepository(app))
+		s.suspect(repo.Application(app))
 	}
 	if w.TakeBack = !e.working(); err == nil && !w.TakeBack {
 		w.Overtaken, err = s.overtakenWork(ctx, app, e)
@@ -45,7 +46,7 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 // WorkAt implements dm.Outbox.
 func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
 	const op = "gitstore.WorkAt"
-	r := applicationRepository(app)
+	r := repo.Application(app)
 	if err := s.index.sound(r); err != nil {
 		return dm.Work{}, err
 	}
@@ -53,7 +54,7 @@ func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision
 	if e == nil {
 		return dm.Work{}, dm.Errorf(dm.NotFound, op, "there is no application %s", app)
 	}
-	content, last, err := readContent(openObjects(s.data.Path(r)), plumbing.NewHash(string(at)))
+	content, last, err := readContent(repo.Open(s.data.Path(r)), plumbing.NewHash(string(at)))
 	if err != nil {
 		return dm.Work{}, failed(op, err)
 	}
@@ -66,23 +67,23 @@ func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision
 
 // work describes the change that made content.
 func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, last dm.Stamp) (dm.Work, error) {
-	objects := openObjects(s.data.Path(applicationRepository(app)))
+	objects := repo.Open(s.data.Path(repo.Application(app)))
 	w := dm.Work{
 		Spec: content.spec, Change: last, Desired: dm.Revision(content.commit.String()), Deployment: content.deployment,
 		Observed: e.observed, Before: e.settled(), Notes: content.notes,
 	}
-	tree, err := objects.entry(content.tree, componentsTree)
+	tree, err := objects.Entry(content.tree, componentsTree)
 	if err != nil {
 		return w, err
 	}
-	w.Open = newTreeFS(objects, tree.Hash)
+	w.Open = repo.NewFS(objects, tree.Hash)
 	w.Components, err = listComponents(objects, tree.Hash)
 	return w, err
 }
 
 // listComponents reads components/<type>/<name>/… by byte order.
-func listComponents(objects *objects, tree plumbing.Hash) ([]dm.Component, error) {
-	top, err := objects.tree(tree)
+func listComponents(objects *repo.Objects, tree plumbing.Hash) ([]dm.Component, error) {
+	top, err := objects.Tree(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +121,7 @@ const observedFile = "observed.json"
 // Observe implements dm.Outbox.
 func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.Observation) error {
 	const op = "gitstore.Observe"
-	tx, err := s.data.Begin(applicationRepository(app), "observed")
+	tx, err := s.data.Begin(repo.Application(app), "observed")
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 
 // writeObserved writes the outcome of the newest change behind those of the
 // changes that it overtook, and moves the ref once.
-func (s *Store) writeObserved(ctx context.Context, tx *Tx, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
+func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
 	w, err := tx.Objects()
 	if err != nil {
 		return plumbing.ZeroHash, err
@@ -169,13 +170,13 @@ func (s *Store) writeObserved(ctx context.Context, tx *Tx, e *appEntry, outcome 
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	overtaken, err := overtaken(ctx, openObjects(dir), e)
+	overtaken, err := overtaken(ctx, repo.Open(dir), e)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	tip := e.observedTip
 	for _, c := range overtaken {
-		content, stamp, err := readContent(openObjects(dir), c.Hash)
+		content, stamp, err := readContent(repo.Open(dir), c.Hash)
 		if err != nil {
 			return plumbing.ZeroHash, err
 		}
@@ -190,7 +191,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *Tx, e *appEntry, outcome 
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return tip, tx.Land(ctx, append(owed, Moved(observedRef, e.observedTip, tip, "observed-moved"))...)
+	return tip, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.observedTip, tip, "observed-moved"))...)
 }
 
 // addOutcome writes the commit of one outcome, of the change of stamp to spec.
@@ -203,9 +204,9 @@ func addOutcome(w *pack.Writer, spec dm.Spec, stamp dm.Stamp, outcome dm.Observa
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	top := newTreeBuilder()
-	top.set(observedFile, filemode.Regular, known(blob))
-	tree, err := top.write(w)
+	top := repo.NewTree()
+	top.Set(observedFile, filemode.Regular, repo.Known(blob))
+	tree, err := top.Write(w)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}

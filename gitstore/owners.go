@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // ApplicationOwner implements dm.Owners. It reads the history of the application
@@ -71,7 +72,7 @@ func (e *packageEntry) stillUsed(file dm.PackageFile, digest string) error {
 // readPast reads who owns the package and which versions were withdrawn. The
 // owner is who published first: by the order of the commits, because a clock can
 // have been wrong.
-func (e *packageEntry) readPast(objects *objects, name dm.PackageName, heads refs) error {
+func (e *packageEntry) readPast(objects *repo.Objects, name dm.PackageName, heads repo.Refs) error {
 	people := map[dm.UserName]bool{}
 	for _, v := range e.versions {
 		people[v.by] = true
@@ -79,7 +80,7 @@ func (e *packageEntry) readPast(objects *objects, name dm.PackageName, heads ref
 	last := map[dm.Version]int{}
 	e.withdrawn = map[dm.Version]versionEntry{}
 	for ref, h := range heads {
-		text, ok := strings.CutPrefix(ref, supersededPrefix)
+		text, ok := strings.CutPrefix(ref, repo.SupersededPrefix)
 		if !ok {
 			continue
 		}
@@ -101,16 +102,16 @@ func (e *packageEntry) readPast(objects *objects, name dm.PackageName, heads ref
 }
 
 // readSuperseded reads the version behind refs/superseded/<version>/<n>.
-func readSuperseded(objects *objects, name dm.PackageName, text string, h plumbing.Hash) (v versionEntry, n int, err error) {
+func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v versionEntry, n int, err error) {
 	number, place, _ := strings.Cut(text, "/")
 	version, err := dm.ParseVersion(number)
 	if err == nil {
 		n, err = strconv.Atoi(place)
 	}
 	if err != nil {
-		return v, 0, fmt.Errorf("%w: %s%s", errBadRef, supersededPrefix, text)
+		return v, 0, fmt.Errorf("%w: %s%s", repo.ErrBadRef, repo.SupersededPrefix, text)
 	}
-	tag, err := objects.tag(h)
+	tag, err := objects.Tag(h)
 	if err != nil {
 		return v, 0, err
 	}
@@ -122,9 +123,9 @@ func readSuperseded(objects *objects, name dm.PackageName, text string, h plumbi
 }
 
 // readOwner follows main to the first upload.
-func (e *packageEntry) readOwner(objects *objects) error {
+func (e *packageEntry) readOwner(objects *repo.Objects) error {
 	for h := e.main; !h.IsZero(); {
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // packagePast is the history of all versions of one package.
@@ -43,7 +44,7 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 	if err != nil {
 		return dm.ChangePage{}, err
 	}
-	r := packageRepository(name)
+	r := repo.Package(name)
 	if err := s.index.sound(r); err != nil {
 		return dm.ChangePage{}, err
 	}
@@ -86,7 +87,7 @@ func (p *packagePast) page(op string, name dm.PackageName, before dm.Revision, l
 // packageReader collects a package's history. Lines that were read before are
 // taken over.
 type packageReader struct {
-	objects *objects
+	objects *repo.Objects
 	old     map[plumbing.Hash]packageLine
 	packagePast
 }
@@ -99,7 +100,7 @@ func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *pac
 	if err != nil {
 		return nil, err
 	}
-	p := &packageReader{objects: openObjects(dir), old: old}
+	p := &packageReader{objects: repo.Open(dir), old: old}
 	p.entry, p.lines = entry, map[plumbing.Hash]packageLine{}
 	if err := p.uploads(ctx, entry.versions, ended); err != nil {
 		return nil, err
@@ -177,7 +178,7 @@ func (p *packageReader) line(ctx context.Context, h plumbing.Hash, read func(plu
 
 // tag reads an upload or a withdrawal.
 func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
-	t, err := p.objects.tag(h)
+	t, err := p.objects.Tag(h)
 	if err != nil {
 		return packageLine{}, err
 	}
@@ -190,7 +191,7 @@ func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
 
 // outcome reads a deploy or an undeploy.
 func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
-	c, err := p.objects.commit(h)
+	c, err := p.objects.Commit(h)
 	if err != nil {
 		return packageLine{}, err
 	}
@@ -207,7 +208,7 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 // them, because it alone knows how to while another git packs refs.
 func (s *Store) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
 	var out bytes.Buffer
-	if err := s.git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", supersededPrefix); err != nil {
+	if err := s.git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", repo.SupersededPrefix); err != nil {
 		return nil, err
 	}
 	type numbered struct {
@@ -218,14 +219,14 @@ func (s *Store) superseded(ctx context.Context, dir string) ([]plumbing.Hash, er
 	var list []numbered
 	for lines := bufio.NewScanner(&out); lines.Scan(); {
 		text, ref, _ := strings.Cut(lines.Text(), " ")
-		h, err := parseHash(text, ref)
+		h, err := repo.ParseHash(text, ref)
 		if err != nil {
 			return nil, err
 		}
-		version, number, _ := strings.Cut(strings.TrimPrefix(ref, supersededPrefix), "/")
+		version, number, _ := strings.Cut(strings.TrimPrefix(ref, repo.SupersededPrefix), "/")
 		n, err := strconv.Atoi(number)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s", errBadRef, ref)
+			return nil, fmt.Errorf("%w: %s", repo.ErrBadRef, ref)
 		}
 		list = append(list, numbered{version, n, h})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Patrol runs git fsck over every repository once, one after the other, and
@@ -52,11 +53,11 @@ func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
 }
 
 // condemn sets a repository aside when its files prove the damage.
-func (s *Store) condemn(ctx context.Context, r dm.Repository) (*fault, error) {
+func (s *Store) condemn(ctx context.Context, r dm.Repository) (*repo.Fault, error) {
 	release := s.data.Hold(r)
 	defer release()
 	err := s.fsck(ctx, r)
-	f := proof(err)
+	f := repo.Proof(err)
 	if f == nil {
 		return nil, err
 	}
@@ -78,12 +79,12 @@ func (s *Store) fsckOnce(ctx context.Context, dir string) error {
 	if err != nil || len(problems) == 0 {
 		return err
 	}
-	if dropped, err := DropDerived(dir); err != nil {
+	if dropped, err := repo.DropDerived(dir); err != nil {
 		return err
 	} else if dropped {
 		if problems, err = s.git.Fsck(ctx, dir, true); err != nil || len(problems) == 0 {
 			return err
 		}
 	}
-	return confirmFsck(dir, problems)
+	return repo.ConfirmFsck(dir, problems)
 }

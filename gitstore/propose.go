@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // judgeProposal tells whether propose would accept the push of main.
@@ -50,7 +51,7 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	}
 	defer p.s.index.release(app)
 	var outcome dm.PushOutcome
-	err = p.s.change(op, app, func(tx *Tx, e *appEntry) error {
+	err = p.s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
 		verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
 		defer w.room.end()
 		if err != nil {
@@ -70,7 +71,7 @@ func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
 	if w.fresh != nil {
 		note += fmt.Sprintf(" (deployment %d)", w.content.deployment)
 	}
-	return dm.PushOutcome{Changed: true, Application: app, Ref: mainRef, Notes: append([]string{note}, w.content.notes...)}
+	return dm.PushOutcome{Changed: true, Application: app, Ref: repo.Main, Notes: append([]string{note}, w.content.notes...)}
 }
 
 // readProposal judges what the push would add to the record and reads the

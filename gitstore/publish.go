@@ -18,6 +18,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Publish implements dm.PackageStore.
@@ -25,7 +26,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
 		return dm.Published{}, err
 	}
-	r := packageRepository(file.Ref.Name)
+	r := repo.Package(file.Ref.Name)
 	if err := s.index.sound(r); err != nil {
 		return dm.Published{}, err
 	}
@@ -60,7 +61,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 // land makes what has arrived whole a version.
 func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	const op = "gitstore.Publish"
-	tx, err := s.data.Begin(packageRepository(file.Ref.Name), "publish")
+	tx, err := s.data.Begin(repo.Package(file.Ref.Name), "publish")
 	if err != nil {
 		return dm.Published{}, err
 	}
@@ -122,7 +123,7 @@ func (s *Store) version(ref dm.PackageRef) (versionEntry, bool) {
 
 // accept makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
 // is the moment at which the version exists.
-func (s *Store) accept(ctx context.Context, tx *Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	old, had := s.version(file.Ref)
 	if had && (!s.Replace || old.file == file && old.digest == up.digest) {
 		return unchanged(old, file, up.digest)
@@ -163,7 +164,7 @@ func (s *Store) accept(ctx context.Context, tx *Tx, actor dm.Actor, file dm.Pack
 // holds all that a deployment needs of the version, so that an application can
 // take it over whole.
 func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pack.Pack, error) {
-	tree, err := u.tree().write(u.content)
+	tree, err := u.tree().Write(u.content)
 	if err != nil {
 		return pack.Pack{}, err
 	}
@@ -181,7 +182,7 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 	if v.commit, err = addCommit(u.content, author, v.tree, lines.message(subject), parent); err != nil {
 		return pack.Pack{}, err
 	}
-	v.tag, err = addObject(u.content, &object.Tag{
+	v.tag, err = repo.AddObject(u.content, &object.Tag{
 		Name: v.file.Ref.Version.String(), Tagger: author,
 		Message: lines.message(subject), TargetType: plumbing.CommitObject, Target: v.commit,
 	})
@@ -193,49 +194,49 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 
 // record moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
-func (s *Store) record(ctx context.Context, tx *Tx, up *upload, v, old versionEntry, packs ...pack.Pack) error {
+func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old versionEntry, packs ...pack.Pack) error {
 	if err := tx.Adopt(up.aside, v.file.Ref.String(), packs...); err != nil {
 		return err
 	}
-	dir := s.data.Path(packageRepository(v.file.Ref.Name))
-	heads, err := readRefs(dir)
+	dir := s.data.Path(repo.Package(v.file.Ref.Name))
+	heads, err := repo.ReadRefs(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	moves := []Move{
-		Moved(tagRef(v.file.Ref.Version), old.tag, v.tag, "publish-tagged"),
-		Derived(mainRef, heads[mainRef], v.commit, "publish-main"),
+	moves := []repo.Move{
+		repo.Moved(repo.Tag(v.file.Ref.Version), old.tag, v.tag, "publish-tagged"),
+		repo.Derived(repo.Main, heads[repo.Main], v.commit, "publish-main"),
 	}
-	if name := archiveRef(v.archive.String()); heads[name].IsZero() {
-		moves = append(moves, Before(name, plumbing.ZeroHash, v.archive, "publish-superseded"))
+	if name := repo.Archive(v.archive.String()); heads[name].IsZero() {
+		moves = append(moves, repo.Before(name, plumbing.ZeroHash, v.archive, "publish-superseded"))
 	}
 	if !old.tag.IsZero() {
-		moves = append(moves, Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, old.tag, "publish-superseded"))
+		moves = append(moves, repo.Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, old.tag, "publish-superseded"))
 	}
 	return tx.Land(ctx, moves...)
 }
 
 // nextSuperseded is the first free ref for an earlier tag of v.
-func nextSuperseded(heads refs, v dm.Version) string {
+func nextSuperseded(heads repo.Refs, v dm.Version) string {
 	highest := 0
 	for name := range heads {
-		if text, ok := strings.CutPrefix(name, supersededPrefix+v.String()+"/"); ok {
+		if text, ok := strings.CutPrefix(name, repo.SupersededPrefix+v.String()+"/"); ok {
 			if n, err := strconv.Atoi(text); err == nil {
 				highest = max(highest, n)
 			}
 		}
 	}
-	return supersededRef(v, highest+1)
+	return repo.Superseded(v, highest+1)
 }
 
 // moveMain lets a plain clone show the newest upload. The ref is derived from
 // the tags: when it can't be moved now, a second look or maintenance does it.
 func (s *Store) moveMain(ctx context.Context, name dm.PackageName, commit plumbing.Hash) {
-	r := packageRepository(name)
+	r := repo.Package(name)
 	dir := s.data.Path(r)
-	old, err := readRef(dir, mainRef)
+	old, err := repo.ReadRef(dir, repo.Main)
 	if err == nil && old != commit {
-		err = s.data.MoveRefs(ctx, dir, update(mainRef, old, commit))
+		err = s.data.MoveRefs(ctx, dir, repo.Update(repo.Main, old, commit))
 	}
 	if err != nil {
 		s.Log.Error("main of a package could not be moved", "name", name, "err", err)
@@ -250,7 +251,7 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 	if err := s.admitPackage(ctx, actor, dm.Withdraw, file.Ref); err != nil {
 		return err
 	}
-	tx, err := s.data.Begin(packageRepository(file.Ref.Name), "withdraw")
+	tx, err := s.data.Begin(repo.Package(file.Ref.Name), "withdraw")
 	if err != nil {
 		return err
 	}
@@ -272,12 +273,12 @@ func noFile(op string, file dm.PackageFile) error {
 	return dm.Errorf(dm.NotFound, op, "no package file %s", file)
 }
 
-func (s *Store) withdraw(ctx context.Context, tx *Tx, v versionEntry, stamp dm.Stamp) error {
+func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v versionEntry, stamp dm.Stamp) error {
 	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	tag, err := addObject(w, &object.Tag{
+	tag, err := repo.AddObject(w, &object.Tag{
 		Name: v.file.Ref.Version.String() + "-withdrawn", Tagger: personSignature(stamp.User, stamp.Time),
 		Message:    append(stampTrailers(stamp), [2]string{trailerPackage, v.file.Ref.String()}).message("Withdraw " + v.file.Ref.String()),
 		TargetType: plumbing.TagObject, Target: v.tag,
@@ -285,13 +286,13 @@ func (s *Store) withdraw(ctx context.Context, tx *Tx, v versionEntry, stamp dm.S
 	if err != nil {
 		return err
 	}
-	heads, err := readRefs(s.data.Path(packageRepository(v.file.Ref.Name)))
+	heads, err := repo.ReadRefs(s.data.Path(repo.Package(v.file.Ref.Name)))
 	if err != nil {
 		return err
 	}
 	return tx.Land(ctx,
-		Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, tag, "withdraw-superseded"),
-		Moved(tagRef(v.file.Ref.Version), v.tag, plumbing.ZeroHash, "withdraw-untagged"))
+		repo.Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, tag, "withdraw-superseded"),
+		repo.Moved(repo.Tag(v.file.Ref.Version), v.tag, plumbing.ZeroHash, "withdraw-untagged"))
 }
 
 // ListPackages implements dm.PackageStore.
@@ -320,7 +321,7 @@ func (s *Store) ListPackages(recency int) []dm.PackageListing {
 // OpenArchive implements dm.PackageStore.
 func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archive, error) {
 	const op = "gitstore.OpenArchive"
-	r := packageRepository(file.Ref.Name)
+	r := repo.Package(file.Ref.Name)
 	if err := s.index.sound(r); err != nil {
 		return dm.Archive{}, err
 	}

@@ -11,11 +11,12 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // HooksFolder is the folder for the programs that git calls when a push arrives.
 // It belongs to the record, so that one server writes it at a time.
-func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, hooksDir) }
+func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, repo.HooksDir) }
 
 // ReceivePack implements dm.GitTransport. A push arrives in a stage, a bare
 // repository in tmp that borrows the objects of the real one: what is refused
@@ -31,8 +32,8 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	}
 	// A version is pushed from any repository, and its tag there is not ours: a
 	// client that saw ours would refuse by itself to push the same once more.
-	if dir := s.data.Path(r); round.Advertise && r.Kind == dm.ApplicationRepository && exists(dir) {
-		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{deploymentPrefix, observedRef}})
+	if dir := s.data.Path(r); round.Advertise && r.Kind == dm.ApplicationRepository && repo.Exists(dir) {
+		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{repo.DeploymentPrefix, repo.Observed}})
 	}
 	if !round.Advertise {
 		leave, err := s.gates.receiving.enter(ctx)
@@ -79,9 +80,9 @@ func (s *Store) count(r io.Reader) io.Reader {
 }
 
 // newStage makes the repository that a push to r arrives in.
-func (s *Store) newStage(r dm.Repository) (*Aside, error) {
+func (s *Store) newStage(r dm.Repository) (*repo.Aside, error) {
 	stage, err := s.data.NewAside()
-	if err != nil || !exists(s.data.Path(r)) {
+	if err != nil || !repo.Exists(s.data.Path(r)) {
 		return stage, err
 	}
 	borrowed := filepath.Join(s.data.Path(r), "objects") + "\n"
@@ -155,7 +156,7 @@ func (p *push) quarantined(folder string) (pushedObjects, error) {
 	const op = "gitstore.Judge"
 	objects := filepath.Join(p.stage, "objects")
 	name := filepath.Base(folder)
-	if !strings.HasPrefix(name, "tmp_objdir-") || !exists(filepath.Join(objects, name)) {
+	if !strings.HasPrefix(name, "tmp_objdir-") || !repo.Exists(filepath.Join(objects, name)) {
 		return pushedObjects{}, dm.Errorf(dm.Internal, op, "the objects of the push can't be found")
 	}
 	return pushedObjects{git: p.s.git, dir: p.stage, env: []string{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // take makes the packs of an upload from a pushed tree: the files, which are
@@ -19,7 +20,7 @@ func (u *upload) take(ctx context.Context, from pushedObjects, top string, files
 		return err
 	}
 	u.top = top
-	packs, err := pack.OpenAll(packDir(from.dir))
+	packs, err := pack.OpenAll(repo.PackDir(from.dir))
 	if err != nil {
 		return err
 	}
@@ -139,6 +140,6 @@ func (t *taking) file(put func(pushedFile) (*pack.Entry, error)) error {
 	if err != nil {
 		return err
 	}
-	t.upload.files = append(t.upload.files, uploadedFile{path: t.top + "/" + f.path, mode: fileMode(f.executable), entry: entry})
+	t.upload.files = append(t.upload.files, uploadedFile{path: t.top + "/" + f.path, mode: repo.Mode(f.executable), entry: entry})
 	return nil
 }

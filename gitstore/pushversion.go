@@ -12,6 +12,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // pushedFile is one file of a pushed package.
@@ -33,11 +34,11 @@ type pushedVersion struct {
 
 // versionOfFiles names the tree of the files.
 func versionOfFiles(files []pushedFile) (pushedVersion, error) {
-	b := newTreeBuilder()
+	b := repo.NewTree()
 	for _, f := range files {
-		b.set(f.path, fileMode(f.executable), known(plumbing.NewHash(f.id)))
+		b.Set(f.path, repo.Mode(f.executable), repo.Known(plumbing.NewHash(f.id)))
 	}
-	tree, err := b.write(namesOnly{})
+	tree, err := b.Write(repo.NamesOnly{})
 	return pushedVersion{tree: tree, files: files}, err
 }
 
@@ -80,7 +81,7 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 // used.
 func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRef, pkg dm.PackageRef, pushed *pushedVersion) error {
 	const op = "gitstore.push"
-	v, err := p.s.validate(ctx, pkg, pkg.String(), func() (*sketch, error) {
+	v, err := p.s.validate(ctx, pkg, pkg.String(), func() (*repo.Sketch, error) {
 		return from.sketch(ctx, p.s.Planner.Look(), pushed.files)
 	})
 	if err != nil {
@@ -99,8 +100,8 @@ func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRe
 }
 
 // sketch reads of each file as much as look wants.
-func (o pushedObjects) sketch(ctx context.Context, look func(path string, size int64) int64, files []pushedFile) (*sketch, error) {
-	list, heads := make([]sketched, len(files)), make([][]byte, len(files))
+func (o pushedObjects) sketch(ctx context.Context, look func(path string, size int64) int64, files []pushedFile) (*repo.Sketch, error) {
+	list, heads := make([]repo.Sketched, len(files)), make([][]byte, len(files))
 	var ids []string
 	var wanted []int
 	for i, f := range files {
@@ -110,10 +111,10 @@ func (o pushedObjects) sketch(ctx context.Context, look func(path string, size i
 			head = make([]byte, n)
 		}
 		heads[i] = head
-		list[i] = sketched{f.path, f.executable, f.size, held(head, f.size)}
+		list[i] = repo.Sketched{Path: f.path, Executable: f.executable, Size: f.size, Open: repo.Held(head, f.size)}
 	}
 	if len(ids) == 0 {
-		return newSketch(list), nil
+		return repo.NewSketch(list), nil
 	}
 	err := o.git.CatObjects(ctx, o.dir, o.env, slices.Values(ids), func(_, _ string, _ int64, r io.Reader) error {
 		head := heads[wanted[0]]
@@ -121,13 +122,13 @@ func (o pushedObjects) sketch(ctx context.Context, look func(path string, size i
 		_, err := io.ReadFull(r, head)
 		return err
 	})
-	return newSketch(list), err
+	return repo.NewSketch(list), err
 }
 
 // compare tells what a push of tree as file would do. The content counts, not
 // the bytes of the archive that would be made of it.
 func (p *push) compare(file dm.PackageFile, tree plumbing.Hash) (dm.PushOutcome, error) {
-	outcome := dm.PushOutcome{Changed: true, Ref: tagRef(file.Ref.Version)}
+	outcome := dm.PushOutcome{Changed: true, Ref: repo.Tag(file.Ref.Version)}
 	old, had := p.s.version(file.Ref)
 	switch {
 	case had && old.tree == tree:

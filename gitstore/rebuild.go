@@ -14,15 +14,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-func (s *Store) blankDir() string { return s.data.Path(blankRepository) }
+func (s *Store) blankDir() string { return s.data.Path(repo.Blank) }
 
 // openBlank reads the workspace of a user who has nothing, and makes or
 // refreshes it when the server's README is another.
 func (s *Store) openBlank(ctx context.Context) error {
 	dir := s.blankDir()
-	if !exists(dir) {
+	if !repo.Exists(dir) {
 		return s.writeBlank(ctx)
 	}
 	if err := s.data.Clean(ctx, dir); err != nil {
@@ -47,7 +48,7 @@ const (
 // writeBlank commits the README. A workspace that was made before keeps the
 // one that it has.
 func (s *Store) writeBlank(ctx context.Context) error {
-	tx, err := s.data.Begin(blankRepository, "blank")
+	tx, err := s.data.Begin(repo.Blank, "blank")
 	if err != nil {
 		return err
 	}
@@ -61,9 +62,9 @@ func (s *Store) writeBlank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	top := newTreeBuilder()
-	top.set(readmeFile, filemode.Regular, known(blob))
-	tree, err := top.write(w)
+	top := repo.NewTree()
+	top.Set(readmeFile, filemode.Regular, repo.Known(blob))
+	tree, err := top.Write(w)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (s *Store) writeBlank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, Moved(mainRef, s.blank.main, tip, "blank-moved")); err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Main, s.blank.main, tip, "blank-moved")); err != nil {
 		return err
 	}
 	s.blank = workspaceState{main: tip, entries: []object.TreeEntry{{Name: readmeFile, Mode: filemode.Regular, Hash: blob}}}
@@ -98,7 +99,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 	}
 	deliveries, unread := s.deliveries(users)
 	for u := range users {
-		s.index.bringBack(workspaceRepository(u))
+		s.index.bringBack(repo.Workspace(u))
 	}
 	errs := []error{unread}
 	var half []dm.UserName
@@ -107,7 +108,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 			continue
 		}
 		err := d.again(ctx, s)
-		if err != nil && proof(confirm(s.data.Path(applicationRepository(d.app)), err)) == nil {
+		if err != nil && repo.Proof(repo.Confirm(s.data.Path(repo.Application(d.app)), err)) == nil {
 			half = append(half, d.user)
 			s.takeBack(d.user, err)
 		}
@@ -119,8 +120,8 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 
 // postpone keeps a workspace out of service until it can be rebuilt.
 func (s *Store) postpone(u dm.UserName, err error) {
-	r := workspaceRepository(u)
-	s.index.takeAway(r, outOfService{fault: &fault{".", "it could not be rebuilt yet: " + dm.OneLine(err.Error())}, since: s.now()})
+	r := repo.Workspace(u)
+	s.index.takeAway(r, outOfService{fault: &repo.Fault{File: ".", Cause: "it could not be rebuilt yet: " + dm.OneLine(err.Error())}, since: s.now()})
 	s.again.ask(r, firstLook)
 }
 
@@ -128,7 +129,7 @@ func (s *Store) postpone(u dm.UserName, err error) {
 // whole: the next attempt begins anew, with the same commits.
 func (s *Store) takeBack(u dm.UserName, err error) {
 	s.postpone(u, err)
-	r := workspaceRepository(u)
+	r := repo.Workspace(u)
 	release := s.data.Hold(r)
 	defer release()
 	s.users.m.Delete(u)
@@ -143,7 +144,7 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	for _, r := range s.index.awayOf(dm.WorkspaceRepository) {
 		users[dm.UserName(r.Name)] = true
 	}
-	moved, unread := repositoryNames(s.damagedDirOf(dm.WorkspaceRepository))
+	moved, unread := repo.NamesIn(s.damagedDirOf(dm.WorkspaceRepository))
 	for _, name := range moved {
 		if _, swept := s.sweeps.of(dm.UserName(name)); !swept {
 			users[dm.UserName(name)] = true
@@ -151,7 +152,7 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	}
 	errs := []error{unread}
 	for u := range users {
-		_, err := os.Lstat(s.data.Path(workspaceRepository(u)))
+		_, err := os.Lstat(s.data.Path(repo.Workspace(u)))
 		if !errors.Is(err, fs.ErrNotExist) {
 			delete(users, u)
 			errs = append(errs, err)
@@ -175,7 +176,7 @@ func (s *Store) redeliver(ctx context.Context, app dm.ApplicationName) {
 			}
 			if err := (redelivery{app: app, o: &o, user: u}).again(ctx, s); err != nil {
 				s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
-				s.again.ask(workspaceRepository(u), firstLook)
+				s.again.ask(repo.Workspace(u), firstLook)
 			}
 		}
 	}
@@ -273,7 +274,7 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	if e == nil {
 		return nil, fmt.Errorf("the repository of %s was set aside", app)
 	}
-	objects := openObjects(s.data.Path(applicationRepository(app)))
+	objects := repo.Open(s.data.Path(repo.Application(app)))
 	var list []*dm.Observation
 	for h := e.observedTip; !h.IsZero(); {
 		o, err := readObservation(objects, h)
@@ -281,7 +282,7 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 			return nil, err
 		}
 		list = append(list, o)
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return nil, err
 		}

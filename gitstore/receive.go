@@ -14,12 +14,13 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // upload is an archive that has arrived whole and proved safe: its bytes and
 // its files stand in two packs of a repository built aside.
 type upload struct {
-	aside   *Aside
+	aside   *repo.Aside
 	archive *pack.Writer
 	blob    *pack.Entry // the archive
 	content *pack.Writer
@@ -123,32 +124,32 @@ func (u *upload) File(path string, executable bool, size int64, r io.Reader) err
 	if err != nil {
 		return err
 	}
-	u.files = append(u.files, uploadedFile{path, fileMode(executable), entry})
+	u.files = append(u.files, uploadedFile{path, repo.Mode(executable), entry})
 	return nil
 }
 
 // sketch is the package as it will be recorded, for its validation. It is read
 // from the pack that is being written, so memory does not grow with it.
-func (u *upload) sketch() (*sketch, error) {
-	files := make([]sketched, 0, len(u.files))
+func (u *upload) sketch() (*repo.Sketch, error) {
+	files := make([]repo.Sketched, 0, len(u.files))
 	p := newPlacer(u.top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.place(f.path); ok {
-			files = append(files, sketched{path, f.mode == filemode.Executable, f.entry.Size, func() (io.ReadCloser, error) {
+			files = append(files, repo.Sketched{Path: path, Executable: f.mode == filemode.Executable, Size: f.entry.Size, Open: func() (io.ReadCloser, error) {
 				return u.content.Open(f.entry.Hash)
 			}})
 		}
 	}
-	return newSketch(files), nil
+	return repo.NewSketch(files), nil
 }
 
 // tree builds the package's tree; see placer.
-func (u *upload) tree() *treeBuilder {
-	b := newTreeBuilder()
+func (u *upload) tree() *repo.Tree {
+	b := repo.NewTree()
 	p := newPlacer(u.top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.place(f.path); ok {
-			b.set(path, f.mode, known(f.entry.Hash))
+			b.Set(path, f.mode, repo.Known(f.entry.Hash))
 		}
 	}
 	return b
@@ -173,6 +174,6 @@ func (u *upload) discard() {
 		}
 	}
 	if err := u.aside.Discard(); err != nil {
-		u.aside.folder.Log.Warn("a temporary repository could not be removed", "err", err)
+		u.aside.Folder.Log.Warn("a temporary repository could not be removed", "err", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // recover reads every repository into the index. One that is proved to be
@@ -31,7 +32,7 @@ func (s *Store) recover(ctx context.Context) error {
 		s.Log.Error("the record of sweeps can't be read, so workspaces that were swept are empty ones for now", "err", err)
 	}
 	for _, kind := range repositoryKinds() {
-		if err := s.patiently(ctx, "the folder "+damagedDir, func() error { return s.readNotes(kind) }); err != nil {
+		if err := s.patiently(ctx, "the folder "+repo.DamagedDir, func() error { return s.readNotes(kind) }); err != nil {
 			return failed(op, err)
 		}
 		err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.eachBeside(ctx, kind, s.readFirst) })
@@ -43,7 +44,7 @@ func (s *Store) recover(ctx context.Context) error {
 		}
 	}
 	s.markUnpublished()
-	if err := s.patiently(ctx, "the folder "+tmpDir, s.data.RemoveUnlanded); err != nil {
+	if err := s.patiently(ctx, "the folder "+repo.TmpDir, s.data.RemoveUnlanded); err != nil {
 		return failed(op, err)
 	}
 	// Workspaces are derived: those that can't be rebuilt now must not keep
@@ -65,7 +66,7 @@ func (s *Store) readFirst(ctx context.Context, r dm.Repository) error {
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if f := proof(err); f != nil {
+	if f := repo.Proof(err); f != nil {
 		s.setAside(r, f)
 	} else {
 		s.Log.Error("a repository can't be read and is looked at again", "kind", r.Kind, "name", r.Name, "err", err)
@@ -80,7 +81,7 @@ func (s *Store) readFirst(ctx context.Context, r dm.Repository) error {
 // mend it from. The caller holds the
 // repository's lock, or is alone.
 func (s *Store) read(ctx context.Context, r dm.Repository) error {
-	look := func() error { return confirm(s.data.Path(r), s.recoverRepository(ctx, r)) }
+	look := func() error { return repo.Confirm(s.data.Path(r), s.recoverRepository(ctx, r)) }
 	return s.mended(ctx, r, look(), look)
 }
 
@@ -104,14 +105,14 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	if err := s.data.Clean(ctx, dir); err != nil {
 		return err
 	}
-	heads, err := readRefs(dir)
+	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return err
 	}
 	if r.Kind == dm.WorkspaceRepository {
 		return checkWorkspace(dir, heads)
 	}
-	found, err := s.contradicted(ctx, r, openObjects(dir), heads)
+	found, err := s.contradicted(ctx, r, repo.Open(dir), heads)
 	if err != nil {
 		return err
 	}
@@ -131,12 +132,12 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 
 // recoverPackage reads the tags and outcomes of one package. It fails after that
 // when they tell of refs that are gone.
-func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir string, heads refs) error {
+func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir string, heads repo.Refs) error {
 	if _, err := dm.ParsePackageName(string(name)); err != nil {
-		return broken(".", "the folder names no package: %s", dm.Public(err))
+		return repo.Broken(".", "the folder names no package: %s", dm.Public(err))
 	}
-	objects := openObjects(dir)
-	entry := &packageEntry{main: heads[mainRef], outcomes: map[dm.Version]outcomeEntry{}}
+	objects := repo.Open(dir)
+	entry := &packageEntry{main: heads[repo.Main], outcomes: map[dm.Version]outcomeEntry{}}
 	var newest versionEntry
 	after := map[plumbing.Hash]plumbing.Hash{} // commit of an upload → commit of the next
 	for ref, h := range heads {
@@ -144,8 +145,8 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		case text == "":
 			continue
 		case err != nil:
-			return broken(ref, "it names no version")
-		case text == tagPrefix:
+			return repo.Broken(ref, "it names no version")
+		case text == repo.TagPrefix:
 			tag, parent, err := readVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
 			if err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
@@ -156,15 +157,15 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 				newest = tag
 			}
 		default:
-			c, err := objects.commit(h)
+			c, err := objects.Commit(h)
 			if err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
-			if _, err := objects.tree(c.TreeHash); err != nil {
+			if _, err := objects.Tree(c.TreeHash); err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
 			o := parseOutcome(c)
-			if o.tree == emptyTree {
+			if o.tree == repo.EmptyTree {
 				if o.once, err = hadFiles(objects, c); err != nil {
 					return fmt.Errorf("%s: %w", ref, err)
 				}
@@ -189,7 +190,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 
 // versionOf reads refs/tags/<v> and refs/deployed/<v>; prefix is "" for others.
 func versionOf(ref string) (prefix string, v dm.Version, err error) {
-	for _, p := range [...]string{tagPrefix, deployedPrefix} {
+	for _, p := range [...]string{repo.TagPrefix, repo.DeployedPrefix} {
 		if text, ok := strings.CutPrefix(ref, p); ok {
 			v, err = dm.ParseVersion(text)
 			return p, v, err
@@ -199,26 +200,26 @@ func versionOf(ref string) (prefix string, v dm.Version, err error) {
 }
 
 // readVersion reads a version from its tag, and the upload before it.
-func readVersion(objects *objects, ref dm.PackageRef, h plumbing.Hash) (v versionEntry, parent plumbing.Hash, err error) {
-	tag, err := objects.tag(h)
+func readVersion(objects *repo.Objects, ref dm.PackageRef, h plumbing.Hash) (v versionEntry, parent plumbing.Hash, err error) {
+	tag, err := objects.Tag(h)
 	if err != nil {
 		return v, parent, err
 	}
-	commit, err := objects.commit(tag.Target)
+	commit, err := objects.Commit(tag.Target)
 	if err != nil {
 		return v, parent, err
 	}
-	if _, err := objects.tree(commit.TreeHash); err != nil {
+	if _, err := objects.Tree(commit.TreeHash); err != nil {
 		return v, parent, err
 	}
 	t := parseTrailers(tag.Message)
 	file, err := dm.ParsePackageFile(t[trailerArchiveName])
 	if err != nil || file.Ref != ref {
-		return v, parent, broken(tagRef(ref.Version), "the tag %s does not name an archive of %s", h, ref)
+		return v, parent, repo.Broken(repo.Tag(ref.Version), "the tag %s does not name an archive of %s", h, ref)
 	}
-	archive, err := parseHash(t[trailerArchive], trailerArchive)
+	archive, err := repo.ParseHash(t[trailerArchive], trailerArchive)
 	if err != nil {
-		return v, parent, broken(tagRef(ref.Version), "the tag %s: %v", h, err)
+		return v, parent, repo.Broken(repo.Tag(ref.Version), "the tag %s: %v", h, err)
 	}
 	return versionEntry{
 		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
@@ -249,25 +250,25 @@ func (s *Store) mendMain(ctx context.Context, name dm.PackageName, entry *packag
 // recoverApplication reads desired and observed of one application and writes
 // the numbers of deployments that are missing. It fails after that when they
 // tell of refs that are gone or were set back.
-func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, dir string, heads refs) error {
+func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, dir string, heads repo.Refs) error {
 	if _, err := dm.ParseApplicationName(string(app)); err != nil {
-		return broken(".", "the folder names no application: %s", dm.Public(err))
+		return repo.Broken(".", "the folder names no application: %s", dm.Public(err))
 	}
-	if heads[mainRef].IsZero() {
-		return broken(mainRef, "it is missing")
+	if heads[repo.Main].IsZero() {
+		return repo.Broken(repo.Main, "it is missing")
 	}
-	objects := openObjects(dir)
-	e := &appEntry{main: heads[mainRef], observedTip: heads[observedRef]}
+	objects := repo.Open(dir)
+	e := &appEntry{main: heads[repo.Main], observedTip: heads[repo.Observed]}
 	var err error
 	if e.desired, e.last, err = readContent(objects, e.main); err != nil {
-		return fmt.Errorf("%s: %w", mainRef, err)
+		return fmt.Errorf("%s: %w", repo.Main, err)
 	}
 	if e.desired.spec.Name != app {
-		return broken(mainRef, "%s names the application %q", specFile, e.desired.spec.Name)
+		return repo.Broken(repo.Main, "%s names the application %q", specFile, e.desired.spec.Name)
 	}
 	if !e.observedTip.IsZero() {
 		if e.observed, err = readObservation(objects, e.observedTip); err != nil {
-			return fmt.Errorf("%s: %w", observedRef, err)
+			return fmt.Errorf("%s: %w", repo.Observed, err)
 		}
 	}
 	if e.observed != nil && e.observed.Effective != "" {
@@ -294,21 +295,21 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 }
 
 // readContent reads one commit of an application's main.
-func readContent(objects *objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
-	c, err := objects.commit(h)
+func readContent(objects *repo.Objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
+	c, err := objects.Commit(h)
 	if err != nil {
 		return contentEntry{}, dm.Stamp{}, err
 	}
-	file, err := objects.file(c.TreeHash, specFile)
+	file, err := objects.File(c.TreeHash, specFile)
 	if err != nil {
 		return contentEntry{}, dm.Stamp{}, err
 	}
 	t := parseTrailers(c.Message)
 	content := contentEntry{commit: h, tree: c.TreeHash, size: len(file)}
 	if err := json.Unmarshal(file, &content.spec); err != nil {
-		return content, dm.Stamp{}, broken(mainRef, "%s at %s: %v", specFile, h, err)
+		return content, dm.Stamp{}, repo.Broken(repo.Main, "%s at %s: %v", specFile, h, err)
 	}
-	e, err := objects.entry(c.TreeHash, packageTree)
+	e, err := objects.Entry(c.TreeHash, packageTree)
 	if err != nil {
 		return content, dm.Stamp{}, err
 	}
@@ -331,18 +332,18 @@ func contentNumber(verb dm.Verb, t map[string]string) int {
 	return n
 }
 
-func readObservation(objects *objects, tip plumbing.Hash) (*dm.Observation, error) {
-	c, err := objects.commit(tip)
+func readObservation(objects *repo.Objects, tip plumbing.Hash) (*dm.Observation, error) {
+	c, err := objects.Commit(tip)
 	if err != nil {
 		return nil, err
 	}
-	file, err := objects.file(c.TreeHash, observedFile)
+	file, err := objects.File(c.TreeHash, observedFile)
 	if err != nil {
 		return nil, err
 	}
 	var o dm.Observation
 	if err := json.Unmarshal(file, &o); err != nil {
-		return nil, broken(observedRef, "%s at %s: %v", observedFile, tip, err)
+		return nil, repo.Broken(repo.Observed, "%s at %s: %v", observedFile, tip, err)
 	}
 	for i := range o.Records {
 		placeOld(&o.Records[i])
@@ -352,24 +353,24 @@ func readObservation(objects *objects, tip plumbing.Hash) (*dm.Observation, erro
 
 // mendNumbers compares refs/deployments with the trailers on main and writes
 // what is missing; it walks back only as far as numbers are missing.
-func (s *Store) mendNumbers(ctx context.Context, objects *objects, dir string, main plumbing.Hash, heads refs) (highest int, err error) {
+func (s *Store) mendNumbers(ctx context.Context, objects *repo.Objects, dir string, main plumbing.Hash, heads repo.Refs) (highest int, err error) {
 	have := 0
 	for ref := range heads {
-		if strings.HasPrefix(ref, deploymentPrefix) {
+		if strings.HasPrefix(ref, repo.DeploymentPrefix) {
 			have++
 		}
 	}
 	var missing []gitcmd.RefUpdate
 	for h := main; !h.IsZero(); {
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return 0, err
 		}
 		t := parseTrailers(c.Message)
 		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
 			highest = max(highest, n)
-			if heads[deploymentRef(n)].IsZero() {
-				missing = append(missing, update(deploymentRef(n), plumbing.ZeroHash, h))
+			if heads[repo.Deployment(n)].IsZero() {
+				missing = append(missing, repo.Update(repo.Deployment(n), plumbing.ZeroHash, h))
 			}
 			if have+len(missing) >= highest {
 				break
@@ -384,17 +385,17 @@ func (s *Store) mendNumbers(ctx context.Context, objects *objects, dir string, m
 }
 
 // checkWorkspace proves that every ref of a workspace leads to a tree.
-func checkWorkspace(dir string, heads refs) error {
-	if heads[mainRef].IsZero() {
-		return broken(mainRef, "it is missing")
+func checkWorkspace(dir string, heads repo.Refs) error {
+	if heads[repo.Main].IsZero() {
+		return repo.Broken(repo.Main, "it is missing")
 	}
-	objects := openObjects(dir)
+	objects := repo.Open(dir)
 	for ref, h := range heads {
-		c, err := objects.commit(h)
+		c, err := objects.Commit(h)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
-		t, err := objects.tree(c.TreeHash)
+		t, err := objects.Tree(c.TreeHash)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
@@ -406,10 +407,10 @@ func checkWorkspace(dir string, heads refs) error {
 }
 
 // checkFolders opens the tree of every application's folder.
-func checkFolders(objects *objects, t *object.Tree) error {
+func checkFolders(objects *repo.Objects, t *object.Tree) error {
 	for _, e := range t.Entries {
 		if e.Mode == filemode.Dir {
-			if _, err := objects.tree(e.Hash); err != nil {
+			if _, err := objects.Tree(e.Hash); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // restoreRefs brings refs back that are gone or were set back, where known-refs has
@@ -20,11 +21,11 @@ func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
 	defer release()
 	known := s.data.Known(r)
 	dir := s.data.Path(r)
-	if len(known) == 0 || !exists(dir) {
+	if len(known) == 0 || !repo.Exists(dir) {
 		return nil
 	}
-	objects := openObjects(dir)
-	heads, err := readRefs(dir)
+	objects := repo.Open(dir)
+	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return err
 	}
@@ -40,16 +41,16 @@ func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
 }
 
 // restorable tells whether a ref is not what it was, and can be that again.
-func (s *Store) restorable(ctx context.Context, objects *objects, heads refs, was KnownRef) (bool, error) {
+func (s *Store) restorable(ctx context.Context, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) (bool, error) {
 	if ok, err := explained(ctx, objects, heads, was); err != nil || ok {
 		return false, err
 	}
 	is := heads[was.Name]
-	if strings.HasPrefix(was.Name, tagPrefix) || strings.HasPrefix(was.Name, supersededPrefix) {
-		_, err := objects.tag(was.Hash)
+	if strings.HasPrefix(was.Name, repo.TagPrefix) || strings.HasPrefix(was.Name, repo.SupersededPrefix) {
+		_, err := objects.Tag(was.Hash)
 		return is.IsZero() && err == nil, nil
 	}
-	if _, err := objects.commit(was.Hash); err != nil {
+	if _, err := objects.Commit(was.Hash); err != nil {
 		return false, nil
 	}
 	if is.IsZero() {
@@ -59,27 +60,27 @@ func (s *Store) restorable(ctx context.Context, objects *objects, heads refs, wa
 }
 
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.
-func (s *Store) returnRef(ctx context.Context, r dm.Repository, objects *objects, heads refs, was KnownRef) error {
-	updates := []gitcmd.RefUpdate{update(was.Name, heads[was.Name], was.Hash)}
-	if t, err := objects.tag(was.Hash); err == nil {
+func (s *Store) returnRef(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) error {
+	updates := []gitcmd.RefUpdate{repo.Update(was.Name, heads[was.Name], was.Hash)}
+	if t, err := objects.Tag(was.Hash); err == nil {
 		if t.TargetType == plumbing.TagObject { // of a withdrawal
-			t, err = objects.tag(t.Target)
+			t, err = objects.Tag(t.Target)
 		}
 		if err != nil {
 			return err
 		}
-		archive, err := parseHash(parseTrailers(t.Message)[trailerArchive], trailerArchive)
+		archive, err := repo.ParseHash(parseTrailers(t.Message)[trailerArchive], trailerArchive)
 		if err != nil {
 			return err
 		}
-		name := archiveRef(archive.String())
-		if path, err := pack.Find(packDir(objects.dir), archive); err == nil && path != "" && heads[name].IsZero() {
-			updates = append(updates, update(name, plumbing.ZeroHash, archive))
+		name := repo.Archive(archive.String())
+		if path, err := pack.Find(repo.PackDir(objects.Dir), archive); err == nil && path != "" && heads[name].IsZero() {
+			updates = append(updates, repo.Update(name, plumbing.ZeroHash, archive))
 			heads[name] = archive
 		}
 	}
 	for _, u := range updates {
-		if err := s.data.MoveRefs(ctx, objects.dir, u); err != nil {
+		if err := s.data.MoveRefs(ctx, objects.Dir, u); err != nil {
 			return err
 		}
 		s.Log.Warn("a ref that was gone or set back is where it was", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)

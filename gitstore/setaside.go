@@ -14,6 +14,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // SetAside is a repository that is out of service.
@@ -38,14 +39,14 @@ const noteEnding = ".json"
 // notePath is the file that keeps why a repository was set aside. The
 // repository itself stays where it is: it comes back when the note goes.
 func (s *Store) notePath(r dm.Repository) string {
-	return filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+noteEnding)
+	return filepath.Join(s.damagedDirOf(r.Kind), repo.EncodeName(r.Name)+noteEnding)
 }
 
 // setAside takes a repository that is proved to be damaged out of service and
 // notes why. A note that can't be written is written at the next look. A
 // workspace is moved away, to be derived anew in its place. The caller holds the
 // repository's lock, or is alone.
-func (s *Store) setAside(r dm.Repository, f *fault) {
+func (s *Store) setAside(r dm.Repository, f *repo.Fault) {
 	s.Log.Error("a repository is damaged and is set aside", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
 	s.index.takeAway(r, outOfService{fault: f, since: s.now()})
 	s.users.m.Delete(dm.UserName(r.Name))
@@ -61,7 +62,7 @@ func (s *Store) setAside(r dm.Repository, f *fault) {
 }
 
 // writeNote keeps the reason, and the time when it was first found.
-func (s *Store) writeNote(r dm.Repository, f *fault) error {
+func (s *Store) writeNote(r dm.Repository, f *repo.Fault) error {
 	note := SetAside{Repository: r, Since: s.now(), File: f.File, Cause: f.Cause, Damaged: true}
 	if old, err := readNote(s.notePath(r)); err == nil {
 		note.Since = old.Since
@@ -88,7 +89,7 @@ func readNote(path string) (SetAside, error) {
 // moveAway puts a damaged workspace out of the way of the one that is derived
 // anew. Only the last one is kept.
 func (s *Store) moveAway(r dm.Repository) error {
-	from, to := s.data.Path(r), filepath.Join(s.damagedDirOf(r.Kind), encodeName(r.Name)+".git")
+	from, to := s.data.Path(r), filepath.Join(s.damagedDirOf(r.Kind), repo.EncodeName(r.Name)+".git")
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (s *Store) readNotes(kind dm.RepositoryKind) error {
 		if !ok || !e.IsDir() || kind == dm.WorkspaceRepository {
 			continue
 		}
-		if name, ok := decodeName(enc); ok {
+		if name, ok := repo.DecodeName(enc); ok {
 			if err := s.moveBack(dm.Repository{Kind: kind, Name: name}, e.Name()); err != nil {
 				return err
 			}
@@ -153,7 +154,7 @@ func (s *Store) moveBack(r dm.Repository, folder string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := s.writeNote(r, &fault{".", "an earlier version of the server set it aside"}); err != nil {
+	if err := s.writeNote(r, &repo.Fault{File: ".", Cause: "an earlier version of the server set it aside"}); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(s.damagedDirOf(r.Kind), folder), to); err != nil {
@@ -170,7 +171,7 @@ func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
 		return os.Remove(path) // a server was killed while it wrote
 	}
 	enc, ok := strings.CutSuffix(file, noteEnding)
-	name, known := decodeName(enc)
+	name, known := repo.DecodeName(enc)
 	if !ok || !known {
 		return nil
 	}
@@ -180,14 +181,14 @@ func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
 		return os.Remove(path)
 	}
 	note, err := readNote(path)
-	if shortage(err) {
+	if repo.Shortage(err) {
 		return err
 	}
 	if err != nil { // the note is broken, so the repository alone must tell
 		note = SetAside{File: ".", Cause: "its note in damaged/ can't be read", Since: s.now()}
 	}
 	s.Log.Error("a repository is still set aside", "kind", kind, "name", name, "file", note.File, "cause", note.Cause, "since", note.Since)
-	s.index.takeAway(r, outOfService{fault: &fault{note.File, note.Cause}, since: note.Since})
+	s.index.takeAway(r, outOfService{fault: &repo.Fault{File: note.File, Cause: note.Cause}, since: note.Since})
 	s.again.ask(r, 0)
 	return nil
 }
@@ -203,5 +204,5 @@ func (s *Store) SetAside() []SetAside {
 
 // damagedDirOf is where repositories of one kind are set aside.
 func (s *Store) damagedDirOf(kind dm.RepositoryKind) string {
-	return filepath.Join(s.data.Dir, damagedDir, string(kind))
+	return filepath.Join(s.data.Dir, repo.DamagedDir, string(kind))
 }

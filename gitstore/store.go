@@ -17,6 +17,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Config says what a Store needs.
@@ -46,7 +47,7 @@ type Config struct {
 // Store is the record of one data folder.
 type Store struct {
 	Config
-	data  *Folder
+	data  *repo.Folder
 	git   *gitcmd.Git
 	lock  *os.File
 	index *index
@@ -120,11 +121,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		Config: cfg, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places), again: newAgain(),
 	}
-	s.data = NewFolder(ctx, FolderConfig{
+	s.data = repo.New(ctx, repo.Config{
 		Dir: dir, Kinds: folderKinds(), Log: cfg.Log, Step: cfg.Step,
 		Sound: s.index.sound, Doubt: s.heal, Late: func(r dm.Repository) { s.again.ask(r, firstLook) },
 	})
-	s.disk = newDisk(filepath.Join(dir, tmpDir), s.background.Go)
+	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func (s *Store) take(ctx context.Context) error {
 	var git *gitcmd.Git
 	err := s.patiently(ctx, "git", func() (err error) {
 		git, err = gitcmd.New(ctx, gitcmd.Config{
-			Path: s.Config.Git, HooksPath: filepath.Join(s.data.Dir, hooksDir), Log: s.Log, Limits: s.GitLimits,
+			Path: s.Config.Git, HooksPath: filepath.Join(s.data.Dir, repo.HooksDir), Log: s.Log, Limits: s.GitLimits,
 		})
 		return err
 	})
@@ -153,15 +154,15 @@ func (s *Store) take(ctx context.Context) error {
 		return err
 	}
 	if err := os.MkdirAll(s.data.Dir, 0o750); err != nil {
-		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", reason(err)).Because(err)
+		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", repo.Reason(err)).Because(err)
 	}
 	var lock *os.File
 	err = s.patiently(ctx, "the data folder's lock", func() (err error) {
-		lock, err = os.OpenFile(filepath.Join(s.data.Dir, lockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
+		lock, err = os.OpenFile(filepath.Join(s.data.Dir, repo.LockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
 		return err
 	})
 	if err != nil {
-		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", reason(err)).Because(err)
+		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", repo.Reason(err)).Because(err)
 	}
 	if err := s.waitForLock(ctx, lock); err != nil {
 		return errors.Join(err, lock.Close())
@@ -212,7 +213,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.patiently(ctx, "the file "+knownFile, s.data.OpenKnown)
+	err = s.patiently(ctx, "the file "+repo.KnownFile, s.data.OpenKnown)
 	if err != nil {
 		return failed("gitstore.Open", err)
 	}
@@ -232,7 +233,7 @@ func (s *Store) prepare() (format int, err error) {
 	if format, err = s.readFormat(); err != nil {
 		return format, err
 	}
-	folders := []string{filepath.Join(s.data.Dir, hooksDir)}
+	folders := []string{filepath.Join(s.data.Dir, repo.HooksDir)}
 	for _, kind := range repositoryKinds() {
 		folders = append(folders, filepath.Join(s.data.Dir, string(kind)), s.damagedDirOf(kind))
 	}
@@ -244,7 +245,7 @@ func (s *Store) prepare() (format int, err error) {
 	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), pack.Fsync(filepath.Join(s.data.Dir, damagedDir)), pack.Fsync(s.data.Dir)))
+	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), pack.Fsync(filepath.Join(s.data.Dir, repo.DamagedDir)), pack.Fsync(s.data.Dir)))
 }
 
 // How long a start waits for what it can't do without.
@@ -261,11 +262,11 @@ func (s *Store) patiently(ctx context.Context, what string, do func() error) err
 	begin, pause := time.Now(), startPauseFirst
 	for {
 		err := do()
-		if err == nil || ctx.Err() != nil || !passes(err) {
+		if err == nil || ctx.Err() != nil || !repo.Passes(err) {
 			return err
 		}
 		if time.Since(begin) > startPatience {
-			return dm.Errorf(dm.Unavailable, op, "the start had no luck with %s for %s: %s", what, startPatience, reason(err)).
+			return dm.Errorf(dm.Unavailable, op, "the start had no luck with %s for %s: %s", what, startPatience, repo.Reason(err)).
 				WithHint("look for a limit on processes, open files or memory, for a full disk and for one that fails").Because(err)
 		}
 		s.Log.Warn("a step of the start could not be done and is tried again", "step", what, "err", err)

@@ -18,6 +18,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // A sweep takes workspaces in which nothing lies any more. Only such are taken
@@ -72,22 +73,22 @@ func (x *sweeps) add(tip plumbing.Hash, list []swept) {
 	x.tip = tip
 }
 
-func (s *Store) sweepsDir() string { return s.data.Path(sweepsRepository) }
+func (s *Store) sweepsDir() string { return s.data.Path(repo.Sweeps) }
 
 // openSweeps reads all sweeps.
 func (s *Store) openSweeps(ctx context.Context) error {
 	dir := s.sweepsDir()
-	if !exists(dir) {
+	if !repo.Exists(dir) {
 		return nil
 	}
 	if err := s.data.Clean(ctx, dir); err != nil {
 		return err
 	}
-	main, err := readRef(dir, mainRef)
+	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil {
 		return err
 	}
-	objects := openObjects(dir)
+	objects := repo.Open(dir)
 	commits, _, err := chain(ctx, objects, main, plumbing.ZeroHash)
 	if err != nil {
 		return err
@@ -99,19 +100,19 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		}
 		s.sweeps.add(c.Hash, list)
 	}
-	lost, err := s.contradicted(ctx, sweepsRepository, objects, refs{mainRef: main})
+	lost, err := s.contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
 	if err != nil {
 		return err
 	}
 	if len(lost) > 0 {
 		return lostRef(lost)
 	}
-	s.data.Adopt(sweepsRepository, refs{mainRef: main})
+	s.data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
 	return nil
 }
 
-func readSwept(objects *objects, tree plumbing.Hash) (list []swept, err error) {
-	file, err := objects.file(tree, sweptFile)
+func readSwept(objects *repo.Objects, tree plumbing.Hash) (list []swept, err error) {
+	file, err := objects.File(tree, sweptFile)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w swept, o
 	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
 		return w, false, err
 	}
-	commits, _, err := chain(ctx, openObjects(dir), state.main, plumbing.ZeroHash)
+	commits, _, err := chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
 	if err != nil || s.now().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
 		return w, false, err
 	}
@@ -204,7 +205,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		there, err := readRefs(s.data.Path(workspaceRepository(u)))
+		there, err := repo.ReadRefs(s.data.Path(repo.Workspace(u)))
 		if err != nil {
 			return nil, err
 		}
@@ -219,7 +220,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]
 	return list, nil
 }
 
-func (s *Store) tryReplay(w swept, list []redelivery) (refs, error) {
+func (s *Store) tryReplay(w swept, list []redelivery) (repo.Refs, error) {
 	tx, err := s.data.Rehearse()
 	if err != nil {
 		return nil, err
@@ -234,17 +235,17 @@ func (s *Store) tryReplay(w swept, list []redelivery) (refs, error) {
 
 // replay writes the history of a workspace as the deliveries give it, and
 // returns its end and the packs that the history needs beside that of tx.
-func (s *Store) replay(tx *Tx, w swept, list []redelivery) (state *workspaceState, packs []string, err error) {
+func (s *Store) replay(tx *repo.Tx, w swept, list []redelivery) (state *workspaceState, packs []string, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
 	}
-	blank := openObjects(s.blankDir())
-	began, err := blank.commit(plumbing.NewHash(w.Began))
+	blank := repo.Open(s.blankDir())
+	began, err := blank.Commit(plumbing.NewHash(w.Began))
 	if err != nil {
 		return nil, nil, err
 	}
-	top, err := blank.tree(began.TreeHash)
+	top, err := blank.Tree(began.TreeHash)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -265,11 +266,11 @@ func (s *Store) replay(tx *Tx, w swept, list []redelivery) (state *workspaceStat
 }
 
 // refs are those of a workspace in this state.
-func (w *workspaceState) refs() refs {
-	all := refs{mainRef: w.main}
+func (w *workspaceState) refs() repo.Refs {
+	all := repo.Refs{repo.Main: w.main}
 	for app, b := range w.branches {
 		if !b.tip.IsZero() {
-			all[appRef(app)] = b.tip
+			all[repo.App(app)] = b.tip
 		}
 	}
 	return all
@@ -277,7 +278,7 @@ func (w *workspaceState) refs() refs {
 
 // recordSweep adds the sweep to the record.
 func (s *Store) recordSweep(ctx context.Context, list []swept) error {
-	tx, err := s.data.Begin(sweepsRepository, "sweep")
+	tx, err := s.data.Begin(repo.Sweeps, "sweep")
 	if err != nil {
 		return err
 	}
@@ -294,9 +295,9 @@ func (s *Store) recordSweep(ctx context.Context, list []swept) error {
 	if err != nil {
 		return err
 	}
-	top := newTreeBuilder()
-	top.set(sweptFile, filemode.Regular, known(blob))
-	tree, err := top.write(out)
+	top := repo.NewTree()
+	top.Set(sweptFile, filemode.Regular, repo.Known(blob))
+	tree, err := top.Write(out)
 	if err != nil {
 		return err
 	}
@@ -309,7 +310,7 @@ func (s *Store) recordSweep(ctx context.Context, list []swept) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, Moved(mainRef, s.sweeps.tip, tip, "sweep-moved")); err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Main, s.sweeps.tip, tip, "sweep-moved")); err != nil {
 		return err
 	}
 	s.sweeps.add(tip, list)
@@ -321,11 +322,11 @@ const sweepAction = "sweep"
 
 // takeWorkspace removes a workspace, unless it has got something meanwhile.
 func (s *Store) takeWorkspace(w swept) error {
-	r := workspaceRepository(w.User)
+	r := repo.Workspace(w.User)
 	release := s.data.Hold(r)
 	defer release()
 	dir := s.data.Path(r)
-	main, err := readRef(dir, mainRef)
+	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil || main.String() != w.Main || s.index.sound(r) != nil {
 		return err
 	}
@@ -350,13 +351,13 @@ var errOtherwise = errors.New("its history comes out as another one")
 // restore makes the workspace of a user again that a sweep took. What its
 // history is made from may be lost, or set aside; since nothing lay in it, it then
 // begins anew with the next delivery, and verify tells.
-func (s *Store) restore(ctx context.Context, tx *Tx, u dm.UserName) error {
+func (s *Store) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
 	w, ok := s.sweeps.of(u)
 	if !ok || !tx.Fresh() {
 		return nil
 	}
 	err := s.makeAgain(ctx, tx, w)
-	if errors.Is(err, errOtherwise) || goneObject(err) {
+	if errors.Is(err, errOtherwise) || repo.Gone(err) {
 		s.Log.Error("a workspace that was swept can't be made again, and begins anew", "user", u, "err", err)
 		tx.Discard()
 		return nil
@@ -364,7 +365,7 @@ func (s *Store) restore(ctx context.Context, tx *Tx, u dm.UserName) error {
 	return err
 }
 
-func (s *Store) makeAgain(ctx context.Context, tx *Tx, w swept) error {
+func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w swept) error {
 	list, err := s.deliveries(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err
@@ -384,9 +385,9 @@ func (s *Store) makeAgain(ctx context.Context, tx *Tx, w swept) error {
 			return err
 		}
 	}
-	var moves []Move
+	var moves []repo.Move
 	for ref, h := range state.refs() {
-		moves = append(moves, Moved(ref, plumbing.ZeroHash, h, ""))
+		moves = append(moves, repo.Moved(ref, plumbing.ZeroHash, h, ""))
 	}
 	return tx.Land(ctx, moves...)
 }
@@ -404,7 +405,7 @@ func (s *Store) absent(ctx context.Context, r dm.Repository) (string, error) {
 	if err := s.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
 		return "", failed("gitstore.restore", err)
 	}
-	if dir := s.data.Path(r); exists(dir) {
+	if dir := s.data.Path(r); repo.Exists(dir) {
 		return dir, nil
 	}
 	return s.blankDir(), nil

@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // verifySweeps proves the record of sweeps, that no other workspace is missing
@@ -22,18 +23,18 @@ import (
 func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]swept{}
-	heads, err := readRefs(s.sweepsDir())
+	heads, err := repo.ReadRefs(s.sweepsDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		say("%s: %v", sweepsRepository.Kind, err)
+		say("%s: %v", repo.Sweeps.Kind, err)
 	}
-	lost, err := s.contradicted(ctx, sweepsRepository, openObjects(s.sweepsDir()), heads)
+	lost, err := s.contradicted(ctx, repo.Sweeps, repo.Open(s.sweepsDir()), heads)
 	if err != nil {
-		say("%s: %v", sweepsRepository.Kind, err)
+		say("%s: %v", repo.Sweeps.Kind, err)
 	}
 	for _, f := range lost {
-		say("%s: %s: %s", sweepsRepository.Kind, f.ref, f.why)
+		say("%s: %s: %s", repo.Sweeps.Kind, f.ref, f.why)
 	}
-	if exists(s.sweepsDir()) {
+	if repo.Exists(s.sweepsDir()) {
 		taken = s.verifySweepCommits(ctx, say)
 	}
 	for _, app := range s.index.appNames(func(e *appEntry) bool { return e.observed != nil }) {
@@ -44,7 +45,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		for _, o := range outcomes {
 			s.reached(o, func(u dm.UserName) {
 				_, known := taken[u]
-				if r := workspaceRepository(u); !known && !exists(s.data.Path(r)) && s.index.sound(r) == nil {
+				if r := repo.Workspace(u); !known && !repo.Exists(s.data.Path(r)) && s.index.sound(r) == nil {
 					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
 					taken[u] = swept{} // told once
 				}
@@ -52,15 +53,15 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		}
 	}
 	for _, u := range slices.Sorted(maps.Keys(taken)) {
-		dir := s.data.Path(workspaceRepository(u))
-		if taken[u].Main == "" || !exists(dir) {
+		dir := s.data.Path(repo.Workspace(u))
+		if taken[u].Main == "" || !repo.Exists(dir) {
 			continue
 		}
-		main, err := readRef(dir, mainRef)
+		main, err := repo.ReadRef(dir, repo.Main)
 		if err != nil {
 			continue // it is told with the workspace
 		}
-		if _, met, err := chain(ctx, openObjects(dir), main, plumbing.NewHash(taken[u].Main)); err == nil && !met {
+		if _, met, err := chain(ctx, repo.Open(dir), main, plumbing.NewHash(taken[u].Main)); err == nil && !met {
 			say("users/%s: it came back after a sweep without its history", u)
 		}
 	}
@@ -91,13 +92,13 @@ func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)
 	for _, line := range lines {
 		say("sweeps: fsck: %s", line)
 	}
-	heads, err := readRefs(dir)
-	if err != nil || len(heads) != 1 || heads[mainRef].IsZero() {
-		say("sweeps: it must have the ref %s and no other (%v)", mainRef, err)
+	heads, err := repo.ReadRefs(dir)
+	if err != nil || len(heads) != 1 || heads[repo.Main].IsZero() {
+		say("sweeps: it must have the ref %s and no other (%v)", repo.Main, err)
 		return taken
 	}
-	objects := openObjects(dir)
-	commits, _, err := chain(ctx, objects, heads[mainRef], plumbing.ZeroHash)
+	objects := repo.Open(dir)
+	commits, _, err := chain(ctx, objects, heads[repo.Main], plumbing.ZeroHash)
 	if err != nil {
 		say("sweeps: %v", err)
 	}

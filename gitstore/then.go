@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // At implements dm.History. An application whose newest outcome is older than
@@ -80,7 +81,7 @@ func (s *Store) readThen(ctx context.Context, app dm.ApplicationName, at time.Ti
 		then = p.then(app, at)
 		return nil
 	})
-	if dm.KindOf(err) == dm.Unavailable && s.index.sound(applicationRepository(app)) != nil {
+	if dm.KindOf(err) == dm.Unavailable && s.index.sound(repo.Application(app)) != nil {
 		return nil, nil // set aside meanwhile
 	}
 	return then, err

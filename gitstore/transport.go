@@ -6,6 +6,7 @@ import (
 	"io"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Has implements dm.GitTransport.
@@ -20,7 +21,7 @@ func (s *Store) served(ctx context.Context, r dm.Repository) (dir string, err er
 		return "", err
 	}
 	dir = s.data.Path(r)
-	if exists(dir) {
+	if repo.Exists(dir) {
 		return dir, nil
 	}
 	if r.Kind == dm.WorkspaceRepository {

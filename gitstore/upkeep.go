@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // worth says from when on a part of the upkeep is worth its time.
@@ -170,15 +171,15 @@ func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (change
 // look finds out what there is to do, and when the packs changed last.
 func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs time.Time, todo chores, err error) {
 	dir := s.data.Path(r)
-	info, err := os.Stat(packDir(dir))
+	info, err := os.Stat(repo.PackDir(dir))
 	if err != nil {
 		return packs, todo, err
 	}
-	loose, err := countLooseRefs(dir)
+	loose, err := repo.CountLooseRefs(dir)
 	if err != nil {
 		return packs, todo, err
 	}
-	small, err := countSmallPacks(dir)
+	small, err := repo.CountSmallPacks(dir)
 	if err != nil {
 		return packs, todo, err
 	}
@@ -187,13 +188,13 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 	}
 	packs, todo.refs, todo.packs = info.ModTime(), loose >= enough.refs, small >= enough.packs
 	if s.atRest(r) {
-		cruft, err := filepath.Glob(filepath.Join(packDir(dir), "pack-*.mtimes"))
+		cruft, err := filepath.Glob(filepath.Join(repo.PackDir(dir), "pack-*.mtimes"))
 		if err != nil {
 			return packs, todo, err
 		}
 		todo.refs, todo.gather = loose > 0, small-len(cruft) > 1
 	}
-	todo.prune, err = oldCruft(dir, time.Now())
+	todo.prune, err = repo.OldCruft(dir, time.Now())
 	if err == nil && !todo.prune && !packs.Equal(s.upkeep.searched[r]) {
 		todo.prune, err = s.data.Unreachable(ctx, dir)
 	}
@@ -224,7 +225,7 @@ func (s *Store) owesMain(r dm.Repository) (bool, error) {
 	if entry == nil {
 		return false, nil
 	}
-	main, err := readRef(s.data.Path(r), mainRef)
+	main, err := repo.ReadRef(s.data.Path(r), repo.Main)
 	return main != entry.main, err
 }
 

@@ -17,6 +17,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Verify proves the whole record: git fsck of every repository, every ref
@@ -36,7 +37,7 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 			if s.index.sound(r) != nil && !s.index.read(r) {
 				return nil
 			}
-			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: openObjects(s.data.Path(r)), report: problem, deployed: deployed}
+			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: repo.Open(s.data.Path(r)), report: problem, deployed: deployed}
 			v.run(ctx)
 			return nil
 		})
@@ -52,8 +53,8 @@ type verifier struct {
 	s       *Store
 	r       dm.Repository
 	dir     string
-	objects *objects
-	heads   refs
+	objects *repo.Objects
+	heads   repo.Refs
 	report  func(string)
 
 	deployed map[dm.PackageRef]deployedTrees // of all packages, as far as they were asked for
@@ -73,7 +74,7 @@ func (v *verifier) run(ctx context.Context) {
 	for _, line := range lines {
 		v.problem("fsck: %s", line)
 	}
-	if v.heads, err = readRefs(v.dir); err != nil {
+	if v.heads, err = repo.ReadRefs(v.dir); err != nil {
 		v.problem("%v", err)
 		return
 	}
@@ -85,7 +86,7 @@ func (v *verifier) run(ctx context.Context) {
 	case dm.ApplicationRepository:
 		v.applicationRefs(ctx)
 	case dm.WorkspaceRepository:
-		v.foreign(mainRef, appBranchPrefix)
+		v.foreign(repo.Main, repo.AppBranchPrefix)
 		v.workspaceRefs()
 	}
 }
@@ -98,7 +99,7 @@ func (v *verifier) packageRefs(ctx context.Context) {
 		return
 	}
 	for _, version := range entry.versions {
-		ref := tagRef(version.file.Ref.Version)
+		ref := repo.Tag(version.file.Ref.Version)
 		if v.heads[ref] != version.tag {
 			v.problem("%s is %s, the index has %s", ref, v.heads[ref], version.tag)
 		}
@@ -106,7 +107,7 @@ func (v *verifier) packageRefs(ctx context.Context) {
 	}
 	v.earlierArchives(ctx)
 	for version, o := range entry.outcomes {
-		if ref := deployedRef(version); v.heads[ref] != o.tip {
+		if ref := repo.Deployed(version); v.heads[ref] != o.tip {
 			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.tip)
 		}
 	}
@@ -114,10 +115,10 @@ func (v *verifier) packageRefs(ctx context.Context) {
 		prefix, version, _ := versionOf(ref)
 		_, tagged := entry.version(version)
 		_, decided := entry.outcomes[version]
-		if prefix == tagPrefix && !tagged || prefix == deployedPrefix && !decided {
+		if prefix == repo.TagPrefix && !tagged || prefix == repo.DeployedPrefix && !decided {
 			v.problem("%s is not in the index", ref)
 		}
-		if blob, ok := strings.CutPrefix(ref, archivePrefix); ok && blob != v.heads[ref].String() {
+		if blob, ok := strings.CutPrefix(ref, repo.ArchivePrefix); ok && blob != v.heads[ref].String() {
 			v.problem("%s names another blob, %s", ref, v.heads[ref])
 		}
 	}
@@ -126,7 +127,7 @@ func (v *verifier) packageRefs(ctx context.Context) {
 // earlierArchives examines the uploads that were replaced or withdrawn.
 func (v *verifier) earlierArchives(ctx context.Context) {
 	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
-		text, ok := strings.CutPrefix(ref, supersededPrefix)
+		text, ok := strings.CutPrefix(ref, repo.SupersededPrefix)
 		if !ok {
 			continue
 		}
@@ -137,7 +138,7 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 			continue
 		}
 		upload := v.heads[ref]
-		if tag, err := v.objects.tag(upload); err == nil && tag.TargetType == plumbing.TagObject {
+		if tag, err := v.objects.Tag(upload); err == nil && tag.TargetType == plumbing.TagObject {
 			upload = tag.Target // of a withdrawal
 		}
 		version, _, err := readVersion(v.objects, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, upload)
@@ -151,7 +152,7 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 
 // archived proves that the archive of an upload is there and kept.
 func (v *verifier) archived(ctx context.Context, version versionEntry) {
-	if v.heads[archiveRef(version.archive.String())] != version.archive {
+	if v.heads[repo.Archive(version.archive.String())] != version.archive {
 		v.problem("the ref of the archive of %s is missing", version.file)
 	}
 	if err := v.archiveOf(ctx, version); err != nil {
@@ -181,7 +182,7 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	if result.Top != version.top && !older {
 		return fmt.Errorf("the archive's top directory is %q, its tag says %q", result.Top, version.top)
 	}
-	tree, err := v.objects.tree(version.tree)
+	tree, err := v.objects.Tree(version.tree)
 	if err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (t *treeSink) File(path string, executable bool, size int64, r io.Reader) e
 	if _, err := io.Copy(h, r); err != nil {
 		return err
 	}
-	t.files[path] = fileLine{fileMode(executable), h.Sum()}
+	t.files[path] = fileLine{repo.Mode(executable), h.Sum()}
 	return nil
 }
 
@@ -246,16 +247,16 @@ func (v *verifier) applicationRefs(ctx context.Context) {
 		v.problem("it is not in the index")
 		return
 	}
-	if v.heads[mainRef] != e.main || v.heads[observedRef] != e.observedTip {
+	if v.heads[repo.Main] != e.main || v.heads[repo.Observed] != e.observedTip {
 		v.problem("main or observed is not what the index has")
 	}
 	if e.observed != nil {
 		v.recordedUsers(e.observed)
 	}
-	main := v.chainOf(ctx, mainRef)
-	v.foreign(mainRef, observedRef, deploymentPrefix)
+	main := v.chainOf(ctx, repo.Main)
+	v.foreign(repo.Main, repo.Observed, repo.DeploymentPrefix)
 	v.numbers(main)
-	observed := v.chainOf(ctx, observedRef)
+	observed := v.chainOf(ctx, repo.Observed)
 	v.outcomes(observed, v.changes(main))
 	v.unanswered(main, observed)
 	v.order(main, observed)
@@ -263,15 +264,15 @@ func (v *verifier) applicationRefs(ctx context.Context) {
 
 // numbers compares refs/deployments with the trailers on main.
 func (v *verifier) numbers(main []*object.Commit) {
-	want := refs{}
+	want := repo.Refs{}
 	for _, c := range main {
 		t := parseTrailers(c.Message)
 		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
-			want[deploymentRef(n)] = c.Hash
+			want[repo.Deployment(n)] = c.Hash
 		}
 	}
 	for ref, h := range v.heads {
-		if strings.HasPrefix(ref, deploymentPrefix) && want[ref] != h {
+		if strings.HasPrefix(ref, repo.DeploymentPrefix) && want[ref] != h {
 			v.problem("%s is not a deployment on main", ref)
 		}
 	}
@@ -286,7 +287,7 @@ func (v *verifier) numbers(main []*object.Commit) {
 func (v *verifier) recordedUsers(o *dm.Observation) {
 	for _, r := range o.Records {
 		for _, u := range r.Users {
-			if !exists(v.s.data.Path(workspaceRepository(u))) {
+			if !repo.Exists(v.s.data.Path(repo.Workspace(u))) {
 				v.problem("it was delivered to %s, who has no workspace", u)
 			}
 		}
@@ -315,12 +316,12 @@ func (v *verifier) workspaceRefs() {
 		if err != nil {
 			v.problem("%v", err)
 		} else if b.tree != state.folder(app) {
-			v.problem("the folder %s on main is not that of %s", app, appRef(app))
+			v.problem("the folder %s on main is not that of %s", app, repo.App(app))
 		}
 	}
 	for _, e := range state.entries {
 		app := dm.ApplicationName(e.Name)
-		if e.Mode == filemode.Dir && v.s.index.app(app) == nil && v.s.index.sound(applicationRepository(app)) == nil {
+		if e.Mode == filemode.Dir && v.s.index.app(app) == nil && v.s.index.sound(repo.Application(app)) == nil {
 			v.problem("main has the folder %s, and there is no such application", app)
 		}
 	}

@@ -160,7 +160,7 @@ func (l *life) keeps(i int) {
 
 // below names the trees beside application.json.
 func (l *life) below(c contentEntry) [2]plumbing.Hash {
-	components, err := l.v.objects.entry(c.tree, componentsTree)
+	components, err := l.v.objects.Entry(c.tree, componentsTree)
 	if err != nil {
 		return [2]plumbing.Hash{c.packageTree}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Who did what is proved from commits and tags alone: each must look exactly as
@@ -240,23 +241,23 @@ func (v *verifier) outcomes(commits []*object.Commit, changes map[string]told) {
 
 // packagePeople checks who uploaded, withdrew, deployed and undeployed.
 func (v *verifier) packagePeople(ctx context.Context) {
-	v.foreign(mainRef, tagPrefix, archivePrefix, supersededPrefix, deployedPrefix)
+	v.foreign(repo.Main, repo.TagPrefix, repo.ArchivePrefix, repo.SupersededPrefix, repo.DeployedPrefix)
 	uploads := map[plumbing.Hash]bool{} // commits
 	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
-		text, tagged := strings.CutPrefix(ref, tagPrefix)
-		earlier, superseded := strings.CutPrefix(ref, supersededPrefix)
+		text, tagged := strings.CutPrefix(ref, repo.TagPrefix)
+		earlier, superseded := strings.CutPrefix(ref, repo.SupersededPrefix)
 		if superseded {
 			text, _, _ = strings.Cut(earlier, "/")
 		}
 		if tagged || superseded {
 			v.tag(ref, v.heads[ref], text, superseded, uploads)
 		}
-		if version, ok := strings.CutPrefix(ref, deployedPrefix); ok {
+		if version, ok := strings.CutPrefix(ref, repo.DeployedPrefix); ok {
 			v.decisions(v.chainOf(ctx, ref), version)
 		}
 	}
 	v.versions(ctx)
-	for _, c := range v.chainOf(ctx, mainRef) {
+	for _, c := range v.chainOf(ctx, repo.Main) {
 		if !uploads[c.Hash] {
 			v.problem("commit %s is on main, and no version has it", c.Hash)
 		}
@@ -265,7 +266,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 
 // tag checks an upload's tag, or a withdrawal's and that of the upload in it.
 func (v *verifier) tag(ref string, h plumbing.Hash, version string, mayWithdraw bool, uploads map[plumbing.Hash]bool) {
-	t, err := v.objects.tag(h)
+	t, err := v.objects.Tag(h)
 	if err != nil {
 		v.problem("%s: %v", ref, err)
 		return
@@ -286,7 +287,7 @@ func (v *verifier) tag(ref string, h plumbing.Hash, version string, mayWithdraw 
 		v.tag(ref, t.Target, version, false, uploads)
 		return
 	}
-	c, err := v.objects.commit(t.Target)
+	c, err := v.objects.Commit(t.Target)
 	if err != nil {
 		v.problem("%s: %v", d.what, err)
 		return

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // deployedTrees are the trees with which a version was deployed, and since when.
@@ -20,7 +21,7 @@ type deployedTrees map[plumbing.Hash]time.Time
 // deployment, which came before.
 func (v *verifier) pinned(d told, content contentEntry, earlier []contentEntry) {
 	ref := content.spec.Package
-	if v.s.index.sound(packageRepository(ref.Name)) != nil {
+	if v.s.index.sound(repo.Package(ref.Name)) != nil {
 		return // nobody can tell now
 	}
 	since, deployed := v.deployments(ref)[content.packageTree]
@@ -30,7 +31,7 @@ func (v *verifier) pinned(d told, content contentEntry, earlier []contentEntry) 
 	case slices.ContainsFunc(earlier, func(c contentEntry) bool { return c.spec.Package == ref && c.packageTree == content.packageTree }):
 		// told of that one
 	case len(v.deployments(ref)) == 0:
-		v.problem("%s is made from %s, and the record has no %s of it", d.what, ref, deployedRef(ref.Version))
+		v.problem("%s is made from %s, and the record has no %s of it", d.what, ref, repo.Deployed(ref.Version))
 	default:
 		v.problem("%s has files in %s/ with which %s was never deployed", d.what, packageTree, ref)
 	}
@@ -43,12 +44,12 @@ func (v *verifier) deployments(ref dm.PackageRef) deployedTrees {
 	}
 	trees := deployedTrees{}
 	v.deployed[ref] = trees
-	dir := v.s.data.Path(packageRepository(ref.Name))
-	tip, err := readRef(dir, deployedRef(ref.Version))
+	dir := v.s.data.Path(repo.Package(ref.Name))
+	tip, err := repo.ReadRef(dir, repo.Deployed(ref.Version))
 	if err != nil || tip.IsZero() {
 		return trees // told of the package
 	}
-	list, _, err := chain(context.Background(), openObjects(dir), tip, plumbing.ZeroHash)
+	list, _, err := chain(context.Background(), repo.Open(dir), tip, plumbing.ZeroHash)
 	if err != nil {
 		return trees // told of the package
 	}
@@ -74,10 +75,10 @@ type uploaded struct {
 func (v *verifier) uploads() map[string][]uploaded {
 	all := map[string][]uploaded{}
 	for ref, h := range v.heads {
-		version, standing := strings.CutPrefix(ref, tagPrefix)
+		version, standing := strings.CutPrefix(ref, repo.TagPrefix)
 		u := uploaded{tag: h}
 		if !standing {
-			text, earlier := strings.CutPrefix(ref, supersededPrefix)
+			text, earlier := strings.CutPrefix(ref, repo.SupersededPrefix)
 			if !earlier {
 				continue
 			}
@@ -85,17 +86,17 @@ func (v *verifier) uploads() map[string][]uploaded {
 			version, number, _ = strings.Cut(text, "/")
 			u.number, _ = strconv.Atoi(number)
 		}
-		t, err := v.objects.tag(h)
+		t, err := v.objects.Tag(h)
 		if err == nil && t.TargetType == plumbing.TagObject {
 			u.gone = told{"tag " + h.String(), parseTrailers(t.Message), parseStamp(parseTrailers(t.Message))}
 			v.called(u.gone, t.Message, "Withdraw "+v.r.Name+"-"+version)
 			u.tag = t.Target
-			t, err = v.objects.tag(t.Target)
+			t, err = v.objects.Tag(t.Target)
 		}
 		if err != nil {
 			continue // told before
 		}
-		c, err := v.objects.commit(t.Target)
+		c, err := v.objects.Commit(t.Target)
 		if err != nil {
 			continue // told before
 		}
@@ -135,9 +136,9 @@ func (v *verifier) versions(ctx context.Context) {
 			v.after(u.d, before.stamp.Time, before.what)
 		}
 	}
-	v.dated(v.chainOf(ctx, mainRef))
+	v.dated(v.chainOf(ctx, repo.Main))
 	for ref := range v.heads {
-		if version, ok := strings.CutPrefix(ref, deployedPrefix); ok {
+		if version, ok := strings.CutPrefix(ref, repo.DeployedPrefix); ok {
 			commits := v.chainOf(ctx, ref)
 			v.dated(commits)
 			v.decided(commits, version, all[version])

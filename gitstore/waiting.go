@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // A change that can't be carried out now waits, for as long as it takes. Another
@@ -16,7 +17,7 @@ import (
 
 // Waiting implements dm.Outbox.
 func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
-	release := s.data.Hold(applicationRepository(app))
+	release := s.data.Hold(repo.Application(app))
 	defer release()
 	e := s.index.app(app)
 	if e == nil || !e.working() || at != "" && e.main.String() != string(at) || e.waiting == why {
@@ -32,7 +33,7 @@ func (s *Store) Leftovers() []dm.ApplicationName { return s.index.appNames((*app
 
 // overtaken returns the commits of main before its tip that have no outcome,
 // oldest first.
-func overtaken(ctx context.Context, objects *objects, e *appEntry) ([]*object.Commit, error) {
+func overtaken(ctx context.Context, objects *repo.Objects, e *appEntry) ([]*object.Commit, error) {
 	answered := plumbing.ZeroHash
 	if e.observed != nil {
 		answered = plumbing.NewHash(string(e.observed.Desired))
@@ -50,7 +51,7 @@ func overtaken(ctx context.Context, objects *objects, e *appEntry) ([]*object.Co
 // overtakenWork describes the changes that were overtaken, since a server that
 // ended may have carried out some of each.
 func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *appEntry) ([]dm.Work, error) {
-	objects := openObjects(s.data.Path(applicationRepository(app)))
+	objects := repo.Open(s.data.Path(repo.Application(app)))
 	commits, err := overtaken(ctx, objects, e)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (e *appEntry) givenUp(change plumbing.Hash, at time.Time) dm.Observation {
 // numberOf is the number of the content at main when its own commit has none
 // and has no outcome: that of the overtaken change that it follows, or else of
 // the content in effect.
-func numberOf(ctx context.Context, objects *objects, e *appEntry) (int, error) {
+func numberOf(ctx context.Context, objects *repo.Objects, e *appEntry) (int, error) {
 	commits, err := overtaken(ctx, objects, e)
 	if err != nil {
 		return 0, err

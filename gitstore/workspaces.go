@@ -14,6 +14,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // workspaceState is what one workspace repository holds. It is immutable.
@@ -74,19 +75,19 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 		return nil, err
 	}
 	h.parts = map[string]plumbing.Hash{}
-	dir := s.data.Path(applicationRepository(d.Application))
-	objects := openObjects(dir)
-	root, err := objects.commit(h.at)
+	dir := s.data.Path(repo.Application(d.Application))
+	objects := repo.Open(dir)
+	root, err := objects.Commit(h.at)
 	if err != nil {
 		return nil, err
 	}
 	for sub, component := range d.Folders {
-		e, err := objects.entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
+		e, err := objects.Entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
 		if err != nil {
 			return nil, err
 		}
 		h.parts[sub] = e.Hash
-		path, err := findPack(dir, e.Hash)
+		path, err := repo.FindPack(dir, e.Hash)
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +120,7 @@ func (s *Store) removed(app dm.ApplicationName, at dm.Revision) (*handout, error
 
 // handout reads the change on whose behalf users get something.
 func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error) {
-	c, err := openObjects(s.data.Path(applicationRepository(app))).commit(plumbing.NewHash(string(at)))
+	c, err := repo.Open(s.data.Path(repo.Application(app))).Commit(plumbing.NewHash(string(at)))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.U
 // toUser brings the application's branch and then main of one workspace to
 // what the handout says. Each of the two is passed over when it is there.
 func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
-	tx, err := s.data.Begin(workspaceRepository(u), "workspace")
+	tx, err := s.data.Begin(repo.Workspace(u), "workspace")
 	if err != nil {
 		return err
 	}
@@ -191,12 +192,12 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 		}
 	}
 	// A crash between the two is mended when the change is dispatched again.
-	var moves []Move
+	var moves []repo.Move
 	if old, tip := state.branches[h.app].tip, next.branches[h.app].tip; old != tip {
-		moves = append(moves, Before(appRef(h.app), old, tip, "workspace-branch"))
+		moves = append(moves, repo.Before(repo.App(h.app), old, tip, "workspace-branch"))
 	}
 	if next.main != state.main || fresh {
-		moves = append(moves, Moved(mainRef, state.main, next.main, "workspace-main"))
+		moves = append(moves, repo.Moved(repo.Main, state.main, next.main, "workspace-main"))
 	}
 	if err := tx.Land(ctx, moves...); err != nil {
 		return err
@@ -245,23 +246,23 @@ func (h *handout) folder(w *pack.Writer) (plumbing.Hash, error) {
 	if whole, ok := h.parts[""]; ok || len(h.parts) == 0 {
 		return whole, nil
 	}
-	b := newTreeBuilder()
+	b := repo.NewTree()
 	for sub, tree := range h.parts {
-		b.set(sub, filemode.Dir, known(tree))
+		b.Set(sub, filemode.Dir, repo.Known(tree))
 	}
-	return b.write(w)
+	return b.Write(w)
 }
 
 // commit writes a tree of entries, leaving out those without an object, and a
 // commit on it.
 func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.TreeEntry) (plumbing.Hash, error) {
-	top := newTreeBuilder()
+	top := repo.NewTree()
 	for _, e := range entries {
 		if !e.Hash.IsZero() {
-			top.set(e.Name, e.Mode, known(e.Hash))
+			top.Set(e.Name, e.Mode, repo.Known(e.Hash))
 		}
 	}
-	tree, err := top.write(w)
+	tree, err := top.Write(w)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -271,8 +272,8 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 // workspace returns the state of a user's repository, with the branch of app.
 // The caller holds the repository's lock.
 func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceState, error) {
-	dir := s.data.Path(workspaceRepository(u))
-	if !exists(dir) {
+	dir := s.data.Path(repo.Workspace(u))
+	if !repo.Exists(dir) {
 		return &workspaceState{branches: map[dm.ApplicationName]branchState{}}, nil
 	}
 	cached, ok := s.users.m.Load(u)
@@ -297,16 +298,16 @@ func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceStat
 }
 
 func readWorkspace(dir string) (*workspaceState, error) {
-	main, err := readRef(dir, mainRef)
+	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil {
 		return nil, err
 	}
-	objects := openObjects(dir)
-	c, err := objects.commit(main)
+	objects := repo.Open(dir)
+	c, err := objects.Commit(main)
 	if err != nil {
 		return nil, err
 	}
-	t, err := objects.tree(c.TreeHash)
+	t, err := objects.Tree(c.TreeHash)
 	if err != nil {
 		return nil, err
 	}
@@ -314,17 +315,17 @@ func readWorkspace(dir string) (*workspaceState, error) {
 }
 
 func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
-	tip, err := readRef(dir, appRef(app))
+	tip, err := repo.ReadRef(dir, repo.App(app))
 	if err != nil || tip.IsZero() {
 		return branchState{}, err
 	}
-	objects := openObjects(dir)
-	c, err := objects.commit(tip)
+	objects := repo.Open(dir)
+	c, err := objects.Commit(tip)
 	if err != nil {
 		return branchState{}, err
 	}
 	b := branchState{tip: tip}
-	e, err := objects.entry(c.TreeHash, string(app))
+	e, err := objects.Entry(c.TreeHash, string(app))
 	switch {
 	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
 		return b, nil
@@ -337,14 +338,14 @@ func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
 
 // fromBlank starts a new workspace at the blank one's tip, so that a clone
 // made before the first delivery fast-forwards to it.
-func (s *Store) fromBlank(tx *Tx, state *workspaceState) error {
+func (s *Store) fromBlank(tx *repo.Tx, state *workspaceState) error {
 	state.main, state.entries = s.blank.main, s.blank.entries
 	return s.linkBlank(tx)
 }
 
 // linkBlank gives tx the objects of the blank workspace.
-func (s *Store) linkBlank(tx *Tx) error {
-	packs, err := packFiles(s.blankDir())
+func (s *Store) linkBlank(tx *repo.Tx) error {
+	packs, err := repo.Packs(s.blankDir())
 	if err != nil {
 		return err
 	}

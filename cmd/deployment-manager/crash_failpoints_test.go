@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 	"github.com/pndaproject/deployment-manager/hooks"
 )
 
@@ -136,7 +136,7 @@ func TestFailpoints(t *testing.T) {
 	}
 	sequences := recordDrives(t)
 	var plan []deathAt
-	for _, step := range slices.Concat(gitstore.Steps(), hooks.Steps()) {
+	for _, step := range slices.Concat(repo.Steps(), hooks.Steps()) {
 		chances := chancesAt(sequences, step)
 		if len(chances) == 0 {
 			t.Errorf("no change reaches the step %q: drop it from Steps, or add a change that does", step)

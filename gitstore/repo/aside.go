@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"errors"
@@ -34,13 +34,13 @@ func Steps() []string {
 const repositoryConfig = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
 // repositoryHead is the HEAD of every repository.
-const repositoryHead = "ref: " + mainRef + "\n"
+const repositoryHead = "ref: " + Main + "\n"
 
 // Aside is a repository that is being built in tmp. It becomes part of the
 // record by one rename, or leaves no trace.
 type Aside struct {
 	Dir    string
-	folder *Folder
+	Folder *Folder
 }
 
 // NewAside makes one that is empty. The caller discards it.
@@ -74,7 +74,7 @@ func (a *Aside) fill() error {
 // them. Nobody sees the repository yet, so there is nothing that git would have
 // to lock or compare; git update-ref would read every object, and the object of
 // an archive is as large as the upload.
-func (a *Aside) refs(first refs) error {
+func (a *Aside) refs(first Refs) error {
 	var b strings.Builder
 	b.WriteString("# pack-refs with: sorted \n")
 	for _, name := range slices.Sorted(maps.Keys(first)) {
@@ -85,7 +85,7 @@ func (a *Aside) refs(first refs) error {
 
 // install makes every file and directory durable, then the repository appears
 // under its name with all its first refs at once. Packs are durable already.
-func (a *Aside) install(target string, first refs) error {
+func (a *Aside) install(target string, first Refs) error {
 	if err := a.refs(first); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (a *Aside) install(target string, first refs) error {
 		switch {
 		case err != nil:
 			return err
-		case path == packDir(a.Dir):
+		case path == PackDir(a.Dir):
 			return fs.SkipDir
 		}
 		return pack.Fsync(path)
@@ -101,19 +101,19 @@ func (a *Aside) install(target string, first refs) error {
 	if err != nil {
 		return err
 	}
-	a.folder.Step("aside-built")
+	a.Folder.Step("aside-built")
 	if err := os.Rename(a.Dir, target); err != nil {
 		return err
 	}
-	a.folder.Step("aside-renamed")
+	a.Folder.Step("aside-renamed")
 	if err := pack.Fsync(filepath.Dir(target)); err != nil {
 		return err
 	}
-	a.folder.note(target, first)
+	a.Folder.note(target, first)
 	return nil
 }
 
 // Discard removes what was not installed; after install it does nothing.
 func (a *Aside) Discard() error { return os.RemoveAll(a.Dir) }
 
-func packDir(repository string) string { return filepath.Join(repository, "objects", "pack") }
+func PackDir(repository string) string { return filepath.Join(repository, "objects", "pack") }

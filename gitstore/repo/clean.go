@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func (f *Folder) Clean(ctx context.Context, dir string) error {
 	}
 	switch _, err := os.Lstat(filepath.Join(dir, "objects", "info", "alternates")); {
 	case err == nil:
-		return broken("objects/info/alternates", "a repository of the record borrows no objects")
+		return Broken("objects/info/alternates", "a repository of the record borrows no objects")
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -56,7 +56,7 @@ func (f *Folder) Clean(ctx context.Context, dir string) error {
 			}
 		}
 	}
-	unindexed, err := pack.Clean(packDir(dir))
+	unindexed, err := pack.Clean(PackDir(dir))
 	for _, path := range unindexed {
 		if err := f.Git.IndexPack(ctx, dir, path); err != nil {
 			return err
@@ -84,7 +84,7 @@ func noLinks(dir string) error {
 	if info, err := os.Lstat(dir); err != nil {
 		return err
 	} else if !info.IsDir() {
-		return broken(".", "it is a symbolic link")
+		return Broken(".", "it is a symbolic link")
 	}
 	for _, folder := range []string{dir, filepath.Join(dir, "objects")} {
 		entries, err := os.ReadDir(folder)
@@ -93,7 +93,7 @@ func noLinks(dir string) error {
 		}
 		for _, e := range entries {
 			if e.Type()&fs.ModeSymlink != 0 {
-				return broken(e.Name(), "it is a symbolic link")
+				return Broken(e.Name(), "it is a symbolic link")
 			}
 		}
 	}

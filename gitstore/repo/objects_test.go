@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"errors"
@@ -29,7 +29,7 @@ func TestReadOutlivesMaintenance(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			looks := 0
-			err := openObjects(t.TempDir()).read("tree", emptyTree, func() error {
+			err := Open(t.TempDir()).read("tree", EmptyTree, func() error {
 				looks++
 				switch {
 				case looks <= len(tt.fails):

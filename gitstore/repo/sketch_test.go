@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 
 func TestSketchIsAFileSystem(t *testing.T) {
 	t.Parallel()
-	s := newSketch([]sketched{
-		{path: "b/c/d.txt", size: 3, open: held([]byte("abc"), 3)}, {path: "a", open: held(nil, 0)}, {path: "b/a", size: 1, open: held([]byte("x"), 1), executable: true}, {path: "é/x", size: 2, open: held([]byte("yz"), 2)},
+	s := NewSketch([]Sketched{
+		{Path: "b/c/d.txt", Size: 3, Open: Held([]byte("abc"), 3)}, {Path: "a", Open: Held(nil, 0)}, {Path: "b/a", Size: 1, Open: Held([]byte("x"), 1), Executable: true}, {Path: "é/x", Size: 2, Open: Held([]byte("yz"), 2)},
 	})
 	if err := fstest.TestFS(s, "b/c/d.txt", "a", "b/a", "é/x"); err != nil {
 		t.Error(err)
@@ -23,7 +23,7 @@ func TestSketchIsAFileSystem(t *testing.T) {
 
 func TestSketchHoldsBeginnings(t *testing.T) {
 	t.Parallel()
-	s := newSketch([]sketched{{path: "a", size: 10, open: held([]byte("begin"), 10)}, {path: "b", size: 10, open: held(nil, 10)}})
+	s := NewSketch([]Sketched{{Path: "a", Size: 10, Open: Held([]byte("begin"), 10)}, {Path: "b", Size: 10, Open: Held(nil, 10)}})
 	for name, want := range map[string]string{"a": "begin", "b": ""} {
 		f, err := s.Open(name)
 		if err != nil {
@@ -37,10 +37,10 @@ func TestSketchHoldsBeginnings(t *testing.T) {
 			t.Errorf("%s: %v, %v, want the size of the whole", name, info, err)
 		}
 	}
-	if got := newSketch(nil); len(got.dirs["."]) != 0 {
+	if got := NewSketch(nil); len(got.dirs["."]) != 0 {
 		t.Errorf("an empty package lists %v", got.dirs)
 	}
-	if _, err := fs.ReadDir(newSketch(nil), "."); err != nil {
+	if _, err := fs.ReadDir(NewSketch(nil), "."); err != nil {
 		t.Error(err)
 	}
 }

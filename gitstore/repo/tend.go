@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"context"
@@ -27,13 +27,13 @@ var errNoneLeft = errors.New("all objects are reachable")
 // a .keep file, which nobody takes anything out of.
 func (f *Folder) Unreachable(ctx context.Context, dir string) (bool, error) {
 	left := map[plumbing.Hash]struct{}{}
-	packs, err := packFiles(dir)
+	packs, err := Packs(dir)
 	if err != nil {
 		return false, err
 	}
 	for _, path := range packs {
 		base := strings.TrimSuffix(path, ".pack")
-		if exists(base+".keep") || exists(base+".mtimes") {
+		if Exists(base+".keep") || Exists(base+".mtimes") {
 			continue
 		}
 		names, err := pack.Names(path)
@@ -60,9 +60,9 @@ func (f *Folder) Unreachable(ctx context.Context, dir string) (bool, error) {
 	return err == nil, err
 }
 
-// oldCruft tells whether a cruft pack may hold objects whose time has come.
-func oldCruft(dir string, now time.Time) (bool, error) {
-	lists, err := filepath.Glob(filepath.Join(packDir(dir), "pack-*.mtimes"))
+// OldCruft tells whether a cruft pack may hold objects whose time has come.
+func OldCruft(dir string, now time.Time) (bool, error) {
+	lists, err := filepath.Glob(filepath.Join(PackDir(dir), "pack-*.mtimes"))
 	if err != nil {
 		return false, err
 	}
@@ -78,8 +78,8 @@ func oldCruft(dir string, now time.Time) (bool, error) {
 	return false, nil
 }
 
-// countLooseRefs counts the refs that are files of their own.
-func countLooseRefs(dir string) (n int, err error) {
+// CountLooseRefs counts the refs that are files of their own.
+func CountLooseRefs(dir string) (n int, err error) {
 	err = filepath.WalkDir(filepath.Join(dir, "refs"), func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			n++
@@ -98,7 +98,7 @@ const smallPacks = 48
 // shared with other repositories.
 func (f *Folder) tidy(r dm.Repository) {
 	dir := f.Path(r)
-	if n, err := countSmallPacks(dir); err != nil || n < smallPacks {
+	if n, err := CountSmallPacks(dir); err != nil || n < smallPacks {
 		return
 	}
 	f.background.Go(func() {
@@ -110,7 +110,7 @@ func (f *Folder) tidy(r dm.Repository) {
 		defer f.tidying.Unlock()
 		release := f.Hold(r)
 		defer release()
-		if n, err := countSmallPacks(dir); err != nil || n < smallPacks || f.alive.Err() != nil {
+		if n, err := CountSmallPacks(dir); err != nil || n < smallPacks || f.alive.Err() != nil {
 			return
 		}
 		if err := f.Git.RepackSmall(f.alive, dir); err != nil && f.alive.Err() == nil {
@@ -119,8 +119,8 @@ func (f *Folder) tidy(r dm.Repository) {
 	})
 }
 
-func countSmallPacks(dir string) (int, error) {
-	entries, err := os.ReadDir(packDir(dir))
+func CountSmallPacks(dir string) (int, error) {
+	entries, err := os.ReadDir(PackDir(dir))
 	if err != nil {
 		return 0, err
 	}
@@ -136,16 +136,16 @@ func countSmallPacks(dir string) (int, error) {
 	return n, nil
 }
 
-// packFiles lists the packs of a repository.
-func packFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(packDir(dir))
+// Packs lists the packs of a repository.
+func Packs(dir string) ([]string, error) {
+	entries, err := os.ReadDir(PackDir(dir))
 	if err != nil {
 		return nil, err
 	}
 	var list []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "pack-") && filepath.Ext(e.Name()) == ".pack" {
-			list = append(list, filepath.Join(packDir(dir), e.Name()))
+			list = append(list, filepath.Join(PackDir(dir), e.Name()))
 		}
 	}
 	return list, nil

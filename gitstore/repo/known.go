@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ import (
 // purpose removes its lines as well.
 type knownRefs struct {
 	path  string
-	kinds []FolderKind
+	kinds []Kind
 	log   *slog.Logger
 
 	mu    sync.Mutex
@@ -52,7 +52,7 @@ type KnownRef struct {
 
 // openKnown reads the file of a data folder. Lines that a power cut left half
 // written are passed over.
-func openKnown(path string, kinds []FolderKind, log *slog.Logger) (*knownRefs, error) {
+func openKnown(path string, kinds []Kind, log *slog.Logger) (*knownRefs, error) {
 	w := &knownRefs{path: path, kinds: kinds, log: log, refs: map[string][]KnownRef{}}
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +69,7 @@ func openKnown(path string, kinds []FolderKind, log *slog.Logger) (*knownRefs, e
 		w.set(folder, ref, h)
 	}
 	if bad > 0 {
-		log.Warn("lines of "+knownFile+" can't be read and are passed over", "lines", bad)
+		log.Warn("lines of "+KnownFile+" can't be read and are passed over", "lines", bad)
 	}
 	if w.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640); err != nil {
 		return nil, err
@@ -109,10 +109,10 @@ func parseKnown(line string) (folder, ref string, h plumbing.Hash, ok bool) {
 // set changes what is known. The caller holds the lock, or is alone.
 func (w *knownRefs) set(folder, ref string, h plumbing.Hash) {
 	switch ref { // all applications share the two names
-	case mainRef:
-		ref = mainRef
-	case observedRef:
-		ref = observedRef
+	case Main:
+		ref = Main
+	case Observed:
+		ref = Observed
 	}
 	list := w.refs[folder]
 	for i := range list {
@@ -158,7 +158,7 @@ func (w *knownRefs) folders(kind dm.RepositoryKind) []string {
 
 // tell notes the values of refs, zero for those that were deleted. The moves
 // are durable. A line that can't be written is missing, which does no harm.
-func (w *knownRefs) tell(folder string, moved refs) {
+func (w *knownRefs) tell(folder string, moved Refs) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var text strings.Builder
@@ -175,7 +175,7 @@ func (w *knownRefs) tell(folder string, moved refs) {
 	}
 	// At its place, so that the next line goes over one that was cut off.
 	if _, err := w.file.WriteAt([]byte(text.String()), w.end); err != nil {
-		w.log.Warn("what a ref was moved to could not be noted in "+knownFile, "err", err)
+		w.log.Warn("what a ref was moved to could not be noted in "+KnownFile, "err", err)
 		return
 	}
 	w.end += int64(text.Len())
@@ -216,7 +216,7 @@ func (w *knownRefs) rewrite() error {
 		}
 	}
 	// What a killed server leaves there goes at the next start.
-	aside := filepath.Join(filepath.Dir(w.path), tmpDir, knownFile)
+	aside := filepath.Join(filepath.Dir(w.path), TmpDir, KnownFile)
 	err := pack.WriteFile(aside, text.Bytes())
 	if err == nil {
 		err = os.Rename(aside, w.path)
@@ -248,7 +248,7 @@ func (w *knownRefs) remembers(folder, ref string) bool {
 
 // OpenKnown reads the file known-refs of the locked folder.
 func (f *Folder) OpenKnown() (err error) {
-	f.known, err = openKnown(filepath.Join(f.Dir, knownFile), f.Kinds, f.Log)
+	f.known, err = openKnown(filepath.Join(f.Dir, KnownFile), f.Kinds, f.Log)
 	return err
 }
 
@@ -268,7 +268,7 @@ func (f *Folder) MoveRefs(ctx context.Context, dir string, updates ...gitcmd.Ref
 	if err := f.Git.UpdateRefs(ctx, dir, updates...); err != nil {
 		return err
 	}
-	moved := refs{}
+	moved := Refs{}
 	for _, u := range updates {
 		moved[u.Ref] = plumbing.NewHash(u.New)
 	}
@@ -277,7 +277,7 @@ func (f *Folder) MoveRefs(ctx context.Context, dir string, updates ...gitcmd.Ref
 }
 
 // note notes where refs of the repository in dir are.
-func (f *Folder) note(dir string, moved refs) {
+func (f *Folder) note(dir string, moved Refs) {
 	if folder, err := filepath.Rel(f.Dir, dir); err == nil {
 		f.known.tell(filepath.ToSlash(folder), moved)
 	}
@@ -286,8 +286,8 @@ func (f *Folder) note(dir string, moved refs) {
 // Adopt notes what the refs of a repository are, after a look that found no
 // contradiction: what a power cut took from known-refs comes back, and a record
 // of a time before the file gets one.
-func (f *Folder) Adopt(r dm.Repository, heads refs) {
-	news := refs{}
+func (f *Folder) Adopt(r dm.Repository, heads Refs) {
+	news := Refs{}
 	for ref, h := range heads {
 		news[ref] = h
 	}

@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
-// objects reads immutable objects of one repository by their names. go-git
+// Objects reads immutable objects of one repository by their names. go-git
 // does not share a storage between goroutines safely, so each operation opens
 // its own; opening reads nothing until the first object is asked for.
-type objects struct {
-	dir   string
-	st    *filesystem.Storage
+type Objects struct {
+	Dir   string
+	St    *filesystem.Storage
 	trees map[plumbing.Hash]*object.Tree // those that were asked for
 }
 
@@ -29,15 +29,15 @@ type objects struct {
 // holding it in memory.
 const largeObject = 1 << 20
 
-func openObjects(dir string) *objects {
-	o := &objects{dir: dir}
+func Open(dir string) *Objects {
+	o := &Objects{Dir: dir}
 	o.reopen()
 	return o
 }
 
-func (o *objects) reopen() {
+func (o *Objects) reopen() {
 	o.trees = map[plumbing.Hash]*object.Tree{}
-	o.st = filesystem.NewStorageWithOptions(repositoryFiles(o.dir), cache.NewObjectLRU(4*cache.MiByte),
+	o.St = filesystem.NewStorageWithOptions(repositoryFiles(o.Dir), cache.NewObjectLRU(4*cache.MiByte),
 		filesystem.Options{LargeObjectThreshold: largeObject, MaxOpenDescriptors: 8})
 }
 
@@ -49,9 +49,9 @@ const readAttempts = 9
 // read runs do, and again on a fresh look at the packs when it failed:
 // maintenance may have replaced a pack since the storage listed them, and while
 // it removes one after the other the next look may name one that goes as well.
-func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
+func (o *Objects) read(what string, h plumbing.Hash, do func() error) error {
 	err := do()
-	for attempt := 1; err != nil && attempt < readAttempts && (attempt == 1 || goneObject(err)); attempt++ {
+	for attempt := 1; err != nil && attempt < readAttempts && (attempt == 1 || Gone(err)); attempt++ {
 		if attempt > 1 {
 			time.Sleep(time.Millisecond << (attempt - 2))
 		}
@@ -64,41 +64,41 @@ func (o *objects) read(what string, h plumbing.Hash, do func() error) error {
 	return nil
 }
 
-// goneObject tells the errors of a pack that was there a moment ago.
-func goneObject(err error) bool {
+// Gone tells the errors of a pack that was there a moment ago.
+func Gone(err error) bool {
 	return errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, dotgit.ErrPackfileNotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
-func (o *objects) commit(h plumbing.Hash) (c *object.Commit, err error) {
-	err = o.read("commit", h, func() error { c, err = object.GetCommit(o.st, h); return err })
+func (o *Objects) Commit(h plumbing.Hash) (c *object.Commit, err error) {
+	err = o.read("commit", h, func() error { c, err = object.GetCommit(o.St, h); return err })
 	return c, err
 }
 
-func (o *objects) tag(h plumbing.Hash) (t *object.Tag, err error) {
-	err = o.read("tag", h, func() error { t, err = object.GetTag(o.st, h); return err })
+func (o *Objects) Tag(h plumbing.Hash) (t *object.Tag, err error) {
+	err = o.read("tag", h, func() error { t, err = object.GetTag(o.St, h); return err })
 	return t, err
 }
 
-// tree reads a tree once: a component of many files asks for its package's tree
+// Tree reads a tree once: a component of many files asks for its package's tree
 // with each of them.
-func (o *objects) tree(h plumbing.Hash) (t *object.Tree, err error) {
-	if h == emptyTree {
+func (o *Objects) Tree(h plumbing.Hash) (t *object.Tree, err error) {
+	if h == EmptyTree {
 		return &object.Tree{Hash: h}, nil
 	}
 	if t, ok := o.trees[h]; ok {
 		return t, nil
 	}
-	err = o.read("tree", h, func() error { t, err = object.GetTree(o.st, h); return err })
+	err = o.read("tree", h, func() error { t, err = object.GetTree(o.St, h); return err })
 	if err == nil {
 		o.trees[h] = t
 	}
 	return t, err
 }
 
-// entry finds a path below a tree.
-func (o *objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, error) {
+// Entry finds a path below a tree.
+func (o *Objects) Entry(tree plumbing.Hash, path string) (*object.TreeEntry, error) {
 	for rest := path; ; {
-		t, err := o.tree(tree)
+		t, err := o.Tree(tree)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ func (o *objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, err
 		}
 		switch {
 		case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
-			return nil, fmt.Errorf("%w: %w", broken("objects", "the tree %s has no %s", tree, path), err)
+			return nil, fmt.Errorf("%w: %w", Broken("objects", "the tree %s has no %s", tree, path), err)
 		case err != nil:
 			return nil, fmt.Errorf("%s in tree %s: %w", path, tree, err)
 		case !nested:
@@ -119,16 +119,16 @@ func (o *objects) entry(tree plumbing.Hash, path string) (*object.TreeEntry, err
 	}
 }
 
-// size tells the size of a blob in bytes without reading it.
-func (o *objects) size(h plumbing.Hash) (n int64, err error) {
-	err = o.read("blob", h, func() error { n, err = o.st.EncodedObjectSize(h); return err })
+// Size tells the size of a blob in bytes without reading it.
+func (o *Objects) Size(h plumbing.Hash) (n int64, err error) {
+	err = o.read("blob", h, func() error { n, err = o.St.EncodedObjectSize(h); return err })
 	return n, err
 }
 
-// blob opens a blob and tells its size in bytes.
-func (o *objects) blob(h plumbing.Hash) (r io.ReadCloser, size int64, err error) {
+// Blob opens a blob and tells its size in bytes.
+func (o *Objects) Blob(h plumbing.Hash) (r io.ReadCloser, size int64, err error) {
 	err = o.read("blob", h, func() error {
-		b, err := object.GetBlob(o.st, h)
+		b, err := object.GetBlob(o.St, h)
 		if err != nil {
 			return err
 		}
@@ -139,13 +139,13 @@ func (o *objects) blob(h plumbing.Hash) (r io.ReadCloser, size int64, err error)
 	return r, size, err
 }
 
-// file reads one small file below a tree.
-func (o *objects) file(tree plumbing.Hash, path string) ([]byte, error) {
-	e, err := o.entry(tree, path)
+// File reads one small file below a tree.
+func (o *Objects) File(tree plumbing.Hash, path string) ([]byte, error) {
+	e, err := o.Entry(tree, path)
 	if err != nil {
 		return nil, err
 	}
-	r, _, err := o.blob(e.Hash)
+	r, _, err := o.Blob(e.Hash)
 	if err != nil {
 		return nil, err
 	}

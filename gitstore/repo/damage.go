@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"context"
@@ -10,28 +10,28 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// fault is damage of a repository that its bytes prove. Nothing else takes a
+// Fault is damage of a repository that its bytes prove. Nothing else takes a
 // repository out of service for good: a check that could not be made, because
 // descriptors, processes, memory, room or a right were missing, a disk did not
 // answer or somebody lost patience, is a doubt, and a doubt is looked at again.
-type fault struct {
+type Fault struct {
 	File  string `json:"file"`  // below the repository's folder
 	Cause string `json:"cause"` // what is wrong with it
 }
 
-func (f *fault) Error() string { return f.File + ": " + f.Cause }
+func (f *Fault) Error() string { return f.File + ": " + f.Cause }
 
-// broken makes the error of a file whose bytes prove that it is damaged. Only
+// Broken makes the error of a file whose bytes prove that it is damaged. Only
 // who has read all of them may say so.
-func broken(file, format string, args ...any) error {
-	return &fault{file, dm.OneLine(fmt.Sprintf(format, args...))}
+func Broken(file, format string, args ...any) error {
+	return &Fault{file, dm.OneLine(fmt.Sprintf(format, args...))}
 }
 
-// proof returns the damage that err proves; nil means that err is a doubt, or
+// Proof returns the damage that err proves; nil means that err is a doubt, or
 // that there is none. A shortage beside it takes all weight from a proof.
-func proof(err error) *fault {
-	var f *fault
-	if shortage(err) || !errors.As(err, &f) {
+func Proof(err error) *Fault {
+	var f *Fault
+	if Shortage(err) || !errors.As(err, &f) {
 		return nil
 	}
 	return f
@@ -49,15 +49,15 @@ var lasting = []error{
 	context.Canceled, context.DeadlineExceeded,
 }
 
-// passes tells whether err may be over in a moment.
-func passes(err error) bool {
+// Passes tells whether err may be over in a moment.
+func Passes(err error) bool {
 	return slices.ContainsFunc(passing, func(known error) bool { return errors.Is(err, known) })
 }
 
-// shortage tells whether err says that something could not be looked at. An
+// Shortage tells whether err says that something could not be looked at. An
 // error that it does not know proves no damage either, and no error of git does.
-func shortage(err error) bool {
-	return passes(err) || slices.ContainsFunc(lasting, func(known error) bool { return errors.Is(err, known) })
+func Shortage(err error) bool {
+	return Passes(err) || slices.ContainsFunc(lasting, func(known error) bool { return errors.Is(err, known) })
 }
 
 // lost is an object that could not be found; whether it is gone, survey.lacks

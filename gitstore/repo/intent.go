@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"encoding/json"
@@ -30,7 +30,7 @@ const intentPrefix = "intent-"
 // that a full disk does not get fuller with every attempt. The note is not
 // fsynced: a power cut that loses it costs room and nothing else.
 func (f *Folder) intend(r dm.Repository) (end func(failed bool), err error) {
-	packs, err := packFiles(f.Path(r))
+	packs, err := Packs(f.Path(r))
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (f *Folder) RemoveUnlanded() error {
 func (f *Folder) sweepRepository(note intent) error {
 	r := dm.Repository{Kind: note.Kind, Name: note.Name}
 	dir := f.Path(r)
-	all, err := packFiles(dir)
+	all, err := Packs(dir)
 	if errors.Is(err, fs.ErrNotExist) || f.Sound(r) != nil {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (f *Folder) sweepRepository(note intent) error {
 	}
 	// In a package's repository each pack has a ref of its own.
 	left = slices.DeleteFunc(left, func(path string) bool { return slices.Contains(named, path) })
-	return removePacks(left)
+	return RemovePacks(left)
 }
 
 // packsNamed returns those of packs that hold the object of a ref.
@@ -117,13 +117,13 @@ func packsNamed(dir string, packs []string) ([]string, error) {
 	if len(packs) == 0 {
 		return nil, nil
 	}
-	heads, err := readRefs(dir)
+	heads, err := ReadRefs(dir)
 	if err != nil {
 		return nil, err
 	}
 	var named []string
 	for _, h := range heads {
-		path, err := pack.Find(packDir(dir), h)
+		path, err := pack.Find(PackDir(dir), h)
 		if err != nil {
 			return nil, err
 		}
@@ -134,9 +134,9 @@ func packsNamed(dir string, packs []string) ([]string, error) {
 	return named, nil
 }
 
-// removePacks removes packs with what belongs to them; git looks for indexes,
+// RemovePacks removes packs with what belongs to them; git looks for indexes,
 // so they go first.
-func removePacks(packs []string) error {
+func RemovePacks(packs []string) error {
 	var errs []error
 	for _, path := range packs {
 		base := strings.TrimSuffix(path, ".pack")

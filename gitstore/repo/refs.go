@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"bufio"
@@ -12,17 +12,17 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// refs maps full ref names to object names.
-type refs map[string]plumbing.Hash
+// Refs maps full ref names to object names.
+type Refs map[string]plumbing.Hash
 
-// errBadRef reports a ref file whose content is not an object name.
-var errBadRef = errors.New("malformed ref")
+// ErrBadRef reports a ref file whose content is not an object name.
+var ErrBadRef = errors.New("malformed ref")
 
-// readRefs reads all refs of a repository, packed and loose, without changing
+// ReadRefs reads all refs of a repository, packed and loose, without changing
 // anything and without starting git. It is used at start-up, when no one
 // writes, and by verify.
-func readRefs(dir string) (refs, error) {
-	all := refs{}
+func ReadRefs(dir string) (Refs, error) {
+	all := Refs{}
 	if err := readPackedRefs(dir, func(name string, h plumbing.Hash) bool { all[name] = h; return true }); err != nil {
 		return nil, err
 	}
@@ -36,8 +36,8 @@ func readRefs(dir string) (refs, error) {
 			return err
 		}
 		h, err := readLooseRef(path)
-		if errors.Is(err, errBadRef) {
-			return broken(filepath.ToSlash(rel), "it holds no object name")
+		if errors.Is(err, ErrBadRef) {
+			return Broken(filepath.ToSlash(rel), "it holds no object name")
 		}
 		if err != nil {
 			return err
@@ -48,9 +48,9 @@ func readRefs(dir string) (refs, error) {
 	return all, err
 }
 
-// readRef reads one ref; the zero hash means that it does not exist. The
+// ReadRef reads one ref; the zero hash means that it does not exist. The
 // caller holds the repository's lock.
-func readRef(dir, name string) (plumbing.Hash, error) {
+func ReadRef(dir, name string) (plumbing.Hash, error) {
 	h, err := readLooseRef(filepath.Join(dir, filepath.FromSlash(name)))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return h, err
@@ -70,13 +70,13 @@ func readLooseRef(path string) (plumbing.Hash, error) {
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return parseHash(strings.TrimSuffix(string(b), "\n"), path)
+	return ParseHash(strings.TrimSuffix(string(b), "\n"), path)
 }
 
-func parseHash(text, where string) (plumbing.Hash, error) {
+func ParseHash(text, where string) (plumbing.Hash, error) {
 	h := plumbing.NewHash(text)
 	if !plumbing.IsHash(text) || len(text) != 40 || h.IsZero() {
-		return plumbing.ZeroHash, fmt.Errorf("%w in %s: %.60q", errBadRef, filepath.Base(where), text)
+		return plumbing.ZeroHash, fmt.Errorf("%w in %s: %.60q", ErrBadRef, filepath.Base(where), text)
 	}
 	return h, nil
 }
@@ -100,18 +100,18 @@ func readPackedRefs(dir string, each func(string, plumbing.Hash) bool) error {
 		}
 		text, name, ok := strings.Cut(line, " ")
 		if !ok {
-			return broken("packed-refs", "%v: %.60q", errBadRef, line)
+			return Broken("packed-refs", "%v: %.60q", ErrBadRef, line)
 		}
-		h, err := parseHash(text, "packed-refs")
+		h, err := ParseHash(text, "packed-refs")
 		if err != nil {
-			return broken("packed-refs", "%v", err)
+			return Broken("packed-refs", "%v", err)
 		}
 		if !each(name, h) {
 			return nil
 		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return broken("packed-refs", "a line has no end")
+		return Broken("packed-refs", "a line has no end")
 	}
 	return lines.Err()
 }

@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"compress/zlib"
@@ -19,46 +19,46 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-// survey is one look at every file of a repository to its last byte. It is what
+// Survey is one look at every file of a repository to its last byte. It is what
 // proofs are made from: neither go-git nor git says reliably whether an object is
 // gone or could only not be read.
-type survey struct {
-	dir   string
-	names map[plumbing.Hash]struct{} // in packs that are there, whole
+type Survey struct {
+	Dir   string
+	Names map[plumbing.Hash]struct{} // in packs that are there, whole
 }
 
 // newSurvey reads all refs, packs and loose objects. An error is a fault when
 // the bytes prove it, else it says what could not be read. The caller holds the
 // repository's lock, or is alone.
-func newSurvey(dir string) (*survey, error) {
-	heads, err := readRefs(dir)
+func newSurvey(dir string) (*Survey, error) {
+	heads, err := ReadRefs(dir)
 	if err != nil {
 		return nil, err
 	}
-	v := &survey{dir: dir, names: map[plumbing.Hash]struct{}{}}
-	if err := v.packs(); err != nil {
+	v := &Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
+	if err := v.Packs(); err != nil {
 		return nil, err
 	}
 	if err := v.loose(); err != nil {
 		return nil, err
 	}
 	for _, ref := range slices.Sorted(maps.Keys(heads)) {
-		gone, err := v.lacks(heads[ref])
+		gone, err := v.Lacks(heads[ref])
 		if err != nil {
 			return nil, err
 		}
 		if gone {
-			return nil, broken(ref, "the object %s that it names is missing", heads[ref])
+			return nil, Broken(ref, "the object %s that it names is missing", heads[ref])
 		}
 	}
 	return v, nil
 }
 
-// packs reads every pack and collects the names of its objects.
-func (v *survey) packs() error {
-	entries, err := os.ReadDir(packDir(v.dir))
+// Packs reads every pack and collects the names of its objects.
+func (v *Survey) Packs() error {
+	entries, err := os.ReadDir(PackDir(v.Dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return broken("objects/pack", "the folder is missing")
+		return Broken("objects/pack", "the folder is missing")
 	}
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (v *survey) packs() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(there)) {
 		if base, isPack := strings.CutSuffix(name, ".pack"); isPack && strings.HasPrefix(base, "pack-") && !there[base+".idx"] {
-			return broken("objects/pack/"+base+".idx", "it is missing")
+			return Broken("objects/pack/"+base+".idx", "it is missing")
 		}
 		base, index := strings.CutSuffix(name, ".idx")
 		if !index || !strings.HasPrefix(base, "pack-") {
@@ -77,13 +77,13 @@ func (v *survey) packs() error {
 		}
 		if !there[base+".pack"] {
 			if there[base+".keep"] {
-				return broken("objects/pack/"+base+".pack", "it is missing")
+				return Broken("objects/pack/"+base+".pack", "it is missing")
 			}
 			continue // a repack was broken off while it removed what it had replaced
 		}
-		path := filepath.Join(packDir(v.dir), base)
+		path := filepath.Join(PackDir(v.Dir), base)
 		if file, err := pack.Check(path + ".pack"); pack.IsBroken(err) {
-			return broken("objects/pack/"+filepath.Base(file), "%s", brokenText(err))
+			return Broken("objects/pack/"+filepath.Base(file), "%s", brokenText(err))
 		} else if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (v *survey) packs() error {
 			return err
 		}
 		for _, h := range objects {
-			v.names[h] = struct{}{}
+			v.Names[h] = struct{}{}
 		}
 	}
 	return nil
@@ -105,8 +105,8 @@ func brokenText(err error) string {
 }
 
 // loose reads the objects that are files of their own.
-func (v *survey) loose() error {
-	folders, err := os.ReadDir(filepath.Join(v.dir, "objects"))
+func (v *Survey) loose() error {
+	folders, err := os.ReadDir(filepath.Join(v.Dir, "objects"))
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (v *survey) loose() error {
 		if len(folder.Name()) != 2 || !folder.IsDir() {
 			continue
 		}
-		files, err := os.ReadDir(filepath.Join(v.dir, "objects", folder.Name()))
+		files, err := os.ReadDir(filepath.Join(v.Dir, "objects", folder.Name()))
 		if err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (v *survey) loose() error {
 				continue
 			}
 			name := "objects/" + folder.Name() + "/" + f.Name()
-			if err := checkLoose(filepath.Join(v.dir, name), folder.Name()+f.Name()); err != nil {
+			if err := checkLoose(filepath.Join(v.Dir, name), folder.Name()+f.Name()); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
@@ -143,34 +143,34 @@ func checkLoose(path, id string) error {
 		_, err = io.Copy(sum, z)
 	}
 	if err != nil || hex.EncodeToString(sum.Sum(nil)) != id {
-		return broken("objects/"+id[:2]+"/"+id[2:], "its content is not that of its name")
+		return Broken("objects/"+id[:2]+"/"+id[2:], "its content is not that of its name")
 	}
 	return nil
 }
 
-// lacks tells whether an object is in no pack and no file.
-func (v *survey) lacks(h plumbing.Hash) (bool, error) {
-	if _, ok := v.names[h]; ok || h == emptyTree {
+// Lacks tells whether an object is in no pack and no file.
+func (v *Survey) Lacks(h plumbing.Hash) (bool, error) {
+	if _, ok := v.Names[h]; ok || h == EmptyTree {
 		return false, nil
 	}
 	id := h.String()
-	_, err := os.Lstat(filepath.Join(v.dir, "objects", id[:2], id[2:]))
+	_, err := os.Lstat(filepath.Join(v.Dir, "objects", id[:2], id[2:]))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
 	return false, err
 }
 
-// confirm looks whether the bytes of the repository in dir prove what made a
+// Confirm looks whether the bytes of the repository in dir prove what made a
 // look at it fail with err. It returns a fault, or an error that says why the
 // question stays open.
-func confirm(dir string, err error) error {
-	if err == nil || proof(err) != nil || shortage(err) {
+func Confirm(dir string, err error) error {
+	if err == nil || Proof(err) != nil || Shortage(err) {
 		return err
 	}
 	v, seen := newSurvey(dir)
 	if seen != nil {
-		if proof(seen) != nil {
+		if Proof(seen) != nil {
 			return seen
 		}
 		return errors.Join(err, seen)
@@ -179,16 +179,16 @@ func confirm(dir string, err error) error {
 	if !errors.As(err, &l) {
 		return err
 	}
-	gone, unread := v.lacks(plumbing.NewHash(l.id))
+	gone, unread := v.Lacks(plumbing.NewHash(l.id))
 	if unread != nil || !gone {
 		return errors.Join(err, unread)
 	}
-	return broken("objects", "the %s %s is missing", l.what, l.id)
+	return Broken("objects", "the %s %s is missing", l.what, l.id)
 }
 
-// confirmFsck does the same with the lines that git fsck wrote about a
+// ConfirmFsck does the same with the lines that git fsck wrote about a
 // repository: what git could not open it tells as missing.
-func confirmFsck(dir string, lines []string) error {
+func ConfirmFsck(dir string, lines []string) error {
 	v, err := newSurvey(dir)
 	if err != nil {
 		return err
@@ -197,14 +197,14 @@ func confirmFsck(dir string, lines []string) error {
 		words := strings.Fields(line)
 		switch {
 		case strings.HasPrefix(line, "error in "):
-			return broken("objects", "%s", line)
+			return Broken("objects", "%s", line)
 		case len(words) == 3 && words[0] == "missing" && plumbing.IsHash(words[2]):
-			gone, err := v.lacks(plumbing.NewHash(words[2]))
+			gone, err := v.Lacks(plumbing.NewHash(words[2]))
 			if err != nil {
 				return err
 			}
 			if gone {
-				return broken("objects", "the %s %s is missing", words[1], words[2])
+				return Broken("objects", "the %s %s is missing", words[1], words[2])
 			}
 		}
 	}

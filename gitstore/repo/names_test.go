@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"fmt"
@@ -22,12 +22,12 @@ func TestEncodeName(t *testing.T) {
 		{"a=41", "a=3d41"},
 	}
 	for _, c := range cases {
-		if got := encodeName(c.name); got != c.want {
+		if got := EncodeName(c.name); got != c.want {
 			t.Errorf("encodeName(%q) = %q, want %q", c.name, got, c.want)
 		}
 	}
 	longest := strings.Repeat("Ü", dm.MaxUserName/2)
-	if got := encodeName(longest); len(got) > 250 || !strings.HasPrefix(got, "==") {
+	if got := EncodeName(longest); len(got) > 250 || !strings.HasPrefix(got, "==") {
 		t.Errorf("the longest name becomes %d bytes: %q", len(got), got)
 	}
 }
@@ -39,7 +39,7 @@ func TestEncodeNameIsInjective(t *testing.T) {
 	for i := range 50 {
 		for _, form := range []string{"a.b%d", "a-b%d", "A.b%d", "a=2eb%d", "==a%d", "ä%d", "a\u0308%d"} {
 			name := fmt.Sprintf(form, i)
-			dir := encodeName(name)
+			dir := EncodeName(name)
 			if other, ok := seen[strings.ToLower(dir)]; ok {
 				t.Errorf("%q and %q share %q", name, other, dir)
 			}
@@ -50,14 +50,14 @@ func TestEncodeNameIsInjective(t *testing.T) {
 		if len(name) > dm.MaxUserName {
 			name = name[:dm.MaxUserName]
 		}
-		back, ok := decodeName(encodeName(name))
+		back, ok := DecodeName(EncodeName(name))
 		return ok && back == name
 	}
 	if err := quick.Check(round, nil); err != nil {
 		t.Error(err)
 	}
 	for _, dir := range []string{"A", "=4", "=zz", "==!", "=61", ".x"} {
-		if name, ok := decodeName(dir); ok {
+		if name, ok := DecodeName(dir); ok {
 			t.Errorf("decodeName(%q) = %q", dir, name)
 		}
 	}

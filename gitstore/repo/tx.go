@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"context"
@@ -53,7 +53,7 @@ func (t *Tx) Dir() (string, error) {
 	if t.dir != "" {
 		return t.dir, nil
 	}
-	if target := t.folder.Path(t.r); exists(target) {
+	if target := t.folder.Path(t.r); Exists(target) {
 		end, err := t.folder.intend(t.r)
 		if err != nil {
 			return "", err
@@ -73,7 +73,7 @@ func (t *Tx) Dir() (string, error) {
 }
 
 // Fresh tells whether there is no repository yet.
-func (t *Tx) Fresh() bool { return !exists(t.folder.Path(t.r)) }
+func (t *Tx) Fresh() bool { return !Exists(t.folder.Path(t.r)) }
 
 // Objects is the pack that becomes durable when the Tx lands.
 func (t *Tx) Objects() (*pack.Writer, error) {
@@ -93,7 +93,7 @@ func (t *Tx) Link(path, why string) error {
 	if err != nil {
 		return err
 	}
-	return pack.Link(path, packDir(dir), why)
+	return pack.Link(path, PackDir(dir), why)
 }
 
 // Adopt brings in packs of a repository that was built aside before there was a
@@ -107,7 +107,7 @@ func (t *Tx) Adopt(a *Aside, why string, packs ...pack.Pack) error {
 		return nil
 	}
 	for _, p := range packs {
-		if err := t.Link(pack.Path(packDir(a.Dir), p.Name), why); err != nil {
+		if err := t.Link(pack.Path(PackDir(a.Dir), p.Name), why); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (t *Tx) Land(ctx context.Context, moves ...Move) error {
 
 func (t *Tx) move(ctx context.Context, moves []Move) error {
 	if t.fresh != nil {
-		first := refs{}
+		first := Refs{}
 		for _, m := range moves {
 			first[m.ref] = m.new
 		}
@@ -154,7 +154,7 @@ func (t *Tx) move(ctx context.Context, moves []Move) error {
 	step := ""
 	for _, m := range moves {
 		if m.order == beforeFact {
-			before, step = append(before, update(m.ref, m.old, m.new)), m.step
+			before, step = append(before, Update(m.ref, m.old, m.new)), m.step
 		}
 	}
 	if err := t.folder.MoveRefs(ctx, t.dir, before...); err != nil {
@@ -163,7 +163,7 @@ func (t *Tx) move(ctx context.Context, moves []Move) error {
 	t.folder.Step(step)
 	for _, m := range moves {
 		if m.order == fact {
-			if err := t.folder.MoveRefs(ctx, t.dir, update(m.ref, m.old, m.new)); err != nil {
+			if err := t.folder.MoveRefs(ctx, t.dir, Update(m.ref, m.old, m.new)); err != nil {
 				return err
 			}
 			t.folder.Step(m.step)
@@ -181,7 +181,7 @@ func (t *Tx) move(ctx context.Context, moves []Move) error {
 // up for by a later look.
 func (t *Tx) derive(ctx context.Context, m Move) {
 	if m.old != m.new {
-		if err := t.folder.MoveRefs(ctx, t.dir, update(m.ref, m.old, m.new)); err != nil {
+		if err := t.folder.MoveRefs(ctx, t.dir, Update(m.ref, m.old, m.new)); err != nil {
 			t.folder.Log.Error("a derived ref could not be moved", "kind", t.r.Kind, "name", t.r.Name, "ref", m.ref, "err", err)
 			t.folder.Late(t.r)
 		}
@@ -246,9 +246,9 @@ func Derived(ref string, old, new plumbing.Hash, step string) Move {
 	return Move{ref, old, new, afterFact, step}
 }
 
-// update is a compare-and-set of one ref; a zero old means that the ref must
+// Update is a compare-and-set of one ref; a zero old means that the ref must
 // not exist, a zero new deletes it.
-func update(ref string, old, new plumbing.Hash) gitcmd.RefUpdate {
+func Update(ref string, old, new plumbing.Hash) gitcmd.RefUpdate {
 	u := gitcmd.RefUpdate{Ref: ref}
 	if !old.IsZero() {
 		u.Old = old.String()

@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-// FolderConfig says what a Folder needs. All is required.
-type FolderConfig struct {
+// Config says what a Folder needs. All is required.
+type Config struct {
 	Dir   string // absolute
-	Kinds []FolderKind
+	Kinds []Kind
 	Log   *slog.Logger
 	Step  func(name string) // called at the named steps, see Steps
 
@@ -26,8 +26,8 @@ type FolderConfig struct {
 	Late  func(dm.Repository)                  // has one looked at later that lacks a derived ref
 }
 
-// FolderKind is what a kind of repository is on the disk.
-type FolderKind struct {
+// Kind is what a kind of repository is on the disk.
+type Kind struct {
 	Name      dm.RepositoryKind     // of the folder in which they stand
 	Single    bool                  // there is one, and the folder is the repository
 	Remembers func(ref string) bool // tells the refs that nothing derives
@@ -35,7 +35,7 @@ type FolderKind struct {
 
 // Folder is the data folder with all its repositories.
 type Folder struct {
-	FolderConfig
+	Config
 	Git   *gitcmd.Git // set once the folder is locked
 	known *knownRefs  // set by OpenKnown
 	locks keyLocks
@@ -46,9 +46,9 @@ type Folder struct {
 	stop       context.CancelFunc
 }
 
-// NewFolder starts nothing and touches nothing.
-func NewFolder(ctx context.Context, cfg FolderConfig) *Folder {
-	f := &Folder{FolderConfig: cfg}
+// New starts nothing and touches nothing.
+func New(ctx context.Context, cfg Config) *Folder {
+	f := &Folder{Config: cfg}
 	f.alive, f.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return f
 }
@@ -71,24 +71,24 @@ func folderOf(r dm.Repository) string {
 	if r.Name == "" {
 		return string(r.Kind)
 	}
-	return filepath.Join(string(r.Kind), encodeName(r.Name)+".git")
+	return filepath.Join(string(r.Kind), EncodeName(r.Name)+".git")
 }
 
 // Temporary is the folder for what is being built. It is emptied at the start.
-func (f *Folder) Temporary() string { return filepath.Join(f.Dir, tmpDir) }
+func (f *Folder) Temporary() string { return filepath.Join(f.Dir, TmpDir) }
 
 // Hold locks a repository and returns its unlock.
 func (f *Folder) Hold(r dm.Repository) (release func()) { return f.locks.hold(r) }
 
 // NewPack begins a pack of the repository in dir.
 func (f *Folder) NewPack(dir string) (*pack.Writer, error) {
-	return pack.Create(pack.Config{Dir: packDir(dir), Step: f.Step})
+	return pack.Create(pack.Config{Dir: PackDir(dir), Step: f.Step})
 }
 
 // Names lists the logical names of one kind in byte order. Directories with other
 // names are not of the record and are left alone.
 func (f *Folder) Names(kind dm.RepositoryKind) ([]string, error) {
-	return repositoryNames(filepath.Join(f.Dir, string(kind)))
+	return NamesIn(filepath.Join(f.Dir, string(kind)))
 }
 
 // Each calls do for every repository of one kind in byte order, until do fails
@@ -109,7 +109,7 @@ func (f *Folder) Each(ctx context.Context, kind dm.RepositoryKind, do func(dm.Re
 	return nil
 }
 
-func repositoryNames(dir string) ([]string, error) {
+func NamesIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func repositoryNames(dir string) ([]string, error) {
 		if !ok || !e.IsDir() {
 			continue
 		}
-		if name, ok := decodeName(enc); ok {
+		if name, ok := DecodeName(enc); ok {
 			names = append(names, name)
 		}
 	}
@@ -156,8 +156,8 @@ func (f *Folder) EmptyTemporary() error {
 	return nil
 }
 
-// exists tells whether there is something at path, of whatever kind.
-func exists(path string) bool {
+// Exists tells whether there is something at path, of whatever kind.
+func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }

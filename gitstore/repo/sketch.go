@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"bytes"
@@ -12,23 +12,23 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
-// sketch is a package before it is recorded, as an fs.FS.
-type sketch struct {
-	files map[string]sketched
+// Sketch is a package before it is recorded, as an fs.FS.
+type Sketch struct {
+	files map[string]Sketched
 	dirs  map[string][]fs.DirEntry
 }
 
-// sketched is one file of it.
-type sketched struct {
-	path       string
-	executable bool
-	size       int64
-	open       func() (io.ReadCloser, error)
+// Sketched is one file of it.
+type Sketched struct {
+	Path       string
+	Executable bool
+	Size       int64 // bytes
+	Open       func() (io.ReadCloser, error)
 }
 
-// held is the open of a file of which only its first bytes are held.
+// Held is the open of a file of which only its first bytes are held.
 // Reading further fails with errors.ErrUnsupported.
-func held(head []byte, size int64) func() (io.ReadCloser, error) {
+func Held(head []byte, size int64) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
 		var content io.Reader = bytes.NewReader(head)
 		if int64(len(head)) < size {
@@ -38,12 +38,12 @@ func held(head []byte, size int64) func() (io.ReadCloser, error) {
 	}
 }
 
-func newSketch(files []sketched) *sketch {
-	s := &sketch{files: make(map[string]sketched, len(files)), dirs: map[string][]fs.DirEntry{".": nil}}
+func NewSketch(files []Sketched) *Sketch {
+	s := &Sketch{files: make(map[string]Sketched, len(files)), dirs: map[string][]fs.DirEntry{".": nil}}
 	for _, f := range files {
-		if _, twice := s.files[f.path]; !twice {
-			s.files[f.path] = f
-			s.list(f.path, fileMode(f.executable), f.size)
+		if _, twice := s.files[f.Path]; !twice {
+			s.files[f.Path] = f
+			s.list(f.Path, Mode(f.Executable), f.Size)
 		}
 	}
 	for _, entries := range s.dirs {
@@ -53,7 +53,7 @@ func newSketch(files []sketched) *sketch {
 }
 
 // list enters a file or a directory into the one above it, which it makes.
-func (s *sketch) list(name string, mode filemode.FileMode, size int64) {
+func (s *Sketch) list(name string, mode filemode.FileMode, size int64) {
 	above := path.Dir(name)
 	if _, ok := s.dirs[above]; !ok {
 		s.dirs[above] = nil
@@ -62,16 +62,16 @@ func (s *sketch) list(name string, mode filemode.FileMode, size int64) {
 	s.dirs[above] = append(s.dirs[above], fs.FileInfoToDirEntry(treeInfo{name: path.Base(name), mode: mode, size: size}))
 }
 
-var _ fs.ReadDirFS = (*sketch)(nil)
+var _ fs.ReadDirFS = (*Sketch)(nil)
 
 // Open implements fs.FS.
-func (s *sketch) Open(name string) (fs.File, error) {
+func (s *Sketch) Open(name string) (fs.File, error) {
 	if f, ok := s.files[name]; ok {
-		content, err := f.open()
+		content, err := f.Open()
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &treeFile{treeInfo{name: path.Base(name), mode: fileMode(f.executable), size: f.size}, content}, nil
+		return &treeFile{treeInfo{name: path.Base(name), mode: Mode(f.Executable), size: f.Size}, content}, nil
 	}
 	if _, ok := s.dirs[name]; ok {
 		return &treeDir{info: treeInfo{name: path.Base(name), mode: filemode.Dir}, list: func() ([]fs.DirEntry, error) { return s.ReadDir(name) }}, nil
@@ -80,7 +80,7 @@ func (s *sketch) Open(name string) (fs.File, error) {
 }
 
 // ReadDir implements fs.ReadDirFS.
-func (s *sketch) ReadDir(name string) ([]fs.DirEntry, error) {
+func (s *Sketch) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, ok := s.dirs[name]
 	if !ok {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}

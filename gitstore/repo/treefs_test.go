@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"fmt"
@@ -21,15 +21,15 @@ import (
 func bare(t *testing.T) (string, plumbing.Hash) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "r.git")
-	if err := os.MkdirAll(packDir(dir), 0o750); err != nil {
+	if err := os.MkdirAll(PackDir(dir), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	w, err := pack.Create(pack.Config{Dir: packDir(dir)})
+	w, err := pack.Create(pack.Config{Dir: PackDir(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	b := newTreeBuilder()
+	b := NewTree()
 	for path, mode := range map[string]filemode.FileMode{
 		"a.txt": filemode.Regular, "a/b/run.sh": filemode.Executable, "a/c": filemode.Regular, "a-b": filemode.Regular, "z": filemode.Regular,
 	} {
@@ -37,9 +37,9 @@ func bare(t *testing.T) (string, plumbing.Hash) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.set(path, mode, known(h))
+		b.Set(path, mode, Known(h))
 	}
-	tree, err := b.write(w)
+	tree, err := b.Write(w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func bare(t *testing.T) (string, plumbing.Hash) {
 func TestTreeFS(t *testing.T) {
 	t.Parallel()
 	dir, tree := bare(t)
-	files := newTreeFS(openObjects(dir), tree)
+	files := NewFS(Open(dir), tree)
 	if err := fstest.TestFS(files, "a.txt", "a/b/run.sh", "a/c", "a-b", "z"); err != nil {
 		t.Error(err)
 	}
@@ -70,10 +70,10 @@ func TestTreeFS(t *testing.T) {
 // not parallel, because it counts allocations.
 func TestEntryReadsATreeOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "r.git")
-	if err := os.MkdirAll(packDir(dir), 0o750); err != nil {
+	if err := os.MkdirAll(PackDir(dir), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	w, err := pack.Create(pack.Config{Dir: packDir(dir)})
+	w, err := pack.Create(pack.Config{Dir: PackDir(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,20 +82,20 @@ func TestEntryReadsATreeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newTreeBuilder()
+	b := NewTree()
 	for i := range 1000 {
-		b.set(fmt.Sprintf("data/%04d", i), filemode.Regular, known(blob))
+		b.Set(fmt.Sprintf("data/%04d", i), filemode.Regular, Known(blob))
 	}
-	tree, err := b.write(w)
+	tree, err := b.Write(w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Commit(""); err != nil {
 		t.Fatal(err)
 	}
-	repo := openObjects(dir)
+	repo := Open(dir)
 	allocations := testing.AllocsPerRun(10, func() {
-		if e, err := repo.entry(tree, "data/0777"); err != nil || e.Hash != blob {
+		if e, err := repo.Entry(tree, "data/0777"); err != nil || e.Hash != blob {
 			t.Errorf("entry = %v, %v", e, err)
 		}
 	})
@@ -121,8 +121,8 @@ func TestReadAfterRepack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	repo := openObjects(dir)
-	if _, err := repo.tree(tree); err != nil {
+	repo := Open(dir)
+	if _, err := repo.Tree(tree); err != nil {
 		t.Fatal(err)
 	}
 	run := func(args ...string) string {
@@ -137,7 +137,7 @@ func TestReadAfterRepack(t *testing.T) {
 	}
 	run("update-ref", "refs/heads/main", run("commit-tree", "-m", "x", tree.String()))
 	run("repack", "-a", "-d", "-q")
-	if got, err := repo.file(tree, "a/c"); err != nil || string(got) != "content of a/c" {
+	if got, err := repo.File(tree, "a/c"); err != nil || string(got) != "content of a/c" {
 		t.Errorf("read %q, %v", got, err)
 	}
 }

@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"errors"
@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// reason is the last part of a file system error: it names no path.
-func reason(err error) string {
+// Reason is the last part of a file system error: it names no path.
+func Reason(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err.Error()

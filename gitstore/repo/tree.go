@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"bytes"
@@ -15,41 +15,41 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-// emptyTree is git's name for a tree without entries.
-var emptyTree = plumbing.NewHash("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+// EmptyTree is git's name for a tree without entries.
+var EmptyTree = plumbing.NewHash("4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 
-// treeBuilder collects files and whole trees by path and writes the trees
+// Tree collects files and whole trees by path and writes the trees
 // above them.
-type treeBuilder struct {
+type Tree struct {
 	mode     filemode.FileMode
 	hash     func() plumbing.Hash // of a leaf; may become known only after the writer's Flush
-	children map[string]*treeBuilder
+	children map[string]*Tree
 }
 
-func newTreeBuilder() *treeBuilder { return &treeBuilder{children: map[string]*treeBuilder{}} }
+func NewTree() *Tree { return &Tree{children: map[string]*Tree{}} }
 
-// known is the hash function of an object that exists already.
-func known(h plumbing.Hash) func() plumbing.Hash { return func() plumbing.Hash { return h } }
+// Known is the hash function of an object that exists already.
+func Known(h plumbing.Hash) func() plumbing.Hash { return func() plumbing.Hash { return h } }
 
-// set puts a file or, with mode Dir, an existing tree at path.
-func (b *treeBuilder) set(path string, mode filemode.FileMode, hash func() plumbing.Hash) {
+// Set puts a file or, with mode Dir, an existing tree at path.
+func (b *Tree) Set(path string, mode filemode.FileMode, hash func() plumbing.Hash) {
 	dir, rest, nested := strings.Cut(path, "/")
 	if !nested {
-		b.children[path] = &treeBuilder{mode: mode, hash: hash}
+		b.children[path] = &Tree{mode: mode, hash: hash}
 		return
 	}
 	child := b.children[dir]
 	if child == nil || child.children == nil {
-		child = newTreeBuilder()
+		child = NewTree()
 		b.children[dir] = child
 	}
-	child.set(rest, mode, hash)
+	child.Set(rest, mode, hash)
 }
 
-// setAll puts the entries of an existing tree at the top.
-func (b *treeBuilder) setAll(t *object.Tree) {
+// SetAll puts the entries of an existing tree at the top.
+func (b *Tree) SetAll(t *object.Tree) {
 	for _, e := range t.Entries {
-		b.set(e.Name, e.Mode, known(e.Hash))
+		b.Set(e.Name, e.Mode, Known(e.Hash))
 	}
 }
 
@@ -58,16 +58,16 @@ type adder interface {
 	Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error)
 }
 
-// namesOnly computes the names of objects and keeps none.
-type namesOnly struct{}
+// NamesOnly computes the names of objects and keeps none.
+type NamesOnly struct{}
 
 // Add implements adder.
-func (namesOnly) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
+func (NamesOnly) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	return plumbing.ComputeHash(t, content), nil
 }
 
-// write adds the trees to w, innermost first, and returns the top one.
-func (b *treeBuilder) write(w adder) (plumbing.Hash, error) {
+// Write adds the trees to w, innermost first, and returns the top one.
+func (b *Tree) Write(w adder) (plumbing.Hash, error) {
 	if b.children == nil {
 		return b.hash(), nil
 	}
@@ -78,7 +78,7 @@ func (b *treeBuilder) write(w adder) (plumbing.Hash, error) {
 	lines := make([]line, 0, len(b.children))
 	for _, name := range slices.Sorted(maps.Keys(b.children)) {
 		child := b.children[name]
-		hash, err := child.write(w)
+		hash, err := child.Write(w)
 		if err != nil {
 			return plumbing.ZeroHash, err
 		}
@@ -100,8 +100,8 @@ func (b *treeBuilder) write(w adder) (plumbing.Hash, error) {
 	return w.Add(plumbing.TreeObject, body.Bytes())
 }
 
-// addObject encodes a commit or a tag into w.
-func addObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
+// AddObject encodes a commit or a tag into w.
+func AddObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
 	m := &plumbing.MemoryObject{}
 	if err := o.Encode(m); err != nil {
 		return plumbing.ZeroHash, err
@@ -118,8 +118,8 @@ func addObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
 	return w.Add(o.Type(), content)
 }
 
-// fileMode is git's mode of a file.
-func fileMode(executable bool) filemode.FileMode {
+// Mode is git's mode of a file.
+func Mode(executable bool) filemode.FileMode {
 	if executable {
 		return filemode.Executable
 	}

@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // OpenBlob opens an archive's bytes for reading at any place. A blob that a
 // repack brought into another form goes through a file without a name.
 func (f *Folder) OpenBlob(ctx context.Context, dir string, h plumbing.Hash) (io.ReadSeekCloser, int64, error) {
-	path, err := findPack(dir, h)
+	path, err := FindPack(dir, h)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -51,11 +51,11 @@ func (f *Folder) spoolBlob(ctx context.Context, dir string, h plumbing.Hash) (_ 
 	return spool, size, nil
 }
 
-// findPack finds the pack of an object that a ref leads to. When there is none
+// FindPack finds the pack of an object that a ref leads to. When there is none
 // the repository is damaged, which must not be taken for "not found": plugins
 // and clients would believe that there was nothing.
-func findPack(dir string, h plumbing.Hash) (string, error) {
-	path, err := pack.Find(packDir(dir), h)
+func FindPack(dir string, h plumbing.Hash) (string, error) {
+	path, err := pack.Find(PackDir(dir), h)
 	if err != nil {
 		return "", dm.Errorf(dm.Unavailable, "gitstore.findPack", "the record lacks an object").Because(err)
 	}

@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"errors"
@@ -15,23 +15,23 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// treeFS shows one tree of a repository as a read-only file system. Its
+// FS shows one tree of a repository as a read-only file system. Its
 // methods take turns, because go-git's storage does not like company.
-type treeFS struct {
+type FS struct {
 	mu   sync.Mutex
-	repo *objects
+	repo *Objects
 	root plumbing.Hash
 }
 
-func newTreeFS(repo *objects, root plumbing.Hash) *treeFS { return &treeFS{repo: repo, root: root} }
+func NewFS(repo *Objects, root plumbing.Hash) *FS { return &FS{repo: repo, root: root} }
 
 var (
-	_ fs.ReadDirFS = (*treeFS)(nil)
-	_ fs.StatFS    = (*treeFS)(nil)
+	_ fs.ReadDirFS = (*FS)(nil)
+	_ fs.StatFS    = (*FS)(nil)
 )
 
 // Open implements fs.FS.
-func (t *treeFS) Open(name string) (fs.File, error) {
+func (t *FS) Open(name string) (fs.File, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	info, err := t.lookup("open", name)
@@ -41,7 +41,7 @@ func (t *treeFS) Open(name string) (fs.File, error) {
 	if info.IsDir() {
 		return &treeDir{info: info, list: func() ([]fs.DirEntry, error) { return t.ReadDir(name) }}, nil
 	}
-	r, size, err := t.repo.blob(info.hash)
+	r, size, err := t.repo.Blob(info.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -50,7 +50,7 @@ func (t *treeFS) Open(name string) (fs.File, error) {
 }
 
 // Stat implements fs.StatFS.
-func (t *treeFS) Stat(name string) (fs.FileInfo, error) {
+func (t *FS) Stat(name string) (fs.FileInfo, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	info, err := t.lookup("stat", name)
@@ -61,7 +61,7 @@ func (t *treeFS) Stat(name string) (fs.FileInfo, error) {
 }
 
 // ReadDir implements fs.ReadDirFS; entries are in byte order.
-func (t *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
+func (t *FS) ReadDir(name string) ([]fs.DirEntry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	info, err := t.lookup("readdir", name)
@@ -71,7 +71,7 @@ func (t *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	if !info.IsDir() {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: errors.New("not a directory")}
 	}
-	tree, err := t.repo.tree(info.hash)
+	tree, err := t.repo.Tree(info.hash)
 	if err != nil {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
 	}
@@ -83,14 +83,14 @@ func (t *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return list, nil
 }
 
-func (t *treeFS) lookup(op, name string) (treeInfo, error) {
+func (t *FS) lookup(op, name string) (treeInfo, error) {
 	if !fs.ValidPath(name) {
 		return treeInfo{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
 	if name == "." {
 		return treeInfo{name: ".", mode: filemode.Dir, hash: t.root}, nil
 	}
-	e, err := t.repo.entry(t.root, name)
+	e, err := t.repo.Entry(t.root, name)
 	switch {
 	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
 		return treeInfo{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
@@ -101,11 +101,11 @@ func (t *treeFS) lookup(op, name string) (treeInfo, error) {
 }
 
 // sized looks up the size of a file, which a tree does not hold.
-func (t *treeFS) sized(info treeInfo) (fs.FileInfo, error) {
+func (t *FS) sized(info treeInfo) (fs.FileInfo, error) {
 	if info.IsDir() {
 		return info, nil
 	}
-	size, err := t.repo.size(info.hash)
+	size, err := t.repo.Size(info.hash)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (i treeInfo) Mode() fs.FileMode {
 }
 
 type treeEntry struct {
-	fs   *treeFS
+	fs   *FS
 	info treeInfo
 }
 

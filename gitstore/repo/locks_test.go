@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"sync"
@@ -14,7 +14,7 @@ func TestKeyLocks(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 200 {
-				release := locks.hold(packageRepository("flow"))
+				release := locks.hold(Package("flow"))
 				count++
 				release()
 			}

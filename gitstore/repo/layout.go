@@ -1,4 +1,4 @@
-package gitstore
+package repo
 
 import (
 	"encoding/base32"
@@ -36,49 +36,49 @@ import (
 //	    refs/heads/apps/<app>            what one application delivered to this user
 
 const (
-	formatFile = "format"
-	lockFile   = "lock"
-	knownFile  = "known-refs"
-	hooksDir   = "hooks"
-	tmpDir     = "tmp"
-	damagedDir = "damaged"
+	FormatFile = "format"
+	LockFile   = "lock"
+	KnownFile  = "known-refs"
+	HooksDir   = "hooks"
+	TmpDir     = "tmp"
+	DamagedDir = "damaged"
 
-	mainRef     = "refs/heads/main"
-	observedRef = "refs/observed/head"
+	Main     = "refs/heads/main"
+	Observed = "refs/observed/head"
 
-	tagPrefix        = "refs/tags/"
-	archivePrefix    = "refs/archives/"
-	supersededPrefix = "refs/superseded/"
-	deployedPrefix   = "refs/deployed/"
-	deploymentPrefix = "refs/deployments/"
-	appBranchPrefix  = "refs/heads/apps/"
+	TagPrefix        = "refs/tags/"
+	ArchivePrefix    = "refs/archives/"
+	SupersededPrefix = "refs/superseded/"
+	DeployedPrefix   = "refs/deployed/"
+	DeploymentPrefix = "refs/deployments/"
+	AppBranchPrefix  = "refs/heads/apps/"
 )
 
-func tagRef(v dm.Version) string         { return tagPrefix + v.String() }
-func archiveRef(blob string) string      { return archivePrefix + blob }
-func deployedRef(v dm.Version) string    { return deployedPrefix + v.String() }
-func deploymentRef(n int) string         { return deploymentPrefix + strconv.Itoa(n) }
-func appRef(a dm.ApplicationName) string { return appBranchPrefix + string(a) }
+func Tag(v dm.Version) string         { return TagPrefix + v.String() }
+func Archive(blob string) string      { return ArchivePrefix + blob }
+func Deployed(v dm.Version) string    { return DeployedPrefix + v.String() }
+func Deployment(n int) string         { return DeploymentPrefix + strconv.Itoa(n) }
+func App(a dm.ApplicationName) string { return AppBranchPrefix + string(a) }
 
-func supersededRef(v dm.Version, n int) string {
-	return supersededPrefix + v.String() + "/" + strconv.Itoa(n)
+func Superseded(v dm.Version, n int) string {
+	return SupersededPrefix + v.String() + "/" + strconv.Itoa(n)
 }
 
 // The two repositories that have no name.
 var (
-	blankRepository  = dm.Repository{Kind: "blank.git"}
-	sweepsRepository = dm.Repository{Kind: "sweeps.git"}
+	Blank  = dm.Repository{Kind: "blank.git"}
+	Sweeps = dm.Repository{Kind: "sweeps.git"}
 )
 
-func packageRepository(n dm.PackageName) dm.Repository {
+func Package(n dm.PackageName) dm.Repository {
 	return dm.Repository{Kind: dm.PackageRepository, Name: string(n)}
 }
 
-func applicationRepository(a dm.ApplicationName) dm.Repository {
+func Application(a dm.ApplicationName) dm.Repository {
 	return dm.Repository{Kind: dm.ApplicationRepository, Name: string(a)}
 }
 
-func workspaceRepository(u dm.UserName) dm.Repository {
+func Workspace(u dm.UserName) dm.Repository {
 	return dm.Repository{Kind: dm.WorkspaceRepository, Name: string(u)}
 }
 
@@ -87,12 +87,12 @@ const maxPlainName = 200
 
 var wholeName = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// encodeName maps a logical name to a directory name, one to one, so that names
+// EncodeName maps a logical name to a directory name, one to one, so that names
 // that differ only in letter case or in ways a file system folds get different
 // directories. Lower-case ASCII letters, digits, '-', '_' and inner dots stand
 // for themselves, any other byte is '=' and two hexadecimal digits; a name that
 // gets too long that way is "==" and its base32 as a whole.
-func encodeName(name string) string {
+func EncodeName(name string) string {
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]
@@ -110,12 +110,12 @@ func encodeName(name string) string {
 	return "==" + strings.ToLower(wholeName.EncodeToString([]byte(name)))
 }
 
-// decodeName is the inverse of encodeName; ok is false for a directory that
+// DecodeName is the inverse of encodeName; ok is false for a directory that
 // encodeName does not make.
-func decodeName(dir string) (name string, ok bool) {
+func DecodeName(dir string) (name string, ok bool) {
 	if whole, found := strings.CutPrefix(dir, "=="); found {
 		b, err := wholeName.DecodeString(strings.ToUpper(whole))
-		return string(b), err == nil && encodeName(string(b)) == dir
+		return string(b), err == nil && EncodeName(string(b)) == dir
 	}
 	var b strings.Builder
 	for i := 0; i < len(dir); i++ {
@@ -133,5 +133,5 @@ func decodeName(dir string) (name string, ok bool) {
 		b.Write(c)
 		i += 2
 	}
-	return b.String(), encodeName(b.String()) == dir
+	return b.String(), EncodeName(b.String()) == dir
 }
