@@ -160,7 +160,9 @@ func (t *Tx) move(ctx context.Context, moves []Move) error {
 	if err := t.folder.MoveRefs(ctx, t.dir, before...); err != nil {
 		return err
 	}
-	t.folder.Step(step)
+	if step != "" {
+		t.folder.Step(step)
+	}
 	for _, m := range moves {
 		if m.order == fact {
 			if err := t.folder.MoveRefs(ctx, t.dir, Update(m.ref, m.old, m.new)); err != nil {
