@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -100,7 +101,7 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return err
 		}
-		then, err := s.deployment(ctx, op, app, to)
+		then, err := s.deployment(ctx, op, app, e, to)
 		if err != nil {
 			return err
 		}
@@ -116,26 +117,29 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 }
 
 // deployment reads deployment number n of the life that app lives now.
-func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, n int) (content contentEntry, err error) {
-	var at dm.Revision
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
-		place, ok := p.deployments[n]
-		began := p.began()
-		switch {
-		case !ok:
-			return p.noDeployment(dm.Invalid, op, app, n)
-		case n < began:
-			return dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, began).
+func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, e *appEntry, n int) (contentEntry, error) {
+	dir := s.data.Path(repo.Application(app))
+	heads, err := repo.ReadRefs(dir)
+	if err != nil {
+		return contentEntry{}, failed(op, err)
+	}
+	at := heads[repo.Deployment(n)]
+	if at.IsZero() {
+		return contentEntry{}, noDeployment(dm.Invalid, op, app, n, e.deployments)
+	}
+	objects := repo.Open(dir)
+	for later := e.deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number
+		c, err := objects.Commit(heads[repo.Deployment(later)])
+		if err != nil {
+			return contentEntry{}, failed(op, err)
+		}
+		if parseStamp(parseTrailers(c.Message)).Verb == dm.Create {
+			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, later).
 				WithHint("change the application to the package that it ran then")
 		}
-		at = p.changes[place].Revision
-		return nil
-	})
-	if err != nil {
-		return contentEntry{}, err
 	}
-	content, _, err = readContent(repo.Open(s.data.Path(repo.Application(app))), plumbing.NewHash(string(at)))
-	return content, err
+	content, _, err := readContent(objects, at)
+	return content, failed(op, cmp.Or(ctx.Err(), err))
 }
 
 // Start implements dm.ApplicationStore.

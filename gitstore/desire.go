@@ -57,7 +57,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 		err = pushed.copy(out)
 	}
 	if err == nil {
-		err = content.seal(out, top, e, pushed, stamp, w.fresh != nil)
+		err = content.seal(out, top, e, pushed, stamp)
 	}
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (s *Store) keepContent(top *repo.Tree, content contentEntry) error {
 }
 
 // seal writes application.json, the trees and the commit.
-func (content *contentEntry) seal(w *pack.Writer, top *repo.Tree, e *appEntry, pushed *proposed, stamp dm.Stamp, numbered bool) error {
+func (content *contentEntry) seal(w *pack.Writer, top *repo.Tree, e *appEntry, pushed *proposed, stamp dm.Stamp) error {
 	file, err := applicationFile(content.spec)
 	if err != nil {
 		return err
@@ -191,11 +191,10 @@ func (content *contentEntry) seal(w *pack.Writer, top *repo.Tree, e *appEntry, p
 	if content.tree, err = top.Write(w); err != nil {
 		return err
 	}
-	lines := append(stampTrailers(stamp), [2]string{trailerPackage, content.spec.Package.String()})
-	if numbered {
-		lines = append(lines, [2]string{trailerDeployment, strconv.Itoa(content.deployment)})
-	}
-	lines = append(lines, [2]string{trailerInformation, strings.Join(content.notes, "; ")})
+	lines := append(stampTrailers(stamp), trailers{
+		{trailerPackage, content.spec.Package.String()}, {trailerDeployment, strconv.Itoa(content.deployment)},
+		{trailerInformation, strings.Join(content.notes, "; ")},
+	}...)
 	if e.working() {
 		lines = append(lines, [2]string{trailerOvertakes, e.main.String()})
 	}
@@ -234,7 +233,7 @@ func changeSubject(spec dm.Spec, verb dm.Verb) string {
 // missing, as when the disk was full just after main had moved.
 func (s *Store) numberOwed(e *appEntry) (owed []repo.Move, err error) {
 	if !e.last.Verb.MakesDeployment() {
-		return nil, nil // the commit has no number
+		return nil, nil // it has made none
 	}
 	number := repo.Deployment(e.desired.deployment)
 	h, err := repo.ReadRef(s.data.Path(repo.Application(e.desired.spec.Name)), number)

@@ -85,15 +85,15 @@ func (p *applicationPast) numbers(op string, app dm.ApplicationName, from, to in
 	}
 	for _, n := range [...]int{to, from} {
 		if _, ok := p.deployments[n]; !ok {
-			return 0, 0, p.noDeployment(dm.NotFound, op, app, n)
+			return 0, 0, noDeployment(dm.NotFound, op, app, n, p.newest)
 		}
 	}
 	return from, to, nil
 }
 
 // noDeployment says which numbers there are instead of n.
-func (p *applicationPast) noDeployment(kind dm.Kind, op string, app dm.ApplicationName, n int) *dm.Error {
-	return dm.Errorf(kind, op, "%s has no deployment %d", app, n).WithHint("its deployments are numbered 1 to %d", p.newest)
+func noDeployment(kind dm.Kind, op string, app dm.ApplicationName, n, newest int) *dm.Error {
+	return dm.Errorf(kind, op, "%s has no deployment %d", app, n).WithHint("its deployments are numbered 1 to %d", newest)
 }
 
 // applicationDifference compares the contents of two deployments.

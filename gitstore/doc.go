@@ -19,8 +19,8 @@
 //     comes back without anybody's hand.
 //   - A ref that vanished or was set back is noticed at the next start: what is
 //     known of it, or another ref, contradicts it, and nothing begins in its place.
-//   - Reads come from an index in memory. Only the questions of dm.History and a
-//     rollback walk history, once; what came since is read when they come again.
+//   - Reads come from an index in memory. Only the questions of dm.History
+//     walk history, once; what came since is read when they come again.
 //   - Maintenance brings refs and small packs together under a repository's
 //     lock while readers go on. Packs with a .keep file stay byte for byte, and
 //     an object that no ref leads to stays for two weeks.

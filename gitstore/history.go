@@ -116,17 +116,6 @@ func (o outcomeLine) succeeded(verb dm.Verb) bool {
 	return o.Effective == o.Desired
 }
 
-// began is the number of the deployment that the application's present life
-// began with.
-func (p *applicationPast) began() int {
-	for _, c := range slices.Backward(p.changes) {
-		if c.Verb == dm.Create {
-			return c.Deployment
-		}
-	}
-	return 1
-}
-
 // withApplicationPast brings what is known of app's history up to date and
 // calls do with it, which must not keep it. The repository's lock is not
 // needed: what the tips lead to never changes.

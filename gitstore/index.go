@@ -146,7 +146,7 @@ type contentEntry struct {
 	packageTree plumbing.Hash // package/
 	spec        dm.Spec
 	size        int // of its application.json, in bytes
-	deployment  int // number of the content; start and stop keep that of the commit they follow
+	deployment  int // number of the content; start, stop and destroy keep that of what they follow
 	notes       []string
 }
 

@@ -3,6 +3,7 @@ package gitstore_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 // update writes what a folder holds anew; see testdata/format-2/README.md.
@@ -90,6 +92,22 @@ func TestOldFolder(t *testing.T) {
 	if again := h.holds(); again != now {
 		t.Errorf("after the next start the folder holds\n%s\nwant\n%s", again, now)
 	}
+}
+
+// TestOldWorkspaces derives workspaces that were lost from what an earlier server
+// recorded, and they get the commits that it gave them: whoever cloned then pulls
+// on.
+func TestOldWorkspaces(t *testing.T) {
+	t.Parallel()
+	data, _ := oldFolder(t)
+	before := tips(t, data)
+	readme := git(t, filepath.Join(data, "blank.git"), "cat-file", "blob", "main:README.ipynb")
+	check(t, errors.Join(os.RemoveAll(filepath.Join(data, "users", "ana.git")), os.RemoveAll(filepath.Join(data, "users", "carl.git"))))
+	h := open(t, data, func(c *gitstore.Config) { c.Readme = []byte(readme + "\n") })
+	if after := tips(t, data); after != before {
+		t.Errorf("after the workspaces were made again the refs are\n%s\nwere\n%s", after, before)
+	}
+	h.sound()
 }
 
 // tips are all refs of the record in a data folder. The blank workspace is none

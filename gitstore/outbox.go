@@ -44,7 +44,7 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 }
 
 // WorkAt implements dm.Outbox.
-func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
+func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
 	const op = "gitstore.WorkAt"
 	r := repo.Application(app)
 	if err := s.index.sound(r); err != nil {
@@ -54,12 +54,13 @@ func (s *Store) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision
 	if e == nil {
 		return dm.Work{}, dm.Errorf(dm.NotFound, op, "there is no application %s", app)
 	}
-	content, last, err := readContent(repo.Open(s.data.Path(r)), plumbing.NewHash(string(at)))
+	objects := repo.Open(s.data.Path(r))
+	content, last, err := readContent(objects, plumbing.NewHash(string(at)))
+	if err == nil {
+		err = e.number(ctx, objects, &content)
+	}
 	if err != nil {
 		return dm.Work{}, failed(op, err)
-	}
-	if content.deployment == 0 && e.observed != nil {
-		content.deployment = e.observed.Deployment
 	}
 	w, err := s.work(app, e, content, last)
 	return w, failed(op, err)

@@ -275,12 +275,9 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 		if e.effective, _, err = readContent(objects, plumbing.NewHash(string(e.observed.Effective))); err != nil {
 			return err
 		}
-		e.effective.deployment = e.observed.Deployment
 	}
-	if e.desired.deployment == 0 {
-		if e.desired.deployment, err = numberOf(ctx, objects, e); err != nil {
-			return err
-		}
+	if err := cmp.Or(e.number(ctx, objects, &e.desired), e.number(ctx, objects, &e.effective)); err != nil {
+		return err
 	}
 	if e.deployments, err = s.mendNumbers(ctx, objects, dir, e.main, heads); err != nil {
 		return err
@@ -318,18 +315,23 @@ func readContent(objects *repo.Objects, h plumbing.Hash) (contentEntry, dm.Stamp
 		content.notes = []string{notes}
 	}
 	stamp := parseStamp(t)
-	content.deployment = contentNumber(stamp.Verb, t)
+	content.deployment = parseNumber(t)
 	return content, stamp, nil
 }
 
-// contentNumber is the deployment's number on a commit that changed content,
-// else 0.
+// parseNumber is the number of the deployment that a change of an application
+// made or kept; 0 on a start, a stop and a destroy of before format 3.
+func parseNumber(t map[string]string) int {
+	n, _ := strconv.Atoi(t[trailerDeployment])
+	return n
+}
+
+// contentNumber is the number of the deployment that a change made, else 0.
 func contentNumber(verb dm.Verb, t map[string]string) int {
 	if !verb.MakesDeployment() {
 		return 0
 	}
-	n, _ := strconv.Atoi(t[trailerDeployment])
-	return n
+	return parseNumber(t)
 }
 
 func readObservation(objects *repo.Objects, tip plumbing.Hash) (*dm.Observation, error) {

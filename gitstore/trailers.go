@@ -21,7 +21,7 @@ const (
 	trailerTime         = "DM-Time" // RFC 3339 with nanoseconds; git's own times have seconds
 	trailerRequest      = "DM-Request-Id"
 	trailerPackage      = "DM-Package"
-	trailerDeployment   = "DM-Deployment"
+	trailerDeployment   = "DM-Deployment" // of every change of an application: the number that it made, or that is in force
 	trailerDesired      = "DM-Desired"
 	trailerPhase        = "DM-Phase"
 	trailerInformation  = "DM-Information"

@@ -148,12 +148,18 @@ func (l *life) keeps(i int) {
 		}
 		before = l.contents[at]
 	}
-	now := l.contents[i]
+	now := &l.contents[i]
+	if now.deployment == 0 { // before format 3
+		now.deployment = before.deployment
+	}
+	if now.deployment != before.deployment {
+		l.v.problem("%s is of deployment %d, a %s keeps %d", l.changes[i].what, now.deployment, l.changes[i].stamp.Verb, before.deployment)
+	}
 	wanted := before.spec
 	wanted.State = now.spec.State
 	same, err := applicationFile(wanted)
 	is, err2 := applicationFile(now.spec)
-	if err != nil || err2 != nil || !bytes.Equal(same, is) || l.below(now) != l.below(before) {
+	if err != nil || err2 != nil || !bytes.Equal(same, is) || l.below(*now) != l.below(before) {
 		l.v.problem("%s has other content than commit %s, and a %s keeps it", l.changes[i].what, before.commit, l.changes[i].stamp.Verb)
 	}
 }
@@ -180,10 +186,8 @@ func (l *life) outcome(i int, o outcomeLine) {
 	switch done := o.Effective == o.Desired; {
 	case done && o.Phase != content.spec.State.Settled():
 		v.problem("%s ends %s, a %s to %q ends %s", d.what, o.Phase, change.stamp.Verb, content.spec.State, content.spec.State.Settled())
-	case done && content.deployment > 0 && o.Deployment != content.deployment, o.Effective == "" && o.Deployment != 0:
+	case done && o.Deployment != content.deployment, o.Effective == "" && o.Deployment != 0:
 		v.problem("%s is of deployment %d, its change is of %d", d.what, o.Deployment, content.deployment)
-	case done && content.deployment == 0 && !l.overtakes(i) && o.Deployment != l.deployed:
-		v.problem("%s is of deployment %d, before it was %d", d.what, o.Deployment, l.deployed)
 	case done || o.Effective == "" && o.Phase == dm.NotCreated:
 	case o.Effective != l.effective || o.Deployment != l.deployed:
 		v.problem("%s puts back commit %.40q as deployment %d, before it were %.40q and %d", d.what, o.Effective, o.Deployment, l.effective, l.deployed)

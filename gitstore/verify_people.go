@@ -144,7 +144,7 @@ func (v *verifier) foreign(prefixes ...string) {
 // changes checks who asked for each change of an application.
 func (v *verifier) changes(commits []*object.Commit) map[string]told {
 	all := map[string]told{}
-	deployments := 0
+	deployments, repeated := 0, false // from format 3 on every change has the number
 	var owner dm.UserName
 	for i, c := range commits {
 		d := v.told("commit "+c.Hash.String(), c.Message, changeVerbs[:]...)
@@ -159,10 +159,10 @@ func (v *verifier) changes(commits []*object.Commit) map[string]told {
 				v.problem("%s is deployment %s, the next one is %s", d.what, got, want)
 			}
 			deployments++
-		case d.stamp.Verb.MakesDeployment():
+		case d.stamp.Verb.MakesDeployment() || repeated && got == "":
 			v.problem("%s has no number of a deployment", d.what)
-		case got != "":
-			v.problem("%s has the number of a deployment, and %s makes none", d.what, d.stamp.Verb)
+		default:
+			repeated = got != ""
 		}
 		if d.stamp.Verb == dm.Create {
 			owner = d.stamp.User

@@ -137,9 +137,9 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"a bad reason", app, some(main, "DM-Time", "DM-Reason: a\tb\nDM-Time"), "has a bad DM-Reason"},
 		{"another package", app, some(main, "DM-Package: flow-1.0.0", "DM-Package: flow-9.0.0"), "its trailers say flow-9.0.0"},
 		{"a header of git's", app, some(main, " +0000\n\nStart", " +0000\nencoding latin1\n\nStart"), "holds lines that the server does not write"},
-		{"a number without a deployment", app, some(main, "DM-Package", "DM-Deployment: 3\nDM-Package"), "has the number of a deployment, and start makes none"},
-		{"a deployment without a number", app, some(main, "DM-Action: start", "DM-Action: change"), "has no number of a deployment"},
-		{"a gap in the numbers", app, some(main, "DM-Action: start", "DM-Action: change", "DM-Package", "DM-Deployment: 7\nDM-Package"), "is deployment 7, the next one is 3"},
+		{"a number without a deployment", app, some(main, "DM-Deployment: 2", "DM-Deployment: 3"), "is of deployment 3, a start keeps 2"},
+		{"a deployment without a number", app, some(main, "DM-Action: start", "DM-Action: change", "DM-Deployment: 2\n", ""), "has no number of a deployment"},
+		{"a gap in the numbers", app, some(main, "DM-Action: start", "DM-Action: change", "DM-Deployment: 2", "DM-Deployment: 7"), "is deployment 7, the next one is 3"},
 		{"a merge", app, func(f forger) { f.rewrite(main, "author ", "parent "+f.git("", "rev-parse", observed)+"\nauthor ") }, "has 2 parents"},
 		{"a push of nothing", app, some(main, "DM-Package", "DM-Pushed: "+strings.Repeat("1", 40)+"\nDM-Package"), "is not its second parent"},
 		{"history as a push", app, func(f forger) {

@@ -82,23 +82,3 @@ func (e *appEntry) givenUp(change plumbing.Hash, at time.Time) dm.Observation {
 	}
 	return o
 }
-
-// numberOf is the number of the content at main when its own commit has none
-// and has no outcome: that of the overtaken change that it follows, or else of
-// the content in effect.
-func numberOf(ctx context.Context, objects *repo.Objects, e *appEntry) (int, error) {
-	commits, err := overtaken(ctx, objects, e)
-	if err != nil {
-		return 0, err
-	}
-	for i := len(commits) - 1; i >= 0; i-- {
-		t := parseTrailers(commits[i].Message)
-		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
-			return n, nil
-		}
-	}
-	if e.observed == nil {
-		return 0, nil
-	}
-	return e.observed.Deployment, nil
-}
