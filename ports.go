@@ -272,8 +272,9 @@ type Credential struct {
 // Identity is what a credential proved.
 type Identity struct {
 	User   UserName
-	Auth   string  // how; stands in the DM-Auth trailer
-	Scopes []Scope // see Actor
+	Groups []string // in which the prover knows User to be, beside those of the Directory
+	Auth   string   // how; stands in the DM-Auth trailer
+	Scopes []Scope  // see Actor
 }
 
 // Authenticator proves credentials. ok = false means that the credential is
@@ -326,6 +327,12 @@ const (
 type Repository struct {
 	Kind RepositoryKind
 	Name string
+}
+
+// ReadOnlyWorkspace is the refusal of every push to a workspace. Kind Forbidden.
+func ReadOnlyWorkspace(op string) error {
+	return Errorf(Forbidden, op, "this workspace is read-only, the server writes it from what is deployed; files that you change stay in your folder, "+
+		"where its sync keeps them; to deliver them, push a new version of their package to /packages/<name>.git")
 }
 
 // GitTransport starts git for the smart HTTP handler; implemented by gitstore.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -12,8 +13,10 @@ import (
 
 // BodyLimits bound one request body.
 type BodyLimits struct {
-	Size  int64         // bytes
-	Stall time.Duration // longest wait for the next Progress bytes; 0 means DefaultStall
+	Size     int64         // bytes as sent
+	Expanded int64         // bytes without the Content-Encoding; 0 means Size
+	Stall    time.Duration // longest time that a client may stand still, see pace; 0 means DefaultStall
+	Until    time.Time     // when all of it must be there; zero means no such time
 	// Archive tells that the body is a file that may be compressed by itself, see
 	// coding.
 	Archive bool
@@ -22,22 +25,19 @@ type BodyLimits struct {
 // DefaultStall is how long a body may stand still.
 const DefaultStall = 30 * time.Second
 
-// progress is how many bytes must arrive within one stall time. A client that
-// sends single bytes makes no progress.
-const progress = 4 << 10
-
 // Body is a request body with a limit of bytes and a rolling deadline: a slow
-// body that moves may take any time, one that stands still is cut. It remembers
-// what went wrong, because those who read it wrap errors in their own words.
+// body that moves may take any time, one that stands still or falls behind its
+// pace is cut. It remembers what went wrong, because those who read it wrap
+// errors in their own words. Reads come from one goroutine at a time; the other
+// methods may be called from another.
 type Body struct {
-	in       io.Reader
-	deadline func(time.Time) error
-	stall    time.Duration
-	left     time.Duration // of the present stall time
-	got      int           // bytes within it
-	end      error         // io.EOF or the fault, once reached
-	coding   *coding       // nil for a body that is sent as it is
-	coded    error         // what was wrong with the coding
+	sent   sent
+	source io.Reader // without the coding
+	room   int64     // bytes that may still come from source
+	limit  int64
+
+	mu  sync.Mutex // held during a Read
+	end error      // io.EOF or the fault, once reached
 }
 
 // OpenBody checks what can be known before a byte is read, so that a client
@@ -53,21 +53,24 @@ func OpenBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (*Body,
 	if limits.Stall <= 0 {
 		limits.Stall = DefaultStall
 	}
-	b := &Body{
-		in:       http.MaxBytesReader(w, r.Body, limits.Size),
+	b := &Body{room: limits.Size, limit: limits.Size, sent: sent{
+		in: r.Body, room: limits.Size, limit: limits.Size, until: limits.Until,
+		pace:     pace{limits.Stall, limits.Stall},
 		deadline: http.NewResponseController(w).SetReadDeadline,
-		stall:    limits.Stall,
-		left:     limits.Stall,
-	}
+	}}
+	b.source = &b.sent
 	if isCoded {
-		b.coding = &coding{body: b, archive: limits.Archive, room: limits.Size, limit: limits.Size}
+		b.source = &coding{sent: &b.sent, archive: limits.Archive}
+		if limits.Expanded > 0 {
+			b.room, b.limit = limits.Expanded, limits.Expanded
+		}
 	}
 	return b, nil
 }
 
 // Length is how many bytes Read will give in all, -1 when that is not known.
 func (b *Body) Length(r *http.Request) int64 {
-	if b.coding != nil {
+	if b.source != &b.sent {
 		return -1
 	}
 	return r.ContentLength
@@ -75,67 +78,150 @@ func (b *Body) Length(r *http.Request) int64 {
 
 // Read gives the body without its Content-Encoding.
 func (b *Body) Read(p []byte) (int, error) {
-	if b.coding != nil {
-		return b.coding.Read(p)
-	}
-	return b.read(p)
-}
-
-func tooLarge(limit int64) error {
-	return dm.Errorf(dm.TooLarge, "read body", "the body is larger than %d bytes", limit)
-}
-
-// read counts only the time spent waiting for the client against the deadline,
-// not the time that the reader of the body takes for its own work.
-func (b *Body) read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.end != nil {
 		return 0, b.end
 	}
-	start := time.Now()
-	// Where the connection takes no deadline (a test's recorder) none is needed.
-	_ = b.deadline(start.Add(b.left))
-	n, err := b.in.Read(p)
-	b.got += n
-	if b.got >= progress {
-		b.got, b.left = 0, b.stall
-	} else {
-		b.left -= time.Since(start)
+	n, err := b.source.Read(p[:min(int64(len(p)), b.room+1)])
+	if int64(n) > b.room {
+		n, err = int(b.room), tooLarge(b.limit)
 	}
-	switch {
-	case errors.Is(err, io.EOF):
-		// From here on the server watches the connection for the client's
-		// going away; a deadline would look like that.
-		_ = b.deadline(time.Time{})
-		b.end = io.EOF
-	case err != nil:
-		b.end = bodyFault(err)
-	}
+	b.room -= int64(n)
+	b.end = b.explain(err)
 	return n, b.end
 }
 
-// Fault returns what went wrong with the client's sending, if anything did. A
-// handler answers with it in place of what the body's reader made of it.
-func (b *Body) Fault() error {
-	if fault := b.wireFault(); fault != nil {
-		return fault
+// explain finds the words for what ended the body. What is wrong with the sending
+// comes first: the coding only missed the rest.
+func (b *Body) explain(err error) error {
+	switch {
+	case b.sent.fault != nil:
+		return b.sent.fault
+	case err == nil, errors.Is(err, io.EOF), dm.KindOf(err) == dm.TooLarge:
+		return err
 	}
-	return b.coded
+	return dm.Errorf(dm.Invalid, "read body", "the body is not gzip as its Content-Encoding says, or it is damaged").Because(err)
 }
 
-func (b *Body) wireFault() error {
+// Fault returns what went wrong with the client's sending, if anything did. A
+// handler answers with it in place of what the body's reader made of it. It waits
+// for a Read that is under way.
+func (b *Body) Fault() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if errors.Is(b.end, io.EOF) {
 		return nil
 	}
 	return b.end
 }
 
+// Hurry gives what is still to come no more time than d.
+func (b *Body) Hurry(d time.Duration) { b.sent.hurry(time.Now().Add(d)) }
+
+// Stop ends a Read that waits, and all later ones. When it returns nobody reads
+// the request any more; whole tells whether all that was sent had been read.
+func (b *Body) Stop() (whole bool) {
+	whole = b.sent.stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.end == nil {
+		b.end = dm.Errorf(dm.Invalid, "read body", "the request is over")
+	}
+	return whole
+}
+
+// sent reads the bytes as they were sent, with a deadline that moves on with them.
+type sent struct {
+	in          io.Reader
+	room, limit int64 // bytes
+	pace        pace
+	deadline    func(time.Time) error
+	fault       error // of the sending; never io.EOF
+
+	mu      sync.Mutex // of the deadline; never held while waiting
+	until   time.Time
+	drained bool // the end was seen
+	stopped bool // nobody wants more
+}
+
+// Read counts only the time spent waiting for the client against the deadline,
+// not the time that the reader of the body takes for its own work.
+func (s *sent) Read(p []byte) (int, error) {
+	begin := time.Now()
+	s.extend(begin)
+	n, err := s.in.Read(p[:min(int64(len(p)), s.room+1, s.pace.bytes())])
+	s.pace.brought(n, time.Since(begin))
+	if s.room -= int64(n); s.room < 0 {
+		n, err = n-1, tooLarge(s.limit)
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		s.drain()
+	case err != nil:
+		s.fault = bodyFault(err)
+	}
+	return n, err
+}
+
+// past is a deadline that fails at once.
+var past = time.Unix(1, 0)
+
+// extend moves the deadline to what is left from now, unless stop was called.
+// Where the connection takes no deadline (a test's recorder) none is needed.
+func (s *sent) extend(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return
+	}
+	deadline := now.Add(s.pace.left)
+	if !s.until.IsZero() && deadline.After(s.until) {
+		deadline = s.until
+	}
+	_ = s.deadline(deadline)
+}
+
+// drain notes the end. From here on the server watches the connection for the
+// client's going away; a deadline would look like that.
+func (s *sent) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drained = true
+	if !s.stopped {
+		_ = s.deadline(time.Time{})
+	}
+}
+
+func (s *sent) hurry(until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.drained && !s.stopped {
+		s.until = until
+		_ = s.deadline(until)
+	}
+}
+
+func (s *sent) stop() (drained bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	if !s.drained {
+		_ = s.deadline(past)
+	}
+	return s.drained
+}
+
+func tooLarge(limit int64) error {
+	return dm.Errorf(dm.TooLarge, "read body", "the body is larger than %d bytes", limit)
+}
+
 func bodyFault(err error) error {
 	const op = "read body"
-	var limit *http.MaxBytesError
 	var timeout net.Error
 	switch {
-	case errors.As(err, &limit):
-		return tooLarge(limit.Limit)
+	case dm.KindOf(err) == dm.TooLarge:
+		return err
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &httpFault{requestTimeout, dm.Errorf(dm.Invalid, op, "the body stopped arriving").Because(err)}
 	case errors.Is(err, io.ErrUnexpectedEOF):

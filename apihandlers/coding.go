@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	dm "github.com/pndaproject/deployment-manager"
 )
 
 // isCoded tells whether the body of r is sent with a Content-Encoding that is
@@ -34,11 +32,9 @@ func isCoded(w http.ResponseWriter, r *http.Request) (bool, error) {
 // application/x-tar with gzip). The archive is what the person has on the disk, so
 // only what is compressed twice is expanded, once.
 type coding struct {
-	body    *Body
+	sent    io.Reader
 	archive bool
-	out     io.Reader // nil until the first Read
-	room    int64     // bytes that may still come out
-	limit   int64
+	out     io.Reader // nil until the first Read: making a gzip.Reader reads
 }
 
 // codingHead is how much is looked at to tell once from twice: more than the
@@ -46,29 +42,18 @@ type coding struct {
 const codingHead = 4 << 10
 
 func (c *coding) Read(p []byte) (int, error) {
-	if c.body.coded != nil {
-		return 0, c.body.coded
-	}
 	if c.out == nil {
 		if err := c.open(); err != nil {
-			return 0, c.fault(err)
+			return 0, err
 		}
 	}
-	n, err := c.out.Read(p[:min(int64(len(p)), c.room+1)])
-	if int64(n) > c.room {
-		return 0, c.fault(tooLarge(c.limit))
-	}
-	c.room -= int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = c.fault(err)
-	}
-	return n, err
+	return c.out.Read(p)
 }
 
 func (c *coding) open() error {
-	in := bufio.NewReaderSize(readFunc(c.body.read), codingHead)
+	in := bufio.NewReaderSize(c.sent, codingHead)
 	head, err := in.Peek(codingHead)
-	if err != nil && c.body.wireFault() != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if c.archive && !isTwiceCompressed(head) {
@@ -76,21 +61,12 @@ func (c *coding) open() error {
 		return nil
 	}
 	z, err := gzip.NewReader(in)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF // an empty body is not an empty gzip stream
+	}
 	if err == nil {
 		c.out = z
 	}
-	return err
-}
-
-// fault remembers what was wrong with the coding, unless the sending itself was.
-func (c *coding) fault(err error) error {
-	if wire := c.body.wireFault(); wire != nil {
-		return wire
-	}
-	if dm.KindOf(err) != dm.TooLarge {
-		err = dm.Errorf(dm.Invalid, "read body", "the body is not gzip as its Content-Encoding says, or it is damaged").Because(err)
-	}
-	c.body.coded = err
 	return err
 }
 
@@ -104,8 +80,3 @@ func isTwiceCompressed(head []byte) bool {
 	_, err = io.ReadFull(outer, magic)
 	return err == nil && magic[0] == 0x1f && magic[1] == 0x8b
 }
-
-// readFunc is a function as an io.Reader.
-type readFunc func([]byte) (int, error)
-
-func (f readFunc) Read(p []byte) (int, error) { return f(p) }

@@ -3,7 +3,9 @@ package apihandlers
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"strconv"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -96,8 +98,14 @@ func FailureOf(err error) Failure {
 	return f
 }
 
-// ErrorBody makes the JSON object that one API tells a failure with.
+// ErrorBody makes what one API tells a failure with: a JSON object, or a line.
 type ErrorBody func(Failure) any
+
+// line is a body of plain text.
+type line string
+
+// LineBody is what git shows its user: one line of text.
+func LineBody(f Failure) any { return line(f.Information + "\n") }
 
 type informationOnly struct {
 	Information string `json:"information"`
@@ -153,7 +161,16 @@ func WriteError(w http.ResponseWriter, r *http.Request, body ErrorBody, err erro
 		// The rest of the body would be read as the next request.
 		h.Set("Connection", "close")
 	}
-	WriteJSON(w, f.Status, body(f))
+	text, ok := body(f).(line)
+	if !ok {
+		WriteJSON(w, f.Status, body(f))
+		return
+	}
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(f.Status)
+	_, _ = io.WriteString(w, string(text)) // a client that is gone is no fault of ours
 }
 
 // clientGone replaces an unforeseen error by a plain one when its cause is

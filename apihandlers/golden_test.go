@@ -342,17 +342,18 @@ const whoMay = "The third column of the tables below names what the policy is as
 func TestAPIPage(t *testing.T) {
 	t.Parallel()
 	tables := tablesOf(t, &fakeRecord{}, nil, options{})
-	var git []apihandlers.Route
-	for _, r := range githttp.Routes() {
-		git = append(git, apihandlers.Route{Name: r.Name, Method: r.Method, Path: r.Path, Summary: r.What, Actions: r.Actions, Success: r.Success})
-	}
+	git, err := githttp.New(githttp.Config{
+		Transport: struct{ dm.GitTransport }{}, Script: []byte("#!/bin/sh\n"),
+		Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) { return dm.Actor{}, nil },
+	})
+	must(t, err)
 	page := apihandlers.Page(pageIntro, whoMay, []apihandlers.Section{
 		{Title: "Package repository, port 8888", Routes: tables["packages"][0].Routes,
 			Text: "`user.name` is required by presence of every request without a credential. Errors are `{\"status\": \"NOTFOUND\", \"information\": \"…\"}`; the status is one of BADREQUEST, UNAUTHORIZED, FORBIDDEN, NOTFOUND, NOTALLOWED, TIMEOUT, CONFLICT, TOOLARGE, UNSUPPORTED, TOOMANY, ERROR and UNAVAILABLE."},
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
 			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. `OPTIONS` answers 204."},
 		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},
-		{Title: "Git, port 8099", Routes: git, Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused."},
+		{Title: "Git, port 8099", Routes: git.Routes(), Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused."},
 	})
 	golden(t, filepath.Join("..", "docs", "api.md"), page)
 }

@@ -33,11 +33,15 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-func (m *Metrics) observe(server, route string, status int, took time.Duration) {
+// observe counts an answer; one that broke off has the code "aborted".
+func (m *Metrics) observe(server, route string, status int, broken bool, took time.Duration) {
 	// Status codes of ours are a closed set; a handler's mistake is one more
 	// label value, not one per request.
 	code := strconv.Itoa(status)
-	if http.StatusText(status) == "" {
+	switch {
+	case broken:
+		code = "aborted"
+	case http.StatusText(status) == "":
 		code = "other"
 	}
 	m.requests.WithLabelValues(server, route, code).Inc()

@@ -112,7 +112,7 @@ func (o *observer) tell(r *http.Request, rec *recorder, x *exchange, id string, 
 	if status == 0 {
 		status = http.StatusOK
 	}
-	o.metrics.observe(o.server, x.route, status, took)
+	o.metrics.observe(o.server, x.route, status, rec.broken, took)
 	level := slog.LevelInfo
 	switch {
 	case x.err != nil:

@@ -168,6 +168,9 @@ func TestBrokenAnswerIsCut(t *testing.T) {
 			if name != "abort" && !strings.Contains(log.String(), "disk gone") {
 				t.Errorf("the log lacks the cause: %s", log)
 			}
+			if page := get(h, "/metrics", nil).Body.String(); !strings.Contains(page, `dm_http_requests_total{code="aborted",route="x",server="test"} 1`) {
+				t.Errorf("the answer is not counted as broken off:\n%s", page)
+			}
 		})
 	}
 }
@@ -219,20 +222,21 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// TestOther: a port may have a handler of its own behind the routes, such as
-// git's, inside the same middleware.
-func TestOther(t *testing.T) {
+// TestOpenRoute: a route may ask for its caller by itself, as git's do, inside the
+// same middleware; its path comes as it was sent.
+func TestOpenRoute(t *testing.T) {
 	t.Parallel()
 	h, log, _ := portWith(t, succeed, func(cfg *apihandlers.Config) {
-		cfg.Other = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cfg.Tables = append(cfg.Tables, apihandlers.Table{Routes: []apihandlers.Route{every(http.MethodGet, func(w http.ResponseWriter, r *http.Request) error {
 			apihandlers.SetUser(r.Context(), "ana")
-			_, _ = io.WriteString(w, r.URL.EscapedPath())
-		})
+			_, err := io.WriteString(w, "/"+apihandlers.RawVar(r, "path"))
+			return err
+		})}})
 	})
 	if w := get(h, "/jupyter-a%2Fb/../info/refs", nil); w.Body.String() != "/jupyter-a%2Fb/../info/refs" {
 		t.Errorf("got %s", w.Body)
 	}
-	for _, want := range []string{`"route":"test"`, `"user":"ana"`, `"bytes":27`} {
+	for _, want := range []string{`"route":"every"`, `"user":"ana"`, `"bytes":27`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %s in %s", want, log)
 		}
@@ -281,5 +285,12 @@ func TestConfigIsChecked(t *testing.T) {
 		Tables: []apihandlers.Table{{Routes: []apihandlers.Route{{Name: "x", Method: "GET", Path: "/x"}}}}})
 	if err == nil {
 		t.Error("a route without handler and gate is accepted")
+	}
+	registry := prometheus.NewRegistry()
+	if _, err := apihandlers.NewMetrics(registry); err != nil {
+		t.Error(err)
+	}
+	if _, err := apihandlers.NewMetrics(registry); err == nil {
+		t.Error("the same metrics were registered twice without an error")
 	}
 }

@@ -17,6 +17,7 @@ type Access string
 const (
 	Reading  Access = "read"   // may be open to the anonymous user, by mode and policy
 	Changing Access = "change" // a named user always
+	Open     Access = "open"   // nobody is asked; a handler that wants to know the caller asks by itself
 )
 
 // Route is one row of a route table. The table makes the router, the access
@@ -24,7 +25,7 @@ const (
 type Route struct {
 	Name     string // closed set: label of metrics and log
 	Method   string
-	Path     string // segments in braces are variables, see Var
+	Path     string // segments in braces are variables, see Var; a query must be there as it is; "[…]" may be left out and is part of the variable before it
 	Access   Access
 	Actions  []dm.Action // what the policy is asked, for the page
 	Success  int
@@ -39,7 +40,10 @@ type Route struct {
 	Streams bool
 	// Acts marks a route that sets something going although it is a GET; no page
 	// of another site may ask for it.
-	Acts   bool
+	Acts bool
+	// Early marks a route whose answer may begin while its body still arrives, as
+	// git's does. A refusal then does not wait for the body either.
+	Early  bool
 	Handle func(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -105,10 +109,13 @@ func withCaller(ctx context.Context, c Caller, access Access) context.Context {
 // Var returns the decoded text of a variable segment of the path. It may hold
 // any bytes, slashes included, until the caller has parsed it.
 func Var(r *http.Request, name string) string {
-	raw := mux.Vars(r)[name]
+	raw := RawVar(r, name)
 	text, err := url.PathUnescape(raw)
 	if err != nil {
 		return raw
 	}
 	return text
 }
+
+// RawVar returns a variable segment of the path as it was sent.
+func RawVar(r *http.Request, name string) string { return mux.Vars(r)[name] }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -16,12 +18,8 @@ import (
 
 // Config describes one port.
 type Config struct {
-	Server string  // "packages", "manager", "git": label of metrics and log; required
-	Tables []Table // tried in order
-	// Other gets the requests that no route of the tables is for; nil means
-	// 404. It sets its own deadlines. Its route is named Server unless it says
-	// another with SetRoute.
-	Other  http.Handler
+	Server string    // "packages", "manager", "git": label of metrics and log; required
+	Tables []Table   // tried in order
 	Errors ErrorBody // required
 	// Options answers OPTIONS with the methods of the path, as PNDA's deployment
 	// manager does; false means 405.
@@ -53,7 +51,7 @@ func New(cfg Config) (http.Handler, error) {
 	p.probes()
 	for _, t := range cfg.Tables {
 		for _, route := range t.Routes {
-			if route.Handle == nil || route.Name == "" || t.Gate == nil {
+			if route.Handle == nil || route.Name == "" || t.Gate == nil && route.Access != Open {
 				return nil, fmt.Errorf("apihandlers: the route %q %s %s lacks a name, a handler or a gate", route.Name, route.Method, route.Path)
 			}
 			p.add(route.Method, t.Gate, route)
@@ -71,9 +69,20 @@ type port struct {
 	mux *mux.Router
 }
 
+// optional is the part of a path that may be left out.
+var optional = regexp.MustCompile(`\[[^]]*\]`)
+
 func (p *port) add(method string, gate Gate, route Route) {
+	path, query, _ := strings.Cut(optional.ReplaceAllString(route.Path, ""), "?")
 	// mux forgets a method mismatch unless the path is matched first.
-	added := p.mux.Path(route.Path).Methods(method).Handler(p.serve(gate, route))
+	added := p.mux.Path(path).Methods(method).Handler(p.serve(gate, route))
+	if name, want, _ := strings.Cut(query, "="); name != "" {
+		// Two readers of the same query may not understand different things.
+		added.MatcherFunc(func(r *http.Request, _ *mux.RouteMatch) bool {
+			value, _, err := Query(r, name)
+			return err == nil && value == want
+		})
+	}
 	if !route.Fallback {
 		added.Name(route.Name)
 	}
@@ -116,27 +125,21 @@ func (p *port) enter(w http.ResponseWriter, r *http.Request) {
 	p.mux.ServeHTTP(w, r)
 }
 
-// refuse answers what no route gets to see. git shows its user text only.
+// refuse answers what no route gets to see.
 func (p *port) refuse(w http.ResponseWriter, r *http.Request, route string, err error) {
 	SetRoute(r.Context(), route)
 	boundTime(w, r, false)
-	if p.Other == nil {
-		WriteError(w, r, p.Errors, err)
-		return
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // nobody reads its body
 	}
-	w.Header().Set("Connection", "close") // nobody reads its body
-	http.Error(w, dm.Public(err), FailureOf(err).Status)
+	WriteError(w, r, p.Errors, err)
 }
 
 // preflight answers for every path, also one that only a credential would show.
 func (p *port) preflight(w http.ResponseWriter, r *http.Request) {
 	SetRoute(r.Context(), "options")
 	boundTime(w, r, false)
-	methods := p.methods(r)
-	if p.Other != nil {
-		methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
-	}
-	preflight(w.Header(), methods)
+	preflight(w.Header(), p.methods(r))
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -151,25 +154,61 @@ func (p *port) serve(gate Gate, route Route) http.Handler {
 				return
 			}
 		}
-		// Before everything else: who has no valid credential learns nothing,
-		// not even whether the request is well-formed.
-		caller, err := gate.Authenticate(r, route.Access)
-		if err == nil {
-			err = route.Handle(w, forCaller(r, route, caller))
+		if route.Early && r.ContentLength != 0 {
+			// Without it the server reads a body to its end before it answers,
+			// however slowly it comes. HTTP/2 has no such rule and no switch.
+			_ = http.NewResponseController(w).EnableFullDuplex()
 		}
-		if err == nil {
-			return
+		if err := handle(gate, route, w, r); err != nil {
+			p.fail(w, r, route, err)
 		}
-		if rec, ok := w.(*recorder); ok && rec.status != 0 {
+	})
+}
+
+// handle asks who calls before everything else: who has no valid credential
+// learns nothing, not even whether the request is well-formed.
+func handle(gate Gate, route Route, w http.ResponseWriter, r *http.Request) error {
+	if route.Access == Open {
+		return route.Handle(w, r)
+	}
+	caller, err := gate.Authenticate(r, route.Access)
+	if err != nil {
+		return err
+	}
+	return route.Handle(w, forCaller(r, route, caller))
+}
+
+// fail answers with what a handler returned.
+func (p *port) fail(w http.ResponseWriter, r *http.Request, route Route, err error) {
+	if rec, ok := w.(*recorder); ok {
+		rec.bound = true // this answer is short
+		if rec.status != 0 {
 			if gone := clientGone(r, err); gone != nil {
 				err = gone
 			}
 			noteError(r.Context(), FailureOf(err).Status, err)
 			panic(http.ErrAbortHandler) // half an answer must not look whole
 		}
+	}
+	if !route.Early || r.ContentLength == 0 {
 		WriteError(w, r, p.Errors, err)
-	})
+		return
+	}
+	w.Header().Set("Connection", "close")
+	WriteError(w, r, p.Errors, err)
+	rc := http.NewResponseController(w)
+	_ = rc.Flush()
+	_ = rc.SetReadDeadline(time.Now().Add(Lingering))
+	// In full duplex the server may panic when it finds the end of the body
+	// after the handler (golang/go#68560); so the rest is read here. Close alone
+	// reads 256 KiB, less than an upload that is refused may have under way.
+	_, _ = io.Copy(io.Discard, r.Body)
+	_ = r.Body.Close()
 }
+
+// Lingering is how long the rest of a request is read behind an answer that came
+// early, so that its client gets to see the answer and no broken connection.
+const Lingering = time.Second
 
 // forCaller is r with what is known of its caller. What takes long has a share.
 func forCaller(r *http.Request, route Route, caller Caller) *http.Request {
@@ -199,16 +238,6 @@ func boundTime(w http.ResponseWriter, r *http.Request, streams bool) {
 }
 
 func (p *port) unknown(w http.ResponseWriter, r *http.Request) {
-	if p.Other != nil {
-		SetRoute(r.Context(), p.Server)
-		// A workspace is made when it is first asked for.
-		if err := p.Site.checkPage(r, true); err != nil {
-			p.refuse(w, r, "cross-site", err)
-			return
-		}
-		p.Other.ServeHTTP(w, r)
-		return
-	}
 	boundTime(w, r, false)
 	WriteError(w, r, p.Errors, dm.Errorf(dm.NotFound, "route", "no such resource"))
 }

@@ -19,18 +19,24 @@ const (
 	evil = "https://evil.example"
 )
 
-// gitPort is a port without tables, as git's is; it counts what comes through.
+// gitPort is a port of open routes, as git's is; it counts what comes through.
 func gitPort(t *testing.T, site *apihandlers.Site) (http.Handler, *int) {
 	t.Helper()
 	asked := 0
+	handle := func(http.ResponseWriter, *http.Request) error { asked++; return nil }
 	metrics, err := apihandlers.NewMetrics(prometheus.NewRegistry())
 	must(t, err)
 	h, err := apihandlers.New(apihandlers.Config{
-		Server: "git", Errors: apihandlers.RepositoryBody, Metrics: metrics, Site: site,
-		Other: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }),
+		Server: "git", Errors: apihandlers.LineBody, Metrics: metrics, Site: site,
+		Tables: []apihandlers.Table{{Routes: []apihandlers.Route{every(http.MethodGet, handle), every(http.MethodPost, handle)}}},
 	})
 	must(t, err)
 	return h, &asked
+}
+
+// every is an open route for every path.
+func every(method string, handle func(http.ResponseWriter, *http.Request) error) apihandlers.Route {
+	return apihandlers.Route{Name: "every", Method: method, Path: "/{path:.*}", Access: apihandlers.Open, Acts: true, Handle: handle}
 }
 
 // TestHost: by which names the server lets itself be called, on every port.

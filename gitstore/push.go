@@ -24,7 +24,10 @@ func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, repo.Hoo
 // no git.
 func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
 	const op = "gitstore.ReceivePack"
-	if s.Pushes == nil || r.Kind == dm.WorkspaceRepository {
+	if r.Kind == dm.WorkspaceRepository {
+		return dm.ReadOnlyWorkspace(op)
+	}
+	if s.Pushes == nil {
 		return dm.Errorf(dm.Forbidden, op, "pushes to %s are not accepted", r.Name)
 	}
 	if err := s.index.sound(r); err != nil {

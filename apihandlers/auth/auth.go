@@ -132,6 +132,7 @@ func CheckBind(mode dm.AuthMode, addrs []string, anywhere bool) error {
 type principal struct {
 	user   dm.UserName
 	auth   string
+	groups []string // that the credential brings
 	scopes []dm.Scope
 	scheme string // of the credential
 }
@@ -153,7 +154,7 @@ func (a *Auth) prove(r *http.Request) (p principal, ok bool, err error) {
 			return principal{}, false, a.refusedAfter(r.Context(), i, c, err)
 		}
 		if knows {
-			return principal{user: id.User, auth: id.Auth, scopes: id.Scopes, scheme: c.Scheme}, true, nil
+			return principal{user: id.User, auth: id.Auth, groups: id.Groups, scopes: id.Scopes, scheme: c.Scheme}, true, nil
 		}
 	}
 	return principal{}, false, dm.Errorf(dm.Unauthenticated, op, "credentials of this sort are not accepted here")
@@ -215,7 +216,9 @@ func peer(r *http.Request) string {
 
 // actor completes a name with what the directory knows.
 func (a *Auth) actor(p principal, via string) dm.Actor {
-	return dm.Actor{User: p.user, Groups: a.directory.Groups(p.user), Auth: p.auth, Via: via, Scopes: p.scopes}
+	groups := append(a.directory.Groups(p.user), p.groups...)
+	slices.Sort(groups)
+	return dm.Actor{User: p.user, Groups: slices.Compact(groups), Auth: p.auth, Via: via, Scopes: p.scopes}
 }
 
 func noSuchUser(u dm.UserName) error {

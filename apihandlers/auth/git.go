@@ -82,7 +82,7 @@ func (d *GitDoor) mayPush(ctx context.Context, actor dm.Actor, repo dm.Repositor
 		on := dm.Resource{Name: repo.Name, Owner: d.Owners.PackageOwner(dm.PackageName(repo.Name))}
 		return d.policy.Authorize(actor, dm.RepositoryWrite, on)
 	case dm.WorkspaceRepository:
-		return dm.Errorf(dm.Forbidden, "auth.Git", "only the server writes to this repository")
+		return dm.ReadOnlyWorkspace("auth.Git")
 	}
 	on, since, err := d.Owners.ApplicationOwner(ctx, dm.ApplicationName(repo.Name))
 	switch {

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // answer passes on what git writes. The status is sent with git's first byte
@@ -52,6 +50,9 @@ func (a *answer) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// past is a deadline that fails at once.
+var past = time.Unix(1, 0)
 
 // errOver is the error of a Write after close.
 var errOver = errors.New("the answer is over")
@@ -111,44 +112,9 @@ func advertisement(w http.ResponseWriter, o operation) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// head answers HEAD, which only first steps take.
-func (q *request) head(w http.ResponseWriter) { advertisement(w, q.operation) }
-
-// metrics are the figures of the handler. Their labels come from closed sets.
-type metrics struct {
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-}
-
-func newMetrics() *metrics {
-	return &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dm_git_requests_total",
-			Help: "Requests to the git port, by kind of repository, service and status; broken off ones count as aborted.",
-		}, []string{"kind", "service", "code"}),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "dm_git_request_duration_seconds",
-			Help:    "Time from a git request's headers to the end of its answer.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
-		}, []string{"kind", "service"}),
-	}
-}
-
-func (m *metrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.requests, m.durations} {
-		if err := r.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// observe counts q; requests to paths that are none of ours have no kind.
-func (m *metrics) observe(q *request) {
-	kind, service := string(q.target.repository.Kind), string(q.operation)
-	if service == "" {
-		kind, service = "none", "none"
-	}
-	m.requests.WithLabelValues(kind, service, q.code).Inc()
-	m.durations.WithLabelValues(kind, service).Observe(time.Since(q.begin).Seconds())
+// noCache sets the headers that git's own server sets.
+func noCache(h http.Header) {
+	h.Set("Expires", "Fri, 01 Jan 1980 00:00:00 GMT")
+	h.Set("Pragma", "no-cache")
+	h.Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
 }

@@ -250,7 +250,7 @@ func TestHalfOpenRequests(t *testing.T) {
 	for _, c := range list {
 		resp := status(t, c)
 		codes[resp.StatusCode]++
-		if resp.StatusCode == 503 && resp.Header.Get("Retry-After") != "1" {
+		if resp.StatusCode == 503 && resp.Header.Get("Retry-After") != "5" {
 			t.Errorf("503 with Retry-After %q", resp.Header.Get("Retry-After"))
 		}
 	}

@@ -1,13 +1,14 @@
 // Package githttp serves clones, fetches and pushes over git's smart HTTP
 // protocol, versions 0, 1 and 2.
 //
-// It owns the way of a request from its raw path to a dm.Repository, the limits
-// of its body, its time and of what one client has under way, and the shape of the
-// answer. Who may read and who may push is Config.Authorize's business, what a
+// It owns the rows of the route table that git asks for, the way from the raw
+// segment of a path to a dm.Repository, the time of a request, what one client has
+// under way, and the shape of git's answer. Refusals, bodies and metrics are those
+// of every port. Who may read and who may push is Config.Authorize's business, what a
 // push changes the transport's; git is started only through dm.GitTransport.
 // Beside repositories it serves the script that brings a workspace into a pod.
 //
-// It promises that no path reaches a repository but the forms of Routes, whose
+// It promises that no path reaches a repository but the forms of API.Routes, whose
 // one encoded segment is decoded once; that git is not asked before the
 // head of the request is there; that an idle, slow or
 // vanished client holds neither a process nor memory for longer than the
@@ -18,10 +19,6 @@
 // when the end of the request was seen; from that moment it has
 // Limits.Finish, and neither the client's leaving nor its not reading ends it,
 // because git must not be killed while it changes a repository.
-//
-// The handler judges the path as it was sent. Mount it where nothing cleans,
-// decodes or redirects paths before it. Wrappers of the ResponseWriter must
-// have Unwrap, because deadlines are set through http.ResponseController.
 //
 // # Why not gitkit
 //
@@ -35,5 +32,5 @@
 // Git-Protocol, so that every fetch gets every ref; and it answers 200 before
 // git ran. The tests of this package replay each of these.
 //
-// It may import dm, apihandlers, golang.org/x/sync and Prometheus' client.
+// It may import dm, apihandlers and golang.org/x/sync.
 package githttp

@@ -104,7 +104,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// server is a handler behind a real HTTP server.
+// server is the port behind a real HTTP server.
 type server struct {
 	*store
 	*httptest.Server
@@ -130,22 +130,41 @@ func newServer(t *testing.T, change func(*githttp.Config)) *server {
 
 func newServerWith(t *testing.T, limits gitcmd.Limits, change func(*githttp.Config)) *server {
 	t.Helper()
+	return newServerAt(t, nil, limits, change)
+}
+
+func newServerAt(t *testing.T, site *apihandlers.Site, limits gitcmd.Limits, change func(*githttp.Config)) *server {
+	t.Helper()
 	git, err := gitcmd.New(t.Context(), gitcmd.Config{Limits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{store: &store{git: git, root: t.TempDir()}, registry: prometheus.NewRegistry()}
-	cfg := githttp.Config{Transport: s.store, Authorize: allow, Registerer: s.registry}
+	cfg := githttp.Config{Transport: s.store, Authorize: allow}
 	if change != nil {
 		change(&cfg)
 	}
-	h, err := githttp.New(cfg)
+	s.Server = httptest.NewServer(port(t, cfg, apihandlers.Config{Site: site}, s.registry))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// port is the port that the server has, with the log and the site of config.
+func port(t *testing.T, cfg githttp.Config, config apihandlers.Config, registry *prometheus.Registry) http.Handler {
+	t.Helper()
+	git, err := githttp.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Server = httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s
+	config.Server, config.Errors, config.Tables = "git", apihandlers.LineBody, []apihandlers.Table{{Routes: git.Routes()}}
+	if config.Metrics, err = apihandlers.NewMetrics(registry); err != nil {
+		t.Fatal(err)
+	}
+	h, err := apihandlers.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // add makes a repository with one commit that holds one file of content.
@@ -341,9 +360,9 @@ func TestAnswers(t *testing.T) {
 		}
 	})
 	s.add(t, dm.PackageRepository, "p", "x")
+	const onlyGet, onlyPost = "the method is not allowed here, only GET, HEAD\n", "the method is not allowed here, only POST\n"
 	const noSuch = "there is no such repository\n"
-	const derived = "the server writes this workspace itself and takes no pushes: what you change in the pod comes back with its sync, " +
-		"and work of your own belongs in a folder of its own\n"
+	derived := dm.Public(dm.ReadOnlyWorkspace("")) + "\n"
 	tests := []struct {
 		name, method, path string
 		status             int
@@ -356,8 +375,8 @@ func TestAnswers(t *testing.T) {
 		{"forbidden application", "GET", "/applications/forbidden.git/info/refs?service=git-upload-pack", 403, "sentence of forbidden\n"},
 		{"policy out of reach", "GET", "/applications/unavailable.git/info/refs?service=git-upload-pack", 503, "sentence of unavailable\n"},
 		{"policy broken", "GET", "/applications/internal.git/info/refs?service=git-upload-pack", 500, "sentence of internal\n"},
-		{"method of refs", "POST", "/packages/p.git/info/refs?service=git-upload-pack", 405, "the method must be GET\n"},
-		{"method of fetch", "GET", "/packages/p.git/git-upload-pack", 405, "the method must be POST\n"},
+		{"method of refs", "POST", "/packages/p.git/info/refs?service=git-upload-pack", 405, onlyGet},
+		{"method of fetch", "GET", "/packages/p.git/git-upload-pack", 405, onlyPost},
 		{"push to a workspace", "POST", "/jupyter-ana/git-receive-pack", 403, derived},
 		{"first step of a push to a workspace", "GET", "/jupyter-ana/info/refs?service=git-receive-pack", 403, derived},
 		{"push to a forbidden workspace", "GET", "/jupyter-forbidden/info/refs?service=git-receive-pack", 403, derived},
@@ -366,8 +385,8 @@ func TestAnswers(t *testing.T) {
 		{"forbidden push", "GET", "/applications/forbidden.git/info/refs?service=git-receive-pack", 403, "sentence of forbidden\n"},
 		{"push of nobody", "GET", "/packages/unauthenticated.git/info/refs?service=git-receive-pack", 401, "sentence of unauthenticated\n"},
 		{"push to damaged", "GET", "/packages/damaged.git/info/refs?service=git-receive-pack", 503, "the repository is damaged\n"},
-		{"method of push", "GET", "/packages/p.git/git-receive-pack", 405, "the method must be POST\n"},
-		{"method of a push's refs", "POST", "/packages/p.git/info/refs?service=git-receive-pack", 405, "the method must be GET\n"},
+		{"method of push", "GET", "/packages/p.git/git-receive-pack", 405, onlyPost},
+		{"method of a push's refs", "POST", "/packages/p.git/info/refs?service=git-receive-pack", 405, onlyGet},
 		{"unknown service", "GET", "/packages/p.git/info/refs?service=git-upload-archive", 403, "this service is not served\n"},
 		{"two services", "GET", "/packages/p.git/info/refs?service=git-upload-pack&service=git-receive-pack", 400, "the query must name one service\n"},
 		{"bad query", "GET", "/packages/p.git/info/refs?service=git-upload-pack;x", 400, "the query must name one service\n"},
@@ -386,7 +405,9 @@ func TestAnswers(t *testing.T) {
 			case 429:
 				wantHeaders["Retry-After"] = "5"
 			case 503:
-				wantHeaders["Retry-After"] = "1"
+				wantHeaders["Retry-After"] = "5"
+			case 405:
+				wantHeaders["Allow"] = strings.TrimSuffix(strings.TrimPrefix(tt.body, "the method is not allowed here, only "), "\n")
 			}
 			for name, want := range wantHeaders {
 				if got := resp.Header.Get(name); got != want {
@@ -444,9 +465,9 @@ func TestMetrics(t *testing.T) {
 				got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			}
 		}
-		return got["dm_git_requests_total 200 packages info-refs"] == 1 && got["dm_git_requests_total 404 none none"] == 1
+		return got["dm_http_requests_total 200 git-package-refs git"] == 1 && got["dm_http_requests_total 404 other git"] == 1
 	})
-	if got["dm_git_request_duration_seconds packages info-refs"] != 1 {
+	if got["dm_http_request_duration_seconds git-package-refs git"] != 1 {
 		t.Errorf("the duration is missing in %v", got)
 	}
 }
@@ -456,43 +477,7 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 	if _, err := githttp.New(githttp.Config{}); dm.KindOf(err) != dm.Invalid {
 		t.Errorf("no transport: %v", err)
 	}
-	registry := prometheus.NewRegistry()
-	cfg := githttp.Config{Transport: &store{}, Authorize: allow, Registerer: registry}
-	if _, err := githttp.New(cfg); err != nil {
-		t.Errorf("first: %v", err)
-	}
-	if _, err := githttp.New(cfg); err == nil {
-		t.Error("the same metrics were registered twice without an error")
-	}
-}
-
-func TestRoutes(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) { cfg.Script = []byte("x") })
-	s.add(t, dm.WorkspaceRepository, "x", "x")
-	s.add(t, dm.PackageRepository, "x", "x")
-	s.add(t, dm.ApplicationRepository, "x", "x")
-	names := map[string]bool{}
-	for _, route := range githttp.Routes() {
-		if names[route.Name] || route.What == "" {
-			t.Errorf("the route %q is there twice or says nothing", route.Name)
-		}
-		names[route.Name] = true
-		path := strings.NewReplacer("<user>", "x", "<name>", "x", "<app>", "x", "[.git]", "").Replace(route.Path)
-		var body io.Reader
-		want, kind := 200, uploadType
-		if strings.HasSuffix(path, "git-receive-pack") {
-			kind = receiveType
-			if strings.HasPrefix(path, "/jupyter-") {
-				want = 403
-			}
-		}
-		if route.Method == http.MethodPost {
-			body = strings.NewReader("0000")
-		}
-		resp, text := s.do(t, route.Method, path, http.Header{"Content-Type": {kind}}, body)
-		if resp.StatusCode != want {
-			t.Errorf("%s %s: %d %q, want %d", route.Method, path, resp.StatusCode, text, want)
-		}
+	if _, err := githttp.New(githttp.Config{Transport: &store{}, Authorize: allow}); err != nil {
+		t.Errorf("a transport and a policy: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
 // Limits bound what one client can hold. What all of them can is bounded where
@@ -17,7 +18,6 @@ type Limits struct {
 	PushesPerClient int           // pushes that have arrived, at a time for one client, beside its fetches; 1
 	Wait            time.Duration // for the end of one's own others; 5 min, because git's client does not try again
 	Idle            time.Duration // that a client may stand still, in either direction; 30 s
-	Rate            int64         // bytes a second that a body must keep, or it falls behind by Idle and is ended; 1 KiB
 	Duration        time.Duration // of a whole request; 1 h
 	Wire            int64         // bytes of a request body as sent; 16 MiB
 	Expanded        int64         // bytes of a request body without its compression; 64 MiB
@@ -30,7 +30,6 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.PushesPerClient, 1)
 	setDefault(&l.Wait, 5*time.Minute)
 	setDefault(&l.Idle, 30*time.Second)
-	setDefault(&l.Rate, 1<<10)
 	setDefault(&l.Duration, time.Hour)
 	setDefault(&l.Wire, 16<<20)
 	setDefault(&l.Expanded, 64<<20)
@@ -39,12 +38,12 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// of returns the limits of an operation.
-func (l Limits) of(o operation) Limits {
+// body is what the body of an operation may be.
+func (l Limits) body(o operation) apihandlers.BodyLimits {
 	if o.pushes() {
 		l.Wire, l.Expanded = l.Push, l.Push
 	}
-	return l
+	return apihandlers.BodyLimits{Size: l.Wire, Expanded: l.Expanded, Stall: l.Idle, Until: time.Now().Add(l.Duration)}
 }
 
 func setDefault[T int | int64 | time.Duration](field *T, value T) {

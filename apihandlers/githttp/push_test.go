@@ -24,6 +24,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
 const receiveType = "application/x-git-receive-pack-request"
@@ -292,18 +293,25 @@ func TestGzippedPush(t *testing.T) {
 }
 
 // TestContentTypeOfPush sends what a page of another site can make a browser
-// send without asking, and asks as a browser would for the rest.
+// send without asking, and asks as a browser would for the rest. A page that is
+// listed is held to git's type; one that is not is refused before.
 func TestContentTypeOfPush(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
+	site, err := apihandlers.NewSite(apihandlers.SiteConfig{Mode: dm.Strict, Origins: []string{"https://listed.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServerAt(t, site, gitcmd.Limits{}, nil)
 	for kind, want := range map[string]int{
 		receiveType: 200, "": 415, "text/plain": 415, "application/x-www-form-urlencoded": 415, "multipart/form-data": 415,
 		uploadType: 415, receiveType + "; charset=utf-8": 415,
 	} {
-		header := http.Header{"Content-Type": {kind}, "Authorization": {"Basic YW5hOng="}, "Origin": {"https://elsewhere.example"}}
-		resp, _ := s.do(t, "POST", flowPath+"/git-receive-pack", header, strings.NewReader("0000"))
-		if resp.StatusCode != want {
-			t.Errorf("%q: %d, want %d", kind, resp.StatusCode, want)
+		for origin, want := range map[string]int{"https://listed.example": want, "https://elsewhere.example": 403} {
+			header := http.Header{"Content-Type": {kind}, "Authorization": {"Basic YW5hOng="}, "Origin": {origin}}
+			resp, _ := s.do(t, "POST", flowPath+"/git-receive-pack", header, strings.NewReader("0000"))
+			if resp.StatusCode != want {
+				t.Errorf("%q from %s: %d, want %d", kind, origin, resp.StatusCode, want)
+			}
 		}
 	}
 	header := http.Header{"Origin": {"https://elsewhere.example"}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Headers": {"content-type"}}
@@ -321,7 +329,7 @@ func TestPushToWorkspace(t *testing.T) {
 	dir := developer(t, "one")
 	for _, user := range []string{"ana", "nobody"} { // who is there and who is not
 		out, err := client(t, "-C", dir, "push", s.URL+"/jupyter-"+user, "main")
-		if err == nil || !strings.Contains(out, "remote: the server writes this workspace itself") || !strings.Contains(out, "its sync") || !strings.Contains(out, "403") {
+		if err == nil || !strings.Contains(out, "remote: this workspace is read-only, the server writes it") || !strings.Contains(out, "its sync") || !strings.Contains(out, "403") {
 			t.Errorf("push to %s: %v\n%s", user, err, out)
 		}
 	}
@@ -378,30 +386,16 @@ func TestPushSignsIn(t *testing.T) {
 // TestRouteNames reads the access line of each route.
 func TestRouteNames(t *testing.T) {
 	t.Parallel()
-	s := &store{root: t.TempDir()}
-	h, err := githttp.New(githttp.Config{Transport: s, Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) {
-		return dm.Actor{}, dm.Errorf(dm.Forbidden, "authorize", "no")
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics, err := apihandlers.NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var log bytes.Buffer
-	port, err := apihandlers.New(apihandlers.Config{
-		Server: "git", Errors: apihandlers.RepositoryBody, Metrics: metrics, Other: h, Log: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	routes := append(githttp.Routes(), githttp.Route{Name: "git", Method: "GET", Path: "/packages/x.git/HEAD"},
-		githttp.Route{Name: "git-package-refs", Method: "GET", Path: "/packages/x.git/info/refs"})
+	h := port(t, githttp.Config{Transport: &store{root: t.TempDir()}, Script: []byte("x"), Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) {
+		return dm.Actor{}, dm.Errorf(dm.Forbidden, "authorize", "no")
+	}}, apihandlers.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, prometheus.NewRegistry())
+	routes := append(routes(t), apihandlers.Route{Name: "other", Method: "GET", Path: "/packages/x.git/HEAD"},
+		apihandlers.Route{Name: "git-package-refs", Method: "GET", Path: "/packages/x.git/info/refs"})
 	for _, route := range routes {
 		log.Reset()
-		path := strings.NewReplacer("<user>", "x", "<name>", "x", "<app>", "x", "[.git]", "").Replace(route.Path)
-		port.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(route.Method, path, nil))
+		path := pathOf(route)
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(route.Method, path, nil))
 		if want := " route=" + route.Name + " "; !strings.Contains(log.String(), want) {
 			t.Errorf("%s %s: the line is %q, want%s", route.Method, path, log.String(), want)
 		}
@@ -415,8 +409,8 @@ func TestPushMetrics(t *testing.T) {
 	if out, err := client(t, "-C", developer(t, "one"), "push", s.URL+flowPath, "main"); err != nil {
 		t.Fatalf("push: %v\n%s", err, out)
 	}
-	for _, step := range []string{"push-info-refs", "receive-pack"} {
-		want := `dm_git_requests_total{code="200",kind="packages",service="` + step + `"} 1`
+	for _, step := range []string{"git-package-push-refs", "git-package-push"} {
+		want := `dm_http_requests_total{code="200",route="` + step + `",server="git"} 1`
 		eventually(t, want, func() bool {
 			w := httptest.NewRecorder()
 			promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

@@ -3,25 +3,14 @@ package githttp
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
-// Route describes one route for the API page.
-type Route struct {
-	Name    string
-	Method  string
-	Path    string // template; "[.git]" may be left out
-	What    string
-	Actions []dm.Action // what the policy is asked; none where the answer is the same for all
-	Success int
-}
-
-// operation is what a request asks for. It follows from the path and, for
-// info/refs alone, from the service in its query. Its text is a label of the
-// metrics.
+// operation is what a request asks for. It follows from the route, so that no
+// parameter of a POST can make a push look like a fetch.
 type operation string
 
 const (
@@ -37,13 +26,6 @@ func (o operation) pushes() bool { return o == pushRefs || o == receive }
 // advertises tells whether o is the first step, which has no body.
 func (o operation) advertises() bool { return o == fetchRefs || o == pushRefs }
 
-func (o operation) method() string {
-	if o.advertises() {
-		return http.MethodGet
-	}
-	return http.MethodPost
-}
-
 // service is what git's protocol calls the two steps together.
 func (o operation) service() string {
 	if o.pushes() {
@@ -58,54 +40,48 @@ func (o operation) contentType(of string) string {
 }
 
 // words are how a kind of repository is called.
-type words struct{ name, path, what, push string }
+type words struct{ name, variable, path, what, push string }
+
+var kinds = []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository}
 
 func wordsOf(kind dm.RepositoryKind) words {
 	switch kind {
 	case dm.WorkspaceRepository:
-		return words{"workspace", "/jupyter-<user>[.git]", "the workspace of a user", "; always refused with 403, the server is its only writer"}
+		return words{"workspace", "user", "/jupyter-{user}[.git]", "the workspace of a user", "; always refused with 403, the server is its only writer"}
 	case dm.PackageRepository:
-		return words{"package", "/packages/<name>[.git]", "a package's repository", ", which the first push makes; a tag publishes a version"}
+		return words{"package", "name", "/packages/{name}[.git]", "a package's repository", ", which the first push makes; a tag publishes a version"}
 	default:
-		return words{"application", "/applications/<app>[.git]", "an application's repository", ", which the first push makes; main is the application as wanted"}
+		return words{"application", "app", "/applications/{app}[.git]", "an application's repository", ", which the first push makes; main is the application as wanted"}
 	}
 }
 
-// routeName is the name of a route in Routes, in the access line and in the
-// metrics of requests.
-func routeName(kind dm.RepositoryKind, o operation) string {
-	name := "git-" + wordsOf(kind).name
-	switch o {
-	case upload:
-		return name + "-fetch"
-	case pushRefs:
-		return name + "-push-refs"
-	case receive:
-		return name + "-push"
-	default:
-		return name + "-refs"
-	}
-}
-
-// Routes returns every route that is served, also those that always refuse.
-func Routes() []Route {
-	list := []Route{{scriptRoute, http.MethodGet, scriptPath, "the script that brings a workspace into a pod; no identity is asked for", nil, http.StatusOK}}
-	for _, kind := range []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository} {
+// Routes is the route table.
+func (a *API) Routes() []apihandlers.Route {
+	routes := a.scriptRoutes()
+	for _, kind := range kinds {
 		to := wordsOf(kind)
-		for _, r := range []struct {
-			operation operation
-			end, what string
-		}{
-			{fetchRefs, "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of " + to.what},
-			{upload, "/git-upload-pack", "second step of git clone and git fetch of " + to.what},
-			{pushRefs, "/info/refs?service=git-receive-pack", "first step of git push to " + to.what + to.push},
-			{receive, "/git-receive-pack", "second step of git push to " + to.what + to.push},
-		} {
-			asked, success := asked(kind, r.operation.pushes())
-			list = append(list, Route{routeName(kind, r.operation), r.operation.method(), to.path + r.end, r.what, asked, success})
+		get := apihandlers.Route{
+			Method: http.MethodGet, Access: apihandlers.Open, Streams: true,
+			Acts: true, // a workspace is made when it is first asked for
 		}
+		post := get
+		post.Method, post.Early = http.MethodPost, true
+		row := func(r apihandlers.Route, o operation, name, end, what string) {
+			r.Name, r.Path, r.Summary = "git-"+to.name+name, to.path+end, what
+			r.Actions, r.Success = asked(kind, o.pushes())
+			r.Handle = func(w http.ResponseWriter, r *http.Request) error { return a.round(w, r, kind, o) }
+			routes = append(routes, r)
+		}
+		row(get, fetchRefs, "-refs", "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of "+to.what)
+		row(post, upload, "-fetch", "/git-upload-pack", "second step of git clone and git fetch of "+to.what)
+		row(get, pushRefs, "-push-refs", "/info/refs?service=git-receive-pack", "first step of git push to "+to.what+to.push)
+		row(post, receive, "-push", "/git-receive-pack", "second step of git push to "+to.what+to.push)
+		routes = append(routes, apihandlers.Route{
+			Name: "git-" + to.name + "-refs", Method: http.MethodGet, Path: to.path + "/info/refs", Access: apihandlers.Open, Fallback: true,
+			Acts: true, Handle: func(_ http.ResponseWriter, r *http.Request) error { return noService(r, kind) },
+		})
 	}
-	return list
+	return routes
 }
 
 // asked is what the policy is asked of a repository of this kind. A push is asked
@@ -127,69 +103,53 @@ func asked(kind dm.RepositoryKind, push bool) (actions []dm.Action, success int)
 	return []dm.Action{dm.ApplicationContent}, http.StatusOK
 }
 
-// segment is one path segment as RFC 3986 spells it, percent signs only as part
-// of an escape.
-const segment = `(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+`
-
-var paths = regexp.MustCompile(
-	`^/(?:jupyter-(` + segment + `)|packages/([A-Za-z0-9._-]+?)(?:\.git)?|applications/([A-Za-z0-9_-]+)(?:\.git)?)` +
-		`/(info/refs|git-upload-pack|git-receive-pack)$`)
-
-// target is a path understood.
-type target struct {
-	repository dm.Repository
-	last       string // the part of the path behind the repository
+// repositoryAt reads the path of r.
+func repositoryAt(r *http.Request, kind dm.RepositoryKind) (dm.Repository, error) {
+	return repositoryOf(kind, apihandlers.RawVar(r, wordsOf(kind).variable))
 }
 
-// parsePath reads a path as it was sent. Only a user's name may be escaped; it
-// is decoded once, and what it then holds is judged by dm.ParseUserName.
-func parsePath(escaped string) (target, bool) {
-	m := paths.FindStringSubmatch(escaped)
-	if m == nil {
-		return target{}, false
-	}
-	t := target{last: m[4]}
-	var err error
-	switch {
-	case m[1] != "":
-		var name string
-		if name, err = url.PathUnescape(strings.TrimSuffix(m[1], ".git")); err == nil {
+// repositoryOf reads the segment of the path that names a repository, as it was
+// sent. Only a user's name may be escaped; it is decoded once, and what it then
+// holds is judged by dm.ParseUserName.
+func repositoryOf(kind dm.RepositoryKind, segment string) (dm.Repository, error) {
+	name, err := strings.TrimSuffix(segment, ".git"), error(nil)
+	switch kind {
+	case dm.WorkspaceRepository:
+		if name, err = url.PathUnescape(name); err == nil {
 			_, err = dm.ParseUserName(name)
 		}
-		t.repository = dm.Repository{Kind: dm.WorkspaceRepository, Name: name}
-	case m[2] != "":
-		_, err = dm.ParsePackageName(m[2])
-		t.repository = dm.Repository{Kind: dm.PackageRepository, Name: m[2]}
+	case dm.PackageRepository:
+		_, err = dm.ParsePackageName(name)
 	default:
-		_, err = dm.ParseApplicationName(m[3])
-		t.repository = dm.Repository{Kind: dm.ApplicationRepository, Name: m[3]}
+		_, err = dm.ParseApplicationName(name)
 	}
-	return t, err == nil
+	if err != nil {
+		return dm.Repository{}, missing(err)
+	}
+	return dm.Repository{Kind: kind, Name: name}, nil
 }
 
-// operationOf reads the last part of a path and, for info/refs, the one
-// parameter, which must be there once: two readers of the same request may not
-// understand different services.
-func operationOf(last, rawQuery string) (operation, *refusal) {
-	switch last {
-	case "git-upload-pack":
-		return upload, nil
-	case "git-receive-pack":
-		return receive, nil
+// missing is the answer for what does not exist and for what the actor may not
+// know to exist; the two must not differ.
+func missing(why error) error {
+	return dm.Errorf(dm.NotFound, "githttp", "there is no such repository").Because(why)
+}
+
+// noService tells what is wrong with a first step that names no service of ours.
+// Two readers of the same request may not understand different ones.
+func noService(r *http.Request, kind dm.RepositoryKind) error {
+	const op = "githttp.service"
+	if _, err := repositoryAt(r, kind); err != nil {
+		return err
 	}
-	query, err := url.ParseQuery(rawQuery)
-	values := query["service"]
+	_, given, err := apihandlers.Query(r, "service")
 	switch {
-	case err != nil || len(values) > 1:
-		return "", &refusal{http.StatusBadRequest, "the query must name one service"}
-	case len(values) == 0:
-		return "", &refusal{http.StatusForbidden, "the dumb protocol is not served"}
-	case values[0] == fetchRefs.service():
-		return fetchRefs, nil
-	case values[0] == pushRefs.service():
-		return pushRefs, nil
+	case err != nil:
+		return dm.Errorf(dm.Invalid, op, "the query must name one service").Because(err)
+	case !given:
+		return dm.Errorf(dm.Forbidden, op, "the dumb protocol is not served")
 	}
-	return "", &refusal{http.StatusForbidden, "this service is not served"}
+	return dm.Errorf(dm.Forbidden, op, "this service is not served")
 }
 
 // protocol reduces the Git-Protocol header, a list of keys and values that a

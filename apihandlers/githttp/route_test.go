@@ -11,32 +11,31 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// FuzzParsePath holds that an accepted path names one repository by a valid
+// FuzzRepositoryOf holds that an accepted segment names one repository by a valid
 // name, and that the canonical spelling of the name leads to the same one.
-func FuzzParsePath(f *testing.F) {
-	for _, path := range []string{
-		"/jupyter-ana/info/refs", "/jupyter-ana.git/git-upload-pack", "/jupyter-jos%C3%A9%20a/info/refs",
-		"/jupyter-a%252e/info/refs", "/jupyter-%2e%2e%2fx/info/refs", "/packages/p.v1.git/git-upload-pack",
-		"/packages/../x.git/info/refs", "/applications/a_b.git/git-receive-pack", "/jupyter-a%00/info/refs",
+func FuzzRepositoryOf(f *testing.F) {
+	for _, segment := range []string{
+		"ana", "ana.git", "jos%C3%A9%20a", "a%252e", "%2e%2e%2fx", "p.v1.git", "..", "a_b.git", "a%00", "%70", "p%2egit",
 	} {
-		f.Add(path)
+		f.Add(segment)
 	}
-	f.Fuzz(func(t *testing.T, path string) {
-		got, ok := parsePath(path)
-		if !ok {
-			return
-		}
-		name := got.repository.Name
-		if strings.ContainsAny(name, "/\\\x00\r\n") || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "-") {
-			t.Errorf("%q was read as %q", path, name)
-		}
-		canonical := map[dm.RepositoryKind]string{
-			dm.WorkspaceRepository:   "/jupyter-" + url.PathEscape(name),
-			dm.PackageRepository:     "/packages/" + name,
-			dm.ApplicationRepository: "/applications/" + name,
-		}[got.repository.Kind] + ".git/" + got.last
-		if again, ok := parsePath(canonical); !ok || again != got {
-			t.Errorf("%q is %v, its canonical form %q is %v, %v", path, got, canonical, again, ok)
+	f.Fuzz(func(t *testing.T, segment string) {
+		for _, kind := range kinds {
+			got, err := repositoryOf(kind, segment)
+			if err != nil {
+				continue
+			}
+			name := got.Name
+			if strings.ContainsAny(name, "/\\\x00\r\n") || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "-") {
+				t.Errorf("%q was read as %q", segment, name)
+			}
+			canonical := name + ".git"
+			if kind == dm.WorkspaceRepository {
+				canonical = url.PathEscape(name) + ".git"
+			}
+			if again, err := repositoryOf(kind, canonical); err != nil || again != got {
+				t.Errorf("%q is %v, its canonical form %q is %v, %v", segment, got, canonical, again, err)
+			}
 		}
 	})
 }

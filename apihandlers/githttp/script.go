@@ -10,38 +10,24 @@ import (
 	"github.com/pndaproject/deployment-manager/apihandlers"
 )
 
-// scriptPath is the one path that is no repository's.
-const (
-	scriptPath  = "/sync.sh"
-	scriptRoute = "sync-script"
-)
-
-// script is what scriptPath answers.
-type script struct {
-	text []byte
-	tag  string
-}
-
-func newScript(text []byte) script {
-	return script{text, fmt.Sprintf(`"%x"`, sha256.Sum256(text))}
-}
-
-// serve sends the script to everybody: there is nothing secret in it, and who
-// fetches it has not signed in yet. Caches ask each time whether it is new.
-func (s script) serve(w http.ResponseWriter, r *http.Request) {
-	apihandlers.SetRoute(r.Context(), scriptRoute)
-	switch {
-	case len(s.text) == 0:
-		(&refusal{http.StatusNotFound, "there is no sync script here"}).write(w)
-		return
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		(&refusal{http.StatusMethodNotAllowed, "the method must be GET"}).write(w)
-		return
+// scriptRoutes serves the script to everybody: there is nothing secret in it, and
+// who fetches it has not signed in yet. Caches ask each time whether it is new.
+func (a *API) scriptRoutes() []apihandlers.Route {
+	if len(a.script) == 0 {
+		return nil
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/x-shellscript; charset=utf-8")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", s.tag)
-	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.text))
+	tag := fmt.Sprintf(`"%x"`, sha256.Sum256(a.script))
+	return []apihandlers.Route{{
+		Name: "sync-script", Method: http.MethodGet, Path: "/sync.sh", Access: apihandlers.Open, Success: http.StatusOK,
+		Summary: "the script that brings a workspace into a pod; no identity is asked for",
+		Handle: func(w http.ResponseWriter, r *http.Request) error {
+			h := w.Header()
+			h.Set("Content-Type", "text/x-shellscript; charset=utf-8")
+			h.Set("Cache-Control", "no-cache")
+			h.Set("ETag", tag)
+			h.Set("X-Content-Type-Options", "nosniff")
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.script))
+			return nil
+		},
+	}}
 }

@@ -14,7 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
 )
 
@@ -118,10 +121,7 @@ func TestPaceOfBodies(t *testing.T) {
 // it any more.
 func paced(t *testing.T, git dm.GitTransport, client func(send func(string), wait func(time.Duration))) (status int, took time.Duration) {
 	t.Helper()
-	h, err := githttp.New(githttp.Config{Transport: git, Authorize: allow})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := port(t, githttp.Config{Transport: git, Authorize: allow}, apihandlers.Config{}, prometheus.NewRegistry())
 	listener, server := make(pipes, 1), &http.Server{Handler: h}
 	go func() { _ = server.Serve(listener) }()
 	near, far := net.Pipe()

@@ -67,29 +67,8 @@ func (a *API) listApplications(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readApplication reads and then asks the policy, which may look at the owner.
-// What was read is told only to those it allows. A name that no application can
-// have has no record.
-func (a *API) readApplication(r *http.Request) (view dm.Application, known bool, err error) {
-	view, known, _, err = a.readApplicationAs(r)
-	return view, known, err
-}
-
-// readApplicationAs also returns who reads.
-func (a *API) readApplicationAs(r *http.Request) (view dm.Application, known bool, actor dm.Actor, err error) {
-	name, err := dm.ParseApplicationName(apihandlers.Var(r, "name"))
-	if err == nil {
-		view, known, err = a.Applications.Application(r.Context(), name)
-	} else {
-		err = nil
-	}
-	on := view.Resource()
-	on.Name = string(name)
-	actor, denied := a.readerOf(r, dm.ApplicationRead, on)
-	if denied != nil {
-		return view, false, actor, denied
-	}
-	return view, known, actor, err
+func (a *API) readApplication(r *http.Request) (apihandlers.KnownApplication, error) {
+	return apihandlers.ReadApplication(r, a.Policy, a.Applications.Application)
 }
 
 // applicationView holds no null at any depth: PNDA's console walks the whole of
@@ -112,21 +91,21 @@ type unknownApplication struct {
 
 // application answers an unknown name like its status: 200 and NOTCREATED.
 func (a *API) application(w http.ResponseWriter, r *http.Request) error {
-	view, known, actor, err := a.readApplicationAs(r)
+	app, err := a.readApplication(r)
 	if err != nil {
 		return err
 	}
-	if !known {
+	if !app.Known {
 		apihandlers.WriteJSON(w, http.StatusOK, unknownApplication{Status: dm.NotCreated})
 		return nil
 	}
-	if a.Policy.Authorize(actor, dm.ApplicationOverrides, view.Resource()) != nil {
-		view.Spec.Overrides = nil // package and user are names, which everybody may know
+	if !app.Delivered {
+		app.Spec.Overrides = nil // package and user are names, which everybody may know
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, applicationView{
-		Name: view.Spec.Name, Package: view.Spec.Package.String(), Status: view.Phase,
-		Information: view.Information, Defaults: withoutNulls(view.Defaults),
-		Overrides: createBody(view.Spec), User: view.Spec.Owner,
+		Name: app.Spec.Name, Package: app.Spec.Package.String(), Status: app.Phase,
+		Information: app.Information, Defaults: withoutNulls(app.Defaults),
+		Overrides: createBody(app.Spec), User: app.Spec.Owner,
 	})
 	return nil
 }
@@ -140,13 +119,13 @@ func createBody(spec dm.Spec) map[string]any {
 }
 
 func (a *API) applicationState(w http.ResponseWriter, r *http.Request) error {
-	view, known, err := a.readApplication(r)
+	app, err := a.readApplication(r)
 	if err != nil {
 		return err
 	}
 	s := state{Status: dm.NotCreated}
-	if known {
-		s = state{view.Phase, apihandlers.Null(view.Information)}
+	if app.Known {
+		s = state{app.Phase, apihandlers.Null(app.Information)}
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, s)
 	return nil
@@ -161,14 +140,14 @@ type detailView struct {
 // detail lists cluster jobs. No component type that runs here has any, so the
 // list is empty; NOTCREATED, also after a failed create, is 404.
 func (a *API) detail(w http.ResponseWriter, r *http.Request) error {
-	view, known, err := a.readApplication(r)
+	app, err := a.readApplication(r)
 	if err != nil {
 		return err
 	}
-	if !known || view.Phase == dm.NotCreated {
+	if !app.Known || app.Phase == dm.NotCreated {
 		return notCreated(apihandlers.Var(r, "name"))
 	}
-	apihandlers.WriteJSON(w, http.StatusOK, detailView{Name: view.Spec.Name, Status: view.Phase})
+	apihandlers.WriteJSON(w, http.StatusOK, detailView{Name: app.Spec.Name, Status: app.Phase})
 	return nil
 }
 
@@ -179,13 +158,13 @@ type noSummary struct {
 }
 
 func (a *API) summary(w http.ResponseWriter, r *http.Request) error {
-	view, known, err := a.readApplication(r)
+	app, err := a.readApplication(r)
 	if err != nil {
 		return err
 	}
 	var answer any = noSummary{Status: "Not Created"}
-	if known {
-		answer = a.components(r, view)
+	if app.Known {
+		answer = a.components(r, app.Application)
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, map[string]any{apihandlers.Var(r, "name"): answer})
 	return nil

@@ -80,17 +80,11 @@ func (a *API) Routes() []apihandlers.Route {
 // reader identifies the caller of a read and asks the policy, which comes
 // first for reads.
 func (a *API) reader(r *http.Request, action dm.Action, on dm.Resource) error {
-	_, err := a.readerOf(r, action, on)
-	return err
-}
-
-// readerOf also returns who reads.
-func (a *API) readerOf(r *http.Request, action dm.Action, on dm.Resource) (dm.Actor, error) {
 	actor, err := apihandlers.Actor(r)
 	if err != nil {
-		return actor, err
+		return err
 	}
-	return actor, a.Policy.Authorize(actor, action, on)
+	return a.Policy.Authorize(actor, action, on)
 }
 
 func (a *API) listRepository(w http.ResponseWriter, r *http.Request) error {

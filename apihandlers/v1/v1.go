@@ -120,32 +120,15 @@ type component struct {
 
 // get shows what was delivered only to those whom it is for.
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
-	text := apihandlers.Var(r, "name")
-	app, known := dm.Application{}, false
-	name, unreadable := dm.ParseApplicationName(text)
-	if unreadable == nil {
-		app, known, unreadable = a.Applications.Application(r.Context(), name)
-	} else {
-		unreadable = nil // a name that no application can have has no record
-	}
-	// What was read is told only to those whom the policy allows, which may look
-	// at the owner.
-	actor, err := apihandlers.Actor(r)
-	on := app.Resource()
-	on.Name = text
-	if err == nil {
-		err = a.Policy.Authorize(actor, dm.ApplicationRead, on)
-	}
+	app, err := apihandlers.ReadApplication(r, a.Policy, a.Applications.Application)
 	switch {
 	case err != nil:
 		return err
-	case unreadable != nil:
-		return unreadable
-	case !known:
-		return notCreated(text)
+	case !app.Known:
+		return notCreated(apihandlers.Var(r, "name"))
 	}
-	shown := viewOf(app)
-	if a.Policy.Authorize(actor, dm.ApplicationOverrides, on) != nil {
+	shown := viewOf(app.Application)
+	if !app.Delivered {
 		shown.Overrides, shown.Audience = nil, nil
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, shown)

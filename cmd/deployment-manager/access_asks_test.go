@@ -78,28 +78,28 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 	"manager POST /api/v1/applications/{name}/rollback" + alone: own(rolledBack),
 
 	"git GET /sync.sh": at("/sync.sh"),
-	"git GET /jupyter-<user>[.git]/info/refs?service=git-upload-pack":      at("/jupyter-ana/info/refs?service=git-upload-pack"),
-	"git GET /jupyter-<user>[.git]/info/refs?service=git-receive-pack":     at("/jupyter-ana/info/refs?service=git-receive-pack"),
-	"git GET /packages/<name>[.git]/info/refs?service=git-upload-pack":     at("/packages/flow.git/info/refs?service=git-upload-pack"),
-	"git GET /packages/<name>[.git]/info/refs?service=git-receive-pack":    at("/packages/flow.git/info/refs?service=git-receive-pack"),
-	"git GET /applications/<app>[.git]/info/refs?service=git-upload-pack":  of("/applications/{name}.git/info/refs?service=git-upload-pack", "", dm.Created),
-	"git GET /applications/<app>[.git]/info/refs?service=git-receive-pack": of("/applications/{name}.git/info/refs?service=git-receive-pack", "", dm.Created),
-	"git POST /jupyter-<user>[.git]/git-upload-pack": func(w *accessWorld, _ caller) ask {
+	"git GET /jupyter-{user}[.git]/info/refs?service=git-upload-pack":      at("/jupyter-ana/info/refs?service=git-upload-pack"),
+	"git GET /jupyter-{user}[.git]/info/refs?service=git-receive-pack":     at("/jupyter-ana/info/refs?service=git-receive-pack"),
+	"git GET /packages/{name}[.git]/info/refs?service=git-upload-pack":     at("/packages/flow.git/info/refs?service=git-upload-pack"),
+	"git GET /packages/{name}[.git]/info/refs?service=git-receive-pack":    at("/packages/flow.git/info/refs?service=git-receive-pack"),
+	"git GET /applications/{app}[.git]/info/refs?service=git-upload-pack":  of("/applications/{name}.git/info/refs?service=git-upload-pack", "", dm.Created),
+	"git GET /applications/{app}[.git]/info/refs?service=git-receive-pack": of("/applications/{name}.git/info/refs?service=git-receive-pack", "", dm.Created),
+	"git POST /jupyter-{user}[.git]/git-upload-pack": func(w *accessWorld, _ caller) ask {
 		return fetch("/jupyter-ana", w.main("users/ana.git"))
 	},
-	"git POST /packages/<name>[.git]/git-upload-pack": func(w *accessWorld, _ caller) ask {
+	"git POST /packages/{name}[.git]/git-upload-pack": func(w *accessWorld, _ caller) ask {
 		return fetch("/packages/flow.git", w.main("packages/flow.git"))
 	},
-	"git POST /applications/<app>[.git]/git-upload-pack": func(w *accessWorld, c caller) ask {
+	"git POST /applications/{app}[.git]/git-upload-pack": func(w *accessWorld, c caller) ask {
 		w.ensure(c.app, dm.Created)
 		return fetch("/applications/"+c.app+".git", w.main("applications/"+c.app+".git"))
 	},
-	"git POST /jupyter-<user>[.git]/git-receive-pack": func(*accessWorld, caller) ask {
+	"git POST /jupyter-{user}[.git]/git-receive-pack": func(*accessWorld, caller) ask {
 		blob := pushtest.BlobOf("x")
 		tree := pushtest.TreeOf(pushtest.File("x", blob))
 		return push("/jupyter-ana", pushtest.Zero, "refs/heads/main", blob, tree, pushtest.CommitOf(tree.ID(), "Push.\n"))
 	},
-	"git POST /packages/<name>[.git]/git-receive-pack": func(w *accessWorld, _ caller) ask {
+	"git POST /packages/{name}[.git]/git-receive-pack": func(w *accessWorld, _ caller) ask {
 		version := fmt.Sprintf("6.%d.0", w.next())
 		notebook, properties := pushtest.BlobOf(string(crashNotebook(version, "x"))), pushtest.BlobOf("{}")
 		report := pushtest.TreeOf(pushtest.File("properties.json", properties), pushtest.File("report.ipynb", notebook))
@@ -108,8 +108,8 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 		return push("/packages/flow.git", pushtest.Zero, "refs/tags/"+version, notebook, properties, report, jupyter, top,
 			pushtest.CommitOf(top.ID(), "Publish.\n"))
 	},
-	"git POST /applications/<app>[.git]/git-receive-pack":         proposed,
-	"git POST /applications/<app>[.git]/git-receive-pack" + alone: own(proposed),
+	"git POST /applications/{app}[.git]/git-receive-pack":         proposed,
+	"git POST /applications/{app}[.git]/git-receive-pack" + alone: own(proposed),
 
 	"packages GET /livez": at("/livez"), "packages GET /readyz": at("/readyz"), "packages GET /metrics": at("/metrics"),
 	"manager GET /livez": at("/livez"), "manager GET /readyz": at("/readyz"), "manager GET /metrics": at("/metrics"),

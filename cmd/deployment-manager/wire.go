@@ -378,7 +378,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	}
 	gitDoor := &auth.GitDoor{Auth: who.auth, Owners: record.store}
 	clones, err := githttp.New(githttp.Config{
-		Transport: record.store, Authorize: gitDoor.Authorize, Log: log, Registerer: registry, Limits: githttp.Limits{
+		Transport: record.store, Authorize: gitDoor.Authorize, Limits: githttp.Limits{
 			Push: cfg.LimitWire, PerClient: max(1, cfg.LimitFetches/2), PushesPerClient: max(1, cfg.LimitPushes/2),
 		},
 		Script: sync.Script(),
@@ -407,7 +407,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 			{Gate: nativeDoor, Routes: native.Routes()},
 			{Gate: managerDoor, Routes: pnda.Routes()},
 		}}},
-		{&s.git, apihandlers.Config{Server: "git", Errors: apihandlers.RepositoryBody, Other: clones}},
+		{&s.git, apihandlers.Config{Server: "git", Errors: apihandlers.LineBody, Tables: []apihandlers.Table{{Routes: clones.Routes()}}}},
 	} {
 		port.config.Ready, port.config.Scrape = s.readiness.check, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 		port.config.Metrics, port.config.Log, port.config.Site = metrics, log, site
