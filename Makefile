@@ -17,11 +17,11 @@ READ := git -c safe.directory='*'
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
-build: $(BIN) ## Put the program at bin/deployment-manager
+build: $(BIN) ## Put the programs at bin/deployment-manager and -hook
 
 $(BIN):
 	@test -x $(BIN) || echo 'building; the first time this downloads modules and takes a minute'
-	@go build -buildvcs=$(VCS) -o $(BIN) ./cmd/deployment-manager
+	@go build -buildvcs=$(VCS) -o $(dir $(BIN)) ./cmd/...
 
 image: ## Put the server's image at bin/deployment-manager-image.tar, without Docker
 	@echo 'making the image; the first time this downloads modules and Debian packages and takes a minute'

@@ -374,14 +374,14 @@ type ReceiveRound struct {
 }
 
 // Pushes judges pushes; implemented by hooks. gitstore opens a session for each
-// push and hands its environment to git, whose hooks find their way back to it.
+// push and hands its environment to git, whose hook finds its way back to it.
 type Pushes interface {
-	// Open makes the session of p. Programs is the folder of the hook programs,
+	// Open makes the session of p. Programs is the folder of the hook program,
 	// environment what they need; close ends the session and forgets it.
 	Open(ctx context.Context, p Push) (session PushSession, close func(), err error)
 }
 
-// PushSession is what git needs to run the hooks of one push.
+// PushSession is what git needs to run the hook of one push.
 type PushSession struct {
 	Programs    string // core.hooksPath
 	Environment []string
@@ -392,9 +392,9 @@ type PushSession struct {
 type Push interface {
 	Repository() Repository
 	Actor() Actor
-	// Judge tells whether Accept would make the change, and changes nothing.
-	// quarantine is the folder that holds the new objects. All findings at once.
-	Judge(ctx context.Context, quarantine string, ref PushedRef) (PushOutcome, error)
+	// Judge tells whether Accept would make the change, and changes nothing. All
+	// findings at once.
+	Judge(ctx context.Context, ref PushedRef) (PushOutcome, error)
 	// Accept makes the change: the same methods as REST, under the lock.
 	Accept(ctx context.Context, ref PushedRef) (PushOutcome, error)
 }

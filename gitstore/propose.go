@@ -98,7 +98,7 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "main must be a commit, not a tag")
 	}
 	if ref.Old != "" {
-		ok, err := from.git.IsAncestor(ctx, from.dir, from.env, string(ref.Old), string(ref.New))
+		ok, err := from.git.IsAncestor(ctx, from.dir, string(ref.Old), string(ref.New))
 		if err != nil {
 			return dm.Spec{}, nil, err
 		}

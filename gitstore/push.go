@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
@@ -14,8 +13,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// HooksFolder is the folder for the programs that git calls when a push arrives.
-// It belongs to the record, so that one server writes it at a time.
+// HooksFolder is the folder for the program that git calls when a push has
+// arrived. It belongs to the record, so that one server writes it at a time.
 func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, repo.HooksDir) }
 
 // ReceivePack implements dm.GitTransport. A push arrives in a stage, a bare
@@ -114,12 +113,9 @@ func (p *push) Repository() dm.Repository { return p.repository }
 func (p *push) Actor() dm.Actor { return p.actor }
 
 // Judge implements dm.Push.
-func (p *push) Judge(ctx context.Context, quarantine string, ref dm.PushedRef) (dm.PushOutcome, error) {
+func (p *push) Judge(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
 	const op = "gitstore.Judge"
-	from, err := p.quarantined(quarantine)
-	if err != nil {
-		return dm.PushOutcome{}, err
-	}
+	from := p.objects()
 	if ref.Version != nil {
 		outcome, err := p.judgeVersion(ctx, from, ref)
 		return outcome, failed(op, err)
@@ -131,7 +127,7 @@ func (p *push) Judge(ctx context.Context, quarantine string, ref dm.PushedRef) (
 // Accept implements dm.Push.
 func (p *push) Accept(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
 	const op = "gitstore.Accept"
-	from := pushedObjects{git: p.s.git, dir: p.stage}
+	from := p.objects()
 	if ref.Version != nil {
 		outcome, err := p.publish(ctx, from, ref)
 		return outcome, failed(op, err)
@@ -140,30 +136,12 @@ func (p *push) Accept(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, er
 	return outcome, failed(op, err)
 }
 
+// objects reads what has arrived.
+func (p *push) objects() pushedObjects { return pushedObjects{git: p.s.git, dir: p.stage} }
+
 // by is the person who pushes, with the reason that this push gives.
 func (p *push) by(ref dm.PushedRef) dm.Actor {
 	actor := p.actor
 	actor.Reason = ref.Reason
 	return actor
-}
-
-// quoted writes a path for a list of paths in git's environment, where a colon
-// would begin the next one.
-func quoted(path string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path) + `"`
-}
-
-// quarantined reads the objects of a push that is not accepted yet. The folder's
-// name comes back from a hook, so it is only looked for where git makes it.
-func (p *push) quarantined(folder string) (pushedObjects, error) {
-	const op = "gitstore.Judge"
-	objects := filepath.Join(p.stage, "objects")
-	name := filepath.Base(folder)
-	if !strings.HasPrefix(name, "tmp_objdir-") || !repo.Exists(filepath.Join(objects, name)) {
-		return pushedObjects{}, dm.Errorf(dm.Internal, op, "the objects of the push can't be found")
-	}
-	return pushedObjects{git: p.s.git, dir: p.stage, env: []string{
-		"GIT_OBJECT_DIRECTORY=" + filepath.Join(objects, name),
-		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + quoted(objects),
-	}}, nil
 }

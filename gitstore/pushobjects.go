@@ -36,12 +36,11 @@ const (
 type pushedObjects struct {
 	git *gitcmd.Git
 	dir string
-	env []string
 }
 
 // read returns one object of at most limit bytes.
 func (o pushedObjects) read(ctx context.Context, id string, limit int64) (kind string, content []byte, err error) {
-	err = o.git.CatObjects(ctx, o.dir, o.env, slices.Values([]string{id}), func(_, k string, size int64, r io.Reader) error {
+	err = o.git.CatObjects(ctx, o.dir, slices.Values([]string{id}), func(_, k string, size int64, r io.Reader) error {
 		kind = k
 		if size > limit {
 			return dm.Errorf(dm.TooLarge, "gitstore.push", "the %s %s has %d bytes, at most %d are allowed", k, id, size, limit)
@@ -173,7 +172,7 @@ func (o pushedObjects) gather(ctx context.Context, commit string, main plumbing.
 	}
 	p := &proposal{trees: map[string][]treeLine{}, sizes: map[string]int64{}, judged: map[string]bool{}}
 	total := int64(0)
-	err := o.git.NewObjects(ctx, o.dir, o.env, []string{commit}, not, func(kind, id string, size int64) error {
+	err := o.git.NewObjects(ctx, o.dir, []string{commit}, not, func(kind, id string, size int64) error {
 		p.objects = append(p.objects, newObject{kind, id, size})
 		total += size
 		switch limit := map[string]int64{"commit": maxHeadBytes, "tree": maxTreeBytes}[kind]; {
@@ -207,7 +206,7 @@ func (p *proposal) of(kinds ...string) []string {
 // record, in its history too: whoever clones gets all of it.
 func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Limits) error {
 	roots := map[string]string{} // tree → a commit that has it
-	err := o.git.CatObjects(ctx, o.dir, o.env, slices.Values(p.of("commit", "tree")), func(id, kind string, _ int64, r io.Reader) error {
+	err := o.git.CatObjects(ctx, o.dir, slices.Values(p.of("commit", "tree")), func(id, kind string, _ int64, r io.Reader) error {
 		content, err := io.ReadAll(r)
 		if err != nil {
 			return err
@@ -306,7 +305,7 @@ func entryOf(mode, path string, size int64) archive.Entry {
 // copyTo returns what adds the objects to a pack of the record.
 func (p *proposal) copyTo(ctx context.Context, o pushedObjects) func(*pack.Writer) error {
 	return func(w *pack.Writer) error {
-		return o.git.CatObjects(ctx, o.dir, o.env, slices.Values(p.of("commit", "tree", "blob")), func(_, kind string, size int64, r io.Reader) error {
+		return o.git.CatObjects(ctx, o.dir, slices.Values(p.of("commit", "tree", "blob")), func(_, kind string, size int64, r io.Reader) error {
 			if kind == "blob" {
 				_, err := w.Blob(size, r)
 				return err

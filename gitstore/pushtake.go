@@ -93,7 +93,7 @@ func (t *taking) all(ctx context.Context, from pushedObjects) error {
 		}
 	}
 	if len(others) > 0 {
-		err := from.git.CatObjects(ctx, from.dir, from.env, slices.Values(ids), func(_, _ string, size int64, r io.Reader) error {
+		err := from.git.CatObjects(ctx, from.dir, slices.Values(ids), func(_, _ string, size int64, r io.Reader) error {
 			if err := t.wholeUntil(ctx, others[0]); err != nil {
 				return err
 			}

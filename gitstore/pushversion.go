@@ -116,7 +116,7 @@ func (o pushedObjects) sketch(ctx context.Context, look func(path string, size i
 	if len(ids) == 0 {
 		return repo.NewSketch(list), nil
 	}
-	err := o.git.CatObjects(ctx, o.dir, o.env, slices.Values(ids), func(_, _ string, _ int64, r io.Reader) error {
+	err := o.git.CatObjects(ctx, o.dir, slices.Values(ids), func(_, _ string, _ int64, r io.Reader) error {
 		head := heads[wanted[0]]
 		wanted = wanted[1:]
 		_, err := io.ReadFull(r, head)
@@ -187,7 +187,7 @@ func (o pushedObjects) files(ctx context.Context, tree, top string, limits archi
 		return nil, err
 	}
 	var files []pushedFile
-	err := o.git.ListTree(ctx, o.dir, o.env, tree, func(e gitcmd.TreeEntry) error {
+	err := o.git.ListTree(ctx, o.dir, tree, func(e gitcmd.TreeEntry) error {
 		entry := entryOf(e.Mode, top+"/"+e.Path, e.Size)
 		path, err := judge.Entry(entry)
 		if err == nil && path != "" && !entry.Directory {

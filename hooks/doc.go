@@ -2,10 +2,10 @@
 //
 //   - [Admission] judges every change, from REST and from push alike: policy
 //     first, then content, all findings at once. It implements dm.Admission.
-//   - [PushServer] leads a git push through the record: it answers the hooks of
+//   - [PushServer] leads a git push through the record: it answers the hook of
 //     git receive-pack over a unix socket, refuses refs by name, has the record
 //     judge and accept the others, and tells progress. It implements dm.Pushes.
-//     [Program] is the other end, which git starts as a hook.
+//     Folder hook is the other end, which git starts.
 //   - [Dispatcher] carries out what is desired and not yet observed. It is
 //     level-triggered: a wake-up only shortens the wait, the state is what the
 //     refs say, so a lost wake-up costs delay and never a change.
@@ -15,14 +15,15 @@
 // # Promises of the push server
 //
 // A push is known by a session of 128 random bits that only its own git has in
-// its environment. Each session is good for one pre-receive, one proc-receive
-// and one post-receive, in this order. pre-receive changes nothing and tells
-// everything that is wrong at once; proc-receive accepts exactly the refs that
-// were judged, and a change that was begun is brought to its end whether the
-// client listens or not; post-receive only tells. A dry run ends well at the
-// client and leaves its tracking refs alone. What comes from outside is shown
-// as graphic characters on bounded lines, so that no name moves a cursor. Every
-// wait has an end: a client that stands still loses its push and nothing else.
+// its environment. Each session is good for one proc-receive, which has three
+// parts. All refs and options are judged before any is accepted, and everything
+// that is wrong is told at once: what stands for one ref in git's report on it,
+// too. Then the refs are accepted one by one; a change that was begun is brought
+// to its end whether the client listens or not. Last, progress is told, when git
+// has its report. A dry run ends well at the client and leaves its tracking refs
+// alone. What comes from outside is shown as graphic characters on bounded lines,
+// so that no name moves a cursor. Every wait has an end: a client that stands still
+// loses its push and nothing else.
 //
 // # Promises of the dispatcher
 //

@@ -10,37 +10,30 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
-// Hooks that the server answers.
-const (
-	preReceive  = "pre-receive"
-	procReceive = "proc-receive"
-	postReceive = "post-receive"
-)
-
-// installPrograms puts a symbolic link to program under each hook's name. A
-// link is replaced at once, so that a push never finds it missing.
-func installPrograms(folder, program string) error {
+// installProgram puts a symbolic link to program under the hook's name, and
+// takes away those of earlier servers. A link is replaced at once, so that a push
+// never finds it missing.
+func installProgram(folder, program string) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
 	if err := os.Chmod(folder, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{preReceive, procReceive, postReceive} {
-		aside := filepath.Join(folder, "."+name)
-		if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		if err := os.Symlink(program, aside); err != nil {
-			return err
-		}
-		if err := os.Rename(aside, filepath.Join(folder, name)); err != nil {
+	aside := filepath.Join(folder, "."+hook.Name)
+	for _, left := range []string{aside, filepath.Join(folder, "pre-receive"), filepath.Join(folder, "post-receive")} {
+		if err := os.Remove(left); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	return nil
+	if err := os.Symlink(program, aside); err != nil {
+		return err
+	}
+	return os.Rename(aside, filepath.Join(folder, hook.Name))
 }
 
 // maxSocketPath is what fits beside the final NUL into sockaddr_un on Linux.

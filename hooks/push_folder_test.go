@@ -6,30 +6,41 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
-func TestInstallPrograms(t *testing.T) {
+func TestInstallProgram(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "data", "hooks")
 	for _, program := range []string{"/opt/old", "/opt/new"} { // the second replaces the first
-		if err := installPrograms(folder, program); err != nil {
+		if err := installProgram(folder, program); err != nil {
 			t.Fatal(err)
 		}
 		entries, err := os.ReadDir(folder)
-		if err != nil || len(entries) != 3 {
-			t.Fatalf("the folder holds %v, error %v; want three programs", entries, err)
+		if err != nil || len(entries) != 1 {
+			t.Fatalf("the folder holds %v, error %v; want one program", entries, err)
 		}
-		for _, e := range entries {
-			to, err := os.Readlink(filepath.Join(folder, e.Name()))
-			if name, ok := ProgramName("/anywhere/" + e.Name()); err != nil || to != program || !ok || name != e.Name() {
-				t.Errorf("%s leads to %q, error %v; want %s", e.Name(), to, err, program)
+		to, err := os.Readlink(filepath.Join(folder, entries[0].Name()))
+		if err != nil || to != program || !hook.Called("/anywhere/"+entries[0].Name()) {
+			t.Errorf("%s leads to %q, error %v; want %s", entries[0].Name(), to, err, program)
+		}
+		for _, left := range []string{"pre-receive", "post-receive"} { // of an earlier server; git would call them
+			if err := os.Symlink("/opt/old", filepath.Join(folder, left)); err != nil {
+				t.Fatal(err)
 			}
 		}
+	}
+	if err := installProgram(folder, "/opt/new"); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
+		t.Errorf("the folder holds %v, error %v; want those of an earlier server gone", entries, err)
 	}
 	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder's mode is %v, error %v; want 0700", info.Mode(), err)
 	}
-	if _, ok := ProgramName("/usr/bin/deployment-manager"); ok {
+	if hook.Called("/usr/bin/deployment-manager") {
 		t.Error("the server's own name counts as a hook")
 	}
 }

@@ -42,8 +42,34 @@ func TestPushPublishes(t *testing.T) {
 			t.Errorf("ref = %+v, want %+v", got, want)
 		}
 	}
-	if !strings.HasPrefix(filepath.Base(p.quarantine), "tmp_objdir-") {
-		t.Errorf("quarantine = %q, want git's folder", p.quarantine)
+}
+
+// TestSmallProgram pushes through the program that servers have beside theirs.
+func TestSmallProgram(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "hook")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../cmd/deployment-manager-hook")
+	if said, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, said)
+	}
+	b := newGitBench(t, func(c *PushConfig) { c.Program = program })
+	b.git(b.work, "tag", "1.0.0")
+	b.git(b.work, "tag", "2.0.0")
+	p := &fakePush{repository: flowPackage}
+	p.accept = func(_ context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
+		if ref.Version.Major == 2 {
+			return dm.PushOutcome{}, dm.Refuse("test", "too many", slices.Repeat([]dm.Finding{{Message: strings.Repeat("x", 900)}}, 150))
+		}
+		return p.moved(ref), nil
+	}
+	out, exit := b.push(p, "-o", "reason=new", "origin", "1.0.0", "2.0.0")
+	wantIn(t, out, "remote: flow-1.0.0 is published", "* [new tag]         1.0.0 -> 1.0.0", "! [remote rejected] 2.0.0 -> 2.0.0 (too many)")
+	if n := strings.Count(out, strings.Repeat("x", 900)); exit == 0 || n != 150 || p.judged[0].Reason != "new" {
+		t.Errorf("exit status %d, %d findings, reason %q; want a failure, 150 and new", exit, n, p.judged[0].Reason)
+	}
+	alone, err := exec.Command(program).CombinedOutput()
+	if want := "proc-receive: this repository takes pushes only through its server\n"; err == nil || string(alone) != want {
+		t.Errorf("alone it says %q, error %v; want %q", alone, err, want)
 	}
 }
 
@@ -72,11 +98,13 @@ func TestPushRefusals(t *testing.T) {
 		{"all findings at once", &fakePush{repository: noonApplication, judge: refuse}, []string{"origin", "main"}, []string{
 			"remote: refs/heads/main: the change is no good\n", "remote:   oozie/daily: needs a name\n",
 			`remote:   bell \a and \x1b[31mred\nsecond line` + "\n", "remote: hint: look again\n",
-			"! [remote rejected] main -> main (pre-receive hook declined)",
+			"! [remote rejected] main -> main (the change is no good)",
 		}},
 		{"a branch of a package", &fakePush{repository: flowPackage}, []string{"origin", "main", "b1", "1.0.0"}, []string{
 			"remote: refs/heads/main is written by the server alone\n",
 			"remote: refs/heads/b1 is not taken: a package takes tags of versions only\n", "remote: hint: push a tag named for the version",
+			"main -> main (refs/heads/main is written by the server alone)",
+			"b1 -> b1 (refs/heads/b1 is not taken: a package takes tags of versions only)", "1.0.0 -> 1.0.0 (another ref of this push is refused)",
 		}},
 		{"a tag of an application", &fakePush{repository: noonApplication}, []string{"origin", "1.0.0"}, []string{
 			"remote: refs/tags/1.0.0 is not taken: an application has main",
@@ -261,7 +289,7 @@ func TestPushWithoutSession(t *testing.T) {
 	if err == nil {
 		t.Fatalf("the push went through\n%s", out)
 	}
-	wantIn(t, string(out), "pre-receive: this repository takes pushes only through its server")
+	wantIn(t, string(out), "proc-receive: this repository takes pushes only through its server")
 }
 
 // TestHostileNamesThroughGit sends the names that git's client refuses to send

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,12 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
 // TestMain lets the test's own executable be the hook program that git starts.
 func TestMain(m *testing.M) {
-	if name, ok := ProgramName(os.Args[0]); ok {
-		os.Exit(Program(name, os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	if hook.Called(os.Args[0]) {
+		os.Exit(hook.Program(os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 	}
 	os.Exit(m.Run())
 }
@@ -37,10 +38,9 @@ type fakePush struct {
 	judge      func(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) // nil takes all
 	accept     func(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) // nil takes all
 
-	mu         sync.Mutex
-	judged     []dm.PushedRef
-	accepted   []dm.PushedRef
-	quarantine string
+	mu       sync.Mutex
+	judged   []dm.PushedRef
+	accepted []dm.PushedRef
 }
 
 func (p *fakePush) Repository() dm.Repository { return p.repository }
@@ -54,9 +54,9 @@ func (p *fakePush) moved(ref dm.PushedRef) dm.PushOutcome {
 	return dm.PushOutcome{Changed: true, Ref: ref.Name, Application: dm.ApplicationName(p.repository.Name)}
 }
 
-func (p *fakePush) Judge(ctx context.Context, quarantine string, ref dm.PushedRef) (dm.PushOutcome, error) {
+func (p *fakePush) Judge(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
 	p.mu.Lock()
-	p.judged, p.quarantine = append(p.judged, ref), quarantine
+	p.judged = append(p.judged, ref)
 	p.mu.Unlock()
 	if p.judge != nil {
 		return p.judge(ctx, ref)
@@ -141,10 +141,12 @@ type said struct {
 	exit     int
 }
 
-// call runs a hook program in this process.
-func (b *pushBench) call(s dm.PushSession, hook, stdin string, extra ...string) said {
+// call runs the hook program in this process.
+func (b *pushBench) call(s dm.PushSession, stdin string) said {
 	var out, err bytes.Buffer
-	exit := Program(hook, strings.NewReader(stdin), &out, &err, lookup(append(s.Environment, extra...)))
+	in, end := io.Pipe() // git ends the hook's input when it has the report
+	defer end.Close()
+	exit := hook.Program(io.MultiReader(strings.NewReader(stdin), in), &out, &err, lookup(s.Environment))
 	return said{out.String(), err.String(), exit}
 }
 
@@ -170,22 +172,24 @@ const (
 	mainLine = "refs/heads/main"
 )
 
-// lines are what git writes to pre-receive for new refs.
-func lines(names ...string) string {
-	var b strings.Builder
-	for _, n := range names {
-		fmt.Fprintf(&b, "%s %s %s\n", zeroID, oneID, n)
-	}
-	return b.String()
-}
-
-// packets are what git writes to proc-receive for new refs.
+// packets are what git writes for new refs.
 func packets(features string, names ...string) string {
 	var b bytes.Buffer
 	packet(&b, "version=1\x00"+features+"\n")
 	b.WriteString(flushPacket)
 	for _, n := range names {
 		packet(&b, zeroID+" "+oneID+" "+n)
+	}
+	b.WriteString(flushPacket)
+	return b.String()
+}
+
+// withOptions are packets of a push with options.
+func withOptions(options []string, names ...string) string {
+	var b bytes.Buffer
+	b.WriteString(packets("push-options", names...))
+	for _, o := range options {
+		packet(&b, o)
 	}
 	b.WriteString(flushPacket)
 	return b.String()

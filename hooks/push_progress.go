@@ -3,7 +3,6 @@ package hooks
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -86,10 +85,8 @@ func (p *progress) emit(e dm.Event) {
 	}
 }
 
-// tellProgress is post-receive: it says what has become of the push so far and
-// what to do next.
+// tellProgress says what has become of the push so far and what to do next.
 func (s *PushServer) tellProgress(ctx context.Context, p *pushSession, t *talk) {
-	_, _ = io.Copy(io.Discard, t.in) // the refs again; they are known
 	r := p.push.Repository()
 	for _, d := range p.done {
 		switch {

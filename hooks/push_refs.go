@@ -1,10 +1,7 @@
 package hooks
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
-	"io"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -14,13 +11,13 @@ import (
 const (
 	maxRefs     = 10
 	maxOptions  = 8
-	maxCommands = 8 << 20 // bytes of all commands that are counted
+	maxCommands = 8 << 20 // bytes of all commands and options
 )
 
 const zeroID = "0000000000000000000000000000000000000000"
 
-// command is one line of what git hands to a hook: a ref from old to new, ""
-// for no object.
+// command is what git hands to the hook of each ref: from old to new, "" for no
+// object.
 type command struct {
 	old, new dm.Revision
 	name     string
@@ -34,7 +31,7 @@ type pushOptions struct {
 }
 
 // parseOptions understands the push options and returns every fault.
-func parseOptions(list [][]byte) (o pushOptions, faults []error) {
+func parseOptions(list []string) (o pushOptions, faults []error) {
 	const op = "parse push options"
 	refuse := func(format string, args ...any) {
 		faults = append(faults, dm.Errorf(dm.Invalid, op, format, args...).WithHint("the push options are dry-run, accept-faults and reason=<text>"))
@@ -44,8 +41,7 @@ func parseOptions(list [][]byte) (o pushOptions, faults []error) {
 		list = list[:maxOptions]
 	}
 	reasons := 0
-	for _, b := range list {
-		text := string(b)
+	for _, text := range list {
 		reason, isReason := strings.CutPrefix(text, "reason=")
 		switch {
 		case text == "dry-run" && o.dry:
@@ -71,55 +67,16 @@ func parseOptions(list [][]byte) (o pushOptions, faults []error) {
 	return o, faults
 }
 
-// readCommands reads git's lines "<old> <new> <ref>". It keeps one more than
-// allowed and counts the others.
-func readCommands(r io.Reader) (commands []command, count int, err error) {
-	const op = "read the refs"
-	limited := &io.LimitedReader{R: r, N: maxCommands}
-	scanner := bufio.NewScanner(limited)
-	scanner.Buffer(nil, maxFrame+256) // a packet of git's and its ids
-	scanner.Split(splitLines)
-	for scanner.Scan() {
-		count++
-		if count > maxRefs {
-			continue
-		}
-		c, ok := parseCommand(scanner.Bytes())
-		if !ok {
-			return nil, 0, dm.Errorf(dm.Invalid, op, "the list of refs can't be understood")
-		}
-		commands = append(commands, c)
-	}
-	switch err := scanner.Err(); {
-	case limited.N == 0:
-		return nil, 0, dm.Errorf(dm.TooLarge, op, "the push has more than %d refs, at most %d are allowed", count, maxRefs)
-	case err != nil:
-		return nil, 0, dm.Errorf(dm.Invalid, op, "the list of refs can't be read").Because(err)
-	case count == 0:
-		return nil, 0, dm.Errorf(dm.Invalid, op, "the push names no ref")
-	}
-	return commands, count, nil
-}
-
-// splitLines ends a line at a line feed only: a carriage return belongs to the
-// name, and a last line without an end is none.
-func splitLines(data []byte, _ bool) (advance int, token []byte, err error) {
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return i + 1, data[:i], nil
-	}
-	return 0, nil, nil
-}
-
-// parseCommand understands one line. The name is whatever is left: git lets
+// parseCommand understands one command. The name is whatever is left: git lets
 // nearly every byte through.
-func parseCommand(line []byte) (c command, ok bool) {
-	parts := bytes.SplitN(line, []byte(" "), 3)
+func parseCommand(text string) (c command, ok bool) {
+	parts := strings.SplitN(text, " ", 3)
 	if len(parts) != 3 {
 		return c, false
 	}
-	from, errFrom := parseID(string(parts[0]))
-	to, errTo := parseID(string(parts[1]))
-	return command{from, to, string(parts[2])}, errors.Join(errFrom, errTo) == nil
+	from, errFrom := parseID(parts[0])
+	to, errTo := parseID(parts[1])
+	return command{from, to, parts[2]}, errors.Join(errFrom, errTo) == nil
 }
 
 func parseID(s string) (dm.Revision, error) {
@@ -129,25 +86,31 @@ func parseID(s string) (dm.Revision, error) {
 	return dm.ParseRevision(s)
 }
 
+// refFault is why one ref can't be taken.
+type refFault struct {
+	name string
+	error
+}
+
+func (f refFault) Unwrap() error { return f.error }
+
 // understand is the policy of names: which refs of a push to r may be judged at
-// all. It returns those, and a sentence for each other. count is how many refs
-// the push has, which may be more than commands.
-func understand(r dm.Repository, commands []command, count int) (refs []dm.PushedRef, faults []error) {
+// all. It returns those, and a sentence for each other, or one for all.
+func understand(r dm.Repository, commands []command) (refs []dm.PushedRef, faults []error) {
 	const op = "hooks.understand"
 	if r.Kind != dm.PackageRepository && r.Kind != dm.ApplicationRepository {
 		return nil, []error{dm.Errorf(dm.Forbidden, op, "the server alone writes this repository: it syncs it from the applications").
 			WithHint("push to the application or the package that the files come from")}
 	}
-	if count > maxRefs {
-		// The others would be told of the first few only, which helps nobody.
-		return nil, []error{dm.Errorf(dm.TooLarge, op, "the push has %d refs, at most %d are allowed", count, maxRefs).
+	if n := len(commands); n > maxRefs {
+		return nil, []error{dm.Errorf(dm.TooLarge, op, "the push has %d refs, at most %d are allowed", n, maxRefs).
 			WithHint("push them in groups")}
 	}
 	seen := map[string]string{} // what a ref stands for → the name that came first
 	for _, c := range commands {
 		ref, err := understandOne(r.Kind, c)
 		if err != nil {
-			faults = append(faults, err)
+			faults = append(faults, refFault{c.name, err})
 			continue
 		}
 		key := c.name
@@ -155,7 +118,7 @@ func understand(r dm.Repository, commands []command, count int) (refs []dm.Pushe
 			key = ref.Version.String()
 		}
 		if first, twice := seen[key]; twice {
-			faults = append(faults, dm.Errorf(dm.Invalid, op, "%s and %s name the same", quoted(first), quoted(c.name)).WithHint("push one of them"))
+			faults = append(faults, refFault{c.name, dm.Errorf(dm.Invalid, op, "%s and %s name the same", quoted(first), quoted(c.name)).WithHint("push one of them")})
 			continue
 		}
 		seen[key] = c.name

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,7 +87,7 @@ func TestHostileNames(t *testing.T) {
 		t.Errorf("only %d names", len(hostileNames))
 	}
 	for _, h := range hostileNames {
-		refs, faults := understand(flowPackage, []command{{"", dm.Revision(oneID), h.name}}, 1)
+		refs, faults := understand(flowPackage, []command{{"", dm.Revision(oneID), h.name}})
 		if len(refs) != 0 || len(faults) != 1 {
 			t.Errorf("%q: %d refs and %d faults, want the name refused", h.name, len(refs), len(faults))
 			continue
@@ -101,7 +102,7 @@ func TestHostileNames(t *testing.T) {
 		if h.why == "not the full name" || h.name == "refs/heads/main" {
 			continue
 		}
-		if refs, _ := understand(noonApplication, []command{{"", dm.Revision(oneID), h.name}}, 1); len(refs) != 0 {
+		if refs, _ := understand(noonApplication, []command{{"", dm.Revision(oneID), h.name}}); len(refs) != 0 {
 			t.Errorf("%q: an application takes it", h.name)
 		}
 	}
@@ -118,39 +119,34 @@ func TestUnderstand(t *testing.T) {
 		name       string
 		repository dm.Repository
 		commands   []command
-		count      int      // 0 means that of commands
 		refs       []string // names understood
 		faults     []string // beginnings
 	}{
-		{"a version", flowPackage, []command{{"", one, "refs/tags/1.2.3"}}, 0, []string{"refs/tags/1.2.3"}, nil},
-		{"a version with v", flowPackage, []command{{"", one, "refs/tags/v0.0.0"}}, 0, []string{"refs/tags/v0.0.0"}, nil},
-		{"ten versions", flowPackage, many, 0, []string{
+		{"a version", flowPackage, []command{{"", one, "refs/tags/1.2.3"}}, []string{"refs/tags/1.2.3"}, nil},
+		{"a version with v", flowPackage, []command{{"", one, "refs/tags/v0.0.0"}}, []string{"refs/tags/v0.0.0"}, nil},
+		{"ten versions", flowPackage, many, []string{
 			"refs/tags/1.0.0", "refs/tags/1.0.1", "refs/tags/1.0.2", "refs/tags/1.0.3", "refs/tags/1.0.4",
 			"refs/tags/1.0.5", "refs/tags/1.0.6", "refs/tags/1.0.7", "refs/tags/1.0.8", "refs/tags/1.0.9",
 		}, nil},
-		{"eleven", flowPackage, many, 11, nil, []string{"the push has 11 refs, at most 10 are allowed"}},
-		{"a good one beside bad ones", flowPackage, []command{{one, "", "refs/tags/1.0.0"}, {"", one, "refs/tags/1.1.0"}, {one, one, "refs/tags/1.2.0"}}, 0,
+		{"eleven", flowPackage, append(slices.Clone(many), command{"", one, "refs/tags/1.1.0"}), nil, []string{"the push has 11 refs, at most 10 are allowed"}},
+		{"a good one beside bad ones", flowPackage, []command{{one, "", "refs/tags/1.0.0"}, {"", one, "refs/tags/1.1.0"}, {one, one, "refs/tags/1.2.0"}},
 			[]string{"refs/tags/1.1.0"}, []string{"refs/tags/1.0.0 can't be deleted", "refs/tags/1.2.0 is published already"}},
-		{"a version twice", flowPackage, []command{{"", one, "refs/tags/1.0.0"}, {"", one, "refs/tags/v1.0.0"}}, 0,
+		{"a version twice", flowPackage, []command{{"", one, "refs/tags/1.0.0"}, {"", one, "refs/tags/v1.0.0"}},
 			[]string{"refs/tags/1.0.0"}, []string{"refs/tags/1.0.0 and refs/tags/v1.0.0 name the same"}},
-		{"a delete of what is not there", flowPackage, []command{{"", "", "refs/tags/1.0.0"}}, 0, nil, []string{"refs/tags/1.0.0 can't be deleted"}},
-		{"main of an application", noonApplication, []command{{one, one, "refs/heads/main"}}, 0, []string{"refs/heads/main"}, nil},
-		{"main twice", noonApplication, []command{{one, one, "refs/heads/main"}, {one, one, "refs/heads/main"}}, 0,
+		{"a delete of what is not there", flowPackage, []command{{"", "", "refs/tags/1.0.0"}}, nil, []string{"refs/tags/1.0.0 can't be deleted"}},
+		{"main of an application", noonApplication, []command{{one, one, "refs/heads/main"}}, []string{"refs/heads/main"}, nil},
+		{"main twice", noonApplication, []command{{one, one, "refs/heads/main"}, {one, one, "refs/heads/main"}},
 			[]string{"refs/heads/main"}, []string{"refs/heads/main and refs/heads/main name the same"}},
-		{"main deleted", noonApplication, []command{{one, "", "refs/heads/main"}}, 0, nil, []string{"refs/heads/main can't be deleted"}},
-		{"a tag of an application", noonApplication, []command{{"", one, "refs/tags/1.0.0"}}, 0, nil, []string{"refs/tags/1.0.0 is not taken: an application has main"}},
-		{"a workspace", dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, []command{{"", one, "refs/heads/main"}}, 0, nil,
+		{"main deleted", noonApplication, []command{{one, "", "refs/heads/main"}}, nil, []string{"refs/heads/main can't be deleted"}},
+		{"a tag of an application", noonApplication, []command{{"", one, "refs/tags/1.0.0"}}, nil, []string{"refs/tags/1.0.0 is not taken: an application has main"}},
+		{"a workspace", dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, []command{{"", one, "refs/heads/main"}}, nil,
 			[]string{"the server alone writes this repository: it syncs it"}},
-		{"an unknown kind", dm.Repository{Kind: "homes"}, []command{{"", one, "refs/heads/main"}}, 0, nil, []string{"the server alone writes"}},
+		{"an unknown kind", dm.Repository{Kind: "homes"}, []command{{"", one, "refs/heads/main"}}, nil, []string{"the server alone writes"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			count := tt.count
-			if count == 0 {
-				count = len(tt.commands)
-			}
-			refs, faults := understand(tt.repository, tt.commands, count)
+			refs, faults := understand(tt.repository, tt.commands)
 			var names []string
 			for _, r := range refs {
 				names = append(names, r.Name)
@@ -170,36 +166,49 @@ func TestUnderstand(t *testing.T) {
 	}
 }
 
-func TestReadCommands(t *testing.T) {
+func TestReadAsked(t *testing.T) {
 	t.Parallel()
+	one := packets("", tagLine)
+	manyNames := slices.Repeat([]string{tagLine}, 5000)
 	tests := []struct {
-		name, in string
-		count    int
-		err      string
+		name, in          string
+		commands, options int
+		ok                bool
 	}{
-		{"one", lines(tagLine), 1, ""},
-		{"blanks belong to the name", lines("refs/tags/a b\r"), 1, ""},
-		{"more than are kept", strings.Repeat(lines(tagLine), 5000), 5000, ""},
-		{"none", "", 0, "names no ref"},
-		{"no line end", strings.TrimSpace(lines(tagLine)), 0, "names no ref"},
-		{"no name", zeroID + " " + oneID + "\n", 0, "can't be understood"},
-		{"a short id", "0 " + oneID + " refs/tags/1.0.0\n", 0, "can't be understood"},
-		{"an id in capitals", zeroID + " " + strings.Repeat("A", 40) + " refs/tags/1.0.0\n", 0, "can't be understood"},
-		{"a line without end", lines(tagLine) + strings.Repeat("x", 1<<20), 0, "can't be read"},
-		{"a list without end", strings.Repeat(lines(tagLine), maxCommands/99+1), 0, "more than"},
+		{"one", one, 1, 0, true},
+		{"blanks and line ends belong to the name", packets("", "refs/tags/a b\r", tagLine+"\n"), 2, 0, true},
+		{"many", packets("", manyNames...), 5000, 0, true},
+		{"options", withOptions([]string{"dry-run", "reason=x\n"}, tagLine), 1, 2, true},
+		{"more options than are kept", withOptions(slices.Repeat([]string{"dry-run"}, 500), tagLine), 1, maxOptions + 1, true},
+		{"none", packets(""), 0, 0, false},
+		{"no end", strings.TrimSuffix(one, flushPacket), 0, 0, false},
+		{"no end of the options", strings.TrimSuffix(withOptions(nil, tagLine), flushPacket), 0, 0, false},
+		{"no name", strings.ReplaceAll(one, fmt.Sprintf("%04x%s %s %s", 4+82+len(tagLine), zeroID, oneID, tagLine), "0056"+zeroID+" "+oneID+" ")[:len(one)-len(tagLine)-1], 0, 0, false},
+		{"a short id", strings.Replace(one, fmt.Sprintf("%04x%s", 4+82+len(tagLine), zeroID), fmt.Sprintf("%04x0", 4+82+len(tagLine)-39), 1), 0, 0, false},
+		{"an id in capitals", strings.Replace(one, oneID, strings.Repeat("A", 40), 1), 0, 0, false},
+		{"a list without end", packets("", slices.Repeat([]string{tagLine + strings.Repeat("x", 60000)}, maxCommands/60000+1)...), 0, 0, false},
+		{"another protocol", "000dversion=20000", 0, 0, false},
+		{"no protocol", zeroID + " " + oneID + " " + tagLine + "\n", 0, 0, false},
+		{"a length that is none", "zzzz", 0, 0, false},
+		{"a short packet", "0002", 0, 0, false},
+		{"an end in the middle", one[:60], 0, 0, false},
+		{"nothing", "", 0, 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			commands, count, err := readCommands(strings.NewReader(tt.in))
-			if tt.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.err) {
-					t.Errorf("error = %v, want %q", err, tt.err)
-				}
-				return
+			var answer strings.Builder
+			got, err := readAsked(strings.NewReader(tt.in), &answer)
+			if (err == nil) != tt.ok {
+				t.Fatalf("error = %v, want it understood: %v", err, tt.ok)
 			}
-			if err != nil || count != tt.count || len(commands) != min(count, maxRefs) {
-				t.Errorf("got %d commands of %d, error %v; want %d", len(commands), count, err, tt.count)
+			if tt.ok && (len(got.commands) != tt.commands || len(got.options) != tt.options || !strings.HasPrefix(answer.String(), "00")) {
+				t.Errorf("got %d commands and %d options, answer %q; want %d and %d", len(got.commands), len(got.options), &answer, tt.commands, tt.options)
+			}
+			for _, c := range got.commands {
+				if !strings.Contains(tt.in, " "+c.name) {
+					t.Errorf("the name %q is not what was sent", c.name)
+				}
 			}
 		})
 	}
@@ -232,11 +241,7 @@ func TestParseOptions(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var list [][]byte
-			for _, o := range tt.options {
-				list = append(list, []byte(o))
-			}
-			got, faults := parseOptions(list)
+			got, faults := parseOptions(tt.options)
 			if tt.faults == nil && got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
@@ -252,28 +257,30 @@ func TestParseOptions(t *testing.T) {
 	}
 }
 
-// FuzzHookInput feeds what git hands to the hooks: nothing may panic, and no
-// name that is taken may be other than plain.
+// FuzzHookInput feeds what git hands to the hook: nothing may panic, and no name
+// that is taken may be other than plain.
 func FuzzHookInput(f *testing.F) {
 	for _, h := range hostileNames {
-		f.Add(lines(h.name))
+		f.Add(packets("", h.name))
 	}
-	f.Add(lines(tagLine, mainLine))
+	f.Add(packets("", tagLine, mainLine))
 	f.Add(packets("atomic", tagLine))
+	f.Add(withOptions([]string{"dry-run"}, tagLine))
 	f.Fuzz(func(t *testing.T, in string) {
-		commands, count, err := readCommands(strings.NewReader(in))
-		if err == nil {
-			for _, r := range []dm.Repository{flowPackage, noonApplication} {
-				refs, _ := understand(r, commands, count)
-				for _, ref := range refs {
-					if quoted(ref.Name) != ref.Name || !strings.HasPrefix(ref.Name, "refs/") {
-						t.Errorf("%s takes %q", r.Kind, ref.Name)
-					}
+		asked, err := readAsked(strings.NewReader(in), discard{})
+		if err != nil {
+			return
+		}
+		for _, r := range []dm.Repository{flowPackage, noonApplication} {
+			refs, _ := understand(r, asked.commands)
+			for _, ref := range refs {
+				if quoted(ref.Name) != ref.Name || !strings.HasPrefix(ref.Name, "refs/") {
+					t.Errorf("%s takes %q", r.Kind, ref.Name)
 				}
 			}
-		}
-		if commands, _, err := greet(strings.NewReader(in), discard{}); err == nil && len(commands) > maxRefs {
-			t.Errorf("%d commands", len(commands))
+			if len(refs) > maxRefs {
+				t.Errorf("%d refs", len(refs))
+			}
 		}
 	})
 }
@@ -309,12 +316,12 @@ func TestReplyTo(t *testing.T) {
 		err  error
 		want reply
 	}{
-		{dm.Errorf(dm.Invalid, "op", "wrong"), reply{message: "wrong", exit: 1}},
-		{dm.Errorf(dm.Forbidden, "op", "not yours").WithHint("ask"), reply{message: "not yours", hint: "ask", exit: 1}},
-		{dm.Errorf(dm.Stale, "op", "moved"), reply{message: "moved", hint: "somebody else was faster: pull, then push again", exit: 1}},
-		{dm.Errorf(dm.Unavailable, "op", "down"), reply{message: "down", hint: "push again later", exit: 2}},
-		{dm.Errorf(dm.Unauthenticated, "op", "who"), reply{message: "who", hint: "sign in again", exit: 1}},
-		{errBare, reply{message: "internal error", hint: "the cause stands in the server's log", exit: 2}},
+		{dm.Errorf(dm.Invalid, "op", "wrong"), reply{message: "wrong", failed: false}},
+		{dm.Errorf(dm.Forbidden, "op", "not yours").WithHint("ask"), reply{message: "not yours", hint: "ask", failed: false}},
+		{dm.Errorf(dm.Stale, "op", "moved"), reply{message: "moved", hint: "somebody else was faster: pull, then push again", failed: false}},
+		{dm.Errorf(dm.Unavailable, "op", "down"), reply{message: "down", hint: "push again later", failed: true}},
+		{dm.Errorf(dm.Unauthenticated, "op", "who"), reply{message: "who", hint: "sign in again", failed: false}},
+		{errBare, reply{message: "internal error", hint: "the cause stands in the server's log", failed: true}},
 	}
 	for _, tt := range tests {
 		if got := replyTo(tt.err); fmt.Sprint(got) != fmt.Sprint(tt.want) {

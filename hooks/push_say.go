@@ -3,7 +3,6 @@ package hooks
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -13,19 +12,19 @@ import (
 	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
-// Bounds of what one hook says.
+// Bounds of what one push is told.
 const (
 	maxLines = 200
 	maxLine  = 1000 // bytes
 	maxName  = 120  // bytes of a ref's name or an option in a sentence
 )
 
-// talk is the conversation with one hook program. One goroutine uses it.
+// talk is the conversation with the hook program of one push. One goroutine uses it.
 type talk struct {
 	conn  *net.UnixConn
-	in    io.Reader // the program's standard input
 	lines int
 	hints []string // said once, at the end
 	err   error    // of the first write that failed: the program is gone
@@ -38,13 +37,13 @@ func (t *talk) send(kind byte, payload []byte) {
 		return
 	}
 	if t.err = t.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); t.err == nil {
-		t.err = writeFrame(t.conn, kind, payload)
+		t.err = hook.WriteFrame(t.conn, kind, payload)
 	}
 }
 
 // Write sends to the program's standard output.
 func (t *talk) Write(p []byte) (int, error) {
-	t.send(frameOutput, p)
+	t.send(hook.Output, p)
 	return len(p), t.err
 }
 
@@ -54,21 +53,22 @@ func (t *talk) exit(code int) {
 		t.say("hint: " + hint)
 	}
 	if t.lines > maxLines {
-		t.send(frameSaying, fmt.Appendf(nil, "and %d more lines\n", t.lines-maxLines))
+		t.send(hook.Saying, fmt.Appendf(nil, "and %d more lines\n", t.lines-maxLines))
 	}
-	t.send(frameExit, []byte{byte(code)})
+	t.send(hook.Exit, []byte{byte(code)})
 }
 
 // say shows one line to the person who pushes, who sees it behind "remote:".
 func (t *talk) say(text string) {
 	if t.lines++; t.lines <= maxLines {
-		t.send(frameSaying, []byte(line(text, maxLine)+"\n"))
+		t.send(hook.Saying, []byte(line(text, maxLine)+"\n"))
 	}
 }
 
 // sayError shows an error: its message, each finding on a line of its own, and
-// at the end of all what the person can do. It returns the exit status that fits.
-func (t *talk) sayError(about string, err error) (exit int) {
+// at the end of all what the person can do. It tells whether the server is at
+// fault.
+func (t *talk) sayError(about string, err error) (failed bool) {
 	r := replyTo(err)
 	if about != "" {
 		about += ": "
@@ -80,7 +80,7 @@ func (t *talk) sayError(about string, err error) (exit int) {
 	if r.hint != "" && !slices.Contains(t.hints, r.hint) {
 		t.hints = append(t.hints, r.hint)
 	}
-	return r.exit
+	return r.failed
 }
 
 // sayNotes shows what the server remarks on a ref; each note names what it is
@@ -91,29 +91,29 @@ func (t *talk) sayNotes(notes []string) {
 	}
 }
 
-// reply is what a hook makes of an error.
+// reply is what a push is told of an error.
 type reply struct {
 	message  string
 	findings []dm.Finding
 	hint     string
-	exit     int // 1: the push is at fault, 2: the server is
+	failed   bool // the server is at fault, not the push
 }
 
-// replyTo is the table from kind to message and exit status.
+// replyTo is the table from kind to message and hint.
 func replyTo(err error) reply {
 	var e *dm.Error
 	if !errors.As(err, &e) {
 		e = &dm.Error{Kind: dm.Internal, Message: "internal error"}
 	}
-	r := reply{message: e.Message, findings: e.Findings, hint: e.Hint, exit: 1}
+	r := reply{message: e.Message, findings: e.Findings, hint: e.Hint}
 	fallback := ""
 	switch e.Kind {
 	case dm.Stale:
 		fallback = "somebody else was faster: pull, then push again"
 	case dm.Unavailable:
-		fallback, r.exit = "push again later", 2
+		fallback, r.failed = "push again later", true
 	case dm.Internal:
-		fallback, r.exit = "the cause stands in the server's log", 2
+		fallback, r.failed = "the cause stands in the server's log", true
 	case dm.Unauthenticated:
 		fallback = "sign in again"
 	}

@@ -15,26 +15,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
 // PushConfig is what a PushServer needs.
 type PushConfig struct {
-	Folder     string                               // required, absolute: holds the hook programs; private to the server
-	Program    string                               // required, absolute: the executable whose main calls Program
+	Folder     string                               // required, absolute: holds the hook program; private to the server
+	Program    string                               // required, absolute: an executable that calls hook.Program when it is called as the hook
 	Address    func(dm.ApplicationName) string      // where a person watches an application; nil leaves it out
 	Deploy     func(dm.Actor, dm.PackageRef) string // the command with which the person deploys a published version; nil names the request
 	Relay      time.Duration                        // how long progress is told after a change; 0 means 10 s
-	Timeout    time.Duration                        // of one hook; 0 means 5 minutes
+	Timeout    time.Duration                        // of judging a push, and of each change; 0 means 5 minutes
 	Grace      time.Duration                        // for changes that are being accepted when Run is told to stop; 0 means 5 s
 	Log        *slog.Logger                         // nil means silent
 	Registerer prometheus.Registerer                // nil means not counted
 }
-
-// Names of the closed environment by which a hook program finds its session.
-const (
-	socketVariable  = "DM_PUSH_SOCKET"
-	sessionVariable = "DM_PUSH_SESSION"
-)
 
 // Bounds of what a client of the socket may take up.
 const (
@@ -63,7 +58,7 @@ var (
 	_ dm.EventSink = (*PushServer)(nil)
 )
 
-// NewPushServer checks cfg, puts the hook programs into the folder and opens
+// NewPushServer checks cfg, puts the hook program into the folder and opens
 // the socket. Connections wait until Run. Who does not call Run calls Close.
 func NewPushServer(cfg PushConfig) (*PushServer, error) {
 	switch {
@@ -95,7 +90,7 @@ func NewPushServer(cfg PushConfig) (*PushServer, error) {
 			return nil, err
 		}
 	}
-	if err := installPrograms(cfg.Folder, cfg.Program); err != nil {
+	if err := installProgram(cfg.Folder, cfg.Program); err != nil {
 		return nil, err
 	}
 	var err error
@@ -114,7 +109,7 @@ func (s *PushServer) Open(ctx context.Context, p dm.Push) (dm.PushSession, func(
 	if err != nil {
 		return dm.PushSession{}, nil, dm.Wrap(op, err)
 	}
-	session := &pushSession{push: p, request: dm.RequestID(ctx), next: preReceive, outcome: pushUnjudged}
+	session := &pushSession{push: p, request: dm.RequestID(ctx), outcome: pushUnjudged}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -126,12 +121,12 @@ func (s *PushServer) Open(ctx context.Context, p dm.Push) (dm.PushSession, func(
 	s.sessions[id] = session
 	opened := dm.PushSession{
 		Programs:    s.cfg.Folder,
-		Environment: []string{socketVariable + "=" + s.place.socket, sessionVariable + "=" + id},
+		Environment: []string{hook.SocketVariable + "=" + s.place.socket, hook.SessionVariable + "=" + id},
 	}
 	return opened, sync.OnceFunc(func() { s.end(id, session) }), nil
 }
 
-// newSessionID makes 128 random bits.
+// newSessionID makes 128 random bits, in hook.SessionLength letters.
 func newSessionID() (string, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {
@@ -153,7 +148,7 @@ func (s *PushServer) end(id string, p *pushSession) {
 	r := p.push.Repository()
 	s.pushes.WithLabelValues(string(r.Kind), p.outcome).Inc()
 	s.cfg.Log.Info("push ended", "repository", string(r.Kind)+"/"+r.Name, "actor", p.push.Actor().User,
-		"outcome", p.outcome, "refs", len(p.commands), "request_id", p.request)
+		"outcome", p.outcome, "refs", len(p.asked.commands), "request_id", p.request)
 }
 
 // Emit implements dm.EventSink: it hands e to those who wait for it.

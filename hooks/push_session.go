@@ -1,9 +1,9 @@
 package hooks
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
 // What becomes of a push, as the counter names it.
@@ -19,29 +20,27 @@ const (
 	pushUnjudged = "unjudged" // git ended before it asked: nothing to do, or a pack that fsck refused
 	pushRefused  = "refused"
 	pushFailed   = "failed" // the server is at fault or is not available
-	pushJudged   = "judged" // found good, then git ended before the refs moved
 	pushDry      = "dry run"
 	pushAccepted = "accepted" // all refs
 )
 
-// pushSession is one push on its way through the three hooks.
+// pushSession is one push from when it has arrived.
 type pushSession struct {
 	push    dm.Push
 	request string // id of the request that pushes
 
 	// Guarded by PushServer.mu.
-	next   string // the hook that may come next, "" when none may
-	cancel func() // ends the hook at work, as far as it can be ended
+	entered bool   // its hook has come
+	cancel  func() // ends the hook, as far as it can be ended
 
 	running sync.WaitGroup // the hook at work
 
-	// Of the hook at work; between hooks nobody touches them.
-	outcome  string
-	commands []command      // as pre-receive showed them
-	refs     []dm.PushedRef // the same, understood
-	dry      bool
-	news     *watcher      // of the application, nil when no progress is relayed
-	done     []acceptedRef // what proc-receive has made true
+	// Of the hook at work; before and after it nobody touches them.
+	outcome string
+	asked   asked
+	refs    []dm.PushedRef // what is asked, understood
+	news    *watcher       // of the application, nil when no progress is relayed
+	done    []acceptedRef  // what has been made true
 }
 
 // acceptedRef is one ref with what became of it.
@@ -62,7 +61,7 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	if ctx.Err() != nil { // the deadline above has perhaps undone that of the stop
 		return
 	}
-	h, err := readHello(conn)
+	id, err := hook.ReadHello(conn)
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -74,9 +73,9 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	p, err := s.enter(h, cancel)
+	p, err := s.enter(id, cancel)
 	if err != nil {
-		s.cfg.Log.Warn("a hook program was sent away", "hook", h.Hook, "err", err)
+		s.cfg.Log.Warn("a hook program was sent away", "err", err)
 		t.sayError("", err)
 		t.exit(1)
 		return
@@ -84,92 +83,97 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	defer p.running.Done()
 	_ = conn.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(ctx, stopReading)() // of the hook's own time, and again of the server's
-
-	var reader sync.WaitGroup
-	defer reader.Wait()
-	defer conn.Close() // ends the reader
-	input, feed := io.Pipe()
-	defer input.Close()
-	reader.Go(func() {
-		feed.CloseWithError(readInput(conn, feed))
-		waitForEnd(conn)
-		cancel()
-	})
-	t.in = input
-	next, exit := s.answer(dm.WithRequestID(ctx, p.request), dm.WithRequestID(late, p.request), p, h, t)
-	s.leave(p, next)
-	t.exit(exit)
+	t.exit(s.answer(dm.WithRequestID(ctx, p.request), dm.WithRequestID(late, p.request), cancel, p, t))
 }
 
-// enter finds the session and lets the hook in when it is its turn.
-func (s *PushServer) enter(h hello, cancel func()) (*pushSession, error) {
+// enter finds the session, whose hook may come once.
+func (s *PushServer) enter(id string, cancel func()) (*pushSession, error) {
 	const op = "hooks.enter"
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.sessions[h.Session]
+	p := s.sessions[id]
 	switch {
 	case p == nil:
 		return nil, dm.Errorf(dm.Forbidden, op, "the server knows nothing of this push")
-	case p.next == "" || p.next != h.Hook:
-		return nil, dm.Errorf(dm.Forbidden, op, "this hook of the push is not awaited now")
+	case p.entered:
+		return nil, dm.Errorf(dm.Forbidden, op, "this push has had its answer")
 	}
-	p.next, p.cancel = "", cancel
+	p.entered, p.cancel = true, cancel
 	p.running.Add(1)
 	return p, nil
 }
 
-// leave opens the door for the next hook, before the program hears that it may
-// end.
-func (s *PushServer) leave(p *pushSession, next string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.next, p.cancel = next, nil
-}
-
-// answer does what the hook is for. A panic is one push's failure, not the
-// server's: what is judged comes from outside.
-func (s *PushServer) answer(ctx, late context.Context, p *pushSession, h hello, t *talk) (next string, exit int) {
+// answer takes the push or refuses it, reports that to git, and tells how it goes
+// on. A panic is one push's failure, not the server's: what is judged comes from
+// outside.
+func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSession, t *talk) (exit int) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.cfg.Log.Error("hook panicked", "hook", h.Hook, "panic", r, "stack", string(debug.Stack()), "request_id", p.request)
+			s.cfg.Log.Error("hook panicked", "panic", r, "stack", string(debug.Stack()), "request_id", p.request)
 			p.outcome = pushFailed
 			t.say("internal error")
-			next, exit = "", 2
+			exit = 2
 		}
 	}()
-	switch h.Hook {
-	case preReceive:
-		return s.judge(ctx, p, h, t)
-	case procReceive:
-		return s.accept(late, p, t)
-	default:
-		s.tellProgress(ctx, p, t)
-		return "", 0
+	p.outcome = pushFailed
+	var err error
+	if p.asked, err = readAsked(t.conn, t); err != nil {
+		t.say("git and the server do not understand each other")
+		s.cfg.Log.Error("a push was not understood", "request_id", p.request, "err", s.orLate(ctx, err))
+		return 2
 	}
+	var gone sync.WaitGroup
+	defer gone.Wait()
+	defer t.conn.CloseRead() // ends the wait below
+	gone.Go(func() {
+		_, _ = io.Copy(io.Discard, t.conn) // until the program is gone
+		cancel()
+	})
+	var report bytes.Buffer
+	options, faults := s.judge(ctx, p, t)
+	switch {
+	case len(faults) > 0:
+		refuseAll(&report, p.asked.commands, faults)
+	case p.asked.atomic && len(p.refs) > 1:
+		p.outcome = pushRefused
+		refuseAll(&report, p.asked.commands, []error{
+			dm.Errorf(dm.Invalid, "hooks.answer", "each version is published for itself; push without --atomic"),
+		})
+	case ctx.Err() != nil: // nobody waits for it any more, and nothing is begun
+		p.outcome = pushFailed
+		refuseAll(&report, p.asked.commands, []error{s.orLate(ctx, nil)})
+	case options.dry:
+		p.outcome = pushDry
+		moveNone(&report, p.refs)
+	default:
+		s.acceptAll(late, p, t, &report)
+	}
+	report.WriteString(flushPacket)
+	if _, err := t.Write(report.Bytes()); err != nil {
+		s.cfg.Log.Warn("a push did not hear what became of it", "request_id", p.request, "outcome", p.outcome, "err", err)
+	}
+	s.tellProgress(ctx, p, t)
+	return 0
 }
 
-// judge is pre-receive: every ref and option is looked at, and everything that
-// is wrong is told at once.
-func (s *PushServer) judge(ctx context.Context, p *pushSession, h hello, t *talk) (next string, exit int) {
-	options, faults := parseOptions(h.Options)
-	commands, count, err := readCommands(t.in)
-	if err != nil {
-		faults = append(faults, err)
-	}
-	refs, more := understand(p.push.Repository(), commands, count)
-	faults = append(faults, more...)
+// judge looks at every ref and option before any is accepted, and tells
+// everything that is wrong at once.
+func (s *PushServer) judge(ctx context.Context, p *pushSession, t *talk) (pushOptions, []error) {
 	p.outcome = pushRefused
+	options, faults := parseOptions(p.asked.options)
+	refs, more := understand(p.push.Repository(), p.asked.commands)
+	faults = append(faults, more...)
 	for _, fault := range faults {
 		t.sayError("", fault)
-		exit = 1
 	}
-	p.commands, p.dry = commands, options.dry
 	for _, ref := range refs {
 		ref.Reason, ref.Faulty = options.reason, options.faulty
 		p.refs = append(p.refs, ref)
-		outcome, err := p.push.Judge(ctx, string(h.Quarantine), ref)
+		outcome, err := p.push.Judge(ctx, ref)
 		if err != nil {
-			exit = max(exit, s.refuse(p, t, ref, s.orLate(ctx, err)))
+			err = s.orLate(ctx, err)
+			s.refuse(p, t, ref, err)
+			faults = append(faults, refFault{ref.Name, err})
 			continue
 		}
 		if options.dry {
@@ -177,28 +181,50 @@ func (s *PushServer) judge(ctx context.Context, p *pushSession, h hello, t *talk
 			t.sayNotes(outcome.Notes)
 		}
 	}
-	if exit != 0 {
-		return "", exit
-	}
-	p.outcome = pushJudged
-	return procReceive, 0
+	return options, faults
 }
 
-// refuse tells why a ref is not taken, and returns the exit status. What stays
-// hidden from the person goes to the log.
-func (s *PushServer) refuse(p *pushSession, t *talk, ref dm.PushedRef, err error) (exit int) {
-	exit = t.sayError(quoted(ref.Name), err)
-	p.outcome = pushRefused
-	if exit > 1 {
-		p.outcome = pushFailed
-		level := slog.LevelWarn
-		if dm.KindOf(err) == dm.Internal {
-			level = slog.LevelError
-		}
-		s.cfg.Log.Log(context.Background(), level, "a ref was not taken", "repository", p.push.Repository().Name,
-			"request_id", p.request, "err", err)
+// acceptAll makes the changes one after the other; one that fails does not hold
+// up the others, because each stands for itself. ctx outlives the client: once a
+// change is begun it is brought to its end.
+func (s *PushServer) acceptAll(ctx context.Context, p *pushSession, t *talk, report io.Writer) {
+	if r := p.push.Repository(); r.Kind == dm.ApplicationRepository {
+		// Before anything moves, so that the first transition is not missed.
+		p.news = s.progress.watch(dm.ApplicationName(r.Name), p.request)
 	}
-	return exit
+	p.outcome = pushAccepted
+	for _, ref := range p.refs {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+		made, err := p.push.Accept(ctx, ref)
+		cancel()
+		if err != nil {
+			s.refuse(p, t, ref, err)
+			ng(report, ref.Name, replyTo(err).message)
+			continue
+		}
+		p.done = append(p.done, acceptedRef{ref, made})
+		t.sayNotes(made.Notes)
+		ok(report, ref.Name, made.Ref)
+	}
+}
+
+// refuse tells why a ref is not taken. What stays hidden from the person goes to
+// the log.
+func (s *PushServer) refuse(p *pushSession, t *talk, ref dm.PushedRef, err error) {
+	failed := t.sayError(quoted(ref.Name), err)
+	if !failed {
+		if p.outcome != pushFailed {
+			p.outcome = pushRefused
+		}
+		return
+	}
+	p.outcome = pushFailed
+	level := slog.LevelWarn
+	if dm.KindOf(err) == dm.Internal {
+		level = slog.LevelError
+	}
+	s.cfg.Log.Log(context.Background(), level, "a ref was not taken", "repository", p.push.Repository().Name,
+		"request_id", p.request, "err", err)
 }
 
 // orLate puts what really happened in place of err when the hook's time or the
@@ -212,28 +238,4 @@ func (s *PushServer) orLate(ctx context.Context, err error) error {
 		return dm.Errorf(dm.Unavailable, op, "the push was given up").Because(err)
 	}
 	return err
-}
-
-// readInput copies the program's standard input to w until it ends or nobody
-// reads it any more.
-func readInput(conn io.Reader, w io.Writer) error {
-	for {
-		kind, payload, err := readFrame(conn)
-		switch {
-		case err != nil:
-			return io.ErrUnexpectedEOF
-		case kind != frameInput:
-			return fmt.Errorf("a frame %q came in place of input", kind)
-		case len(payload) == 0:
-			return io.EOF
-		}
-		if _, err := w.Write(payload); err != nil {
-			return err
-		}
-	}
-}
-
-// waitForEnd returns when the program is gone, or the connection's time is over.
-func waitForEnd(conn io.Reader) {
-	_, _ = io.Copy(io.Discard, onlyReader{conn})
 }

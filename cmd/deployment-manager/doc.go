@@ -1,7 +1,7 @@
 // Command deployment-manager is the server and its few companions: serve runs
 // it, token makes and revokes API tokens, demo plays the walk-through, verify
 // checks a data folder, repair looks again at what is out of service, version
-// tells what this is. Called under the name of a hook, as git does through a link
+// tells what this is. Called under the name of the hook, as git does through a link
 // to it, it is that hook of a push.
 //
 // The package owns what belongs to a process: the command line, the

@@ -122,11 +122,10 @@ func (b *besieged) wantDiscreet(c pushtest.Case, got answer) {
 	// repeats the names of refs, by which the client knows them.
 	told := progress.ReplaceAllString(got.said, "")
 	for line := range strings.Lines(got.report) {
-		if _, reason, ok := strings.Cut(line, " pre-receive"); ok || !strings.HasPrefix(line, "ng ") {
-			told += reason
-		} else {
-			told += line
+		if rest, ok := strings.CutPrefix(line, "ng "); ok {
+			_, line, _ = strings.Cut(rest, " ")
 		}
+		told += line
 	}
 	if got.status != http.StatusOK {
 		told = got.raw

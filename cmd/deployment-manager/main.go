@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
 func main() {
@@ -22,11 +22,11 @@ func main() {
 	}))
 }
 
-// runHook makes this program the hook that git calls under the name of one. The
-// hooks are links to it, so that they need no shell and no second program.
+// runHook makes this program the hook that git calls, where the small one that is
+// made for it is missing; see hookProgram.
 func runHook() {
-	if name, ok := hooks.ProgramName(os.Args[0]); ok {
-		os.Exit(hooks.Program(name, os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	if hook.Called(os.Args[0]) {
+		os.Exit(hook.Program(os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 	}
 }
 

@@ -7,15 +7,15 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/hooks/hook"
 )
 
 // endHookAtOnce starts a hook program again with an option that git's closed
 // environment keeps from it: the race detector sleeps a second before it ends,
-// which makes three seconds for each push.
+// which makes a second for each push.
 func endHookAtOnce() {
 	const variable = "GORACE"
-	if _, hook := hooks.ProgramName(os.Args[0]); !hook || os.Getenv(variable) != "" {
+	if !hook.Called(os.Args[0]) || os.Getenv(variable) != "" {
 		return
 	}
 	program, err := os.Executable()

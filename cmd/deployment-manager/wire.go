@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -115,13 +116,13 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 // buildPushes makes what judges pushes; the record owns the folder it works in
 // by now.
 func buildPushes(cfg config, s serving, record *record, registry *prometheus.Registry) (*hooks.PushServer, error) {
-	program, err := os.Executable()
+	self, err := os.Executable()
 	if err != nil {
 		return nil, dm.Wrap("build pushes", err)
 	}
 	address := strings.TrimSuffix(cfg.PublicManager, "/")
 	pushes, err := hooks.NewPushServer(hooks.PushConfig{
-		Folder: record.store.HooksFolder(), Program: program, Log: s.log, Registerer: registry,
+		Folder: record.store.HooksFolder(), Program: hookProgram(self, s.log), Log: s.log, Registerer: registry,
 		Address: func(app dm.ApplicationName) string { return address + "/api/v1/applications/" + string(app) },
 		Deploy: func(by dm.Actor, ref dm.PackageRef) string {
 			return deployCommand(address, cfg.Auth == dm.InsecurePNDA, by.User, ref)
@@ -132,6 +133,18 @@ func buildPushes(cfg config, s serving, record *record, registry *prometheus.Reg
 	}
 	record.pushes.Store(pushes)
 	return pushes, nil
+}
+
+// hookProgram is what git starts at the end of each push: a small program that
+// starts in a millisecond, when it stands beside self, else self, which takes
+// five.
+func hookProgram(self string, log *slog.Logger) string {
+	small := filepath.Join(filepath.Dir(self), "deployment-manager-hook")
+	if info, err := os.Stat(small); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+		return small
+	}
+	log.Info("pushes start the server's own program as their hook, because the small one is missing", "missing", small)
+	return self
 }
 
 // patrolPause is the time from a patrol that could not go on to the next.

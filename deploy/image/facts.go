@@ -10,6 +10,7 @@ const (
 	repository = "pnda/deployment-manager"
 	registry   = "docker.io/" // what a name without a registry means everywhere
 	program    = "/usr/local/bin/deployment-manager"
+	hook       = "/usr/local/bin/deployment-manager-hook" // beside it, for pushes
 	dataFolder = "/data"
 	user       = "deployment-manager" // also the name of its group
 	userID     = 10001                // also the group's; a number, so that Kubernetes can see that it is not root

@@ -14,7 +14,7 @@ import (
 
 // build is one of the server.
 type build struct {
-	path            string // of the program
+	folder          string // of the programs
 	version, commit string // commit is empty outside git
 	when            time.Time
 }
@@ -33,15 +33,15 @@ func (b build) tag() string {
 // C, so that it needs no library of the system, and without paths of this
 // machine.
 func buildServer(ctx context.Context, source, folder string) (b build, err error) {
-	b.path = filepath.Join(folder, filepath.Base(program))
+	b.folder = folder
 	stamp := "auto"
 	if b.commit, err = run(ctx, source, "git", "rev-parse", "HEAD"); err != nil {
 		b.commit, stamp = "", "false" // no git, or a checkout of another user
 	}
-	if _, err := run(ctx, source, "go", "build", "-trimpath", "-ldflags=-s -w", "-buildvcs="+stamp, "-o", b.path, "./cmd/deployment-manager"); err != nil {
+	if _, err := run(ctx, source, "go", "build", "-trimpath", "-ldflags=-s -w", "-buildvcs="+stamp, "-o", folder+"/", "./cmd/..."); err != nil {
 		return b, err
 	}
-	said, err := run(ctx, source, b.path, "version")
+	said, err := run(ctx, source, filepath.Join(folder, filepath.Base(program)), "version")
 	if err != nil {
 		return b, err
 	}
@@ -73,12 +73,14 @@ func buildTime(ctx context.Context, source, commit string) (time.Time, error) {
 
 // serverTree is the layer of the server.
 func serverTree(b build) (tree, error) {
-	content, err := os.ReadFile(b.path)
-	if err != nil {
-		return nil, err
-	}
 	t := tree{}
-	t.file(strings.TrimPrefix(program, "/"), 0o755, content, b.when)
+	for _, path := range []string{program, hook} {
+		content, err := os.ReadFile(filepath.Join(b.folder, filepath.Base(path)))
+		if err != nil {
+			return nil, err
+		}
+		t.file(strings.TrimPrefix(path, "/"), 0o755, content, b.when)
+	}
 	t.complete(b.when)
 	return t, nil
 }

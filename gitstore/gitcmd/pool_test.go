@@ -62,7 +62,7 @@ func TestClassesDoNotWaitForOneAnother(t *testing.T) {
 	if err := g.UpdateRefs(t.Context(), dir, RefUpdate{Ref: "refs/heads/main", New: one}); err != nil {
 		t.Errorf("the move of a ref: %v", err)
 	}
-	if err := g.ListTree(t.Context(), dir, nil, one, func(TreeEntry) error { return nil }); err != nil {
+	if err := g.ListTree(t.Context(), dir, one, func(TreeEntry) error { return nil }); err != nil {
 		t.Errorf("a look: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestPairsOfProcessesNeedOneSlot(t *testing.T) {
 	var all sync.WaitGroup
 	for range 3 * g.pool[Looks].slots {
 		all.Go(func() {
-			if err := g.NewObjects(t.Context(), dir, nil, []string{one}, nil, func(string, string, int64) error { return nil }); err != nil {
+			if err := g.NewObjects(t.Context(), dir, []string{one}, nil, func(string, string, int64) error { return nil }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -180,7 +180,7 @@ func TestHungryGitIsUnavailable(t *testing.T) {
 		t.Logf("fsck: %v", err)
 	}
 	var n int64
-	err := hungry.CatObjects(t.Context(), dir, nil, slices.Values([]string{big}), func(_, _ string, _ int64, r io.Reader) (err error) {
+	err := hungry.CatObjects(t.Context(), dir, slices.Values([]string{big}), func(_, _ string, _ int64, r io.Reader) (err error) {
 		n, err = io.Copy(io.Discard, r)
 		return err
 	})

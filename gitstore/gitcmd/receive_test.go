@@ -219,7 +219,7 @@ func TestReceivePackTakesAShallowPush(t *testing.T) {
 		t.Errorf("the hook saw %q, %v", seen, err)
 	}
 	var paths []string
-	err := g.ListTree(t.Context(), s.dir, nil, commit, func(e TreeEntry) error { paths = append(paths, e.Path); return nil })
+	err := g.ListTree(t.Context(), s.dir, commit, func(e TreeEntry) error { paths = append(paths, e.Path); return nil })
 	if err != nil || strings.Join(paths, " ") != "f" {
 		t.Errorf("the stage's tree has %q, %v; want f", paths, err)
 	}

@@ -33,13 +33,13 @@ type TreeEntry struct {
 // ListTree visits the entries of tree, a tree or commit, and of the trees in
 // it, each tree before what it holds. Kind Invalid: a path is longer than
 // anything that the record takes.
-func (g *Git) ListTree(ctx context.Context, dir string, env []string, tree string, visit func(TreeEntry) error) error {
+func (g *Git) ListTree(ctx context.Context, dir string, tree string, visit func(TreeEntry) error) error {
 	const op = "gitcmd.ListTree"
 	if _, err := dm.ParseRevision(tree); err != nil {
 		return err
 	}
 	args := []string{"ls-tree", "-r", "-t", "-z", "-l", "--full-tree", "--end-of-options", tree}
-	return g.parse(ctx, command{class: Looks, dir: dir, env: env, args: args}, nothing, func(out *bufio.Reader) error {
+	return g.parse(ctx, command{class: Looks, dir: dir, args: args}, nothing, func(out *bufio.Reader) error {
 		for {
 			line, err := out.ReadSlice(0)
 			switch {
@@ -85,10 +85,10 @@ func parseEntry(line string) (TreeEntry, error) {
 // CatObjects returns. A visit need not read its object to the end, and the
 // reader is of no use after it. An object that is missing or damaged is an
 // error.
-func (g *Git) CatObjects(ctx context.Context, dir string, env []string, ids iter.Seq[string],
+func (g *Git) CatObjects(ctx context.Context, dir string, ids iter.Seq[string],
 	visit func(id, kind string, size int64, r io.Reader) error) error {
 	const op = "gitcmd.CatObjects"
-	c := command{class: Takes, dir: dir, env: env, args: []string{"cat-file", "--batch", "--buffer"}}
+	c := command{class: Takes, dir: dir, args: []string{"cat-file", "--batch", "--buffer"}}
 	return g.parse(ctx, c, lines(ids), func(out *bufio.Reader) error {
 		for {
 			id, kind, size, err := readHeader(out)
@@ -124,11 +124,11 @@ func (r *cutReader) Read(p []byte) (int, error) {
 
 // NewObjects visits all objects that are reachable from tips and not from not,
 // with their kinds and sizes: commits first, newest first.
-func (g *Git) NewObjects(ctx context.Context, dir string, env, tips, not []string,
+func (g *Git) NewObjects(ctx context.Context, dir string, tips, not []string,
 	visit func(kind, id string, size int64) error) error {
 	const op = "gitcmd.NewObjects"
-	c := command{class: Looks, dir: dir, env: env, args: []string{"cat-file", "--batch-check", "--buffer"}}
-	names := func(ctx context.Context, w io.Writer) error { return g.revList(ctx, dir, env, tips, not, w) }
+	c := command{class: Looks, dir: dir, args: []string{"cat-file", "--batch-check", "--buffer"}}
+	names := func(ctx context.Context, w io.Writer) error { return g.revList(ctx, dir, tips, not, w) }
 	return g.parse(ctx, c, names, func(out *bufio.Reader) error {
 		for {
 			id, kind, size, err := readHeader(out)
@@ -146,7 +146,7 @@ func (g *Git) NewObjects(ctx context.Context, dir string, env, tips, not []strin
 }
 
 // revList writes the names of all objects that tips reach and not does not.
-func (g *Git) revList(ctx context.Context, dir string, env, tips, not []string, w io.Writer) error {
+func (g *Git) revList(ctx context.Context, dir string, tips, not []string, w io.Writer) error {
 	var in bytes.Buffer
 	for prefix, list := range map[string][]string{"": tips, "^": not} {
 		for _, id := range list {
@@ -157,7 +157,7 @@ func (g *Git) revList(ctx context.Context, dir string, env, tips, not []string, 
 		}
 	}
 	return g.run(ctx, command{
-		class: beside, dir: dir, env: env, in: &in, out: w,
+		class: beside, dir: dir, in: &in, out: w,
 		args: []string{"rev-list", "--objects", "--no-object-names", "--stdin"},
 	})
 }
@@ -199,13 +199,13 @@ func readHeader(out *bufio.Reader) (id, kind string, size int64, err error) {
 }
 
 // IsAncestor tells whether commit b has a in its history, or is a.
-func (g *Git) IsAncestor(ctx context.Context, dir string, env []string, a, b string) (bool, error) {
+func (g *Git) IsAncestor(ctx context.Context, dir string, a, b string) (bool, error) {
 	for _, id := range []string{a, b} {
 		if _, err := dm.ParseRevision(id); err != nil {
 			return false, err
 		}
 	}
-	err := g.run(ctx, command{class: Looks, dir: dir, env: env, args: []string{"merge-base", "--is-ancestor", "--end-of-options", a, b}})
+	err := g.run(ctx, command{class: Looks, dir: dir, args: []string{"merge-base", "--is-ancestor", "--end-of-options", a, b}})
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 && ctx.Err() == nil {
 		return false, nil

@@ -20,7 +20,7 @@ var errEnough = errors.New("enough")
 // newObjects returns the kinds of the new objects in their order.
 func newObjects(g *Git, dir string, tips, not []string) (string, error) {
 	var kinds []string
-	err := g.NewObjects(context.Background(), dir, nil, tips, not, func(kind, _ string, _ int64) error {
+	err := g.NewObjects(context.Background(), dir, tips, not, func(kind, _ string, _ int64) error {
 		kinds = append(kinds, kind)
 		return nil
 	})
@@ -41,16 +41,16 @@ func TestListTree(t *testing.T) {
 		{Mode: "160000", Type: "commit", ID: commit, Path: "m"},
 	}
 	var got []TreeEntry
-	err := g.ListTree(t.Context(), dir, nil, outer, func(e TreeEntry) error { got = append(got, e); return nil })
+	err := g.ListTree(t.Context(), dir, outer, func(e TreeEntry) error { got = append(got, e); return nil })
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for name, id := range map[string]string{"missing": strings.Repeat("1", 40), "a blob": blob} {
-		if err := g.ListTree(t.Context(), dir, nil, id, func(TreeEntry) error { return nil }); dm.KindOf(err) != dm.Internal {
+		if err := g.ListTree(t.Context(), dir, id, func(TreeEntry) error { return nil }); dm.KindOf(err) != dm.Internal {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := g.ListTree(t.Context(), dir, nil, "--help", nil); dm.KindOf(err) != dm.Invalid {
+	if err := g.ListTree(t.Context(), dir, "--help", nil); dm.KindOf(err) != dm.Invalid {
 		t.Errorf("an option as tree: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestListTreeOfBombs(t *testing.T) {
 	}
 	n := 0
 	begin := time.Now()
-	err := g.ListTree(t.Context(), dir, nil, wide, func(TreeEntry) error {
+	err := g.ListTree(t.Context(), dir, wide, func(TreeEntry) error {
 		if n++; n == 1000 {
 			return errEnough
 		}
@@ -85,7 +85,7 @@ func TestListTreeOfBombs(t *testing.T) {
 	if !errors.Is(err, errEnough) || time.Since(begin) > patience {
 		t.Errorf("%v after %v, want the visitor's error at once", err, time.Since(begin))
 	}
-	err = g.ListTree(t.Context(), dir, nil, deep, func(TreeEntry) error { return nil })
+	err = g.ListTree(t.Context(), dir, deep, func(TreeEntry) error { return nil })
 	if dm.KindOf(err) != dm.Invalid {
 		t.Errorf("a long path: %v", err)
 	}
@@ -100,7 +100,7 @@ func TestCatObjects(t *testing.T) {
 	ids = append(ids, ids[1], ids[0])
 	var got []string
 	sizes := map[string]int64{}
-	err := g.CatObjects(t.Context(), dir, nil, slices.Values(ids), func(id, kind string, size int64, r io.Reader) error {
+	err := g.CatObjects(t.Context(), dir, slices.Values(ids), func(id, kind string, size int64, r io.Reader) error {
 		got = append(got, id)
 		sizes[kind] += size
 		if len(got) == 4 {
@@ -130,7 +130,7 @@ func TestCatObjectsOfManyNames(t *testing.T) {
 		}
 	}
 	n := 0
-	if err := g.CatObjects(t.Context(), dir, nil, names, func(string, string, int64, io.Reader) error { n++; return nil }); err != nil || n != 20_000 {
+	if err := g.CatObjects(t.Context(), dir, names, func(string, string, int64, io.Reader) error { n++; return nil }); err != nil || n != 20_000 {
 		t.Errorf("%d visits, %v", n, err)
 	}
 	endless := func(yield func(string) bool) {
@@ -138,12 +138,12 @@ func TestCatObjectsOfManyNames(t *testing.T) {
 			continue
 		}
 	}
-	err := g.CatObjects(t.Context(), dir, nil, endless, func(string, string, int64, io.Reader) error { return errEnough })
+	err := g.CatObjects(t.Context(), dir, endless, func(string, string, int64, io.Reader) error { return errEnough })
 	if !errors.Is(err, errEnough) {
 		t.Errorf("a visitor that has enough: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = g.CatObjects(ctx, dir, nil, endless, func(string, string, int64, io.Reader) error { cancel(); return nil })
+	err = g.CatObjects(ctx, dir, endless, func(string, string, int64, io.Reader) error { cancel(); return nil })
 	if dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("cancelled: %v", err)
 	}
@@ -156,7 +156,7 @@ func TestCatObjectsOfWhatIsNotThere(t *testing.T) {
 	blob := output(t, g, dir, "", "rev-parse", commit+":f")
 	path := filepath.Join(dir, "objects", blob[:2], blob[2:])
 	read := func(id string) error {
-		return g.CatObjects(t.Context(), dir, nil, slices.Values([]string{commit, id, commit}), func(_, _ string, _ int64, r io.Reader) error {
+		return g.CatObjects(t.Context(), dir, slices.Values([]string{commit, id, commit}), func(_, _ string, _ int64, r io.Reader) error {
 			_, err := io.Copy(io.Discard, r)
 			return err
 		})
@@ -209,36 +209,9 @@ func TestNewObjects(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	err := g.NewObjects(t.Context(), dir, nil, []string{one}, nil, func(string, string, int64) error { return errEnough })
+	err := g.NewObjects(t.Context(), dir, []string{one}, nil, func(string, string, int64) error { return errEnough })
 	if !errors.Is(err, errEnough) {
 		t.Errorf("a visitor that has enough: %v", err)
-	}
-}
-
-// TestQuarantineIsSeen reads objects that only the environment leads to.
-func TestQuarantineIsSeen(t *testing.T) {
-	t.Parallel()
-	g := newGit(t)
-	quarantine, one := newRepository(t, g)
-	dir, other := newRepository(t, g)
-	two := newCommit(t, g, quarantine, "more\n")
-	env := []string{
-		"GIT_OBJECT_DIRECTORY=" + filepath.Join(quarantine, "objects"),
-		"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(dir, "objects"),
-	}
-	if err := g.ListTree(t.Context(), dir, env, two, func(TreeEntry) error { return nil }); err != nil {
-		t.Errorf("ListTree: %v", err)
-	}
-	n := 0
-	if err := g.NewObjects(t.Context(), dir, env, []string{one, two}, []string{other}, func(string, string, int64) error { n++; return nil }); err != nil || n != 3 {
-		t.Errorf("NewObjects: %d, %v", n, err)
-	}
-	err := g.CatObjects(t.Context(), dir, env, slices.Values([]string{two}), func(string, string, int64, io.Reader) error { return nil })
-	if err != nil {
-		t.Errorf("CatObjects: %v", err)
-	}
-	if err := g.ListTree(t.Context(), dir, nil, two, func(TreeEntry) error { return nil }); err == nil {
-		t.Error("the object is in the repository itself")
 	}
 }
 
@@ -265,7 +238,7 @@ func TestIsAncestor(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := g.IsAncestor(t.Context(), dir, nil, tt.a, tt.b)
+			got, err := g.IsAncestor(t.Context(), dir, tt.a, tt.b)
 			if got != tt.want || (err != nil) != (tt.kind != "") || err != nil && dm.KindOf(err) != tt.kind {
 				t.Errorf("got %v, %v; want %v, %q", got, err, tt.want, tt.kind)
 			}

@@ -37,7 +37,7 @@ func (f *Folder) spoolBlob(ctx context.Context, dir string, h plumbing.Hash) (_ 
 	}
 	err = os.Remove(spool.Name())
 	if err == nil {
-		err = f.Git.CatObjects(ctx, dir, nil, slices.Values([]string{h.String()}), func(_, _ string, _ int64, r io.Reader) (err error) {
+		err = f.Git.CatObjects(ctx, dir, slices.Values([]string{h.String()}), func(_, _ string, _ int64, r io.Reader) (err error) {
 			size, err = io.Copy(spool, r)
 			return err
 		})
