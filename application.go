@@ -206,7 +206,8 @@ type Observation struct {
 	Phase       Phase          `json:"phase"`
 	Information string         `json:"information,omitempty"`
 	Records     []PluginRecord `json:"records,omitempty"`
-	Left        bool           `json:"left,omitempty"` // the change failed, and what it left could not be taken back
+	Left        bool           `json:"left,omitempty"`   // the change failed, and what it left could not be taken back
+	Health      string         `json:"health,omitempty"` // the outcome stands, and this tells which components do otherwise than it told
 	Time        time.Time      `json:"time"`
 }
 

@@ -24,6 +24,6 @@
 // because Unicode's normal form C is part of the path and name rules and the
 // standard library does not offer it. It does no I/O. Every other package of
 // the module may import it; apihandlers, hooks, plugins and gitstore never
-// import one another and meet only through the interfaces in ports.go, which
-// cmd/deployment-manager/wire.go plugs together.
+// import one another and meet only through the interfaces in ports.go and
+// plugin.go, which cmd/deployment-manager/wire.go plugs together.
 package dm

@@ -3,6 +3,7 @@ package dm
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"io/fs"
 )
 
@@ -61,11 +62,43 @@ type ApplyRequest struct {
 	Previous    *PluginRecord // what stands now, nil when nothing does
 }
 
+// Health is how one component does, in the words of its engine.
+type Health struct {
+	Component   ComponentName
+	State       string // such as SUBMITTED, RUNNING or FAILED; "" when the engine does not know
+	Information string // for people; "" leaves what the record says
+}
+
+// Observer is the optional ability of a plugin whose work lives on after Apply: to
+// tell how what a record tells of does. It is asked at intervals, and when a Watcher
+// noticed something; it reads only, and answers in seconds. Readers see the answer
+// at once; each change of a State becomes a commit, so State is of the work as a
+// whole: of a schedule that it is kept, never how its last run went. An error keeps
+// the states that were known.
+type Observer interface {
+	Observe(ctx context.Context, record PluginRecord) ([]Health, error)
+}
+
+// Watcher is the optional ability to notice by itself that an application may do
+// otherwise than before, or that what a change of it waits for may be there. Watch
+// works until ctx ends; when it returns before, it is called again after a pause.
+// notice never blocks and may be called for anything, also many times.
+type Watcher interface {
+	Watch(ctx context.Context, notice func(ApplicationName)) error
+}
+
 // Summarizer is the optional ability to tell the state of components for
 // /summary. One object per component of the record, in its order; every object
-// has aggregate_status.
+// has aggregate_status. Without it a component shows its State.
 type Summarizer interface {
 	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
+}
+
+// LogStreamer is the optional ability to show what a component wrote where it
+// runs. StreamLogs writes the newest lines to w and, when follow is set, what comes
+// until ctx ends. Kinds: NotFound (nothing runs), Unavailable.
+type LogStreamer interface {
+	StreamLogs(ctx context.Context, w io.Writer, record PluginRecord, component ComponentName, lines int, follow bool) error
 }
 
 // Remarker is the optional ability of a plugin to tell what is odd in a
@@ -126,6 +159,7 @@ type ComponentRecord struct {
 	Name        ComponentName   `json:"name"`
 	JobName     string          `json:"job_name"`
 	Files       int             `json:"files"`
+	State       string          `json:"state,omitempty"` // see Health
 	Information string          `json:"information,omitempty"`
 	Data        json.RawMessage `json:"data,omitempty"` // the plugin's own
 }

@@ -131,6 +131,14 @@ type Outbox interface {
 	// Observe records the outcome of a change durably. Kind Stale: main has
 	// moved past outcome.Desired, look again.
 	Observe(ctx context.Context, app ApplicationName, outcome Observation) error
+	// Standing returns the applications whose newest change has its outcome and of
+	// which something stands.
+	Standing() []ApplicationName
+	// Settled returns that outcome, nil when there is none. It is not to be changed.
+	Settled(app ApplicationName) *Observation
+	// Show lets readers see now in the place of the outcome of, which Settled gave,
+	// until another is recorded. It is remembered in memory only.
+	Show(app ApplicationName, of, now *Observation)
 	// Users returns everyone who has a workspace.
 	Users() ([]UserName, error)
 }

@@ -324,7 +324,7 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 	now := e.current()
 	view := dm.Application{
 		Spec: now.spec, Phase: e.phase(), Deployment: now.deployment, Desired: dm.Revision(e.main.String()),
-		Observed: e.observed, Last: e.last,
+		Observed: e.seen(), Last: e.last,
 	}
 	if e.working() {
 		view.Information = e.waiting

@@ -81,16 +81,21 @@ func replacing(c *gitstore.Config) { c.Replace = true }
 func open(t testing.TB, dir string, options ...option) *house {
 	t.Helper()
 	h, dispatcher := build(t, dir, options...)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	h.run(dispatcher)
+	return h
+}
+
+// run lets the dispatcher work until the house is closed.
+func (h *house) run(dispatcher *hooks.Dispatcher) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- dispatcher.Run(ctx) }()
 	h.closeWith(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Errorf("dispatcher: %v", err)
+			h.t.Errorf("dispatcher: %v", err)
 		}
 	})
-	return h
 }
 
 // openStill opens a house in which nothing is carried out.
@@ -115,11 +120,18 @@ func (h *house) closeWith(endWorkers func()) {
 // build wires a house.
 func build(t testing.TB, dir string, options ...option) (*house, *hooks.Dispatcher) {
 	t.Helper()
+	return buildWith(t, dir, spark.New(), options...)
+}
+
+// buildWith wires a house in which engine carries out what spark components ask
+// for.
+func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*house, *hooks.Dispatcher) {
+	t.Helper()
 	h := &house{t: t, dir: dir, events: &eventLog{}}
 	workspaces := &later{}
 	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
 	check(t, err)
-	registry, err := plugins.New(notebooks, spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
+	registry, err := plugins.New(notebooks, engine, flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
 	check(t, err)
 	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry, Environment: map[string]string{"kafka_brokers": "kafka:9092"}})
 	check(t, err)
@@ -137,7 +149,9 @@ func build(t testing.TB, dir string, options ...option) (*house, *hooks.Dispatch
 	h.Store, err = gitstore.Open(t.Context(), cfg)
 	check(t, err)
 	workspaces.Workspaces = h.Store
-	dispatcher, err = hooks.NewDispatcher(hooks.DispatcherConfig{Outbox: h.Store, Plugins: registry.Get, Directory: everyName{}})
+	dispatcher, err = hooks.NewDispatcher(hooks.DispatcherConfig{
+		Outbox: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: hooks.Retry{Base: 10 * time.Millisecond},
+	})
 	check(t, err)
 	return h, dispatcher
 }

@@ -40,6 +40,7 @@ type outcomeLine struct {
 	Deployment  int         `json:"deployment"`
 	Phase       dm.Phase    `json:"phase"`
 	Information string      `json:"information"`
+	Health      string      `json:"health"`
 	Time        time.Time   `json:"time"`
 }
 
@@ -260,7 +261,9 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Obje
 		if err != nil {
 			return err
 		}
-		p.ended[o.Desired] = len(p.outcomes)
+		if o.Health == "" {
+			p.ended[o.Desired] = len(p.outcomes)
+		}
 		p.outcomes = append(p.outcomes, o)
 		p.size += outcomeSize + len(o.Information)
 	}

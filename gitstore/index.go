@@ -136,7 +136,8 @@ type appEntry struct {
 	observedTip plumbing.Hash
 	observed    *dm.Observation
 	effective   contentEntry // at observed.Effective; zero when nothing is in effect
-	waiting     string       // why the change at main can't be carried out now; "" when it is not known to wait
+	shown       shown
+	waiting     string // why the change at main can't be carried out now; "" when it is not known to wait
 }
 
 // contentEntry is what one commit on an application's main holds.

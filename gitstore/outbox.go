@@ -215,6 +215,7 @@ func addOutcome(w *pack.Writer, spec dm.Spec, stamp dm.Stamp, outcome dm.Observa
 	lines := append(stampTrailers(stamp), trailers{
 		{trailerPackage, spec.Package.String()},
 		{trailerDesired, string(outcome.Desired)}, {trailerPhase, string(outcome.Phase)}, {trailerInformation, outcome.Information},
+		{trailerHealth, outcome.Health},
 	}...)
 	message := lines.message(fmt.Sprintf("Observe %s %s", spec.Name, outcome.Phase))
 	return addCommit(w, serverSignature(outcome.Time), tree, message, before)

@@ -237,8 +237,8 @@ func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 		}
 		had := map[dm.UserName]bool{}
 		for _, o := range history {
-			if o.Effective != "" && o.Effective != o.Desired {
-				continue // a failure changed nothing
+			if o.Effective != "" && o.Effective != o.Desired || o.Health != "" {
+				continue // it changed nothing
 			}
 			has := map[dm.UserName]bool{} // those of the lost
 			for _, r := range o.Records {

@@ -66,8 +66,8 @@ func (e *appEntry) then(app dm.ApplicationName, at time.Time) (then *dm.Then, kn
 		return nil, false
 	case o.Effective == "":
 		return nil, true
-	case o.Effective != o.Desired:
-		return nil, false // it failed, and what is in effect came earlier
+	case o.Effective != o.Desired, o.Health != "":
+		return nil, false // what is in effect came earlier
 	}
 	return &dm.Then{
 		Application: app, Owner: e.effective.spec.Owner, Phase: o.Phase, Package: e.effective.spec.Package,

@@ -29,6 +29,7 @@ const (
 	trailerArchiveName  = "DM-Archive-Name"
 	trailerSha256       = "DM-Archive-Sha256"
 	trailerTop          = "DM-Top-Directory"
+	trailerHealth       = "DM-Health"    // of an outcome that tells only how components do
 	trailerOvertakes    = "DM-Overtakes" // the change before, which waited and was given up
 	trailerRule         = "DM-Rule"      // of a sweep: which workspaces it takes
 	trailerFindings     = "DM-Findings"  // JSON, a list of texts: why the version can't be deployed

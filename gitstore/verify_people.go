@@ -230,7 +230,7 @@ func (v *verifier) outcomes(commits []*object.Commit, changes map[string]told) {
 		if o.Effective != "" && !effective {
 			v.problem("%s puts the change %.40q into effect, which is not on main", d.what, o.Effective)
 		}
-		if string(o.Desired) != d.t[trailerDesired] || string(o.Phase) != d.t[trailerPhase] || dm.Printable(o.Information) != d.t[trailerInformation] || !o.Time.Equal(d.stamp.Time) {
+		if string(o.Desired) != d.t[trailerDesired] || string(o.Phase) != d.t[trailerPhase] || dm.Printable(o.Information) != d.t[trailerInformation] || dm.Printable(o.Health) != d.t[trailerHealth] || !o.Time.Equal(d.stamp.Time) {
 			v.problem("%s has another %s than its trailers", d.what, observedFile)
 		}
 		if !slices.Contains([]dm.Phase{dm.NotCreated, dm.Created, dm.Started}, o.Phase) {

@@ -15,7 +15,7 @@ const lingering = 10 * time.Second
 // hung is a call of a plugin that goes on after its time.
 type hung struct {
 	of    dm.ComponentType
-	ended chan struct{}
+	ended <-chan struct{}
 }
 
 // answer is what a call of a plugin returned.
@@ -35,27 +35,36 @@ func call[T any](ctx context.Context, d *Dispatcher, app dm.ApplicationName, t d
 	}
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	answers, ended := make(chan answer[T], 1), make(chan struct{})
-	go func() {
-		defer close(ended)
-		answers <- safely(limited, d, app, t, do)
-	}()
-	var a answer[T]
-	select {
-	case a = <-answers:
-	case <-limited.Done():
-		select {
-		case a = <-answers:
-		case <-time.After(lingering):
-			d.hangs(app, &hung{t, ended})
-			d.cfg.Log.Error("plugin does not return", "app", app, "type", t, "after", limit)
-			a.err = limited.Err()
-		}
+	a, still := bounded(limited, d, app, t, do)
+	if still != nil {
+		d.hangs(app, &hung{t, still})
+		d.cfg.Log.Error("plugin does not return", "app", app, "type", t, "after", limit)
 	}
 	if a.err != nil && limited.Err() != nil && ctx.Err() == nil {
 		a.err = dm.Errorf(dm.Unavailable, "dispatch", "the plugin for %s did not finish within %s", t, limit).Because(a.err)
 	}
 	return a.value, a.err
+}
+
+// bounded runs do and waits for it until a while after ctx has ended. still is
+// closed when one that was left alone then returns at last; nil when it has.
+func bounded[T any](ctx context.Context, d *Dispatcher, app dm.ApplicationName, t dm.ComponentType, do func(context.Context) (T, error)) (a answer[T], still <-chan struct{}) {
+	answers, ended := make(chan answer[T], 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		answers <- safely(ctx, d, app, t, do)
+	}()
+	select {
+	case a = <-answers:
+		return a, nil
+	case <-ctx.Done():
+	}
+	select {
+	case a = <-answers:
+		return a, nil
+	case <-time.After(lingering):
+		return answer[T]{err: ctx.Err()}, ended
+	}
 }
 
 func safely[T any](ctx context.Context, d *Dispatcher, app dm.ApplicationName, t dm.ComponentType, do func(context.Context) (T, error)) (a answer[T]) {

@@ -18,6 +18,7 @@ type DispatcherConfig struct {
 	Outbox     dm.Outbox                                // required
 	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; knows each spelling
 	Directory  dm.Directory                             // required
+	Types      []dm.ComponentType                       // those whose plugins may notice or tell something by themselves
 	Workers    int                                      // applications worked on at once; 0 means 16
 	Scan       time.Duration                            // from one look at everything to the next; 0 means 30 s
 	Retry      Retry                                    // of what may pass by itself
@@ -58,14 +59,21 @@ type Dispatcher struct {
 	ready *sync.Cond                    // of mu: queue has grown, or Run ends
 	apps  map[dm.ApplicationName]*entry // those queued, in work or waiting for another attempt
 	queue []dm.ApplicationName          // first come, first served
-	hung  map[dm.ApplicationName]*hung  // calls of plugins that go on after their time
+	looks []dm.ApplicationName          // to be looked at when nothing else is to do
+	busy  int                           // workers that look
 	runs  bool
+
+	hung    map[dm.ApplicationName]*hung // calls of plugins that go on after their time
+	watched map[dm.ApplicationName]watched
+	noticed map[dm.ApplicationName]bool // by plugins, not yet heeded
+	heard   chan struct{}               // something was noticed
 }
 
 // entry is the state of one application in the dispatcher. Its job belongs to
 // the worker while running is set, so that mu need not be held for it.
 type entry struct {
 	queued  bool
+	look    bool // in looks, or in the hands of a worker that took it from there
 	running bool
 	again   bool      // woken while running
 	due     time.Time // a scan leaves the entry alone until then
@@ -99,7 +107,10 @@ func NewDispatcher(cfg DispatcherConfig) (*Dispatcher, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Dispatcher{cfg: cfg, apps: map[dm.ApplicationName]*entry{}, hung: map[dm.ApplicationName]*hung{}}
+	d := &Dispatcher{
+		cfg: cfg, apps: map[dm.ApplicationName]*entry{}, hung: map[dm.ApplicationName]*hung{},
+		watched: map[dm.ApplicationName]watched{}, noticed: map[dm.ApplicationName]bool{}, heard: make(chan struct{}, 1),
+	}
 	d.ready = sync.NewCond(&d.mu)
 	var err error
 	d.metrics, err = newDispatchMetrics(cfg.Registerer, d.pending)
@@ -141,7 +152,8 @@ func (d *Dispatcher) enqueue(app dm.ApplicationName) {
 }
 
 // Run looks at everything, also at what failed changes left when they could not
-// be taken back, then works on wake-ups and looks again every Scan.
+// be taken back, then works on wake-ups and on what plugins notice, and looks again
+// every Scan, also at how what stands does.
 // When ctx ends it cancels the plugins at work, waits for its workers and
 // returns nil; what was not settled is taken up by the next Run.
 func (d *Dispatcher) Run(ctx context.Context) error {
@@ -163,18 +175,37 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	for range d.cfg.Workers {
 		workers.Go(func() { d.serve(ctx, &workers) })
 	}
+	for _, t := range d.cfg.Types {
+		plugin, _ := d.cfg.Plugins(t)
+		if able, ok := plugin.(dm.Watcher); ok {
+			workers.Go(func() { d.watch(ctx, t, able) })
+		}
+	}
 	for _, app := range d.cfg.Outbox.Leftovers() {
 		d.Wake(app)
 	}
+	scan := time.NewTimer(0)
+	defer scan.Stop()
+	var heed <-chan time.Time
 	for {
-		d.scan()
 		select {
 		case <-ctx.Done():
 			d.mu.Lock()
 			d.ready.Broadcast() // the workers that wait see that ctx has ended
 			d.mu.Unlock()
 			return nil
-		case <-time.After(d.cfg.Scan):
+		case <-scan.C:
+			d.scan()
+			d.lookAtAll()
+			scan.Reset(d.cfg.Scan)
+		case <-d.heard:
+			if heed == nil {
+				heed = time.After(d.cfg.Retry.Base)
+			}
+		case <-heed:
+			if heed = nil; d.heed() {
+				heed = time.After(d.cfg.Retry.Base)
+			}
 		}
 	}
 }
@@ -210,17 +241,26 @@ func (d *Dispatcher) serve(ctx context.Context, owner *sync.WaitGroup) {
 func (d *Dispatcher) take(ctx context.Context) (app dm.ApplicationName, e *entry, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for len(d.queue) == 0 && ctx.Err() == nil {
-		d.ready.Wait()
+	for ctx.Err() == nil {
+		switch {
+		case len(d.queue) > 0:
+			app, d.queue = d.queue[0], d.queue[1:]
+			e = d.apps[app]
+			e.look = false
+		case len(d.looks) > 0 && d.busy < max(1, d.cfg.Workers/2):
+			app, d.looks = d.looks[0], d.looks[1:]
+			if e = d.apps[app]; e == nil || !e.look || e.running || e.queued {
+				continue // it had work, and was looked at with it
+			}
+			d.busy++
+		default:
+			d.ready.Wait()
+			continue
+		}
+		e.queued, e.running, e.due = false, true, time.Time{}
+		return app, e, true
 	}
-	if ctx.Err() != nil {
-		return "", nil, false
-	}
-	app = d.queue[0]
-	d.queue = d.queue[1:]
-	e = d.apps[app]
-	e.queued, e.running, e.due = false, true, time.Time{}
-	return app, e, true
+	return "", nil, false
 }
 
 // next says what follows a pass.
@@ -233,7 +273,11 @@ func (d *Dispatcher) release(ctx context.Context, app dm.ApplicationName, e *ent
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	again := e.again
-	e.running, e.again = false, false
+	if e.look {
+		d.busy--
+		d.ready.Signal() // another one may look
+	}
+	e.running, e.again, e.look = false, false, false
 	switch {
 	case again || n.more && n.after == 0:
 		d.enqueue(app)

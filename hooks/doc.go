@@ -40,6 +40,10 @@
 // tried again it says why, and takes a destroy, a stop or a change in its place. A
 // plugin that does not return keeps its application waiting, nobody else's.
 //
+// How what stands does in its engine is asked by the same workers when they have
+// nothing else to do: every Scan, and when a plugin notices something. It is shown at
+// once and recorded when a state changes, rarely when it keeps changing.
+//
 // # Imports
 //
 // Package dm, the standard library and Prometheus' client. The record, the

@@ -24,6 +24,7 @@ type fakeOutbox struct {
 	apps  map[dm.ApplicationName]*fakeApp
 	users []dm.UserName
 	waits map[dm.ApplicationName]string
+	shown map[dm.ApplicationName]*dm.Observation
 	fail  func(method string, app dm.ApplicationName) error // nil means never
 }
 
@@ -42,6 +43,10 @@ func (a *fakeApp) observed() *dm.Observation {
 	return &o
 }
 
+func (a *fakeApp) settled() bool {
+	return len(a.outcomes) > 0 && a.observed().Desired == a.tip().Desired
+}
+
 // left is what the record calls so: the last change failed, and something stands.
 func (a *fakeApp) left() bool {
 	seen := a.observed()
@@ -49,7 +54,7 @@ func (a *fakeApp) left() bool {
 }
 
 func newFakeOutbox() *fakeOutbox {
-	return &fakeOutbox{apps: map[dm.ApplicationName]*fakeApp{}, waits: map[dm.ApplicationName]string{}}
+	return &fakeOutbox{apps: map[dm.ApplicationName]*fakeApp{}, waits: map[dm.ApplicationName]string{}, shown: map[dm.ApplicationName]*dm.Observation{}}
 }
 
 // accept makes a change durable, as the record's Create, Change and so on do.
@@ -153,9 +158,50 @@ func (o *fakeOutbox) Observe(_ context.Context, app dm.ApplicationName, outcome 
 	if a.tip().Desired != outcome.Desired {
 		return dm.Errorf(dm.Stale, "Observe", "the application has moved on")
 	}
-	a.outcomes = append(a.outcomes, outcome)
+	a.outcomes = append(slices.Clip(a.outcomes), outcome)
 	delete(o.waits, app)
+	delete(o.shown, app)
 	return nil
+}
+
+func (o *fakeOutbox) Standing() []dm.ApplicationName {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var list []dm.ApplicationName
+	for _, app := range slices.Sorted(maps.Keys(o.apps)) {
+		if a := o.apps[app]; a.settled() && !a.left() && len(a.observed().Records) > 0 {
+			list = append(list, app)
+		}
+	}
+	return list
+}
+
+func (o *fakeOutbox) Settled(app dm.ApplicationName) *dm.Observation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a := o.apps[app]
+	if a == nil || !a.settled() {
+		return nil
+	}
+	return &a.outcomes[len(a.outcomes)-1]
+}
+
+func (o *fakeOutbox) Show(app dm.ApplicationName, of, now *dm.Observation) {
+	if o.Settled(app) == of {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.shown[app] = now
+	}
+}
+
+// reads is what a reader sees of how app does.
+func (o *fakeOutbox) reads(app dm.ApplicationName) *dm.Observation {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now := o.shown[app]; now != nil {
+		return now
+	}
+	return o.apps[app].observed()
 }
 
 func (o *fakeOutbox) Users() ([]dm.UserName, error) {

@@ -86,6 +86,7 @@ func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (
 		d.cfg.Outbox.Waiting(app, "", waitingText(err))
 		return next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
 	case !ok:
+		d.look(ctx, app)
 		return next{}
 	}
 	j.begin(work)

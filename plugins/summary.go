@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -64,11 +65,14 @@ func (r *Registry) summarize(ctx context.Context, record dm.PluginRecord, phase 
 	if able, ok := plugin.(dm.Summarizer); ok {
 		return able.Summarize(ctx, record, phase)
 	}
-	unknown := make([]map[string]any, len(record.Components))
+	list := make([]map[string]any, len(record.Components))
 	for i, component := range record.Components {
-		unknown[i] = map[string]any{aggregateKey: notFound, "name": component.JobName}
+		list[i] = map[string]any{aggregateKey: cmp.Or(component.State, notFound), "name": component.JobName}
+		if component.Information != "" {
+			list[i]["information"] = component.Information
+		}
 	}
-	return unknown, nil
+	return list, nil
 }
 
 // rank is the place of a component's state in ranks, len(ranks) for any other.

@@ -59,19 +59,29 @@ func TestSummaryShowsTheHighestRank(t *testing.T) {
 	}
 }
 
-func TestSummaryWithoutSummarizerSaysSo(t *testing.T) {
+func TestSummaryWithoutSummarizer(t *testing.T) {
 	t.Parallel()
 	r, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := dm.PluginRecord{Type: "oozie", Components: []dm.ComponentRecord{{Name: "nightly", JobName: "a-nightly-job"}}}
-	got, err := r.Summary(t.Context(), dm.Application{Observed: &dm.Observation{Records: []dm.PluginRecord{record}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	component, _ := got["oozie-1"].(map[string]any)
-	if component["name"] != "a-nightly-job" || component[aggregateKey] != notFound || got[aggregateKey] != notFound {
-		t.Errorf("want a-nightly-job and the application %s, got %v", notFound, got)
+	for _, c := range []struct{ state, information, want string }{
+		{"", "", notFound},
+		{"RUNNING", "3 of 4 tasks", "RUNNING"},
+	} {
+		record := dm.PluginRecord{Type: "oozie", Components: []dm.ComponentRecord{
+			{Name: "nightly", JobName: "a-nightly-job", State: c.state, Information: c.information},
+		}}
+		got, err := r.Summary(t.Context(), dm.Application{Observed: &dm.Observation{Records: []dm.PluginRecord{record}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		component, _ := got["oozie-1"].(map[string]any)
+		if component["name"] != "a-nightly-job" || component[aggregateKey] != c.want || got[aggregateKey] != c.want {
+			t.Errorf("want a-nightly-job and the application %s, got %v", c.want, got)
+		}
+		if information, _ := component["information"].(string); information != c.information {
+			t.Errorf("information = %q, want %q", information, c.information)
+		}
 	}
 }

@@ -115,6 +115,7 @@ type component struct {
 	Name        dm.ComponentName `json:"name"`
 	JobName     string           `json:"job_name"`
 	Files       int              `json:"files"`
+	State       string           `json:"state,omitempty"` // of its engine, where one tells
 	Information string           `json:"information,omitempty"`
 }
 
@@ -152,7 +153,7 @@ func viewOf(app dm.Application) view {
 		}
 		for _, record := range o.Records {
 			for _, c := range record.Components {
-				v.Observed.Components = append(v.Observed.Components, component{record.Type, c.Name, c.JobName, c.Files, c.Information})
+				v.Observed.Components = append(v.Observed.Components, component{record.Type, c.Name, c.JobName, c.Files, c.State, c.Information})
 			}
 		}
 	}

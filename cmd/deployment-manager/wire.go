@@ -82,7 +82,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		}
 	}()
 	dispatcher, err := hooks.NewDispatcher(hooks.DispatcherConfig{
-		Outbox: record.store, Plugins: record.plugins.Get, Directory: people.directory,
+		Outbox: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(), Directory: people.directory,
 		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
 	})
 	if err != nil {

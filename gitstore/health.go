@@ -1,0 +1,45 @@
+package gitstore
+
+import (
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// shown is what readers see in the place of an outcome: the same with newer states
+// of its components. It lasts as long as that outcome is the last.
+type shown struct{ of, now *dm.Observation }
+
+// Standing implements dm.Outbox.
+func (s *Store) Standing() []dm.ApplicationName {
+	return s.index.appNames(func(e *appEntry) bool {
+		return e.observed != nil && len(e.observed.Records) > 0 && !e.working() && !e.left()
+	})
+}
+
+// Settled implements dm.Outbox.
+func (s *Store) Settled(app dm.ApplicationName) *dm.Observation {
+	e := s.index.app(app)
+	if e == nil || e.working() {
+		return nil
+	}
+	return e.observed
+}
+
+// Show implements dm.Outbox.
+func (s *Store) Show(app dm.ApplicationName, of, now *dm.Observation) {
+	release := s.data.Hold(repo.Application(app))
+	defer release()
+	if e := s.index.app(app); e != nil && e.observed == of && of != nil {
+		next := *e
+		next.shown = shown{of, now}
+		s.index.putApp(app, &next)
+	}
+}
+
+// seen is the last outcome as readers see it.
+func (e *appEntry) seen() *dm.Observation {
+	if e.observed != nil && e.shown.of == e.observed {
+		return e.shown.now
+	}
+	return e.observed
+}
