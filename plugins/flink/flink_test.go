@@ -14,7 +14,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	text := func(s string) json.RawMessage { return json.RawMessage(`"` + s + `"`) }
 	plugintest.Run(t, plugintest.Harness{
-		New:        func(*testing.T) dm.Plugin { return flink.New() },
+		New:        func(*testing.T) (dm.Plugin, func() []string) { return flink.New(), nil },
 		Files:      fstest.MapFS{"application.properties": {Data: []byte("a=1\n")}, "job.py": {}},
 		Properties: dm.Properties{"main_py": text("job.py"), "flink_job_type": text("batch"), "respawn_type": text("no")},
 		Mandatory:  []string{"missing file application.properties"},

@@ -51,7 +51,15 @@ func newPlugin(t *testing.T) (*jupyter.Plugin, *fakeWorkspaces) {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	plugintest.Run(t, plugintest.Harness{
-		New:        func(t *testing.T) dm.Plugin { p, _ := newPlugin(t); return p },
+		New: func(t *testing.T) (dm.Plugin, func() []string) {
+			p, w := newPlugin(t)
+			return p, func() (standing []string) {
+				for _, u := range slices.Sorted(maps.Keys(w.has)) {
+					standing = append(standing, string(u)+" has "+w.has[u])
+				}
+				return standing
+			}
+		},
 		Files:      fstest.MapFS{"sub/x.ipynb": {Data: []byte("{}")}, "data.csv": {}},
 		Properties: dm.Properties{"topic": json.RawMessage(`"mine"`)},
 		Mandatory:  []string{"missing ipynb file"},

@@ -13,7 +13,7 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	plugintest.Run(t, plugintest.Harness{
-		New:        func(*testing.T) dm.Plugin { return oozie.New(oozie.Config{SparkVersion: "2"}) },
+		New:        func(*testing.T) (dm.Plugin, func() []string) { return oozie.New(oozie.Config{SparkVersion: "2"}), nil },
 		Files:      fstest.MapFS{"workflow.xml": {Data: []byte("<workflow-app/>")}, "lib/a.jar": {}},
 		Properties: dm.Properties{"spark_version": json.RawMessage(`"2"`)},
 		Mandatory:  []string{"missing file workflow.xml"},

@@ -30,7 +30,7 @@ func good() fstest.MapFS {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	plugintest.Run(t, plugintest.Harness{
-		New:        func(*testing.T) dm.Plugin { return spark.New() },
+		New:        func(*testing.T) (dm.Plugin, func() []string) { return spark.New(), nil },
 		Files:      good(),
 		Properties: props(t, `{"main_jar": "app.jar", "main_class": "com.example.Main", "respawn_type": "on-failure"}`),
 		Mandatory:  []string{"missing file application.properties", "missing file log4j.properties"},
