@@ -82,8 +82,9 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 	return nil
 }
 
-// writeContent brings the package's objects into the repository, writes what
-// users get into a pack of its own, and the rest of the components into that of tx.
+// writeContent brings the package's objects into the repository, and writes what
+// is new in the components: what users get into a pack of its own, which can be
+// made again from theirs, and the rest into that of tx.
 func (s *Store) writeContent(tx *repo.Tx, top *repo.Tree, content contentEntry, fresh *delivered) error {
 	own, err := tx.Objects()
 	if err != nil {
@@ -94,16 +95,12 @@ func (s *Store) writeContent(tx *repo.Tx, top *repo.Tree, content contentEntry, 
 		return err
 	}
 	if fresh.from.dir != dir {
-		path, err := repo.FindPack(fresh.from.dir, fresh.from.tree)
-		if err != nil {
-			return err
-		}
-		if err := tx.Link(path, "package "+content.spec.Package.String()); err != nil {
+		if err := s.takeOver(tx, fresh.from, content.spec.Package); err != nil {
 			return err
 		}
 	}
 	top.Set(packageTree, filemode.Dir, repo.Known(fresh.from.tree))
-	users, err := s.data.NewPack(dir)
+	users, err := tx.NewPack()
 	if err != nil {
 		return err
 	}
@@ -120,43 +117,49 @@ func (s *Store) writeContent(tx *repo.Tx, top *repo.Tree, content contentEntry, 
 		}
 		top.Set(componentsTree+"/"+string(component.Type)+"/"+string(component.Name), filemode.Dir, repo.Known(tree))
 	}
-	_, err = users.Commit("content of deployment " + strconv.Itoa(content.deployment))
+	_, err = users.Commit("")
 	return err
 }
 
-// writeComponent writes the trees and blobs of one component into w. Files
-// that are delivered as the package has them are copied into a workspace pack
-// as well, because that pack has to be complete.
+// takeOver makes the files of a package part of an application's repository, and
+// the tag and the commit of the version with them, so that each of the two
+// repositories can be mended from the other.
+func (s *Store) takeOver(tx *repo.Tx, from source, ref dm.PackageRef) error {
+	o, err := repo.OpenOrigin(from.dir)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	names := map[plumbing.Hash]struct{}{}
+	if err := o.Below(from.tree, names); err != nil {
+		return err
+	}
+	if v, ok := s.version(ref); ok && v.tree == from.tree {
+		names[v.tag], names[v.commit] = struct{}{}, struct{}{}
+	}
+	return tx.Bring(o, names, "package "+ref.String())
+}
+
+// writeComponent writes the trees of one component into w, and those of its files
+// that are not as the package has them.
 func writeComponent(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
 	b := repo.NewTree()
 	for _, f := range c.Files {
-		hash, err := writeFile(w, from, packageTree, f, c.Workspace)
+		hash, err := writeFile(w, from, packageTree, f)
 		if err != nil {
 			return plumbing.ZeroHash, fmt.Errorf("%s/%s/%s: %w", c.Type, c.Name, f.Path, err)
 		}
 		b.Set(f.Path, repo.Mode(f.Executable), repo.Known(hash))
 	}
-	if err := w.Flush(); err != nil {
-		return plumbing.ZeroHash, err
-	}
 	return b.Write(w)
 }
 
-func writeFile(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, f dm.File, copied bool) (plumbing.Hash, error) {
+func writeFile(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, f dm.File) (plumbing.Hash, error) {
 	if f.Source == "" {
 		return w.Add(plumbing.BlobObject, f.Content)
 	}
 	e, err := from.Entry(packageTree, f.Source)
-	if err != nil || !copied {
-		return hashOf(e), err
-	}
-	r, size, err := from.Blob(e.Hash)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	defer r.Close()
-	_, err = w.Blob(size, r)
-	return e.Hash, err
+	return hashOf(e), err
 }
 
 func hashOf(e *object.TreeEntry) plumbing.Hash {

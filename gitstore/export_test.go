@@ -38,7 +38,7 @@ func (s *Store) ReadRef(r dm.Repository, name string) (string, error) {
 func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
 	release := s.data.Hold(r)
 	defer release()
-	w, err := s.data.NewPack(s.data.Path(r))
+	w, err := s.data.NewPack(s.data.Path(r), nil)
 	if err != nil {
 		return nil, err
 	}

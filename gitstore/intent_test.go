@@ -51,9 +51,9 @@ func TestPacksOfAKilledChangeGo(t *testing.T) {
 	}{
 		{"publish-linked", "packages/flow.git", 0},
 		{"publish-superseded", "packages/flow.git", 3}, // the archive's, which its ref names
-		{"publish-tagged", "packages/flow.git", 6},
+		{"publish-tagged", "packages/flow.git", 5},     // and what is new in the content
 		{"desired-packed", "applications/app.git", 0},
-		{"desired-moved", "applications/app.git", 5}, // content with .keep, and the commit's
+		{"desired-moved", "applications/app.git", 4}, // content, and the commit's
 		{"workspace-packed", "users/ana.git", 0},
 	} {
 		t.Run(c.step, func(t *testing.T) {

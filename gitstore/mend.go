@@ -1,7 +1,6 @@
 package gitstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -181,7 +180,7 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 	if len(names) == 0 {
 		return made, errUnmended
 	}
-	w, err := s.data.NewPack(dir)
+	w, err := s.data.NewPack(dir, nil)
 	if err != nil {
 		return made, err
 	}
@@ -189,7 +188,7 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 	left := map[plumbing.Hash]struct{}{}
 	own := repo.Open(dir)
 	for h := range names {
-		if err := copyObject(w, own, h); err != nil {
+		if err := own.CopyTo(w, h); err != nil {
 			left[h] = struct{}{}
 		}
 	}
@@ -215,36 +214,6 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 	return w.Commit("mended")
 }
 
-// copyObject adds an object that objects holds, if its content has that name.
-func copyObject(w *pack.Writer, objects *repo.Objects, h plumbing.Hash) error {
-	o, err := objects.St.EncodedObject(plumbing.AnyObject, h)
-	if err != nil {
-		return err
-	}
-	sum := plumbing.NewHasher(o.Type(), o.Size())
-	if err := readObject(o, sum); err != nil {
-		return err
-	}
-	if sum.Sum() != h {
-		return repo.Broken("objects", "the content of %s is not that of its name", h)
-	}
-	if o.Type() == plumbing.BlobObject {
-		r, err := o.Reader()
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		_, err = w.Blob(o.Size(), r)
-		return err
-	}
-	var content bytes.Buffer
-	if err := readObject(o, &content); err != nil {
-		return err
-	}
-	_, err = w.Add(o.Type(), content.Bytes())
-	return err
-}
-
 // fromElsewhere copies an object from any other repository that has it.
 func (s *Store) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool {
 	others := []string{s.blankDir()}
@@ -259,6 +228,6 @@ func (s *Store) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool 
 			return false
 		}
 		_, err := pack.Find(repo.PackDir(other), h)
-		return err == nil && copyObject(w, repo.Open(other), h) == nil
+		return err == nil && repo.Open(other).CopyTo(w, h) == nil
 	})
 }

@@ -99,13 +99,3 @@ func (m *missingTrees) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash
 	delete(m.left, h)
 	return m.w.Add(t, content)
 }
-
-func readObject(o plumbing.EncodedObject, into io.Writer) error {
-	r, err := o.Reader()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	_, err = io.Copy(into, r)
-	return err
-}

@@ -45,7 +45,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 		}
 		return unchanged(old, file, digest)
 	}
-	up, err := s.receive(ctx, body, size)
+	up, err := s.receive(ctx, file.Ref.Name, body, size)
 	if err != nil {
 		return dm.Published{}, err
 	}
@@ -160,9 +160,8 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 	return v.answer(), nil
 }
 
-// seal adds trees, commit and tag to the content pack and ends it. One pack
-// holds all that a deployment needs of the version, so that an application can
-// take it over whole.
+// seal adds trees, commit and tag to the content pack and ends it: it holds what
+// is new in the version. The caller holds the lock of the package.
 func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pack.Pack, error) {
 	tree, err := u.tree().Write(u.content)
 	if err != nil {
@@ -189,13 +188,20 @@ func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pa
 	if err != nil {
 		return pack.Pack{}, err
 	}
-	return u.content.Commit("content of " + v.file.Ref.String())
+	if err := u.allThere(); err != nil { // trees were looked up, too
+		return pack.Pack{}, err
+	}
+	why := "content of " + v.file.Ref.String()
+	if len(u.content.Spared()) > 0 && u.content.Size() < repo.KeptFrom {
+		why = "" // it is of no use alone
+	}
+	return u.content.Commit(why)
 }
 
 // record moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
 func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old versionEntry, packs ...pack.Pack) error {
-	if err := tx.Adopt(up.aside, v.file.Ref.String(), packs...); err != nil {
+	if err := tx.Adopt(up.aside, packs...); err != nil {
 		return err
 	}
 	dir := s.data.Path(repo.Package(v.file.Ref.Name))

@@ -165,7 +165,7 @@ func (p *push) publish(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	if err := p.s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
 		return dm.PushOutcome{}, err
 	}
-	up, err := p.s.newUpload()
+	up, err := p.s.newUpload(file.Ref.Name)
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}

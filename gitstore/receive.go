@@ -8,7 +8,9 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -21,6 +23,7 @@ import (
 // its files stand in two packs of a repository built aside.
 type upload struct {
 	aside   *repo.Aside
+	into    *repo.Objects // of the package's repository; what it has is not written again
 	archive *pack.Writer
 	blob    *pack.Entry // the archive
 	content *pack.Writer
@@ -40,12 +43,12 @@ type uploadedFile struct {
 
 // receive reads an archive once: while its bytes go into one pack, its files
 // go into another. Memory does not grow with the archive.
-func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (*upload, error) {
+func (s *Store) receive(ctx context.Context, name dm.PackageName, body io.Reader, size int64) (*upload, error) {
 	const op = "gitstore.Publish"
 	if size > s.Limits.Wire {
 		return nil, tooLong(s.Limits.Wire)
 	}
-	up, err := s.newUpload()
+	up, err := s.newUpload(name)
 	if err != nil {
 		return nil, failed(op, err)
 	}
@@ -57,14 +60,18 @@ func (s *Store) receive(ctx context.Context, body io.Reader, size int64) (*uploa
 }
 
 // newUpload makes room for the two packs.
-func (s *Store) newUpload() (up *upload, err error) {
+func (s *Store) newUpload(name dm.PackageName) (up *upload, err error) {
 	a, err := s.data.NewAside()
 	if err != nil {
 		return nil, err
 	}
-	up = &upload{aside: a}
-	if up.archive, err = s.data.NewPack(a.Dir); err == nil {
-		up.content, err = s.data.NewPack(a.Dir)
+	up = &upload{aside: a, into: repo.Open(s.data.Path(repo.Package(name)))}
+	var known func(plumbing.Hash) bool
+	if repo.Exists(up.into.Dir) {
+		known = s.data.There(up.into.Dir).Has
+	}
+	if up.archive, err = s.data.NewPack(a.Dir, known); err == nil {
+		up.content, err = s.data.NewPack(a.Dir, known)
 	}
 	if err != nil {
 		up.discard()
@@ -128,15 +135,45 @@ func (u *upload) File(path string, executable bool, size int64, r io.Reader) err
 	return nil
 }
 
+// open reads a file of the upload, from the pack that is being written or from the
+// repository that has it.
+func (u *upload) open(h plumbing.Hash) (io.ReadCloser, error) {
+	r, err := u.content.Open(h)
+	if dm.KindOf(err) == dm.NotFound {
+		r, _, err = u.into.Blob(h)
+	}
+	return r, err
+}
+
+// allThere makes sure that what was not written is still in the repository, whose
+// lock the caller holds: it was looked up while the body came, and a change that
+// failed since may have taken its packs away.
+func (u *upload) allThere() error {
+	spared := slices.Concat(u.archive.Spared(), u.content.Spared())
+	if len(spared) == 0 {
+		return nil
+	}
+	there, err := pack.OpenAll(repo.PackDir(u.into.Dir))
+	if err != nil {
+		return err
+	}
+	for _, h := range spared {
+		if !there.Has(h) {
+			return dm.Errorf(dm.Unavailable, "gitstore.Publish", "the package changed while the upload came").WithHint("upload it again")
+		}
+	}
+	return nil
+}
+
 // sketch is the package as it will be recorded, for its validation. It is read
-// from the pack that is being written, so memory does not grow with it.
+// from the disk, so memory does not grow with it.
 func (u *upload) sketch() (*repo.Sketch, error) {
 	files := make([]repo.Sketched, 0, len(u.files))
 	p := newPlacer(u.top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.place(f.path); ok {
 			files = append(files, repo.Sketched{Path: path, Executable: f.mode == filemode.Executable, Size: f.entry.Size, Open: func() (io.ReadCloser, error) {
-				return u.content.Open(f.entry.Hash)
+				return u.open(f.entry.Hash)
 			}})
 		}
 	}

@@ -234,8 +234,8 @@ func (s *Store) tryReplay(w swept, list []redelivery) (repo.Refs, error) {
 }
 
 // replay writes the history of a workspace as the deliveries give it, and
-// returns its end and the packs that the history needs beside that of tx.
-func (s *Store) replay(tx *repo.Tx, w swept, list []redelivery) (state *workspaceState, packs []string, err error) {
+// returns its end and the handouts whose contents it needs.
+func (s *Store) replay(tx *repo.Tx, w swept, list []redelivery) (state *workspaceState, given []*handout, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
@@ -259,10 +259,10 @@ func (s *Store) replay(tx *repo.Tx, w swept, list []redelivery) (state *workspac
 			if state, err = h.build(out, state); err != nil {
 				return nil, nil, err
 			}
-			packs = append(packs, h.packs...)
+			given = append(given, h)
 		}
 	}
-	return state, packs, nil
+	return state, given, nil
 }
 
 // refs are those of a workspace in this state.
@@ -370,7 +370,7 @@ func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w swept) error {
 	if err != nil {
 		return err
 	}
-	state, packs, err := s.replay(tx, w, list)
+	state, given, err := s.replay(tx, w, list)
 	if err != nil {
 		return err
 	}
@@ -380,8 +380,8 @@ func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w swept) error {
 	if err := s.linkBlank(tx); err != nil {
 		return err
 	}
-	for _, path := range packs {
-		if err := tx.Link(path, "content of a delivery"); err != nil {
+	for _, h := range given {
+		if err := s.giveAgain(tx, h); err != nil {
 			return err
 		}
 	}
@@ -390,6 +390,15 @@ func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w swept) error {
 		moves = append(moves, repo.Moved(ref, plumbing.ZeroHash, h, ""))
 	}
 	return tx.Land(ctx, moves...)
+}
+
+func (s *Store) giveAgain(tx *repo.Tx, h *handout) error {
+	c, err := s.openContents(h, 1)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return s.give(tx, c, "content of "+string(h.app))
 }
 
 // absent is the directory that answers for a workspace that is not there.

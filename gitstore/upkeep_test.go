@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/archive/archivetest"
 )
 
 // keptPacks are the digests of all packs that have a .keep file.
@@ -200,7 +201,7 @@ func TestMaintainCountsSmallPacks(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	h := open(t, t.TempDir(), func(c *gitstore.Config) { c.Registerer = registry })
 	for _, id := range []string{"flow-1.0.0", "flow-1.0.1", "flow-1.0.2", "flow-1.0.3", "flow-1.0.4"} {
-		h.publish("ana", id+".tar.gz", notebook(id, id))
+		h.publish("ana", id+".tar.gz", archivetest.Tgz(map[string]string{id + "/jupyter/report/all.ipynb": id})) // nothing of one before
 	}
 	check(t, h.Maintain(ctx)) // of the refs there is enough
 	tended := metric(t, registry, "dm_maintenance_repositories_total")

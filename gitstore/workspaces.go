@@ -54,7 +54,6 @@ type handout struct {
 	stamp dm.Stamp
 	lines trailers
 	title string
-	packs []string                 // packs that hold the objects of parts
 	parts map[string]plumbing.Hash // sub-folder → tree; none removes the application's folder
 }
 
@@ -87,13 +86,6 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 			return nil, err
 		}
 		h.parts[sub] = e.Hash
-		path, err := repo.FindPack(dir, e.Hash)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(h.packs, path) {
-			h.packs = append(h.packs, path)
-		}
 	}
 	h.title = fmt.Sprintf("Deliver %s from %s", d.Application, parseTrailers(root.Message)[trailerPackage])
 	return h, nil
@@ -135,13 +127,19 @@ func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error
 // toUsers gives every user the handout; one user's failure does not keep it
 // from the others.
 func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
+	c, err := s.openContents(h, len(users))
+	if err != nil {
+		s.suspect(repo.Application(h.app))
+		return failed(op, err)
+	}
+	defer c.close()
 	var errs []error
 	for _, u := range users {
 		if err := ctx.Err(); err != nil {
 			errs = append(errs, dm.Errorf(dm.Unavailable, op, "the delivery was interrupted").Because(err))
 			break
 		}
-		if err := s.toUser(ctx, h, u); err != nil {
+		if err := s.toUser(ctx, h, c, u); err != nil {
 			errs = append(errs, fmt.Errorf("workspace of %s: %w", u, err))
 		}
 	}
@@ -150,7 +148,7 @@ func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.U
 
 // toUser brings the application's branch and then main of one workspace to
 // what the handout says. Each of the two is passed over when it is there.
-func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
+func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserName) error {
 	tx, err := s.data.Begin(repo.Workspace(u), "workspace")
 	if err != nil {
 		return err
@@ -186,10 +184,9 @@ func (s *Store) toUser(ctx context.Context, h *handout, u dm.UserName) error {
 	if next.same(state, h.app) {
 		return nil
 	}
-	for _, path := range h.packs {
-		if err := tx.Link(path, "content of "+string(h.app)); err != nil {
-			return err
-		}
+	if err := s.give(tx, c, "content of "+string(h.app)); err != nil {
+		s.suspect(repo.Application(h.app))
+		return err
 	}
 	// A crash between the two is mended when the change is dispatched again.
 	var moves []repo.Move

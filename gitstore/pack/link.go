@@ -14,10 +14,10 @@ import (
 
 // Link makes the pack at srcPack part of another repository whose objects/pack
 // folder is dstDir, durably: by hard links, or by copies where the file system
-// cannot link. The .keep file with the text keep comes first, because gc
-// replaces a pack without one and so ends the sharing; the index comes last.
-// A pack that is there already is left alone, but made durable: the call that
-// put it there may not have come so far.
+// cannot link. A .keep file comes first, with the text keep or, when that is "",
+// the source's if it has one: gc replaces a pack without one and so ends the
+// sharing. The index comes last. A pack that is there already is left alone, but
+// made durable: the call that put it there may not have come so far.
 func Link(srcPack, dstDir, keep string) error {
 	const op = "pack.Link"
 	from := strings.TrimSuffix(srcPack, ".pack")
@@ -25,10 +25,8 @@ func Link(srcPack, dstDir, keep string) error {
 	if _, err := os.Lstat(to + ".idx"); err == nil {
 		return dm.Wrap(op, Fsync(dstDir))
 	}
-	if keep != "" {
-		if err := writeKeep(to+".keep", keep); err != nil {
-			return dm.Wrap(op, err)
-		}
+	if err := linkKeep(from, to, keep); err != nil {
+		return dm.Wrap(op, err)
 	}
 	for _, extension := range [...]string{".pack", ".idx"} {
 		if err := linkOrCopy(from+extension, to+extension); err != nil {
@@ -36,6 +34,19 @@ func Link(srcPack, dstDir, keep string) error {
 		}
 	}
 	return dm.Wrap(op, Fsync(dstDir))
+}
+
+// linkKeep gives the pack the .keep file of its source when there is no text of
+// its own.
+func linkKeep(from, to, text string) error {
+	if text != "" {
+		return writeKeep(to+".keep", text)
+	}
+	err := linkOrCopy(from+".keep", to+".keep")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func linkOrCopy(from, to string) error {

@@ -2,12 +2,14 @@ package pack
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/klauspost/compress/zlib"
@@ -55,6 +57,8 @@ func OpenAll(dir string) (*Reader, error) {
 		}
 		r.packs = append(r.packs, &openPack{index: x, path: path})
 	}
+	// The largest first: it has most of what is asked for.
+	slices.SortStableFunc(r.packs, func(a, b *openPack) int { return cmp.Compare(b.objects, a.objects) })
 	return r, nil
 }
 
@@ -75,6 +79,59 @@ func (r *Reader) Has(h plumbing.Hash) bool {
 		}
 	}
 	return false
+}
+
+// mostCovering bounds how many packs Cover shares: each costs a few files, and
+// every reader looks into it.
+const mostCovering = 8
+
+// Cover chooses the packs to share for the sake of some objects: those with a
+// .keep file of which at least half of the bytes are wanted. It returns them, and
+// the objects that are in none of them.
+func (r *Reader) Cover(names []plumbing.Hash) (packs []string, rest []plumbing.Hash, err error) {
+	type cover struct {
+		p     *openPack
+		names []plumbing.Hash
+		bytes int64
+	}
+	var covers []*cover
+	for _, p := range r.packs {
+		if _, err := os.Lstat(strings.TrimSuffix(p.path, ".pack") + ".keep"); err == nil {
+			covers = append(covers, &cover{p: p})
+		}
+	}
+	for _, h := range names {
+		found := false
+		for _, c := range covers {
+			at, ok, err := c.p.find(h)
+			if err != nil {
+				return nil, nil, dm.Wrap("pack.Cover", err)
+			}
+			if !ok {
+				continue
+			}
+			begin, end, err := c.p.extent(at)
+			if err != nil {
+				return nil, nil, dm.Wrap("pack.Cover", err)
+			}
+			c.names, c.bytes, found = append(c.names, h), c.bytes+end-begin, true
+			break
+		}
+		if !found {
+			rest = append(rest, h)
+		}
+	}
+	slices.SortStableFunc(covers, func(a, b *cover) int { return cmp.Compare(b.bytes, a.bytes) })
+	for _, c := range covers {
+		switch {
+		case len(c.names) == 0:
+		case len(packs) < mostCovering && 2*c.bytes >= c.p.begins[len(c.p.begins)-1]:
+			packs = append(packs, c.p.path)
+		default:
+			rest = append(rest, c.names...)
+		}
+	}
+	return packs, rest, nil
 }
 
 // Whole finds an object that is stored whole; ok is false for one that is not

@@ -11,7 +11,7 @@ import (
 
 // Open reads a blob of the pack before it is committed. It is called after
 // Flush, when nothing is written; the caller closes what it gets before it goes
-// on writing. An object that the pack has not is an error.
+// on writing. Kind NotFound: the pack has no such object.
 func (w *Writer) Open(h plumbing.Hash) (io.ReadCloser, error) {
 	const op = "pack.Open"
 	r, err := w.open(h)
@@ -35,7 +35,7 @@ func (w *Writer) open(h plumbing.Hash) (io.ReadCloser, error) {
 	}
 	at, ok := w.places[h]
 	if !ok {
-		return nil, fmt.Errorf("the pack has no object %s", h)
+		return nil, dm.Errorf(dm.NotFound, "pack.Open", "the pack has no object %s", h)
 	}
 	var head [16]byte
 	n, err := w.file.ReadAt(head[:min(int64(len(head)), w.offset-at)], at)

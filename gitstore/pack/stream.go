@@ -48,7 +48,7 @@ func (o *open) Write(p []byte) (int, error) {
 	return len(p), o.w.write(p)
 }
 
-// end gives the entry its name, or takes it back when the pack has the object.
+// end gives the entry its name, or takes it back when it is not to be written.
 func (o *open) end(entry *Entry) error {
 	w := o.w
 	name, err := o.namer.name()
@@ -56,8 +56,7 @@ func (o *open) end(entry *Entry) error {
 		return err
 	}
 	entry.Hash = name
-	if _, ok := w.seen[name]; !ok {
-		w.seen[name] = struct{}{}
+	if w.isNew(name) {
 		w.objects = append(w.objects, object{name, o.offset, o.crc})
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -31,6 +32,10 @@ type Config struct {
 	Dir     string            // the repository's objects/pack folder, which exists
 	Workers int               // goroutines that hash and deflate; 0 means one per processor, at most 8
 	Step    func(name string) // called at named points of Commit, for crash tests; nil means not
+
+	// Known tells of an object that it is there already and is not to be written
+	// again; nil means of none. It is called by one goroutine at a time.
+	Known func(plumbing.Hash) bool
 }
 
 // Entry is one blob of a pack being written. Hash is valid after Flush.
@@ -59,6 +64,7 @@ type Writer struct {
 	objects  []object
 	places   map[plumbing.Hash]int64 // offsets by name, as far as Open has needed them
 	seen     map[plumbing.Hash]struct{}
+	spared   []plumbing.Hash
 	err      error     // the first failure; everything after it is void
 	single   hash.Hash // the trailer so far, if the pack is one stored blob and no more
 	done     bool
@@ -138,14 +144,23 @@ func (w *Writer) usable() error {
 	return w.err
 }
 
-// claim tells whether the object is new to the pack, and reserves it.
+// claim tells whether the object is to be written, and reserves it.
 func (w *Writer) claim(name plumbing.Hash) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.isNew(name)
+}
+
+// isNew is claim for who holds mu.
+func (w *Writer) isNew(name plumbing.Hash) bool {
 	if _, ok := w.seen[name]; ok {
 		return false
 	}
 	w.seen[name] = struct{}{}
+	if w.cfg.Known != nil && w.cfg.Known(name) {
+		w.spared = append(w.spared, name)
+		return false
+	}
 	return true
 }
 
@@ -293,7 +308,7 @@ func (w *Writer) Flush() error {
 	return dm.Wrap("pack.Flush", w.usable())
 }
 
-// Has tells whether the pack holds the object; blobs count after Flush.
+// Has tells whether the Writer was given the object; blobs count after Flush.
 func (w *Writer) Has(h plumbing.Hash) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -301,11 +316,26 @@ func (w *Writer) Has(h plumbing.Hash) bool {
 	return ok
 }
 
+// Spared lists the objects that were not written because Config.Known told of
+// them; blobs count after Flush.
+func (w *Writer) Spared() []plumbing.Hash {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.spared
+}
+
 // Len is the number of different objects; blobs count after Flush.
 func (w *Writer) Len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.objects)
+}
+
+// Size is how long the pack is by now, in bytes; blobs count after Flush.
+func (w *Writer) Size() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.offset
 }
 
 // stop ends the workers and waits for them.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
@@ -80,9 +82,10 @@ func (f *Folder) Temporary() string { return filepath.Join(f.Dir, TmpDir) }
 // Hold locks a repository and returns its unlock.
 func (f *Folder) Hold(r dm.Repository) (release func()) { return f.locks.hold(r) }
 
-// NewPack begins a pack of the repository in dir.
-func (f *Folder) NewPack(dir string) (*pack.Writer, error) {
-	return pack.Create(pack.Config{Dir: PackDir(dir), Step: f.Step})
+// NewPack begins a pack of the repository in dir, without the objects that known
+// tells of; nil means with all.
+func (f *Folder) NewPack(dir string, known func(plumbing.Hash) bool) (*pack.Writer, error) {
+	return pack.Create(pack.Config{Dir: PackDir(dir), Step: f.Step, Known: known})
 }
 
 // Names lists the logical names of one kind in byte order. Directories with other

@@ -24,6 +24,7 @@ type Tx struct {
 	dir   string            // where objects go; "" until there is one
 	fresh *Aside            // the repository to be; nil when there is one
 	pack  *pack.Writer      // see Objects
+	there *pack.Reader      // what Has looks at; nil when that may be too old
 	clear func(failed bool) // ends the note of what was there before
 }
 
@@ -80,25 +81,47 @@ func (t *Tx) Objects() (*pack.Writer, error) {
 	if t.pack != nil {
 		return t.pack, nil
 	}
-	dir, err := t.Dir()
+	w, err := t.NewPack()
 	if err == nil {
-		t.pack, err = t.folder.NewPack(dir)
+		t.pack = w
 	}
-	return t.pack, err
+	return w, err
 }
 
-// Link brings in a pack of another repository, kept for the reason why.
+// NewPack begins another pack, which the caller commits before the Tx lands, or
+// aborts.
+func (t *Tx) NewPack() (*pack.Writer, error) {
+	dir, err := t.Dir()
+	if err != nil {
+		return nil, err
+	}
+	return t.folder.NewPack(dir, t.Has)
+}
+
+// Has tells whether a pack of the repository holds an object, which then is not
+// written again. Whether a ref leads to it does not matter: what removes objects
+// waits for the lock, and then finds that one does.
+func (t *Tx) Has(h plumbing.Hash) bool {
+	if t.there == nil {
+		t.there = t.folder.There(t.dir)
+	}
+	return t.there.Has(h)
+}
+
+// Link brings in a pack of another repository, kept for the reason why or, when that
+// is "", as there.
 func (t *Tx) Link(path, why string) error {
 	dir, err := t.Dir()
 	if err != nil {
 		return err
 	}
+	t.there = nil
 	return pack.Link(path, PackDir(dir), why)
 }
 
 // Adopt brings in packs of a repository that was built aside before there was a
 // lock, or that repository itself where there is none yet.
-func (t *Tx) Adopt(a *Aside, why string, packs ...pack.Pack) error {
+func (t *Tx) Adopt(a *Aside, packs ...pack.Pack) error {
 	if t.dir == "" && t.Fresh() {
 		if err := t.folder.MustBeThere(t.r); err != nil {
 			return err
@@ -107,7 +130,10 @@ func (t *Tx) Adopt(a *Aside, why string, packs ...pack.Pack) error {
 		return nil
 	}
 	for _, p := range packs {
-		if err := t.Link(pack.Path(PackDir(a.Dir), p.Name), why); err != nil {
+		if p.IsZero() {
+			continue
+		}
+		if err := t.Link(pack.Path(PackDir(a.Dir), p.Name), ""); err != nil {
 			return err
 		}
 	}
@@ -212,7 +238,7 @@ func (t *Tx) close(failed bool) {
 			t.folder.Log.Warn("a temporary repository could not be removed", "err", err)
 		}
 	}
-	t.dir, t.fresh, t.pack, t.clear = "", nil, nil, nil
+	t.dir, t.fresh, t.pack, t.there, t.clear, t.Keep = "", nil, nil, nil, nil, ""
 }
 
 // Move is one ref's part in a change: from old, where zero means that there is
