@@ -1,7 +1,6 @@
 package gitstore
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,42 +15,45 @@ import (
 
 // format is the version of the layout that this server writes. A change of the
 // layout that an older server would misread gets the next number, a line here
-// and a step in upgradeFrom.
+// and, if there is something to do in the folder, a step in upgrade. Commits are
+// never rewritten: what reads them reads those of all formats.
 //
 //	1  the first
 //	2  a commit of the record may have a second parent, which was pushed and is
 //	   not part of the record; an older server would take it for one
-const format = 2
+//	3  every change of an application has the number of the deployment in force,
+//	   see number; every transition has a number of the server's; the archive of a
+//	   pushed version need not be stored. New since 2 began, and known to its last
+//	   servers: known-refs, sweeps.git, "left" in outcomes, DM-Overtakes, marks in
+//	   damaged
+const format = 3
 
-// upgradeFrom brings a folder of one format to the next. It is repeated when
-// the server is killed before the new number is written, so it must do no harm
-// the second time.
-func (s *Store) upgradeFrom(_ context.Context, old int) error {
-	switch old {
-	case 1:
-		return nil // every folder of format 1 is one of format 2
-	default:
-		return dm.Errorf(dm.Internal, "gitstore.Open", "nothing upgrades a data folder of format %d", old)
-	}
-}
+// Earlier says what Open does with a data folder of an earlier format.
+type Earlier int
 
-// upgrade takes the steps from the format that was found to this server's.
-func (s *Store) upgrade(ctx context.Context, found int) error {
-	const op = "gitstore.Open"
-	for old := found; old < format; old++ {
-		if err := s.upgradeFrom(ctx, old); err != nil {
-			return dm.Wrap(op, err)
-		}
-		if err := s.writeFormat(old + 1); err != nil {
-			return err
-		}
-		s.Log.Info("the data folder was upgraded", "from", old, "to", old+1)
+const (
+	RefuseEarlier  Earlier = iota // leaves it as it is
+	UpgradeEarlier                // makes it one of this format, which the servers before can't open
+	ReadEarlier                   // lets it be what it is, for a caller that changes nothing of the record
+)
+
+// upgrade makes the folder one of this server's format. It is done again when the
+// server is killed before the number is written.
+func (s *Store) upgrade(found int) error {
+	if found == format || s.Earlier == ReadEarlier {
+		return nil
 	}
+	s.Step("upgrade-begun")
+	if err := s.writeFormat(); err != nil {
+		return err
+	}
+	s.Step("upgrade-written")
+	s.Log.Info("the data folder was upgraded", "from", found, "to", format)
 	return nil
 }
 
-func (s *Store) writeFormat(version int) error {
-	return dm.Wrap("gitstore.Open", pack.WriteFile(filepath.Join(s.data.Dir, repo.FormatFile), []byte(strconv.Itoa(version)+"\n")))
+func (s *Store) writeFormat() error {
+	return dm.Wrap("gitstore.Open", pack.WriteFile(filepath.Join(s.data.Dir, repo.FormatFile), []byte(strconv.Itoa(format)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what
@@ -81,6 +83,9 @@ func (s *Store) findFormat() (int, error) {
 	case found > format:
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, format).
 			WithHint("start the newer server again, or go on from a copy of the folder from before the upgrade")
+	case found < format && s.Earlier == RefuseEarlier:
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before can't open", found, format).
+			WithHint("take a snapshot of the volume, or a copy of the folder, then start once with --upgrade-format (Helm: --set upgrade.accept=true)")
 	}
 	return found, nil
 }
@@ -91,5 +96,5 @@ func (s *Store) readFormat() (int, error) {
 	if found > 0 || err != nil {
 		return found, err
 	}
-	return format, s.writeFormat(format)
+	return format, s.writeFormat()
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 func formatOf(t *testing.T, dir string) string {
@@ -19,7 +20,7 @@ func formatOf(t *testing.T, dir string) string {
 func TestNewerFormat(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, format, want string }{
-		{"next", "3\n", "has format 3, which a newer server wrote; this server reads formats up to 2"},
+		{"next", "4\n", "has format 4, which a newer server wrote; this server reads formats up to 3"},
 		{"far", "99", "has format 99, which a newer server wrote"},
 		{"none", "", `holds "", want the number of a format`},
 		{"zero", "0\n", `holds "0", want the number of a format`},
@@ -39,24 +40,34 @@ func TestNewerFormat(t *testing.T) {
 	}
 }
 
-// TestUpgrade starts on a folder of format 1, which is one of format 2 without
-// pushes.
+// upgrading accepts that servers before this one can't open the folder any more.
+func upgrading(c *gitstore.Config) { c.Earlier = gitstore.UpgradeEarlier }
+
+// TestUpgrade: a folder of the first format, which is one of the present without
+// pushes, waits for the word of a person.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	v := h.deployed("ana", "flow-1.0.0", "one")
 	h.created("ana", "app", v)
 	h.stop()
-	if got := formatOf(t, h.dir); got != "2\n" {
-		t.Errorf("a new folder has format %q, want 2", got)
+	if got := formatOf(t, h.dir); got != "3\n" {
+		t.Errorf("a new folder has format %q, want 3", got)
 	}
 	write(t, filepath.Join(h.dir, "format"), "1\n")
-	h = open(t, h.dir)
-	if got := formatOf(t, h.dir); got != "2\n" {
-		t.Errorf("after the start the folder has format %q, want 2", got)
+	before := h.snapshot()
+	wantKind(t, openError(t, h.dir), dm.Invalid, "has format 1, and this server writes format 3")
+	if after := h.snapshot(); after != before || formatOf(t, h.dir) != "1\n" {
+		t.Errorf("the folder that was refused holds\n%s\nwant\n%s", after, before)
+	}
+	h = open(t, h.dir, upgrading)
+	if got := formatOf(t, h.dir); got != "3\n" {
+		t.Errorf("after the upgrade the folder has format %q, want 3", got)
 	}
 	if _, ok, err := h.Application(ctx, "app"); !ok || err != nil {
 		t.Errorf("the application is lost by the upgrade: %v %v", ok, err)
 	}
 	h.sound()
+	h.stop()
+	open(t, h.dir) // needs no word any more
 }

@@ -40,9 +40,10 @@ func TestOldFolder(t *testing.T) {
 	t.Parallel()
 	data, clones := oldFolder(t)
 	before := tips(t, data)
-	h := open(t, data)
-	if after := tips(t, data); after != before {
-		t.Errorf("refs moved when the folder was opened:\n%s\nwere\n%s", after, before)
+	wantKind(t, openError(t, data), dm.Invalid, "has format 2, and this server writes format 3, which the server before can't open; take a snapshot of the volume")
+	h := open(t, data, upgrading)
+	if after := tips(t, data); after != before || formatOf(t, data) != "3\n" {
+		t.Errorf("refs moved when the folder was upgraded:\n%s\nwere\n%s", after, before)
 	}
 	h.sound()
 	holds, golden := h.holds(), filepath.Join(oldFormat, "holds.txt")
@@ -94,6 +95,20 @@ func TestOldFolder(t *testing.T) {
 	}
 }
 
+// TestOldFolderIsRead: who changes nothing of the record, as verify, lets the
+// folder be what it was.
+func TestOldFolderIsRead(t *testing.T) {
+	t.Parallel()
+	data, _ := oldFolder(t)
+	before := tips(t, data)
+	h := open(t, data, func(c *gitstore.Config) { c.Earlier = gitstore.ReadEarlier })
+	h.sound()
+	h.stop()
+	if after := tips(t, data); after != before || formatOf(t, data) != "2\n" {
+		t.Errorf("refs or the format moved when the folder was read:\n%s\nwere\n%s", after, before)
+	}
+}
+
 // TestOldWorkspaces derives workspaces that were lost from what an earlier server
 // recorded, and they get the commits that it gave them: whoever cloned then pulls
 // on.
@@ -103,7 +118,7 @@ func TestOldWorkspaces(t *testing.T) {
 	before := tips(t, data)
 	readme := git(t, filepath.Join(data, "blank.git"), "cat-file", "blob", "main:README.ipynb")
 	check(t, errors.Join(os.RemoveAll(filepath.Join(data, "users", "ana.git")), os.RemoveAll(filepath.Join(data, "users", "carl.git"))))
-	h := open(t, data, func(c *gitstore.Config) { c.Readme = []byte(readme + "\n") })
+	h := open(t, data, upgrading, func(c *gitstore.Config) { c.Readme = []byte(readme + "\n") })
 	if after := tips(t, data); after != before {
 		t.Errorf("after the workspaces were made again the refs are\n%s\nwere\n%s", after, before)
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	Places     Places                   // how many requests are worked on at once
 	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
 	Bounds     Bounds                   // zero means DefaultBounds()
+	Earlier    Earlier                  // what happens to a folder of an earlier format
 	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
 	Events     dm.EventSink             // nil means none
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
@@ -220,7 +221,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.registerMetrics(); err != nil {
 		return dm.Wrap("gitstore.Open", err)
 	}
-	if err := s.upgrade(ctx, found); err != nil {
+	if err := s.upgrade(found); err != nil {
 		return err
 	}
 	return s.recover(ctx)

@@ -15,6 +15,7 @@ import (
 // config is everything that a person can set. Its fields are filled by load.
 type config struct {
 	Data                          string
+	UpgradeFormat                 bool
 	ListenPackages, ListenManager string
 	ListenGit, PublicManager      string
 	Hosts                         []string
@@ -84,6 +85,8 @@ func options() []option {
 	return []option{
 		{key: "data", section: "Where", preset: "./data", help: "`FOLDER` that holds the record; made when missing, used by one server at a time",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Data, check: notEmpty} }},
+		{key: "upgrade_format", preset: "false", help: "upgrade a data folder of an earlier format, once; older servers can't open it afterwards, so take a snapshot of it first. Without this option such a folder is refused",
+			field: func(c *config) pflag.Value { return &boolValue{&c.UpgradeFormat} }},
 		{key: "listen.packages", preset: "127.0.0.1:8888", help: "`HOST:PORT` of the package repository",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenPackages, check: hostPort} }},
 		{key: "listen.manager", preset: "127.0.0.1:5000", help: "`HOST:PORT` of the deployment manager",

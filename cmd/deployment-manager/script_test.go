@@ -59,6 +59,10 @@ func stepFromFolder(folder string) func(string) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	checkScriptsRunToTheEnd(t)
+	oldFolder, err := filepath.Abs(filepath.Join("..", "..", "gitstore", "testdata", "format-2", "folder.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -73,6 +77,7 @@ func TestScripts(t *testing.T) {
 				{"TZ", "UTC"},
 				{stepsVariable, steps},
 				{"DATA", filepath.Join(env.WorkDir, "data")},
+				{"OLDFOLDER", oldFolder},
 			} {
 				env.Setenv(pair[0], pair[1])
 			}

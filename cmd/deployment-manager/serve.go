@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 func serveCommand(p process) *cobra.Command {
@@ -27,7 +29,10 @@ changed file with a fault is logged, and the one before stays in force.
 
 After a crash just start it again: a start puts the record in order. It waits
 up to ten seconds while the data folder is in use, because a git process of the
-server that crashed may still be at work there.`,
+server that crashed may still be at work there.
+
+A data folder of an earlier format is refused: take a snapshot of it, then start
+once with --upgrade-format.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := load(c.Flags(), p.environ)
@@ -40,7 +45,11 @@ server that crashed may still be at work there.`,
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // gives the second signal its plain meaning back
-			return serve(ctx, cfg, serving{knobs: serveKnobs, log: newLog(cfg, p.stderr), lockWait: p.lockWait, step: p.step, ready: func(doors) {}})
+			s := serving{knobs: serveKnobs, log: newLog(cfg, p.stderr), lockWait: p.lockWait, step: p.step, ready: func(doors) {}}
+			if cfg.UpgradeFormat {
+				s.earlier = gitstore.UpgradeEarlier
+			}
+			return serve(ctx, cfg, s)
 		},
 	}
 	declareFlags(cmd.Flags())
@@ -53,6 +62,7 @@ type serving struct {
 	log      *slog.Logger
 	lockWait time.Duration
 	step     func(string)
+	earlier  gitstore.Earlier
 	ready    func(doors) // called once, when requests are answered; must not block
 }
 

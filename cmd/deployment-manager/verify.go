@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 func verifyCommand(p process) *cobra.Command {
@@ -24,7 +25,8 @@ and what only somebody outside can tell, stands in docs/disk-layout.md.
 
 Prints one line for each problem and ends with exit code 4 when there are any.
 The server must be stopped; like a start of the server, it sets a repository
-that is damaged aside, and takes one that is sound again back.`)
+that is damaged aside, and takes one that is sound again back. A folder of an earlier
+format is checked and keeps it.`)
 }
 
 // folderCommand is a command that does something to a data folder.
@@ -61,7 +63,7 @@ func openStopped(ctx context.Context, cfg config, p process) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openRecord(ctx, cfg, serving{log: newLog(cfg, p.stderr), step: p.step}, who, nil, prometheus.NewRegistry())
+	return openRecord(ctx, cfg, serving{log: newLog(cfg, p.stderr), step: p.step, earlier: gitstore.ReadEarlier}, who, nil, prometheus.NewRegistry())
 }
 
 func verify(ctx context.Context, cfg config, p process) (err error) {

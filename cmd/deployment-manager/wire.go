@@ -324,7 +324,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Filling:   cfg.LimitFilling,
 		Places:    gitstore.Places{Downloads: cfg.LimitDownloads, Uploads: cfg.LimitUploads, Receiving: cfg.LimitReceiving},
 		GitLimits: gitcmd.Limits{Fetches: cfg.LimitFetches, Pushes: cfg.LimitPushes, Memory: cfg.LimitGitMemory},
-		Bounds:    cfg.Bounds, SweepAfter: cfg.SweepAfter,
+		Bounds:    cfg.Bounds, Earlier: s.earlier, SweepAfter: cfg.SweepAfter,
 		Events: hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {

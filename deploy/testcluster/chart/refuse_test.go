@@ -34,6 +34,7 @@ func TestRefusedValues(t *testing.T) {
 		{"alias as a text", `services: {packages: {alias: "yes"}}`, []string{"services/packages/alias"}},
 		{"host with a path", `ingress: {enabled: true, hosts: {git: "git.example.org/a"}}`, []string{"ingress/hosts/git"}},
 		{"peer that is no object", `networkPolicy: {ingress: {from: [hub]}}`, []string{"networkPolicy/ingress/from"}},
+		{"upgrade as a text", `upgrade: {accept: "yes"}`, []string{"upgrade/accept"}},
 		{"size in words", `persistence: {size: ten}`, []string{"persistence/size"}},
 		{"access mode that cannot write", `persistence: {accessModes: [ReadOnlyMany]}`, []string{"persistence/accessModes"}},
 		{"memory in words", `resources: {limits: {memory: much}}`, []string{"resources/limits/memory"}},
@@ -45,6 +46,7 @@ func TestRefusedValues(t *testing.T) {
 		{"level of the log", `config: {log: {level: loud}}`, []string{"config/log/level"}},
 
 		{"option of the chart: data", `config: {data: /srv}`, []string{"config.data", "persistence"}},
+		{"option of the chart: upgrade_format", `config: {upgrade_format: true}`, []string{"config.upgrade_format", "upgrade.accept"}},
 		{"option of the chart: auth", `config: {auth: strict}`, []string{"config.auth", "auth.mode"}},
 		{"option of the chart: hub", `config: {hub: {url: "http://hub"}}`, []string{"config.hub", "jupyterhub.url"}},
 		{"option as a variable", `extraEnv: [{name: DM_AUTH, value: strict}]`, []string{"extraEnv", "DM_AUTH"}},

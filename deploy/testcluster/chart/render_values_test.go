@@ -74,6 +74,23 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// A volume of an earlier format is upgraded only by an upgrade that says so. The
+// server ends otherwise, and Kubernetes shows its sentence beside the log.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	const option = "upgrade_format: true"
+	for values, want := range map[string]bool{``: false, `upgrade: {accept: true}`: true, `upgrade: {accept: false}`: false} {
+		made, _ := rendered(t, values)
+		config, _ := at(t, made["ConfigMap/"+name], "data.config~yaml").(string)
+		if got := slices.Contains(strings.Split(config, "\n"), option); got != want || config == "" {
+			t.Errorf("%q: the server is told %q: %v, want %v", values, option, got, want)
+		}
+		if got := at(t, made["StatefulSet/"+name], "spec.template.spec.containers.0.terminationMessagePolicy"); got != "FallbackToLogsOnError" {
+			t.Errorf("%q: why the server ended is shown by %v", values, got)
+		}
+	}
+}
+
 // The policy lets the server reach what its options name, and no more.
 func TestEgress(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@
   "tls" "use tls.secretName"
   "auth" "use auth.mode"
   "insecure_anywhere" "use auth.insecureAnywhere"
+  "upgrade_format" "use upgrade.accept"
   "htpasswd" "use auth.users or auth.existingSecret"
   "tokens" "use auth.tokens or auth.existingSecret"
   "groups" "use auth.groups"
@@ -58,6 +59,9 @@
 {{- else }}
 {{- $_ := set $c "htpasswd" "/etc/deployment-manager/auth/htpasswd" }}
 {{- $_ := set $c "tokens" "/etc/deployment-manager/auth/tokens" }}
+{{- end }}
+{{- if .Values.upgrade.accept }}
+{{- $_ := set $c "upgrade_format" true }}
 {{- end }}
 {{- with .Values.jupyterhub }}
 {{- if .url }}
