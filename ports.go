@@ -375,10 +375,6 @@ type ReceiveRound struct {
 	Protocol  string
 	In        io.Reader // as that of a fetch
 	Out       io.Writer
-
-	// Turn waits, when In has arrived, until git may be started for it; nil means
-	// at once. release is called when git has ended.
-	Turn func() (release func(), err error)
 }
 
 // Pushes judges pushes; implemented by hooks. gitstore opens a session for each

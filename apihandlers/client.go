@@ -7,29 +7,22 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// ClientOf names whom r counts against where one client gets only a part: the
-// user where a credential proved one, else the peer's address, because anybody
-// can claim any name.
-func ClientOf(r *http.Request, actor dm.Actor) string {
-	if actor.User != "" && actor.Auth != "" && actor.Auth != "none" {
-		return "user " + string(actor.User)
-	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}
-
-// WithClient lets the work for r count against the share of its client. Whoever
-// comes from this machine without a proof may be anybody behind a proxy: there a
-// name counts as it is claimed, and who claims none has no share.
+// WithClient lets the work for r count against the share of its client where one
+// client gets only a part: of the user where a credential proved one, else of the
+// peer's address, because anybody can claim any name. Whoever comes from this
+// machine without a proof may be anybody behind a proxy: there a name counts as it
+// is claimed, and who claims none has no share.
 func WithClient(r *http.Request, actor dm.Actor) *http.Request {
-	client := ClientOf(r, actor)
-	if net.ParseIP(client).IsLoopback() {
-		if actor.User == "" {
-			return r
-		}
+	client, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		client = r.RemoteAddr
+	}
+	switch {
+	case actor.User != "" && actor.Auth != "" && actor.Auth != "none":
+		client = "user " + string(actor.User)
+	case net.ParseIP(client).IsLoopback() && actor.User == "":
+		return r
+	case net.ParseIP(client).IsLoopback():
 		client = "claimed " + string(actor.User)
 	}
 	return r.WithContext(dm.WithClient(r.Context(), client))

@@ -34,7 +34,7 @@ const (
 // has all three.
 func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, from, to int) (dm.Difference, error) {
 	const op = "gitstore.ApplicationDiff"
-	leave, err := s.gates.readers.enter(ctx)
+	leave, err := s.gates.readers.Enter(ctx)
 	if err != nil {
 		return dm.Difference{}, err
 	}
@@ -133,7 +133,7 @@ func subtree(objects *repo.Objects, tree plumbing.Hash, folder string) (plumbing
 // PackageDiff implements dm.History.
 func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to dm.Version) (dm.Difference, error) {
 	const op = "gitstore.PackageDiff"
-	leave, err := s.gates.readers.enter(ctx)
+	leave, err := s.gates.readers.Enter(ctx)
 	if err != nil {
 		return dm.Difference{}, err
 	}

@@ -1,106 +1,15 @@
 package gitstore
 
 import (
-	"context"
 	"io"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
-	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 )
 
-// gate bounds how many requests of one kind are worked on at once. Those beyond
-// wait in the order of coming, and are refused when too many do or it takes too
-// long. One client gets a part of the places, and waits for these in a queue of
-// its own.
-type gate struct {
-	what    string // they are, for people
-	slots   int
-	free    *semaphore.Weighted
-	queue   int64         // that may wait
-	wait    time.Duration // at most
-	waiting atomic.Int64
-
-	mu      sync.Mutex
-	clients map[string]*clientGate // of those who have a place or wait for one
-}
-
-// clientGate is the share of one client.
-type clientGate struct {
-	*gate
-	users int // guarded by mu of the whole
-}
-
-// One client gets 1/part of the places.
-const part = 4
-
-func newGate(what string, slots int, queue int64, wait time.Duration) *gate {
-	return &gate{
-		what: what, slots: slots, free: semaphore.NewWeighted(int64(slots)), queue: queue, wait: wait, clients: map[string]*clientGate{},
-	}
-}
-
-// enter waits for a place and returns the function that gives it back, which may
-// be called more than once. Whoever has a dm.Client waits for a place of his
-// first, so that he keeps nobody else from the others. Kind Unavailable.
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
-	leaveOwn, err := g.enterOwn(ctx, dm.Client(ctx))
-	if err != nil {
-		return nil, err
-	}
-	if err := g.acquire(ctx, g.free, 1); err != nil {
-		leaveOwn()
-		return nil, err
-	}
-	return sync.OnceFunc(func() { g.free.Release(1); leaveOwn() }), nil
-}
-
-// enterOwn waits for one of the client's own places.
-func (g *gate) enterOwn(ctx context.Context, client string) (leave func(), err error) {
-	if client == "" {
-		return func() {}, nil
-	}
-	g.mu.Lock()
-	own := g.clients[client]
-	if own == nil {
-		own = &clientGate{gate: newGate(g.what+" of this client", max(1, g.slots/part), g.queue, g.wait)}
-		g.clients[client] = own
-	}
-	own.users++
-	g.mu.Unlock()
-	forget := func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if own.users--; own.users == 0 {
-			delete(g.clients, client)
-		}
-	}
-	if err := own.acquire(ctx, own.free, 1); err != nil {
-		forget()
-		return nil, err
-	}
-	return func() { own.free.Release(1); forget() }, nil
-}
-
-// acquire takes n of s and counts whoever waits for it as one who waits here.
-func (g *gate) acquire(ctx context.Context, s *semaphore.Weighted, n int64) error {
-	const op = "gitstore.enter"
-	if s.TryAcquire(n) {
-		return nil
-	}
-	defer g.waiting.Add(-1)
-	if g.waiting.Add(1) > g.queue {
-		return dm.Errorf(dm.Unavailable, op, "too many %s are being served; try again later", g.what)
-	}
-	ctx, cancel := context.WithTimeout(ctx, g.wait)
-	defer cancel()
-	if err := s.Acquire(ctx, n); err != nil {
-		return dm.Errorf(dm.Unavailable, op, "too many %s are being served; try again later", g.what).Because(err)
-	}
-	return nil
+// newGate gives one client a quarter of the places.
+func newGate(what string, places int, queue int64, wait time.Duration) *gate.Gate {
+	return gate.New(gate.Config{What: what, Places: places, Each: max(1, places/4), Queue: queue, Wait: wait})
 }
 
 // leaving is an archive that gives its place back when it is closed.
@@ -136,7 +45,7 @@ func (p Places) withDefaults() Places {
 }
 
 // gates are the doors of the record that hold work back.
-type gates struct{ downloads, uploads, receiving, readers *gate }
+type gates struct{ downloads, uploads, receiving, readers *gate.Gate }
 
 func newGates(p Places) gates {
 	p = p.withDefaults()

@@ -51,7 +51,7 @@ const outcomeSize = 320
 // and those that it came in the place of, has an outcome.
 func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (dm.ChangePage, error) {
 	const op = "gitstore.ApplicationHistory"
-	leave, err := s.gates.readers.enter(ctx)
+	leave, err := s.gates.readers.Enter(ctx)
 	if err != nil {
 		return dm.ChangePage{}, err
 	}

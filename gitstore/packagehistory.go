@@ -35,7 +35,7 @@ type packageLine struct {
 // outcome: they are done when they are recorded.
 func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
 	const op = "gitstore.PackageHistory"
-	leave, err := s.gates.readers.enter(ctx)
+	leave, err := s.gates.readers.Enter(ctx)
 	if err != nil {
 		return dm.ChangePage{}, err
 	}

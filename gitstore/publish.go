@@ -33,7 +33,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.index.published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
-	leave, err := s.gates.uploads.enter(ctx)
+	leave, err := s.gates.uploads.Enter(ctx)
 	if err != nil {
 		return dm.Published{}, err
 	}
@@ -335,7 +335,7 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	if !ok {
 		return dm.Archive{}, noFile(op, file)
 	}
-	leave, err := s.gates.downloads.enter(ctx)
+	leave, err := s.gates.downloads.Enter(ctx)
 	if err != nil {
 		return dm.Archive{}, err
 	}

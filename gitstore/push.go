@@ -38,7 +38,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{repo.DeploymentPrefix, repo.Observed}})
 	}
 	if !round.Advertise {
-		leave, err := s.gates.receiving.enter(ctx)
+		leave, err := s.gates.receiving.Enter(ctx)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 )
 
 // DefaultFilling is Config.Filling when that is 0.
@@ -23,7 +25,7 @@ const (
 // and keeps the bytes until it is recorded. Nobody who has bytes waits for
 // anything of this kind, so nobody waits for ever.
 type planning struct {
-	turns *gate
+	turns *gate.Gate
 	bytes *semaphore.Weighted
 	all   int64
 }
@@ -39,7 +41,7 @@ func newPlanning(all int64) *planning {
 // enter waits for a turn. The caller ends the room, always. Kind Unavailable:
 // too many wait already, or ctx ended.
 func (p *planning) enter(ctx context.Context) (*room, error) {
-	leave, err := p.turns.enter(ctx)
+	leave, err := p.turns.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ type room struct {
 // its own limit is the planner's business.
 func (r *room) reserve(bytes int64) error {
 	bytes = min(bytes, r.p.all)
-	if err := r.p.turns.acquire(r.ctx, r.p.bytes, bytes); err != nil {
+	if err := r.p.turns.Acquire(r.ctx, r.p.bytes, bytes); err != nil {
 		return err
 	}
 	r.taken += bytes

@@ -70,9 +70,9 @@ func TestPlanningRefusesWhatCannotWait(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(20 * time.Second); p.turns.waiting.Load() < maxWaiting; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); p.turns.Waiting() < maxWaiting; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d wait, want %d", p.turns.waiting.Load(), maxWaiting)
+			t.Fatalf("%d wait, want %d", p.turns.Waiting(), maxWaiting)
 		}
 	}
 	if _, err := p.enter(ctx); dm.KindOf(err) != dm.Unavailable {
@@ -80,7 +80,7 @@ func TestPlanningRefusesWhatCannotWait(t *testing.T) {
 	}
 	cancel()
 	waiting.Wait()
-	if n := p.turns.waiting.Load(); n != 0 {
+	if n := p.turns.Waiting(); n != 0 {
 		t.Errorf("%d wait still", n)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // read, and once more when the owner was another one then: only what both allow
 // is told.
 func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationName, dm.UserName) bool) ([]dm.Then, error) {
-	leave, err := s.gates.readers.enter(ctx)
+	leave, err := s.gates.readers.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

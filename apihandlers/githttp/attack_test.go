@@ -18,6 +18,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
@@ -235,9 +236,8 @@ func stalled(commit string, size int) string {
 func TestHalfOpenRequests(t *testing.T) {
 	t.Parallel()
 	const processes, requests = 4, 40
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{PerClient: processes, Wait: 50 * time.Millisecond, Idle: 3 * time.Second}
-	})
+	s := newServer(t, func(cfg *githttp.Config) { cfg.Limits = githttp.Limits{Idle: 3 * time.Second} })
+	s.turns = gate.New(gate.Config{What: "requests", Places: processes, Queue: requests, Wait: 50 * time.Millisecond})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	text := stalled(commit, 100<<10)
 	var list []net.Conn
@@ -268,7 +268,7 @@ func TestHalfOpenRequests(t *testing.T) {
 func TestSlowHeadHoldsNoProcess(t *testing.T) {
 	t.Parallel()
 	s := newServerWith(t, gitcmd.Limits{Fetches: 1, Wait: 50 * time.Millisecond}, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{PerClient: 1, Wait: 50 * time.Millisecond, Idle: 300 * time.Millisecond}
+		cfg.Limits = githttp.Limits{Idle: 300 * time.Millisecond}
 	})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
 	var list []net.Conn
@@ -293,17 +293,14 @@ func TestSlowHeadHoldsNoProcess(t *testing.T) {
 // TestOneClientLeavesRoom holds the slots of one client and asks as another.
 func TestOneClientLeavesRoom(t *testing.T) {
 	t.Parallel()
-	s := newServerWith(t, gitcmd.Limits{Fetches: 2}, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{PerClient: 1, Wait: time.Second}
-	})
+	s := newServer(t, nil)
+	s.turns = gate.New(gate.Config{What: "requests", Places: 2, Each: 1, Queue: 10, Wait: time.Second})
 	commit := s.add(t, dm.PackageRepository, "p", "x")
-	s.raw(t, stalled(commit, 100<<10))
+	credential := func(name string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":x")) }
+	s.raw(t, strings.Replace(stalled(commit, 100<<10), "Host: x\r\n", "Host: x\r\nAuthorization: "+credential("ana")+"\r\n", 1))
 	eventually(t, "the slot is taken", func() bool { return s.running() == 1 })
-	for name, want := range map[string]int{"": 503, "other": 200} {
-		header := http.Header{}
-		if name != "" {
-			header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(name+":x")))
-		}
+	for name, want := range map[string]int{"ana": 503, "other": 200} {
+		header := http.Header{"Authorization": {credential(name)}}
 		resp, _ := s.do(t, "GET", "/packages/p.git/info/refs?service=git-upload-pack", header, nil)
 		if resp.StatusCode != want {
 			t.Errorf("client %q: %d, want %d", name, resp.StatusCode, want)

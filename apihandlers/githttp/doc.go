@@ -2,9 +2,8 @@
 // protocol, versions 0, 1 and 2.
 //
 // It owns the rows of the route table that git asks for, the way from the raw
-// segment of a path to a dm.Repository, the time of a request, what one client has
-// under way, and the shape of git's answer. Refusals, bodies and metrics are those
-// of every port. Who may read and who may push is Config.Authorize's business, what a
+// segment of a path to a dm.Repository, the time of a request, and the shape of
+// git's answer. Refusals, bodies and metrics are those of every port. Who may read and who may push is Config.Authorize's business, what a
 // push changes the transport's; git is started only through dm.GitTransport.
 // Beside repositories it serves the script that brings a workspace into a pod.
 //
@@ -12,8 +11,7 @@
 // one encoded segment is decoded once; that git is not asked before the
 // head of the request is there; that an idle, slow or
 // vanished client holds neither a process nor memory for longer than the
-// limits say; that pushes, which may arrive slowly, take no slot until they are there; and
-// that an answer that broke off never looks complete.
+// limits say; and that an answer that broke off never looks complete.
 //
 // A push is ended as long as its body arrives, and only then. git is started
 // when the end of the request was seen; from that moment it has
@@ -32,5 +30,5 @@
 // Git-Protocol, so that every fetch gets every ref; and it answers 200 before
 // git ran. The tests of this package replay each of these.
 //
-// It may import dm, apihandlers and golang.org/x/sync.
+// It may import dm and apihandlers.
 package githttp

@@ -23,13 +23,15 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
 // store is a small transport over real repositories below root.
 type store struct {
-	git  *gitcmd.Git
-	root string
+	git   *gitcmd.Git
+	root  string
+	turns *gate.Gate // of fetches, and of pushes that have arrived
 
 	mu        sync.Mutex
 	asked     []dm.Repository
@@ -73,6 +75,11 @@ func (s *store) enter(protocol string) (leave func()) {
 }
 
 func (s *store) UploadPack(ctx context.Context, r dm.Repository, round dm.UploadRound) error {
+	leave, err := s.turns.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	defer s.enter(round.Protocol)()
 	if round.In != nil {
 		round.In = &counter{round.In, &s.read}
@@ -139,7 +146,7 @@ func newServerAt(t *testing.T, site *apihandlers.Site, limits gitcmd.Limits, cha
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{store: &store{git: git, root: t.TempDir()}, registry: prometheus.NewRegistry()}
+	s := &server{store: &store{git: git, root: t.TempDir(), turns: gate.New(gate.Config{What: "requests", Places: 100})}, registry: prometheus.NewRegistry()}
 	cfg := githttp.Config{Transport: s.store, Authorize: allow}
 	if change != nil {
 		change(&cfg)

@@ -27,8 +27,6 @@ type API struct {
 	transport dm.GitTransport
 	authorize func(*http.Request, dm.Repository, bool) (dm.Actor, error)
 	limits    Limits
-	fetches   *slots
-	pushes    *slots
 	script    []byte
 }
 
@@ -37,11 +35,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Transport == nil || cfg.Authorize == nil {
 		return nil, dm.Errorf(dm.Invalid, "githttp.New", "githttp needs a transport and a policy")
 	}
-	limits := cfg.Limits.withDefaults()
-	return &API{
-		transport: cfg.Transport, authorize: cfg.Authorize, limits: limits, script: cfg.Script,
-		fetches: newSlots(limits.PerClient), pushes: newSlots(limits.PushesPerClient),
-	}, nil
+	return &API{transport: cfg.Transport, authorize: cfg.Authorize, limits: cfg.Limits.withDefaults(), script: cfg.Script}, nil
 }
 
 // request is one step of a fetch or a push.
@@ -121,13 +115,7 @@ func (a *API) serve(w http.ResponseWriter, q *request) error {
 			return err
 		}
 	}
-	release, err := func() {}, error(nil)
-	if q.operation != receive { // whose turn comes when it has arrived
-		if release, err = a.turn(q); err != nil {
-			return err
-		}
-	}
-	err = a.run(ctx, q, in, out, release)
+	err := a.run(ctx, q, in, out)
 	out.close()
 	if err != nil {
 		return failed(q, out, body, err)
@@ -189,24 +177,10 @@ func finish(body *apihandlers.Body, o operation) (whole bool) {
 	return body.Stop()
 }
 
-// turn waits until the client has few others under way; who leaves meanwhile did
-// not push yet. Both steps of a push count as pushes, and a push that arrives
-// counts when it is there.
-func (a *API) turn(q *request) (release func(), err error) {
-	client := apihandlers.ClientOf(q.Request, q.actor)
-	if q.operation.pushes() {
-		return a.pushes.take(q.Context(), client, a.limits.Wait)
-	}
-	return a.fetches.take(q.Context(), client, a.limits.Wait)
-}
-
-// run holds the slot for as long as git runs.
-func (a *API) run(ctx context.Context, q *request, in io.Reader, out *answer, release func()) error {
-	defer release()
+func (a *API) run(ctx context.Context, q *request, in io.Reader, out *answer) error {
 	if q.operation.pushes() {
 		return a.transport.ReceivePack(ctx, q.repository, dm.ReceiveRound{
 			Actor: q.actor, Advertise: q.operation.advertises(), Protocol: out.protocol, In: in, Out: out,
-			Turn: func() (func(), error) { return a.turn(q) },
 		})
 	}
 	return a.transport.UploadPack(ctx, q.repository, dm.UploadRound{

@@ -51,12 +51,12 @@ func (s *store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 		if err != nil {
 			return dm.Wrap("receive-pack", err)
 		}
-		release, err := round.Turn()
-		if err != nil {
-			return err
-		}
-		defer release()
 	}
+	leave, err := s.turns.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	defer s.enter(round.Protocol)()
 	dir := s.dir(r)
 	if _, err := os.Stat(dir); err != nil {

@@ -1,12 +1,9 @@
 package githttp
 
 import (
-	"context"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -38,54 +35,4 @@ func FuzzRepositoryOf(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestSlots(t *testing.T) {
-	t.Parallel()
-	s := newSlots(2)
-	var releases []func()
-	take := func(client string, want dm.Kind) {
-		t.Helper()
-		release, err := s.take(t.Context(), client, 20*time.Millisecond)
-		if dm.KindOf(err) != want {
-			t.Fatalf("take for %s: %v, want kind %q", client, err, want)
-		}
-		if err == nil {
-			releases = append(releases, release)
-		}
-	}
-	take("a", "")
-	take("a", "")
-	take("a", dm.Unavailable) // its own limit
-	take("b", "")
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.take(ended, "c", time.Second); dm.KindOf(err) != dm.Unavailable {
-		t.Errorf("take for a client that left: %v", err)
-	}
-	for _, release := range releases {
-		release()
-	}
-	if len(s.clients) != 0 {
-		t.Errorf("clients without slots are remembered: %v", s.clients)
-	}
-	take("a", "")
-}
-
-// TestSlotsAreHandedOn lets many wait for few.
-func TestSlotsAreHandedOn(t *testing.T) {
-	t.Parallel()
-	s := newSlots(2)
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			release, err := s.take(t.Context(), "a", 10*time.Second)
-			if err != nil {
-				t.Errorf("take: %v", err)
-				return
-			}
-			release()
-		})
-	}
-	wg.Wait()
 }

@@ -19,6 +19,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 )
 
 // fakeGit reads what it is given and is content. A real git waits outside of
@@ -159,9 +160,8 @@ func (s *server) startPush(t *testing.T, user, body string) net.Conn {
 // and pushes meanwhile with git's own client, as somebody else and as one of them.
 func TestSlowPushesLeaveOthersAlone(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{PushesPerClient: 1, Wait: time.Minute}
-	})
+	s := newServer(t, nil)
+	s.turns = gate.New(gate.Config{What: "requests", Places: 2, Each: 1, Queue: 100, Wait: time.Minute})
 	body, _ := s.pushBody(t, noise(300<<10))
 	other := s.add(t, dm.PackageRepository, "other", "x")
 	s.add(t, dm.PackageRepository, "flow", "y")
@@ -194,9 +194,8 @@ func TestSlowPushesLeaveOthersAlone(t *testing.T) {
 // is judged.
 func TestPushesOfOneClientTakeTurns(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Limits = githttp.Limits{PushesPerClient: 1, Wait: 50 * time.Millisecond}
-	})
+	s := newServer(t, nil)
+	s.turns = gate.New(gate.Config{What: "requests", Places: 2, Each: 1, Queue: 100, Wait: 50 * time.Millisecond})
 	release := s.makeFlow(t)
 	body, _ := s.pushBody(t, "x")
 	credential := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ana:x")) + "\r\n"

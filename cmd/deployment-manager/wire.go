@@ -391,10 +391,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	}
 	gitDoor := &auth.GitDoor{Auth: who.auth, Owners: record.store}
 	clones, err := githttp.New(githttp.Config{
-		Transport: record.store, Authorize: gitDoor.Authorize, Limits: githttp.Limits{
-			Push: cfg.LimitWire, PerClient: max(1, cfg.LimitFetches/2), PushesPerClient: max(1, cfg.LimitPushes/2),
-		},
-		Script: sync.Script(),
+		Transport: record.store, Authorize: gitDoor.Authorize, Limits: githttp.Limits{Push: cfg.LimitWire}, Script: sync.Script(),
 	})
 	if err != nil {
 		return dm.Wrap("build git over HTTP", err)

@@ -294,23 +294,23 @@ func TestUploadPackDoesNotWaitForTheClient(t *testing.T) {
 	}
 }
 
-// gate is a client that takes nothing until it is opened.
-type gate struct {
+// doorway is a client that takes nothing until it is opened.
+type doorway struct {
 	open chan struct{}
 	got  bytes.Buffer
 }
 
-func (g *gate) Write(p []byte) (int, error) {
+func (g *doorway) Write(p []byte) (int, error) {
 	<-g.open
 	return g.got.Write(p)
 }
 
-// TestSlowReaderGetsAll opens the gate long after git ended. git's output fits
+// TestSlowReaderGetsAll opens the doorway long after git ended. git's output fits
 // the pipe, so that git itself does not wait.
 func TestSlowReaderGetsAll(t *testing.T) {
 	t.Parallel()
 	g := newGit(t)
-	out := &gate{open: make(chan struct{})}
+	out := &doorway{open: make(chan struct{})}
 	time.AfterFunc(waitDelay+300*time.Millisecond, func() { close(out.open) })
 	if err := g.Run(t.Context(), "", nil, out, "version"); err != nil || !strings.Contains(out.got.String(), g.Version()) {
 		t.Errorf("got %q, %v", out.got.String(), err)
@@ -321,7 +321,7 @@ func TestSlowReaderGetsAll(t *testing.T) {
 func TestDeafReaderIsLeft(t *testing.T) {
 	t.Parallel()
 	g := newGit(t)
-	out := &gate{open: make(chan struct{})}
+	out := &doorway{open: make(chan struct{})}
 	defer close(out.open)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

@@ -64,32 +64,6 @@ func TestSlowPushHoldsNoSlot(t *testing.T) {
 	}
 }
 
-// TestTurnComesWhenAllHasArrived asks for it once, and starts no git without it.
-func TestTurnComesWhenAllHasArrived(t *testing.T) {
-	t.Parallel()
-	g := newGit(t)
-	dir, one := newRepository(t, g)
-	in := strings.NewReader(packet(one+" "+strings.Repeat("0", 40)+" refs/heads/x\x00 report-status") + "0000")
-	asked, given := 0, 0
-	var refused error
-	push := func() error {
-		_, _ = in.Seek(0, io.SeekStart)
-		return g.ReceivePack(t.Context(), dir, dm.ReceiveRound{In: in, Out: io.Discard, Turn: func() (func(), error) {
-			if asked++; in.Len() > 0 {
-				t.Errorf("%d bytes have not arrived", in.Len())
-			}
-			return func() { given++ }, refused
-		}}, ReceiveOptions{})
-	}
-	if err := push(); err != nil || asked != 1 || given != 1 {
-		t.Errorf("asked %d times, given back %d times, %v", asked, given, err)
-	}
-	refused = dm.Errorf(dm.Unavailable, "test", "not now")
-	if err := push(); !errors.Is(err, refused) || asked != 2 || given != 1 {
-		t.Errorf("asked %d times, given back %d times, %v", asked, given, err)
-	}
-}
-
 // TestFullDiskWhileAPushArrives tells it in git's own form.
 func TestFullDiskWhileAPushArrives(t *testing.T) {
 	t.Parallel()

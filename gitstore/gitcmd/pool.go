@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 )
 
 // Class says what a git process is for. Each class has slots of its own in the
@@ -65,6 +64,7 @@ func (l Limits) Defaults() Limits {
 type share struct {
 	name   string
 	slots  int           // commands at a time
+	each   int           // of one client; 0 where no client waits for the answer
 	queue  int64         // that may wait beyond them
 	wait   time.Duration // for a slot, at most
 	time   time.Duration // that one may run, at most; whoever starts it may give it less
@@ -77,19 +77,19 @@ type share struct {
 func (l Limits) shares() [classes]share {
 	return [classes]share{
 		// 64 MiB are what a clone of 200,000 objects takes; ordinary ones take 3.
-		Fetches: {"fetch", l.Fetches, 4096, l.Wait, 2 * time.Hour, l.Memory},
+		Fetches: {"fetch", l.Fetches, max(1, l.Fetches/2), 4096, l.Wait, 2 * time.Hour, l.Memory},
 		// git holds two objects of up to allocLimit.
-		Pushes: {"push", l.Pushes, 256, l.Wait, 30 * time.Minute, 8 * l.Memory},
+		Pushes: {"push", l.Pushes, max(1, l.Pushes/2), 256, l.Wait, 30 * time.Minute, 8 * l.Memory},
 		// Lines of two files of up to diffFile bytes, and what is known of each.
-		Sends: {"send", max(2, l.Fetches/8), 64, 20 * time.Second, time.Hour, 2 * l.Memory},
+		Sends: {"send", max(2, l.Fetches/8), 0, 64, 20 * time.Second, time.Hour, 2 * l.Memory},
 		// The patrol and maintenance go one after the other each, and a third is
 		// for a repository that has just gathered many packs.
-		Upkeep: {"upkeep", 3, 1 << 20, time.Hour, 6 * time.Hour, 2 * l.Memory},
+		Upkeep: {"upkeep", 3, 0, 1 << 20, time.Hour, 6 * time.Hour, 2 * l.Memory},
 		// As many as pushes, whose memory they have: git holds what it receives, or
 		// what it reads of it, never both.
-		Takes: {"take", max(2, l.Pushes), 256, 15 * time.Minute, time.Hour, 8 * l.Memory},
-		Looks: {"look", max(4, 2*l.Pushes), 512, 2 * time.Minute, 15 * time.Minute, l.Memory},
-		Moves: {"move", 8, 4096, time.Minute, updateTimeout, l.Memory / 2},
+		Takes: {"take", max(2, l.Pushes), 0, 256, 15 * time.Minute, time.Hour, 8 * l.Memory},
+		Looks: {"look", max(4, 2*l.Pushes), 0, 512, 2 * time.Minute, 15 * time.Minute, l.Memory},
+		Moves: {"move", 8, 0, 4096, time.Minute, updateTimeout, l.Memory / 2},
 	}
 }
 
@@ -129,44 +129,35 @@ func Classes() iter.Seq2[Class, string] {
 // pool hands out the right to start git.
 type pool [classes]struct {
 	share
-	free    *semaphore.Weighted
-	waiting atomic.Int64
+	*gate.Gate
 	running atomic.Int64
 }
 
 func newPool(l Limits) *pool {
 	p := &pool{}
 	for c, s := range l.Defaults().shares() {
-		p[c].share, p[c].free = s, semaphore.NewWeighted(int64(s.slots))
+		p[c].share, p[c].Gate = s, gate.New(gate.Config{What: "requests", Places: s.slots, Each: s.each, Queue: s.queue, Wait: s.wait})
 	}
 	return p
 }
 
 // Busy is how many commands of a class run now, and how many wait.
 func (g *Git) Busy(c Class) (running, waiting int) {
-	return int(g.pool[c].running.Load()), int(g.pool[c].waiting.Load())
+	return int(g.pool[c].running.Load()), int(g.pool[c].Waiting())
 }
 
 // take waits for a slot of class c, in the order of coming, and returns the
 // function that gives it back. Kind Unavailable: too many wait already, it took
 // too long, or ctx ended.
 func (p *pool) take(ctx context.Context, c Class) (release func(), err error) {
-	const op = "gitcmd.take"
 	s := &p[c]
-	if !s.free.TryAcquire(1) {
-		defer s.waiting.Add(-1)
-		if s.waiting.Add(1) > s.queue {
-			return nil, dm.Errorf(dm.Unavailable, op, "too many requests are being served; try again later")
-		}
-		waiting, cancel := context.WithTimeout(ctx, s.wait)
-		defer cancel()
-		if err := s.free.Acquire(waiting, 1); err != nil {
-			return nil, dm.Errorf(dm.Unavailable, op, "too many requests are being served; try again later").Because(err)
-		}
+	leave, err := s.Enter(ctx)
+	if err != nil {
+		return nil, dm.Wrap("gitcmd.take", err)
 	}
 	s.running.Add(1)
 	return func() {
 		s.running.Add(-1)
-		s.free.Release(1)
+		leave()
 	}, nil
 }

@@ -153,13 +153,36 @@ func TestPoolRefusesALongQueue(t *testing.T) {
 	for range p[Sends].queue {
 		all.Go(func() { _, _ = p.take(ctx, Sends) })
 	}
-	until(t, "all wait", func() bool { return p[Sends].waiting.Load() == p[Sends].queue })
+	until(t, "all wait", func() bool { return p[Sends].Waiting() == p[Sends].queue })
 	begin := time.Now()
 	if _, err := p.take(t.Context(), Sends); dm.KindOf(err) != dm.Unavailable || time.Since(begin) > 5*time.Second {
 		t.Errorf("one more: %v after %v, want Unavailable at once", err, time.Since(begin))
 	}
 	cancel()
 	all.Wait()
+}
+
+// TestPoolLeavesSlotsToOthers has one client ask for all: of what clients wait for
+// it gets a half, of what the server needs for itself no less than anybody.
+func TestPoolLeavesSlotsToOthers(t *testing.T) {
+	t.Parallel()
+	p := newPool(Limits{Fetches: 4, Pushes: 4, Wait: 50 * time.Millisecond})
+	ana, bob := dm.WithClient(t.Context(), "ana"), dm.WithClient(t.Context(), "bob")
+	for _, class := range []Class{Fetches, Pushes} {
+		for _, client := range []context.Context{ana, ana, bob} {
+			if _, err := p.take(client, class); err != nil {
+				t.Errorf("class %d: %v", class, err)
+			}
+		}
+		if _, err := p.take(ana, class); dm.Public(err) != "too many requests of this client are being served; try again later" {
+			t.Errorf("class %d, a third slot: %v", class, err)
+		}
+	}
+	for range p[Takes].slots {
+		if _, err := p.take(ana, Takes); err != nil {
+			t.Errorf("what a push needs: %v", err)
+		}
+	}
 }
 
 // TestHungryGitIsUnavailable gives git less memory than it asks for. That says

@@ -111,13 +111,6 @@ func (g *Git) ReceivePack(ctx context.Context, dir string, round dm.ReceiveRound
 	if in.refused != nil {
 		return dm.Wrap(op, in.refuse(round.Out))
 	}
-	if round.Turn != nil {
-		release, err := round.Turn()
-		if err != nil {
-			return dm.Wrap(op, err)
-		}
-		defer release()
-	}
 	c.env = append(c.env, "GIT_ALLOC_LIMIT="+strconv.FormatInt(allocLimit(opts.MaxInput), 10))
 	c.cpu = cpuLimit(opts.MaxInput)
 	return unanswered(op, g.converse(ctx, c, in))

@@ -1,4 +1,4 @@
-package gitstore
+package gate
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 func TestGateBoundsAndHandsOn(t *testing.T) {
 	t.Parallel()
-	g := newGate("things", 2, 100, 20*time.Second)
+	g := New(Config{"things", 2, 1, 100, 20 * time.Second})
 	var mu sync.Mutex
 	now, most := 0, 0
 	step := func(n int) {
@@ -23,7 +23,7 @@ func TestGateBoundsAndHandsOn(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			leave, err := g.enter(t.Context())
+			leave, err := g.Enter(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
@@ -42,23 +42,23 @@ func TestGateBoundsAndHandsOn(t *testing.T) {
 
 func TestGateRefusesInTime(t *testing.T) {
 	t.Parallel()
-	g := newGate("things", 1, 1, 50*time.Millisecond)
-	leave, err := g.enter(t.Context())
+	g := New(Config{"things", 1, 1, 1, 50 * time.Millisecond})
+	leave, err := g.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := g.enter(t.Context()); dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many things are being served; try again later" {
+		if _, err := g.Enter(t.Context()); dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many things are being served; try again later" {
 			t.Errorf("without a place: %v", err)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := g.enter(ended); dm.KindOf(err) != dm.Unavailable {
+	if _, err := g.Enter(ended); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("whose client left: %v", err)
 	}
 	leave()
-	if _, err := g.enter(t.Context()); err != nil {
+	if _, err := g.Enter(t.Context()); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -66,10 +66,10 @@ func TestGateRefusesInTime(t *testing.T) {
 // TestGateLeavesPlacesToOthers has one client ask for all of them.
 func TestGateLeavesPlacesToOthers(t *testing.T) {
 	t.Parallel()
-	g := newGate("things", 8, 8, 50*time.Millisecond)
+	g := New(Config{"things", 8, 2, 8, 50 * time.Millisecond})
 	var leave []func()
 	enter := func(client string) error {
-		out, err := g.enter(dm.WithClient(t.Context(), client))
+		out, err := g.Enter(dm.WithClient(t.Context(), client))
 		if err == nil {
 			leave = append(leave, out)
 		}
@@ -83,7 +83,7 @@ func TestGateLeavesPlacesToOthers(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 { // more than may wait in all
 		all.Go(func() {
-			_, err := g.enter(dm.WithClient(t.Context(), "ana"))
+			_, err := g.Enter(dm.WithClient(t.Context(), "ana"))
 			if dm.Public(err) != "too many things of this client are being served; try again later" {
 				t.Errorf("a third place: %v", err)
 			}
@@ -105,7 +105,7 @@ func TestGateLeavesPlacesToOthers(t *testing.T) {
 	if len(g.clients) != 0 || !g.free.TryAcquire(8) {
 		t.Errorf("%d clients are kept, or a place is lost", len(g.clients))
 	}
-	if _, err := newGate("things", 1, 1, time.Second).enter(dm.WithClient(t.Context(), "ana")); err != nil {
+	if _, err := New(Config{"things", 1, 1, 1, time.Second}).Enter(dm.WithClient(t.Context(), "ana")); err != nil {
 		t.Errorf("the only place: %v", err)
 	}
 }
