@@ -41,7 +41,7 @@ func TestHealthInTheRecord(t *testing.T) {
 	for range 5 { // it is looked at again, and nothing is other than before
 		engine.Tell("app")
 		at := engine.Asked()
-		until(t, "the engine is asked", func() bool { return engine.Asked() > at })
+		h.until("the engine is asked", func() bool { return engine.Asked() > at })
 	}
 	if after := count(); after != before {
 		t.Errorf("looked at %d times: %s outcomes became %s", engine.Asked()-asked, before, after)
@@ -82,7 +82,7 @@ func TestHealthInTheRecord(t *testing.T) {
 func (h *house) becomes(engine *plugintest.FakeEngine, state string) {
 	h.t.Helper()
 	engine.Becomes("app", "reader", state, true)
-	until(h.t, "readers see "+state, func() bool {
+	h.until("readers see "+state, func() bool {
 		view, _, err := h.Application(ctx, "app")
 		check(h.t, err)
 		i := slices.IndexFunc(view.Observed.Records, func(r dm.PluginRecord) bool { return r.Type == engine.Type() })
@@ -91,11 +91,68 @@ func (h *house) becomes(engine *plugintest.FakeEngine, state string) {
 }
 
 // until waits for what a dispatcher does in its own time.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
+func (h *house) until(what string, is func() bool) {
+	h.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("it never came that %s", what)
+			h.t.Fatalf("it never came that %s", what)
 		}
 	}
+}
+
+// TestWaitingForAnEngine lets changes wait for an engine that is away, over a
+// restart, and puts a stop, a change and a destroy in their place.
+func TestWaitingForAnEngine(t *testing.T) {
+	t.Parallel()
+	engine := plugintest.NewFakeEngine("sparkStreaming")
+	dir := t.TempDir()
+	begin := func() *house {
+		h, dispatcher := buildWith(t, dir, engine)
+		h.run(dispatcher)
+		return h
+	}
+	h := begin()
+	for _, version := range []string{"1.0.0", "1.1.0"} {
+		h.publish("ana", "flow-"+version+".tar.gz", archivetest.Tgz(map[string]string{"flow-" + version + "/sparkStreaming/reader/job.txt": version}))
+		check(t, h.DeployPackage(ctx, as("ana"), "flow-"+version))
+	}
+	ref := dm.PackageRef{Name: "flow", Version: dm.Version{Major: 1}}
+	newer := dm.PackageRef{Name: "flow", Version: dm.Version{Major: 1, Minor: 1}}
+	h.created("ana", "app", ref)
+	until := time.Now().Add(5 * time.Hour)
+	engine.Fail(dm.Errorf(dm.Unavailable, "fake", "the cluster is being upgraded").NotBefore(until))
+	waits := func(phase dm.Phase) {
+		t.Helper()
+		h.until("the change waits", func() bool {
+			view, _, err := h.Application(ctx, "app")
+			check(t, err)
+			return view.Phase == phase && view.Information == "Waiting: the cluster is being upgraded; it is tried again at "+until.UTC().Format(time.RFC3339)
+		})
+	}
+	check(t, h.Start(ctx, as("ana"), "app"))
+	waits(dm.Starting)
+	check(t, h.Stop(ctx, as("ana"), "app"))
+	waits(dm.Stopping)
+	h.stop()
+	h = begin() // waits on, and knows why when it has asked
+	waits(dm.Stopping)
+	check(t, h.Change(ctx, as("ana"), "app", dm.Edit{Package: &newer}))
+	waits(dm.Creating)
+	engine.Fail(nil)
+	engine.Tell("app")
+	if view := h.settle("app"); view.Phase != dm.Created || view.Spec.Package != newer || view.Information != "" {
+		t.Errorf("after all that it is %s with %s, %q", view.Phase, view.Spec.Package, view.Information)
+	}
+	engine.Fail(dm.Errorf(dm.Unavailable, "fake", "the cluster is being upgraded").NotBefore(until))
+	check(t, h.Start(ctx, as("ana"), "app"))
+	waits(dm.Starting)
+	check(t, h.Destroy(ctx, as("ana"), "app", false))
+	waits(dm.Destroying)
+	engine.Fail(nil)
+	engine.Tell("app")
+	h.settle("app")
+	if left := engine.Standing(); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
+	h.sound()
 }

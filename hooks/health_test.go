@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -301,4 +302,21 @@ func TestSlowEngineHoldsUpNoChange(t *testing.T) {
 			t.Errorf("a watch that ends was begun %d times, want it again and again with pauses", n)
 		}
 	})
+}
+
+// TestMergeKeepsWhereFilesAre joins what stood with what a failed Apply told.
+func TestMergeKeepsWhereFilesAre(t *testing.T) {
+	t.Parallel()
+	before := dm.PluginRecord{
+		Users: []dm.UserName{"ana"}, Folders: map[string]dm.ComponentName{"": "report"}, Components: []dm.ComponentRecord{{Name: "report"}},
+	}
+	for _, c := range []struct{ folders, want map[string]dm.ComponentName }{
+		{nil, before.Folders},
+		{map[string]dm.ComponentName{"report": "report"}, map[string]dm.ComponentName{"report": "report"}},
+	} {
+		got := merge(before, dm.PluginRecord{Users: []dm.UserName{"bob"}, Folders: c.folders})
+		if !maps.Equal(got.Folders, c.want) || !slices.Equal(got.Users, []dm.UserName{"ana", "bob"}) || len(got.Components) != 1 {
+			t.Errorf("merged with %v: %+v", c.folders, got)
+		}
+	}
 }
