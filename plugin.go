@@ -145,12 +145,12 @@ type PluginRecord struct {
 	Type        ComponentType     `json:"type"`
 	Application ApplicationName   `json:"application"`
 	Desired     Revision          `json:"desired"` // the change on whose behalf it was made or is destroyed
+	Users       []UserName        `json:"users,omitempty"`
 	Components  []ComponentRecord `json:"components"`
 
-	// Of a type whose FileRules are for workspaces: who has the files, and in which
-	// sub-folder of the application's folder each component is, "" for the folder
-	// itself. The record fills in the folders where a plugin did not keep them yet.
-	Users   []UserName               `json:"users,omitempty"`
+	// Of a type whose FileRules are for workspaces: in which sub-folder of the
+	// application's folder each component is that Users have, "" for the folder
+	// itself. The record fills it in where a plugin did not keep it yet.
 	Folders map[string]ComponentName `json:"folders,omitempty"`
 }
 

@@ -3,8 +3,6 @@ package gitstore
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -133,7 +131,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 		if err != nil {
 			return contentEntry{}, failed(op, err)
 		}
-		if parseStamp(parseTrailers(c.Message)).Verb == dm.Create {
+		if ParseChange(c).Verb == dm.Create {
 			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, later).
 				WithHint("change the application to the package that it ran then")
 		}
@@ -339,16 +337,4 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 // Applications implements dm.ApplicationStore.
 func (s *Store) Applications() []dm.ApplicationName {
 	return s.index.appNames(func(e *appEntry) bool { return e.settled() != dm.NotCreated })
-}
-
-// applicationFile is the content of application.json.
-func applicationFile(spec dm.Spec) ([]byte, error) {
-	if spec.Overrides == nil {
-		spec.Overrides = dm.Overrides{}
-	}
-	b, err := json.MarshalIndent(spec, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode application.json: %w", err)
-	}
-	return append(b, '\n'), nil
 }

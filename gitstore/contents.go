@@ -29,7 +29,7 @@ type contents struct {
 func (s *Store) openContents(h *handout, users int) (*contents, error) {
 	c := &contents{names: map[plumbing.Hash]struct{}{}, packs: map[[20]byte]pack.Pack{}}
 	var err error
-	if c.Origin, err = repo.OpenOrigin(s.data.Path(repo.Application(h.app))); err != nil {
+	if c.Origin, err = repo.OpenOrigin(s.data.Path(repo.Application(h.Application))); err != nil {
 		return nil, err
 	}
 	for _, tree := range h.parts {

@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -93,12 +91,6 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: deployedText(ref, stamp), tree: v.tree}, nil
 }
 
-// deployedText is what a deploy that succeeded says. PNDA writes microseconds and
-// no zone here; clients show it as it is.
-func deployedText(ref dm.PackageRef, stamp dm.Stamp) string {
-	return fmt.Sprintf("Deployed %s at %s", ref, stamp.Time.UTC().Format("2006-01-02T15:04:05.000000"))
-}
-
 // deployFailure is PNDA's sentence for a failed change of a package.
 func deployFailure(doing, id string, err error) string {
 	return fmt.Sprintf("Error %s %s %s, details: %q", doing, id, kindWord(dm.KindOf(err)), dm.Public(err))
@@ -176,39 +168,19 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 		entry = &packageEntry{}
 	}
 	before := entry.outcomes[ref.Version]
-	o.by = stamp.User
 	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	if o.tree == repo.EmptyTree {
-		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
-			return err
-		}
-	}
-	lines := append(stampTrailers(stamp), trailers{
-		{trailerPackage, ref.String()}, {trailerPhase, string(o.phase)}, {trailerInformation, o.information},
-	}...)
-	author := personSignature(stamp.User, stamp.Time)
-	if o.tip, err = addCommit(w, author, o.tree, lines.message(outcomeSubject(ref, o, stamp)), before.tip); err != nil {
+	d := Decision{Stamp: stamp, Package: ref, Phase: o.phase, Information: o.information, Tree: o.tree, Before: before.tip}
+	if err := d.Encode(w); err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.tip, o.tip, "outcome-moved")); err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.tip, d.Commit, "outcome-moved")); err != nil {
 		return err
 	}
-	o.information = dm.Printable(o.information)
-	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, o))
+	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, newOutcomeEntry(d)))
 	return nil
-}
-
-func outcomeSubject(ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) string {
-	switch {
-	case stamp.Verb == dm.Undeploy:
-		return "Undeploy " + ref.String()
-	case o.phase == dm.Deployed:
-		return "Deploy " + ref.String()
-	}
-	return "Fail to deploy " + ref.String()
 }
 
 // PackageStatus implements dm.DeployedStore.
@@ -336,22 +308,4 @@ func defaultsSize(d dm.Defaults) int {
 		}
 	}
 	return n
-}
-
-// parseOutcome reads the tip of refs/deployed/<x.y.z>.
-func parseOutcome(c *object.Commit) outcomeEntry {
-	t := parseTrailers(c.Message)
-	o := outcomeEntry{tip: c.Hash, tree: c.TreeHash, phase: dm.Phase(t[trailerPhase]), information: t[trailerInformation], by: dm.UserName(t[trailerUser])}
-	if o.phase == dm.Deployed {
-		o.owner = dm.UserName(t[trailerUser])
-	}
-	return o
-}
-
-// parseTime reads the moment of a commit from its trailer, or else from git.
-func parseTime(t map[string]string, otherwise time.Time) time.Time {
-	if at := parseStamp(t).Time; !at.IsZero() {
-		return at
-	}
-	return otherwise.UTC()
 }

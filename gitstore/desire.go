@@ -3,7 +3,6 @@ package gitstore
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -13,13 +12,6 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
-)
-
-// Entries of the tree on an application's main.
-const (
-	specFile       = "application.json"
-	packageTree    = "package"
-	componentsTree = "components"
 )
 
 // delivered is new content for an application: what was planned, and where the
@@ -47,21 +39,28 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 	if err != nil {
 		return err
 	}
-	top := repo.NewTree()
+	change := Change{
+		Stamp: stamp, Spec: content.spec, Deployment: content.deployment, Information: strings.Join(content.notes, "; "), Before: e.main,
+	}
 	if w.fresh != nil {
-		err = s.writeContent(tx, top, content, w.fresh)
-	} else {
-		err = s.keepContent(top, content)
+		content.packageTree = w.fresh.from.tree
+		content.components, err = s.writeContent(tx, content, w.fresh)
+	}
+	change.Package, change.Components = content.packageTree, content.components
+	if e.working() {
+		change.Overtakes = e.main
 	}
 	if err == nil && pushed != nil {
+		change.Pushed = pushed.commit
 		err = pushed.copy(out)
 	}
 	if err == nil {
-		err = content.seal(out, top, e, pushed, stamp)
+		err = change.Encode(out)
 	}
 	if err != nil {
 		return err
 	}
+	content.commit, content.tree, content.size = change.Commit, change.Tree, change.Size
 	moves := []repo.Move{repo.Moved(repo.Main, e.main, content.commit, "desired-moved")}
 	if w.fresh != nil { // numberOwed has it written when it can't be written now
 		moves = append(moves, repo.Derived(repo.Deployment(content.deployment), plumbing.ZeroHash, content.commit, "desired-numbered"))
@@ -84,27 +83,28 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 
 // writeContent brings the package's objects into the repository, and writes what
 // is new in the components: what users get into a pack of its own, which can be
-// made again from theirs, and the rest into that of tx.
-func (s *Store) writeContent(tx *repo.Tx, top *repo.Tree, content contentEntry, fresh *delivered) error {
+// made again from theirs, and the rest into that of tx. It returns the tree of all
+// components.
+func (s *Store) writeContent(tx *repo.Tx, content contentEntry, fresh *delivered) (none plumbing.Hash, err error) {
 	own, err := tx.Objects()
 	if err != nil {
-		return err
+		return none, err
 	}
 	dir, err := tx.Dir()
 	if err != nil {
-		return err
+		return none, err
 	}
 	if fresh.from.dir != dir {
 		if err := s.takeOver(tx, fresh.from, content.spec.Package); err != nil {
-			return err
+			return none, err
 		}
 	}
-	top.Set(packageTree, filemode.Dir, repo.Known(fresh.from.tree))
 	users, err := tx.NewPack()
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer users.Abort()
+	top := repo.NewTree()
 	from := repo.Open(fresh.from.dir)
 	for _, component := range fresh.plan.Components {
 		into := own
@@ -113,12 +113,14 @@ func (s *Store) writeContent(tx *repo.Tx, top *repo.Tree, content contentEntry, 
 		}
 		tree, err := writeComponent(into, from, fresh.from.tree, component)
 		if err != nil {
-			return err
+			return none, err
 		}
-		top.Set(componentsTree+"/"+string(component.Type)+"/"+string(component.Name), filemode.Dir, repo.Known(tree))
+		top.Set(string(component.Type)+"/"+string(component.Name), filemode.Dir, repo.Known(tree))
 	}
-	_, err = users.Commit("")
-	return err
+	if _, err = users.Commit(""); err != nil {
+		return none, err
+	}
+	return top.Write(own)
 }
 
 // takeOver makes the files of a package part of an application's repository, and
@@ -167,69 +169,6 @@ func hashOf(e *object.TreeEntry) plumbing.Hash {
 		return plumbing.ZeroHash
 	}
 	return e.Hash
-}
-
-// keepContent puts the trees of the content in effect at the top.
-func (s *Store) keepContent(top *repo.Tree, content contentEntry) error {
-	t, err := repo.Open(s.data.Path(repo.Application(content.spec.Name))).Tree(content.tree)
-	if err != nil {
-		return err
-	}
-	top.SetAll(t)
-	return nil
-}
-
-// seal writes application.json, the trees and the commit.
-func (content *contentEntry) seal(w *pack.Writer, top *repo.Tree, e *appEntry, pushed *proposed, stamp dm.Stamp) error {
-	file, err := applicationFile(content.spec)
-	if err != nil {
-		return err
-	}
-	blob, err := w.Add(plumbing.BlobObject, file)
-	if err != nil {
-		return err
-	}
-	top.Set(specFile, filemode.Regular, repo.Known(blob))
-	content.size = len(file)
-	if content.tree, err = top.Write(w); err != nil {
-		return err
-	}
-	lines := append(stampTrailers(stamp), trailers{
-		{trailerPackage, content.spec.Package.String()}, {trailerDeployment, strconv.Itoa(content.deployment)},
-		{trailerInformation, strings.Join(content.notes, "; ")},
-	}...)
-	if e.working() {
-		lines = append(lines, [2]string{trailerOvertakes, e.main.String()})
-	}
-	parents := []plumbing.Hash{e.main}
-	if pushed != nil {
-		if e.main.IsZero() {
-			if parents[0], err = addBeginning(w); err != nil {
-				return err
-			}
-		}
-		parents = append(parents, pushed.commit)
-		lines = append(lines, [2]string{trailerPushed, pushed.commit.String()})
-	}
-	message := lines.message(changeSubject(content.spec, stamp.Verb))
-	content.commit, err = addCommit(w, personSignature(stamp.User, stamp.Time), content.tree, message, parents...)
-	return err
-}
-
-// changeSubject is the first line of a change's commit, and what a push is told.
-func changeSubject(spec dm.Spec, verb dm.Verb) string {
-	words := strings.ToUpper(string(verb[:1])) + string(verb[1:])
-	if verb == dm.Rollback {
-		words = "Roll back"
-	}
-	subject := words + " " + string(spec.Name)
-	switch verb {
-	case dm.Create:
-		subject += " from " + spec.Package.String()
-	case dm.Change, dm.Rollback:
-		subject += " to " + spec.Package.String()
-	}
-	return subject
 }
 
 // numberOwed is the move that writes the number of the newest deployment when it is

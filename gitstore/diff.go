@@ -106,28 +106,15 @@ func applicationDifference(ctx context.Context, objects *repo.Objects, content [
 		return d, err
 	}
 	t := treeDiff{objects: objects}
-	for _, folder := range [...]string{componentsTree, packageTree} { // by path in byte order
-		var trees [2]plumbing.Hash
-		for i := range content {
-			if trees[i], err = subtree(objects, content[i].tree, folder); err != nil {
-				return d, err
-			}
-		}
-		if err := t.compare(ctx, folder+"/", trees[0], trees[1]); err != nil {
-			return d, err
-		}
+	// By path in byte order.
+	if err := t.compare(ctx, componentsTree+"/", content[0].components, content[1].components); err != nil {
+		return d, err
+	}
+	if err := t.compare(ctx, packageTree+"/", content[0].packageTree, content[1].packageTree); err != nil {
+		return d, err
 	}
 	d.Files, d.FilesMore = t.files, t.more
 	return d, nil
-}
-
-// subtree finds a folder at the top of a tree; a missing one is empty.
-func subtree(objects *repo.Objects, tree plumbing.Hash, folder string) (plumbing.Hash, error) {
-	e, err := objects.Entry(tree, folder)
-	if errors.Is(err, object.ErrEntryNotFound) {
-		return repo.EmptyTree, nil
-	}
-	return hashOf(e), err
 }
 
 // PackageDiff implements dm.History.

@@ -130,7 +130,7 @@ func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEnt
 			return nil, err
 		}
 		// Who wrote something else there is told by verify.
-		if of, err := dm.ParsePackageRef(parseTrailers(commit.Message)[trailerPackage]); err == nil && of.Name == name {
+		if of := ParseVersion(commit).File.Ref; of.Name == name {
 			list = append(list, finding{repo.Tag(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
 		}
 	}
@@ -173,14 +173,11 @@ func earlierUploads(objects *repo.Objects, heads repo.Refs, uploads map[plumbing
 		if !strings.HasPrefix(ref, repo.SupersededPrefix) {
 			continue
 		}
-		t, err := objects.Tag(h)
-		if err == nil && t.TargetType == plumbing.TagObject {
-			t, err = objects.Tag(t.Target)
-		}
+		v, _, err := DecodeTag(objects, h)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
-		uploads[t.Target] = true
+		uploads[v.Commit] = true
 	}
 	return nil
 }
@@ -221,8 +218,8 @@ func answeredBefore(ctx context.Context, objects *repo.Objects, main plumbing.Ha
 		if err != nil {
 			return false, err
 		}
-		h = parentOf(c)
-		if !h.IsZero() && parseTrailers(c.Message)[trailerOvertakes] == "" {
+		change := ParseChange(c)
+		if h = change.Before; !h.IsZero() && change.Overtakes.IsZero() {
 			return true, nil
 		}
 	}

@@ -4,15 +4,16 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // addCommit writes a commit by author at author's time; the committer is the
 // server. Zero parents are left out.
-func addCommit(w *pack.Writer, author object.Signature, tree plumbing.Hash, message string, parents ...plumbing.Hash) (plumbing.Hash, error) {
+func addCommit(w repo.Adder, author object.Signature, tree plumbing.Hash, message string, parents ...plumbing.Hash) (plumbing.Hash, error) {
 	c := &object.Commit{Author: author, Committer: serverSignature(author.When), Message: message, TreeHash: tree}
 	for _, parent := range parents {
 		if !parent.IsZero() {
@@ -39,10 +40,29 @@ func parentOf(c *object.Commit) plumbing.Hash {
 var beginning = plumbing.NewHash("5246304e47bfd518e9d0f1e86af790f78b6f0d94")
 
 // addBeginning writes the commit called beginning.
-func addBeginning(w *pack.Writer) (plumbing.Hash, error) {
+func addBeginning(w repo.Adder) (plumbing.Hash, error) {
 	tree, err := w.Add(plumbing.TreeObject, nil)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
 	return addCommit(w, serverSignature(time.Unix(0, 0)), tree, "The record begins\n")
+}
+
+// addFile writes a JSON file and the tree that holds nothing else.
+func addFile(w repo.Adder, name string, body []byte) (plumbing.Hash, error) {
+	blob, err := w.Add(plumbing.BlobObject, append(body, '\n'))
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	top := repo.NewTree()
+	top.Set(name, filemode.Regular, repo.Known(blob))
+	return top.Write(w)
+}
+
+// person is the signature of who did what a stamp tells of.
+func person(s dm.Stamp) object.Signature { return personSignature(s.User, s.Time) }
+
+// addTag writes an annotated tag by the person of the stamp.
+func addTag(w repo.Adder, by dm.Stamp, name, message string, target plumbing.Hash, kind plumbing.ObjectType) (plumbing.Hash, error) {
+	return repo.AddObject(w, &object.Tag{Name: name, Tagger: person(by), Message: message, TargetType: kind, Target: target})
 }

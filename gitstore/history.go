@@ -2,10 +2,8 @@ package gitstore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
@@ -32,16 +30,11 @@ type changeLine struct {
 	owner         dm.UserName // of the application from this change on
 }
 
-// outcomeLine is one commit of refs/observed/head, without the plugins' records.
+// outcomeLine is one commit of refs/observed/head, without the plugins' records,
+// which name every user that was reached.
 type outcomeLine struct {
-	commit      plumbing.Hash
-	Desired     dm.Revision `json:"desired"`
-	Effective   dm.Revision `json:"effective"`
-	Deployment  int         `json:"deployment"`
-	Phase       dm.Phase    `json:"phase"`
-	Information string      `json:"information"`
-	Health      string      `json:"health"`
-	Time        time.Time   `json:"time"`
+	commit plumbing.Hash
+	dm.Observation
 }
 
 // outcomeSize estimates the memory of an outcome without its information.
@@ -210,7 +203,10 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 		owner = p.changes[n-1].owner
 	}
 	for _, c := range commits {
-		line := changeLine{PastChange: pastChange(c.Hash, c.Message, c.Author.When)}
+		change := ParseChange(c)
+		line := changeLine{PastChange: dm.PastChange{
+			Revision: revision(c.Hash), Stamp: change.Stamp, Package: change.Spec.Package, Deployment: change.Made(), Pushed: revision(change.Pushed),
+		}}
 		if line.Verb == dm.Create {
 			owner = line.User
 		}
@@ -221,23 +217,12 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 		}
 		p.place[line.Revision] = len(p.changes)
 		p.changes = append(p.changes, line)
-		p.size += messageLine(c.Message)
+		p.size += lineSize(change.Reason, change.Information)
 	}
 }
 
-// pastChange reads what a commit or a tag says of itself. when stands in for a
-// time that can't be read.
-func pastChange(h plumbing.Hash, message string, when time.Time) dm.PastChange {
-	t := parseTrailers(message)
-	c := dm.PastChange{Revision: dm.Revision(h.String()), Stamp: parseStamp(t), Pushed: dm.Revision(t[trailerPushed])}
-	if c.Time.IsZero() {
-		c.Time = when.UTC()
-	}
-	c.Package, _ = dm.ParsePackageRef(t[trailerPackage]) // zero when damaged; verify tells
-	c.Deployment = contentNumber(c.Verb, t)
-	c.Findings = parseList(t[trailerFindings])
-	return c
-}
+// revision is the name of a commit or a tag as others have it, "" for none.
+func revision(h plumbing.Hash) dm.Revision { return dm.Revision(hashText(h)) }
 
 // extendOutcomes reads the outcomes that are not known yet.
 func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
@@ -257,7 +242,7 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Obje
 		clear(p.ended)
 	}
 	for _, c := range fresh {
-		o, err := readOutcome(objects, c)
+		o, err := readOutcome(objects, c.Hash)
 		if err != nil {
 			return err
 		}
@@ -270,17 +255,9 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Obje
 	return nil
 }
 
-// readOutcome reads an outcome without the records of the plugins, which name
-// every user that was reached.
-func readOutcome(objects *repo.Objects, c *object.Commit) (outcomeLine, error) {
-	file, err := objects.File(c.TreeHash, observedFile)
-	if err != nil {
-		return outcomeLine{}, err
-	}
-	o := outcomeLine{commit: c.Hash}
-	if err := json.Unmarshal(file, &o); err != nil {
-		return o, fmt.Errorf("%s at %s: %w", observedFile, c.Hash, err)
-	}
-	o.Time = o.Time.UTC()
-	return o, nil
+// readOutcome reads one outcome.
+func readOutcome(objects *repo.Objects, h plumbing.Hash) (outcomeLine, error) {
+	o, err := DecodeOutcome(objects, h)
+	o.Observation.Records, o.Observation.Time = nil, o.Observation.Time.UTC()
+	return outcomeLine{h, o.Observation}, err
 }

@@ -165,7 +165,7 @@ func TestHistoryPassesByWhatWasPushed(t *testing.T) {
 		if app == "new" {
 			parents = "parent " + f.beginning() + "\n" + parents
 		}
-		f.rewrite("refs/heads/main", "author ", parents+"author ", "DM-Package", "DM-Pushed: "+pushed[app]+"\nDM-Package")
+		f.rewrite("refs/heads/main", "author ", parents+"author ", f.last("main"), f.last("main")+"\nDM-Pushed: "+pushed[app])
 		if app == "new" {
 			f.point("refs/deployments/1", "main")
 		}

@@ -11,9 +11,15 @@ import (
 // for longest are read again when they are.
 const maxPast = 128 << 20
 
-// messageLine estimates the memory of a line whose texts are parts of a message,
-// which they keep alive.
-func messageLine(message string) int { return 448 + len(message) }
+// lineSize estimates the memory of a line whose texts are parts of a message,
+// which they keep alive. long are those that have no small bound.
+func lineSize(long ...string) int {
+	n := 960
+	for _, text := range long {
+		n += len(text)
+	}
+	return n
+}
 
 // pasts remembers what was read of histories. A commit never changes, so what
 // was read once holds for ever, and only what came since has to be read.

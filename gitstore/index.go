@@ -82,6 +82,21 @@ type outcomeEntry struct {
 	information string
 }
 
+func newVersionEntry(v Version) versionEntry {
+	return versionEntry{
+		file: v.File, tag: v.Tag, commit: v.Commit, tree: v.Tree, archive: v.Archive, digest: v.Digest, top: v.Top,
+		published: v.Time, findings: v.Findings, by: v.User,
+	}
+}
+
+func newOutcomeEntry(d Decision) outcomeEntry {
+	o := outcomeEntry{tip: d.Commit, tree: d.Tree, phase: d.Phase, by: d.User, information: dm.Printable(d.Information)}
+	if o.phase == dm.Deployed {
+		o.owner = d.User
+	}
+	return o
+}
+
 func (e *packageEntry) version(v dm.Version) (versionEntry, bool) {
 	i, ok := slices.BinarySearchFunc(e.versions, v, func(e versionEntry, v dm.Version) int { return v.Compare(e.file.Ref.Version) })
 	if !ok {
@@ -145,10 +160,21 @@ type contentEntry struct {
 	commit      plumbing.Hash
 	tree        plumbing.Hash
 	packageTree plumbing.Hash // package/
+	components  plumbing.Hash // components/
 	spec        dm.Spec
 	size        int // of its application.json, in bytes
 	deployment  int // number of the content; start, stop and destroy keep that of what they follow
 	notes       []string
+}
+
+func newContentEntry(c Change) contentEntry {
+	e := contentEntry{
+		commit: c.Commit, tree: c.Tree, packageTree: c.Package, components: c.Components, spec: c.Spec, size: c.Size, deployment: c.Deployment,
+	}
+	if c.Information != "" {
+		e.notes = []string{c.Information}
+	}
+	return e
 }
 
 // working tells whether the dispatcher still owes an outcome.

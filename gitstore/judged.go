@@ -2,10 +2,8 @@ package gitstore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -68,28 +66,6 @@ func few(texts []string) []string {
 			return append(list, fmt.Sprintf("and %d more", len(texts)-i))
 		}
 		list = append(list, text)
-	}
-	return list
-}
-
-// formatList writes a list of texts as a trailer holds it; parseList reads it,
-// and a damaged one as none.
-func formatList(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if enc.Encode(list) != nil {
-		return "" // texts always encode
-	}
-	return strings.TrimSpace(b.String())
-}
-
-func parseList(text string) (list []string) {
-	if text == "" || json.Unmarshal([]byte(text), &list) != nil {
-		return nil
 	}
 	return list
 }

@@ -20,7 +20,7 @@ func (e *appEntry) number(ctx context.Context, objects *repo.Objects, content *c
 			return err
 		}
 		for _, c := range commits { // oldest first
-			if n := parseNumber(parseTrailers(c.Message)); n > 0 {
+			if n := ParseChange(c).Deployment; n > 0 {
 				content.deployment = n
 			}
 		}

@@ -2,9 +2,7 @@ package gitstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -73,12 +70,9 @@ func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, 
 		Spec: content.spec, Change: last, Desired: dm.Revision(content.commit.String()), Deployment: content.deployment,
 		Observed: e.observed, Before: e.settled(), Notes: content.notes,
 	}
-	tree, err := objects.Entry(content.tree, componentsTree)
-	if err != nil {
-		return w, err
-	}
-	w.Open = repo.NewFS(objects, tree.Hash)
-	w.Components, err = listComponents(objects, tree.Hash)
+	w.Open = repo.NewFS(objects, content.components)
+	var err error
+	w.Components, err = listComponents(objects, content.components)
 	return w, err
 }
 
@@ -114,10 +108,6 @@ func listComponents(objects *repo.Objects, tree plumbing.Hash) ([]dm.Component, 
 		last.Files = append(last.Files, dm.File{Path: parts[2], Executable: entry.Mode == filemode.Executable})
 	}
 }
-
-// observedFile is the whole outcome, for the server; the commit's trailers say
-// the same to people.
-const observedFile = "observed.json"
 
 // Observe implements dm.Outbox.
 func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.Observation) error {
@@ -175,50 +165,26 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, out
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	tip := e.observedTip
-	for _, c := range overtaken {
-		content, stamp, err := readContent(repo.Open(dir), c.Hash)
-		if err != nil {
+	app := e.desired.spec.Name
+	last := Outcome{Stamp: e.last, Application: app, Package: e.desired.spec.Package, Observation: outcome, Before: e.observedTip}
+	for _, commit := range overtaken {
+		c := ParseChange(commit)
+		o := Outcome{
+			Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Observation: e.givenUp(c.Commit, outcome.Time), Before: last.Before,
+		}
+		if err := o.Encode(w); err != nil {
 			return plumbing.ZeroHash, err
 		}
-		if tip, err = addOutcome(w, content.spec, stamp, e.givenUp(c.Hash, outcome.Time), tip); err != nil {
-			return plumbing.ZeroHash, err
-		}
+		last.Before = o.Commit
 	}
-	if tip, err = addOutcome(w, e.desired.spec, e.last, outcome, tip); err != nil {
+	if err := last.Encode(w); err != nil {
 		return plumbing.ZeroHash, err
 	}
 	owed, err := s.numberOwed(e)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return tip, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.observedTip, tip, "observed-moved"))...)
-}
-
-// addOutcome writes the commit of one outcome, of the change of stamp to spec.
-func addOutcome(w *pack.Writer, spec dm.Spec, stamp dm.Stamp, outcome dm.Observation, before plumbing.Hash) (plumbing.Hash, error) {
-	body, err := json.MarshalIndent(outcome, "", "  ")
-	if err != nil {
-		return plumbing.ZeroHash, fmt.Errorf("encode %s: %w", observedFile, err)
-	}
-	blob, err := w.Add(plumbing.BlobObject, append(body, '\n'))
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	top := repo.NewTree()
-	top.Set(observedFile, filemode.Regular, repo.Known(blob))
-	tree, err := top.Write(w)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	stamp.Time = outcome.Time
-	lines := append(stampTrailers(stamp), trailers{
-		{trailerPackage, spec.Package.String()},
-		{trailerDesired, string(outcome.Desired)}, {trailerPhase, string(outcome.Phase)}, {trailerInformation, outcome.Information},
-		{trailerHealth, outcome.Health},
-	}...)
-	message := lines.message(fmt.Sprintf("Observe %s %s", spec.Name, outcome.Phase))
-	return addCommit(w, serverSignature(outcome.Time), tree, message, before)
+	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.observedTip, last.Commit, "observed-moved"))...)
 }
 
 // Users implements dm.Outbox.

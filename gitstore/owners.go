@@ -111,15 +111,8 @@ func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h p
 	if err != nil {
 		return v, 0, fmt.Errorf("%w: %s%s", repo.ErrBadRef, repo.SupersededPrefix, text)
 	}
-	tag, err := objects.Tag(h)
-	if err != nil {
-		return v, 0, err
-	}
-	if tag.TargetType == plumbing.TagObject { // a withdrawal
-		h = tag.Target
-	}
-	v, _, err = readVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
-	return v, n, err
+	u, _, err := DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
+	return newVersionEntry(u), n, err
 }
 
 // readOwner follows main to the first upload.
@@ -129,8 +122,8 @@ func (e *packageEntry) readOwner(objects *repo.Objects) error {
 		if err != nil {
 			return err
 		}
-		e.owner = dm.UserName(parseTrailers(c.Message)[trailerUser])
-		h = parentOf(c)
+		v := ParseVersion(c)
+		e.owner, h = v.User, v.Before
 	}
 	return nil
 }

@@ -178,15 +178,16 @@ func (p *packageReader) line(ctx context.Context, h plumbing.Hash, read func(plu
 
 // tag reads an upload or a withdrawal.
 func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
-	t, err := p.objects.Tag(h)
-	if err != nil {
+	v, gone, err := DecodeTag(p.objects, h)
+	switch {
+	case err != nil:
 		return packageLine{}, err
+	case gone != nil:
+		change := dm.PastChange{Revision: revision(h), Stamp: gone.Stamp, Package: gone.Package}
+		return packageLine{change, gone.Upload, lineSize(gone.Reason)}, nil
 	}
-	line := packageLine{change: pastChange(h, t.Message, t.Tagger.When), size: messageLine(t.Message)}
-	if t.TargetType == plumbing.TagObject {
-		line.below = t.Target
-	}
-	return line, nil
+	change := dm.PastChange{Revision: revision(h), Stamp: v.Stamp, Package: v.File.Ref, Findings: v.Findings}
+	return packageLine{change, plumbing.ZeroHash, lineSize(v.Reason, formatList(v.Findings))}, nil
 }
 
 // outcome reads a deploy or an undeploy.
@@ -195,13 +196,12 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 	if err != nil {
 		return packageLine{}, err
 	}
-	line := packageLine{change: pastChange(h, c.Message, c.Author.When), below: parentOf(c), size: messageLine(c.Message)}
-	o := parseOutcome(c)
-	line.change.Outcome = &dm.Outcome{
-		Phase: o.phase, Succeeded: o.phase == dm.Deployed || line.change.Verb == dm.Undeploy,
-		Information: o.information, Time: line.change.Time,
+	d := DecodeDecision(c)
+	change := dm.PastChange{
+		Revision: revision(h), Stamp: d.Stamp, Package: d.Package,
+		Outcome: &dm.Outcome{Phase: d.Phase, Succeeded: d.Phase == dm.Deployed || d.Verb == dm.Undeploy, Information: d.Information, Time: d.Time},
 	}
-	return line, nil
+	return packageLine{change, d.Before, lineSize(d.Reason, d.Information)}, nil
 }
 
 // superseded lists what refs/superseded names, by version and number. git reads

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
@@ -137,18 +136,20 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 			return dm.Published{}, err
 		}
 	}
-	v := versionEntry{file: file, by: actor.User, archive: up.blob.Hash, digest: up.digest, top: up.top, findings: up.findings}
-	stamp := s.stamp(ctx, actor, dm.Publish)
-	v.published = stamp.Time
+	said := Version{
+		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Archive: up.blob.Hash, Digest: up.digest, Top: up.top, Findings: up.findings,
+		Before: entry.main,
+	}
 	archivePack, err := up.archive.Commit("archive of " + file.Ref.String())
 	if err != nil {
 		return dm.Published{}, err
 	}
 	s.Step("publish-archive-packed")
-	contentPack, err := up.seal(&v, stamp, entry.main)
+	contentPack, err := up.seal(&said)
 	if err != nil {
 		return dm.Published{}, err
 	}
+	v := newVersionEntry(said)
 	s.Step("publish-content-packed")
 	if err := s.record(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
 		return dm.Published{}, err
@@ -156,42 +157,23 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 	next := entry.with(v)
 	next.main, next.owner = v.commit, cmp.Or(entry.owner, v.by)
 	s.index.putPackage(file.Ref.Name, next)
-	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Stamp: stamp})
+	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Stamp: said.Stamp})
 	return v.answer(), nil
 }
 
 // seal adds trees, commit and tag to the content pack and ends it: it holds what
 // is new in the version. The caller holds the lock of the package.
-func (u *upload) seal(v *versionEntry, stamp dm.Stamp, parent plumbing.Hash) (pack.Pack, error) {
-	tree, err := u.tree().Write(u.content)
-	if err != nil {
-		return pack.Pack{}, err
+func (u *upload) seal(v *Version) (p pack.Pack, err error) {
+	if v.Tree, err = u.tree().Write(u.content); err != nil {
+		return p, err
 	}
-	v.tree = tree
-	subject := "Publish " + v.file.Ref.String()
-	lines := append(stampTrailers(stamp), trailers{
-		{trailerPackage, v.file.Ref.String()},
-		{trailerArchive, v.archive.String()},
-		{trailerArchiveName, v.file.String()},
-		{trailerSha256, v.digest},
-		{trailerTop, v.top},
-		{trailerFindings, formatList(v.findings)},
-	}...)
-	author := personSignature(stamp.User, stamp.Time)
-	if v.commit, err = addCommit(u.content, author, v.tree, lines.message(subject), parent); err != nil {
-		return pack.Pack{}, err
-	}
-	v.tag, err = repo.AddObject(u.content, &object.Tag{
-		Name: v.file.Ref.Version.String(), Tagger: author,
-		Message: lines.message(subject), TargetType: plumbing.CommitObject, Target: v.commit,
-	})
-	if err != nil {
-		return pack.Pack{}, err
+	if err := v.Encode(u.content); err != nil {
+		return p, err
 	}
 	if err := u.allThere(); err != nil { // trees were looked up, too
-		return pack.Pack{}, err
+		return p, err
 	}
-	why := "content of " + v.file.Ref.String()
+	why := "content of " + v.File.Ref.String()
 	if len(u.content.Spared()) > 0 && u.content.Size() < repo.KeptFrom {
 		why = "" // it is of no use alone
 	}
@@ -284,12 +266,8 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v versionEntry, stamp
 	if err != nil {
 		return err
 	}
-	tag, err := repo.AddObject(w, &object.Tag{
-		Name: v.file.Ref.Version.String() + "-withdrawn", Tagger: personSignature(stamp.User, stamp.Time),
-		Message:    append(stampTrailers(stamp), [2]string{trailerPackage, v.file.Ref.String()}).message("Withdraw " + v.file.Ref.String()),
-		TargetType: plumbing.TagObject, Target: v.tag,
-	})
-	if err != nil {
+	gone := Withdrawal{Stamp: stamp, Package: v.file.Ref, Upload: v.tag}
+	if err := gone.Encode(w); err != nil {
 		return err
 	}
 	heads, err := repo.ReadRefs(s.data.Path(repo.Package(v.file.Ref.Name)))
@@ -297,7 +275,7 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v versionEntry, stamp
 		return err
 	}
 	return tx.Land(ctx,
-		repo.Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, tag, "withdraw-superseded"),
+		repo.Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
 		repo.Moved(repo.Tag(v.file.Ref.Version), v.tag, plumbing.ZeroHash, "withdraw-untagged"))
 }
 

@@ -277,34 +277,34 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	objects := repo.Open(s.data.Path(repo.Application(app)))
 	var list []*dm.Observation
 	for h := e.observedTip; !h.IsZero(); {
-		o, err := readObservation(objects, h)
+		o, err := DecodeOutcome(objects, h)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, o)
-		c, err := objects.Commit(h)
-		if err != nil {
-			return nil, err
-		}
-		h = parentOf(c)
+		list = append(list, placed(o.Observation))
+		h = o.Before
 	}
 	slices.Reverse(list)
 	return list, nil
 }
 
-// placeOld fills in where the files of a record went that was made before
-// plugins kept it: one component into the application's folder itself, each of
-// several into a sub-folder of its own.
-func placeOld(r *dm.PluginRecord) {
-	if r.Folders != nil || len(r.Users) == 0 {
-		return
-	}
-	r.Folders = map[string]dm.ComponentName{}
-	for _, c := range r.Components {
-		sub := string(c.Name)
-		if len(r.Components) == 1 {
-			sub = ""
+// placed fills in where the files of records went that were made before plugins
+// kept it: one component into the application's folder itself, each of several
+// into a sub-folder of its own.
+func placed(o dm.Observation) *dm.Observation {
+	for i := range o.Records {
+		r := &o.Records[i]
+		if r.Folders != nil || len(r.Users) == 0 {
+			continue
 		}
-		r.Folders[sub] = c.Name
+		r.Folders = map[string]dm.ComponentName{}
+		for _, c := range r.Components {
+			sub := string(c.Name)
+			if len(r.Components) == 1 {
+				sub = ""
+			}
+			r.Folders[sub] = c.Name
+		}
 	}
+	return &o
 }

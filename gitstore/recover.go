@@ -3,11 +3,9 @@ package gitstore
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -138,7 +136,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 	}
 	objects := repo.Open(dir)
 	entry := &packageEntry{main: heads[repo.Main], outcomes: map[dm.Version]outcomeEntry{}}
-	var newest versionEntry
+	var newest Version
 	after := map[plumbing.Hash]plumbing.Hash{} // commit of an upload → commit of the next
 	for ref, h := range heads {
 		switch text, v, err := versionOf(ref); {
@@ -147,14 +145,17 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		case err != nil:
 			return repo.Broken(ref, "it names no version")
 		case text == repo.TagPrefix:
-			tag, parent, err := readVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
-			if err != nil {
+			u, gone, err := DecodeVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
+			switch {
+			case err != nil:
 				return fmt.Errorf("%s: %w", ref, err)
+			case gone != nil:
+				return repo.Broken(ref, "it is a withdrawal")
 			}
-			after[parent] = tag.commit
-			entry.versions = append(entry.versions, tag)
-			if newest.published.Before(tag.published) {
-				newest = tag
+			after[u.Before] = u.Commit
+			entry.versions = append(entry.versions, newVersionEntry(u))
+			if newest.Time.Before(u.Time) {
+				newest = u
 			}
 		default:
 			c, err := objects.Commit(h)
@@ -164,7 +165,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 			if _, err := objects.Tree(c.TreeHash); err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
-			o := parseOutcome(c)
+			o := newOutcomeEntry(DecodeDecision(c))
 			if o.tree == repo.EmptyTree {
 				if o.once, err = hadFiles(objects, c); err != nil {
 					return fmt.Errorf("%s: %w", ref, err)
@@ -179,7 +180,7 @@ func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir str
 		return err
 	}
 	if len(gaps) == 0 {
-		s.mendMain(ctx, name, entry, newest.commit, after)
+		s.mendMain(ctx, name, entry, newest.Commit, after)
 	}
 	if err := entry.readPast(objects, name, heads); err != nil {
 		return err
@@ -197,36 +198,6 @@ func versionOf(ref string) (prefix string, v dm.Version, err error) {
 		}
 	}
 	return "", v, nil
-}
-
-// readVersion reads a version from its tag, and the upload before it.
-func readVersion(objects *repo.Objects, ref dm.PackageRef, h plumbing.Hash) (v versionEntry, parent plumbing.Hash, err error) {
-	tag, err := objects.Tag(h)
-	if err != nil {
-		return v, parent, err
-	}
-	commit, err := objects.Commit(tag.Target)
-	if err != nil {
-		return v, parent, err
-	}
-	if _, err := objects.Tree(commit.TreeHash); err != nil {
-		return v, parent, err
-	}
-	t := parseTrailers(tag.Message)
-	file, err := dm.ParsePackageFile(t[trailerArchiveName])
-	if err != nil || file.Ref != ref {
-		return v, parent, repo.Broken(repo.Tag(ref.Version), "the tag %s does not name an archive of %s", h, ref)
-	}
-	archive, err := repo.ParseHash(t[trailerArchive], trailerArchive)
-	if err != nil {
-		return v, parent, repo.Broken(repo.Tag(ref.Version), "the tag %s: %v", h, err)
-	}
-	return versionEntry{
-		file: file, tag: h, commit: commit.Hash, tree: commit.TreeHash, archive: archive,
-		digest: t[trailerSha256], top: t[trailerTop], published: parseTime(t, tag.Tagger.When),
-		findings: parseList(t[trailerFindings]),
-		by:       dm.UserName(t[trailerUser]),
-	}, parentOf(commit), nil
 }
 
 // mendMain moves main on when a crash came between a tag and main: to the
@@ -267,9 +238,11 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 		return repo.Broken(repo.Main, "%s names the application %q", specFile, e.desired.spec.Name)
 	}
 	if !e.observedTip.IsZero() {
-		if e.observed, err = readObservation(objects, e.observedTip); err != nil {
+		o, err := DecodeOutcome(objects, e.observedTip)
+		if err != nil {
 			return fmt.Errorf("%s: %w", repo.Observed, err)
 		}
+		e.observed = placed(o.Observation)
 	}
 	if e.observed != nil && e.observed.Effective != "" {
 		if e.effective, _, err = readContent(objects, plumbing.NewHash(string(e.observed.Effective))); err != nil {
@@ -293,64 +266,8 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 
 // readContent reads one commit of an application's main.
 func readContent(objects *repo.Objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
-	c, err := objects.Commit(h)
-	if err != nil {
-		return contentEntry{}, dm.Stamp{}, err
-	}
-	file, err := objects.File(c.TreeHash, specFile)
-	if err != nil {
-		return contentEntry{}, dm.Stamp{}, err
-	}
-	t := parseTrailers(c.Message)
-	content := contentEntry{commit: h, tree: c.TreeHash, size: len(file)}
-	if err := json.Unmarshal(file, &content.spec); err != nil {
-		return content, dm.Stamp{}, repo.Broken(repo.Main, "%s at %s: %v", specFile, h, err)
-	}
-	e, err := objects.Entry(c.TreeHash, packageTree)
-	if err != nil {
-		return content, dm.Stamp{}, err
-	}
-	content.packageTree = e.Hash
-	if notes := t[trailerInformation]; notes != "" {
-		content.notes = []string{notes}
-	}
-	stamp := parseStamp(t)
-	content.deployment = parseNumber(t)
-	return content, stamp, nil
-}
-
-// parseNumber is the number of the deployment that a change of an application
-// made or kept; 0 on a start, a stop and a destroy of before format 3.
-func parseNumber(t map[string]string) int {
-	n, _ := strconv.Atoi(t[trailerDeployment])
-	return n
-}
-
-// contentNumber is the number of the deployment that a change made, else 0.
-func contentNumber(verb dm.Verb, t map[string]string) int {
-	if !verb.MakesDeployment() {
-		return 0
-	}
-	return parseNumber(t)
-}
-
-func readObservation(objects *repo.Objects, tip plumbing.Hash) (*dm.Observation, error) {
-	c, err := objects.Commit(tip)
-	if err != nil {
-		return nil, err
-	}
-	file, err := objects.File(c.TreeHash, observedFile)
-	if err != nil {
-		return nil, err
-	}
-	var o dm.Observation
-	if err := json.Unmarshal(file, &o); err != nil {
-		return nil, repo.Broken(repo.Observed, "%s at %s: %v", observedFile, tip, err)
-	}
-	for i := range o.Records {
-		placeOld(&o.Records[i])
-	}
-	return &o, nil
+	c, err := DecodeChange(objects, h)
+	return newContentEntry(c), c.Stamp, err
 }
 
 // mendNumbers compares refs/deployments with the trailers on main and writes
@@ -368,8 +285,8 @@ func (s *Store) mendNumbers(ctx context.Context, objects *repo.Objects, dir stri
 		if err != nil {
 			return 0, err
 		}
-		t := parseTrailers(c.Message)
-		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
+		change := ParseChange(c)
+		if n := change.Made(); n > 0 {
 			highest = max(highest, n)
 			if heads[repo.Deployment(n)].IsZero() {
 				missing = append(missing, repo.Update(repo.Deployment(n), plumbing.ZeroHash, h))
@@ -378,7 +295,7 @@ func (s *Store) mendNumbers(ctx context.Context, objects *repo.Objects, dir stri
 				break
 			}
 		}
-		h = parentOf(c)
+		h = change.Before
 	}
 	if err := s.data.MoveRefs(ctx, dir, missing...); err != nil {
 		s.Log.Error("numbers of deployments could not be written", "err", err) // a full disk is no damage

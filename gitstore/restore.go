@@ -62,21 +62,14 @@ func (s *Store) restorable(ctx context.Context, objects *repo.Objects, heads rep
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.
 func (s *Store) returnRef(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) error {
 	updates := []gitcmd.RefUpdate{repo.Update(was.Name, heads[was.Name], was.Hash)}
-	if t, err := objects.Tag(was.Hash); err == nil {
-		if t.TargetType == plumbing.TagObject { // of a withdrawal
-			t, err = objects.Tag(t.Target)
-		}
-		if err != nil {
-			return err
-		}
-		archive, err := repo.ParseHash(parseTrailers(t.Message)[trailerArchive], trailerArchive)
-		if err != nil {
-			return err
-		}
-		name := repo.Archive(archive.String())
-		if path, err := pack.Find(repo.PackDir(objects.Dir), archive); err == nil && path != "" && heads[name].IsZero() {
-			updates = append(updates, repo.Update(name, plumbing.ZeroHash, archive))
-			heads[name] = archive
+	v, gone, err := DecodeTag(objects, was.Hash)
+	if err != nil && gone != nil {
+		return err // the upload is gone
+	}
+	if name := repo.Archive(v.Archive.String()); err == nil && heads[name].IsZero() {
+		if path, err := pack.Find(repo.PackDir(objects.Dir), v.Archive); err == nil && path != "" {
+			updates = append(updates, repo.Update(name, plumbing.ZeroHash, v.Archive))
+			heads[name] = v.Archive
 		}
 	}
 	for _, u := range updates {

@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,10 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
@@ -26,16 +23,6 @@ import (
 // history, which is tried before; they are made again when somebody fetches or
 // gets something. What was taken stands in a record of its own, sweeps.git,
 // before it goes: one commit on main for each sweep, with the file swept.json.
-
-// sweptFile is the list in a sweep's commit.
-const sweptFile = "swept.json"
-
-// swept is one workspace that a sweep took.
-type swept struct {
-	User  dm.UserName `json:"user"`
-	Main  string      `json:"main"`  // tip that it had
-	Began string      `json:"began"` // tip of the blank workspace that it began with
-}
 
 // sweeps is what is known of all sweeps: the newest of each user.
 type sweeps struct {
@@ -94,11 +81,11 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		return err
 	}
 	for _, c := range commits {
-		list, err := readSwept(objects, c.TreeHash)
+		sweep, err := DecodeSweep(objects, c)
 		if err != nil {
 			return err
 		}
-		s.sweeps.add(c.Hash, list)
+		s.sweeps.add(c.Hash, sweep.Taken)
 	}
 	lost, err := s.contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
 	if err != nil {
@@ -109,14 +96,6 @@ func (s *Store) openSweeps(ctx context.Context) error {
 	}
 	s.data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
 	return nil
-}
-
-func readSwept(objects *repo.Objects, tree plumbing.Hash) (list []swept, err error) {
-	file, err := objects.File(tree, sweptFile)
-	if err != nil {
-		return nil, err
-	}
-	return list, json.Unmarshal(file, &list)
 }
 
 // Sweep takes the workspaces that have been empty for longer than SweepAfter,
@@ -287,38 +266,18 @@ func (s *Store) recordSweep(ctx context.Context, list []swept) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
+	sweep := Sweep{
+		Time: s.now(), Rule: fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter), Taken: list, Before: s.sweeps.tip,
+	}
+	if err := sweep.Encode(out); err != nil {
 		return err
 	}
-	blob, err := out.Add(plumbing.BlobObject, append(body, '\n'))
-	if err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Main, s.sweeps.tip, sweep.Commit, "sweep-moved")); err != nil {
 		return err
 	}
-	top := repo.NewTree()
-	top.Set(sweptFile, filemode.Regular, repo.Known(blob))
-	tree, err := top.Write(out)
-	if err != nil {
-		return err
-	}
-	now := s.now()
-	lines := trailers{
-		{trailerAction, sweepAction}, {trailerTime, now.UTC().Format(time.RFC3339Nano)},
-		{trailerRule, fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter)},
-	}
-	tip, err := addCommit(out, serverSignature(now), tree, lines.message(fmt.Sprintf("Sweep %d workspaces", len(list))), s.sweeps.tip)
-	if err != nil {
-		return err
-	}
-	if err := tx.Land(ctx, repo.Moved(repo.Main, s.sweeps.tip, tip, "sweep-moved")); err != nil {
-		return err
-	}
-	s.sweeps.add(tip, list)
+	s.sweeps.add(sweep.Commit, list)
 	return nil
 }
-
-// sweepAction is the action of a sweep's commit.
-const sweepAction = "sweep"
 
 // takeWorkspace removes a workspace, unless it has got something meanwhile.
 func (s *Store) takeWorkspace(w swept) error {
@@ -398,7 +357,7 @@ func (s *Store) giveAgain(tx *repo.Tx, h *handout) error {
 		return err
 	}
 	defer c.close()
-	return s.give(tx, c, "content of "+string(h.app))
+	return s.give(tx, c, "content of "+string(h.Application))
 }
 
 // absent is the directory that answers for a workspace that is not there.

@@ -7,11 +7,8 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -103,33 +100,20 @@ func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)
 		say("sweeps: %v", err)
 	}
 	for _, c := range commits {
-		if why := faultOfSweep(c); why != "" {
-			say("sweeps: commit %s %s", c.Hash, why)
+		sweep, err := DecodeSweep(objects, c)
+		again := sweep
+		if err == nil {
+			err = again.Encode(repo.NamesOnly{})
 		}
-		list, err := readSwept(objects, c.TreeHash)
-		if err != nil {
+		switch {
+		case err != nil:
 			say("sweeps: commit %s: %v", c.Hash, err)
+		case sweep.Rule == "" || again.Commit != c.Hash:
+			say("sweeps: commit %s is not one that the server writes", c.Hash)
 		}
-		for _, w := range list {
+		for _, w := range sweep.Taken {
 			taken[w.User] = w
 		}
 	}
 	return taken
-}
-
-// faultOfSweep says what the server would not have written so.
-func faultOfSweep(c *object.Commit) string {
-	t := parseTrailers(c.Message)
-	at, err := time.Parse(time.RFC3339Nano, t[trailerTime])
-	server := serverSignature(at)
-	same := func(got object.Signature) bool {
-		return got.Name == server.Name && got.Email == server.Email && got.When.Equal(at.Truncate(time.Second))
-	}
-	switch {
-	case err != nil || t[trailerAction] != sweepAction || strings.TrimSpace(t[trailerRule]) == "":
-		return "does not say when it swept by which rule"
-	case !same(c.Author) || !same(c.Committer):
-		return "is not signed as the server signs"
-	}
-	return ""
 }

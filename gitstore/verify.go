@@ -57,10 +57,13 @@ type verifier struct {
 	heads   repo.Refs
 	report  func(string)
 
+	problems int // reported until now
+
 	deployed map[dm.PackageRef]deployedTrees // of all packages, as far as they were asked for
 }
 
 func (v *verifier) problem(format string, args ...any) {
+	v.problems++
 	v.report(fmt.Sprintf("%s/%s: ", v.r.Kind, v.r.Name) + dm.OneLine(fmt.Sprintf(format, args...)))
 }
 
@@ -137,16 +140,12 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 			v.problem("%s is of no version", ref)
 			continue
 		}
-		upload := v.heads[ref]
-		if tag, err := v.objects.Tag(upload); err == nil && tag.TargetType == plumbing.TagObject {
-			upload = tag.Target // of a withdrawal
-		}
-		version, _, err := readVersion(v.objects, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, upload)
+		version, _, err := DecodeVersion(v.objects, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, v.heads[ref])
 		if err != nil {
 			v.problem("%s: %v", ref, err)
 			continue
 		}
-		v.archived(ctx, version)
+		v.archived(ctx, newVersionEntry(version))
 	}
 }
 
@@ -253,22 +252,22 @@ func (v *verifier) applicationRefs(ctx context.Context) {
 	if e.observed != nil {
 		v.recordedUsers(e.observed)
 	}
-	main := v.chainOf(ctx, repo.Main)
 	v.foreign(repo.Main, repo.Observed, repo.DeploymentPrefix)
+	main, read := v.changes(v.chainOf(ctx, repo.Main))
+	observed, of := v.outcomes(v.chainOf(ctx, repo.Observed), main)
 	v.numbers(main)
-	observed := v.chainOf(ctx, repo.Observed)
-	v.outcomes(observed, v.changes(main))
 	v.unanswered(main, observed)
-	v.order(main, observed)
+	if read && of {
+		v.order(main, observed)
+	}
 }
 
 // numbers compares refs/deployments with the trailers on main.
-func (v *verifier) numbers(main []*object.Commit) {
+func (v *verifier) numbers(main []Change) {
 	want := repo.Refs{}
 	for _, c := range main {
-		t := parseTrailers(c.Message)
-		if n := contentNumber(parseStamp(t).Verb, t); n > 0 {
-			want[repo.Deployment(n)] = c.Hash
+		if n := c.Made(); n > 0 {
+			want[repo.Deployment(n)] = c.Commit
 		}
 	}
 	for ref, h := range v.heads {

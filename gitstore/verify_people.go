@@ -1,8 +1,8 @@
 package gitstore
 
 import (
-	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -16,50 +16,36 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Who did what is proved from commits and tags alone: each must look exactly as
-// this server would have written it for the person, the time and the action
-// that its trailers name, and stand where the record has a place for it.
+// Who did what is proved from commits and tags alone: what is read from each is
+// written again, and must come out as the same object. Then each must stand where
+// the record has a place for it.
 
 // changeVerbs are the actions on an application's main and of its outcomes.
 var changeVerbs = [...]dm.Verb{dm.Create, dm.Change, dm.Start, dm.Stop, dm.Rollback, dm.Destroy}
 
-// told is what a commit or a tag says of itself in its trailers.
+// told is a commit or a tag as a report names it, and what it says of itself.
 type told struct {
-	what  string // its name in a report
-	t     map[string]string
-	stamp dm.Stamp
+	what string
+	dm.Stamp
 }
 
-// told reads the trailers of a commit or a tag, and reports each that is
-// missing or malformed.
-func (v *verifier) told(what, message string, verbs ...dm.Verb) told {
-	t := parseTrailers(message)
-	d := told{what, t, parseStamp(t)}
-	for _, key := range slices.Sorted(maps.Keys(t)) {
-		if strings.Count("\n"+message, "\n"+key+": ") > 1 {
-			v.problem("%s has the trailer %s twice", what, key)
-		}
+// told reports what no stamp of the server's says.
+func (v *verifier) told(what string, s dm.Stamp, verbs ...dm.Verb) told {
+	if !slices.Contains(verbs, s.Verb) {
+		v.problem("%s has the action %q, which has no place here", what, s.Verb)
 	}
-	if !slices.Contains(verbs, d.stamp.Verb) {
-		v.problem("%s has the action %q, which has no place here", what, d.stamp.Verb)
-	}
-	if d.stamp.Auth == "" || d.stamp.Via == "" {
+	if s.Auth == "" || s.Via == "" {
 		v.problem("%s does not say how its user was known and by which door it came", what)
 	}
-	if d.stamp.Time.Format(time.RFC3339Nano) != t[trailerTime] || d.stamp.Time.Location() != time.UTC {
-		v.problem("%s has the time %q, which is not one that the server writes", what, t[trailerTime])
-	}
-	_, user := dm.ParseUserName(t[trailerUser])
+	_, user := dm.ParseUserName(string(s.User))
 	v.parsed(what, trailerUser, user)
-	if service := t[trailerImpersonator]; service != "" {
-		_, err := dm.ParseUserName(service)
+	if s.Impersonator != "" {
+		_, err := dm.ParseUserName(string(s.Impersonator))
 		v.parsed(what, trailerImpersonator, err)
 	}
-	_, why := dm.ParseReason(t[trailerReason])
+	_, why := dm.ParseReason(s.Reason)
 	v.parsed(what, trailerReason, why)
-	_, of := dm.ParsePackageRef(t[trailerPackage])
-	v.parsed(what, trailerPackage, of)
-	return d
+	return told{what, s}
 }
 
 // parsed reports a trailer that could not be parsed.
@@ -69,57 +55,118 @@ func (v *verifier) parsed(what, trailer string, err error) {
 	}
 }
 
-// person is the signature that d's user has on a change.
-func (d told) person() object.Signature { return personSignature(d.stamp.User, d.stamp.Time) }
+// written keeps the last object of each type that it is given.
+type written map[plumbing.ObjectType]*plumbing.MemoryObject
 
-// signed compares a signature with the one that the server would have written,
-// as it reads when it comes back from git.
-func (v *verifier) signed(d told, role string, got, want object.Signature) bool {
-	var text bytes.Buffer
-	var same object.Signature
-	if err := want.Encode(&text); err != nil {
-		v.problem("%v", err)
-		return false
-	}
-	same.Decode(text.Bytes())
-	ok := true
-	if got.Name != same.Name || got.Email != same.Email {
-		v.problem("%s has the %s %s <%s>, its trailers say %s <%s>", d.what, role, got.Name, got.Email, same.Name, same.Email)
-		ok = false
-	}
-	if got.When.Format(time.RFC3339) != same.When.Format(time.RFC3339) {
-		v.problem("%s has the %s's time %s, its trailers say %s", d.what, role, got.When.Format(time.RFC3339), same.When.Format(time.RFC3339))
-		ok = false
-	}
-	return ok
+// Add implements repo.Adder.
+func (w written) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
+	o := &plumbing.MemoryObject{}
+	o.SetType(t)
+	_, err := o.Write(content)
+	w[t] = o
+	return o.Hash(), err
 }
 
-// commitBy checks who made a commit, which parents it has, and that nothing
-// stands in it that the server does not write.
-func (v *verifier) commitBy(d told, c *object.Commit, author object.Signature) {
-	server := serverSignature(d.stamp.Time)
-	byPerson, byServer := v.signed(d, "author", c.Author, author), v.signed(d, "committer", c.Committer, server)
-	if byPerson && byServer {
-		v.plain(d, c.Hash, &object.Commit{Author: author, Committer: server, Message: c.Message, TreeHash: c.TreeHash, ParentHashes: c.ParentHashes})
+// again writes what was read. It reports nothing but that it can't.
+func (v *verifier) again(d told, said interface{ Encode(repo.Adder) error }) (c object.Commit, t object.Tag) {
+	w := written{}
+	err := said.Encode(w)
+	if o := w[plumbing.CommitObject]; o != nil && err == nil {
+		err = c.Decode(o)
 	}
-	parents := len(c.ParentHashes)
-	if pushed := d.t[trailerPushed]; pushed != "" {
-		if parents != 2 || c.ParentHashes[1].String() != pushed {
-			v.problem("%s says that %.40s was pushed, and that is not its second parent", d.what, pushed)
-			return
-		}
-		parents--
+	if o := w[plumbing.TagObject]; o != nil && err == nil {
+		err = t.Decode(o)
 	}
-	if parents > 1 {
-		v.problem("%s has %d parents", d.what, len(c.ParentHashes))
+	if err != nil {
+		v.problem("%s can't be written again: %v", d.what, err)
+	}
+	return c, t
+}
+
+// commit compares a commit with the one that the server writes.
+// otherwise says what it means that the messages differ, "" for nothing special.
+func (v *verifier) commit(d told, got *object.Commit, want object.Commit, otherwise string) {
+	if got.Hash == want.Hash {
+		return
+	}
+	before := v.problems
+	v.signed(d, "author", got.Author, want.Author)
+	v.signed(d, "committer", got.Committer, want.Committer)
+	v.says(d, got.Message, want.Message, otherwise)
+	switch n := len(got.ParentHashes); {
+	case slices.Equal(got.ParentHashes, want.ParentHashes):
+	case n <= len(want.ParentHashes) && len(want.ParentHashes) == 2:
+		v.problem("%s says that %s was pushed, and that is not its second parent", d.what, want.ParentHashes[1])
+	default:
+		v.problem("%s has %d parents", d.what, n)
+	}
+	if got.TreeHash != want.TreeHash {
+		v.problem("%s has a tree that the server does not write", d.what)
+	}
+	v.unsaid(d, before)
+}
+
+// tag compares a tag with the one that the server writes. is is the version that
+// it names, of the one that it must.
+func (v *verifier) tag(d told, ref string, h plumbing.Hash, want object.Tag, is dm.PackageRef, of string) {
+	got, err := v.objects.Tag(h)
+	if err != nil {
+		v.problem("%s: %v", ref, err)
+		return
+	}
+	before := v.problems
+	if got.Name != want.Name || is.String() != of {
+		v.problem("%s at %s is called %s and says that it is of %s", d.what, ref, got.Name, is)
+	}
+	if got.Hash == want.Hash {
+		return
+	}
+	v.signed(d, "tagger", got.Tagger, want.Tagger)
+	v.says(d, got.Message, want.Message, "")
+	if got.Target == want.Target { // or it is told of the commit
+		v.unsaid(d, before)
 	}
 }
 
-// plain compares the name of an object with that of one as the server writes it.
-func (v *verifier) plain(d told, h plumbing.Hash, written object.Object) {
-	m := &plumbing.MemoryObject{}
-	if err := written.Encode(m); err != nil || m.Hash() != h {
+// unsaid reports a difference of which nothing was reported.
+func (v *verifier) unsaid(d told, before int) {
+	if v.problems == before {
 		v.problem("%s holds lines that the server does not write", d.what)
+	}
+}
+
+// signed compares a signature with the one that the server writes.
+func (v *verifier) signed(d told, role string, got, want object.Signature) {
+	if got.Name != want.Name || got.Email != want.Email {
+		v.problem("%s has the %s %s <%s>, its trailers say %s <%s>", d.what, role, got.Name, got.Email, want.Name, want.Email)
+	}
+	if is, should := got.When.Format(time.RFC3339), want.When.Format(time.RFC3339); is != should {
+		v.problem("%s has the %s's time %s, its trailers say %s", d.what, role, is, should)
+	}
+}
+
+// says compares a message with the one that the server writes.
+func (v *verifier) says(d told, got, want, otherwise string) {
+	is, should := parseTrailers(got), parseTrailers(want)
+	for _, key := range slices.Sorted(maps.Keys(is)) {
+		if strings.Count("\n"+got, "\n"+key+": ") > 1 {
+			v.problem("%s has the trailer %s twice", d.what, key)
+		}
+	}
+	if otherwise != "" && got != want {
+		v.problem("%s %s", d.what, otherwise)
+		return
+	}
+	subject, _, _ := strings.Cut(got, "\n")
+	if wanted, _, _ := strings.Cut(want, "\n"); subject != wanted {
+		v.problem("%s is called %q, its trailers say %q", d.what, subject, wanted)
+	}
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(is)), maps.Keys(should))
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		if is[key] != should[key] {
+			v.problem("%s says %q as %s, which is not one that the server writes", d.what, is[key], key)
+		}
 	}
 }
 
@@ -141,177 +188,221 @@ func (v *verifier) foreign(prefixes ...string) {
 	}
 }
 
-// changes checks who asked for each change of an application.
-func (v *verifier) changes(commits []*object.Commit) map[string]told {
-	all := map[string]told{}
+// changes checks who asked for each change of an application. whole is false
+// when some can't be read.
+func (v *verifier) changes(commits []*object.Commit) (list []Change, whole bool) {
+	whole = true
 	deployments, repeated := 0, false // from format 3 on every change has the number
 	var owner dm.UserName
-	for i, c := range commits {
-		d := v.told("commit "+c.Hash.String(), c.Message, changeVerbs[:]...)
-		v.commitBy(d, c, d.person())
-		all[c.Hash.String()] = d
-		if i == 0 && d.stamp.Verb != dm.Create {
+	for i, commit := range commits {
+		c, err := DecodeChange(v.objects, commit.Hash)
+		d := v.told("commit "+commit.Hash.String(), c.Stamp, changeVerbs[:]...)
+		if err != nil {
+			v.problem("%s: %v", d.what, err)
+			whole = false
+		} else {
+			v.asked(d, commit, c)
+		}
+		list = append(list, c)
+		if i == 0 && c.Verb != dm.Create {
 			v.problem("%s is the first, and it is no create", d.what)
 		}
-		switch want, got := strconv.Itoa(deployments+1), d.t[trailerDeployment]; {
-		case contentNumber(d.stamp.Verb, d.t) > 0:
-			if got != want {
-				v.problem("%s is deployment %s, the next one is %s", d.what, got, want)
-			}
+		switch {
+		case c.Made() > 0:
 			deployments++
-		case d.stamp.Verb.MakesDeployment() || repeated && got == "":
+			if c.Deployment != deployments {
+				v.problem("%s is deployment %d, the next one is %d", d.what, c.Deployment, deployments)
+			}
+		case c.Verb.MakesDeployment() || repeated && c.Deployment == 0:
 			v.problem("%s has no number of a deployment", d.what)
 		default:
-			repeated = got != ""
+			repeated = c.Deployment != 0
 		}
-		if d.stamp.Verb == dm.Create {
-			owner = d.stamp.User
+		if c.Verb == dm.Create {
+			owner = c.User
 		}
-		if over := d.t[trailerOvertakes]; over != "" && (i == 0 || commits[i-1].Hash.String() != over) {
-			v.problem("%s overtakes %.40q, which is not the change before", d.what, over)
+		if err == nil && c.Spec.Owner != owner {
+			v.problem("%s gives the application to %s, its owner is %s", d.what, c.Spec.Owner, owner)
 		}
-		v.asked(d, c.Hash, owner)
+		if !c.Overtakes.IsZero() && (i == 0 || commits[i-1].Hash != c.Overtakes) {
+			v.problem("%s overtakes %s, which is not the change before", d.what, c.Overtakes)
+		}
 	}
-	return all
+	return list, whole
 }
 
-// asked compares application.json with the trailers beside it.
-func (v *verifier) asked(d told, h plumbing.Hash, owner dm.UserName) {
-	content, _, err := readContent(v.objects, h)
-	if err != nil {
-		v.problem("%s: %v", d.what, err)
-		return
-	}
-	spec := content.spec
-	if string(spec.Name) != v.r.Name || spec.Package.String() != d.t[trailerPackage] {
-		v.problem("%s has %s of %s from %s, its trailers say %s", d.what, specFile, spec.Name, spec.Package, d.t[trailerPackage])
-	}
-	if spec.Owner != owner {
-		v.problem("%s gives the application to %s, its owner is %s", d.what, spec.Owner, owner)
+// asked compares a change with what the server writes, and application.json with
+// the trailers beside it.
+func (v *verifier) asked(d told, commit *object.Commit, c Change) {
+	want, _ := v.again(d, &c)
+	v.commit(d, commit, want, "")
+	if said := ParseChange(commit).Spec.Package; string(c.Spec.Name) != v.r.Name || c.Spec.Package != said {
+		v.problem("%s has %s of %s from %s, its trailers say %s", d.what, specFile, c.Spec.Name, c.Spec.Package, said)
 	}
 }
 
 // unanswered reports changes without an outcome. Only the newest may be one,
 // with those that it overtook while they waited: the server takes no other
 // change while it carries one out, and records their outcomes with its own.
-func (v *verifier) unanswered(main, observed []*object.Commit) {
-	answered := map[string]bool{}
-	for _, c := range observed {
-		answered[parseTrailers(c.Message)[trailerDesired]] = true
+func (v *verifier) unanswered(main []Change, observed []Outcome) {
+	answered := map[dm.Revision]bool{}
+	for _, o := range observed {
+		answered[o.Observation.Desired] = true
 	}
 	pending := true // nothing from here on is answered
 	for i, c := range slices.Backward(main) {
-		pending = pending && !answered[c.Hash.String()]
-		overtaken := i+1 < len(main) && parseTrailers(main[i+1].Message)[trailerOvertakes] == c.Hash.String()
-		if i+1 < len(main) && !answered[c.Hash.String()] && !(pending && overtaken) {
-			v.problem("commit %s has no outcome, and another change followed it", c.Hash)
+		answered := answered[revision(c.Commit)]
+		pending = pending && !answered
+		overtaken := i+1 < len(main) && main[i+1].Overtakes == c.Commit
+		if i+1 < len(main) && !answered && !(pending && overtaken) {
+			v.problem("commit %s has no outcome, and another change followed it", c.Commit)
 		}
 	}
 }
 
 // outcomes checks that each outcome is one of a change of this application.
-func (v *verifier) outcomes(commits []*object.Commit, changes map[string]told) {
-	for _, c := range commits {
-		d := v.told("outcome "+c.Hash.String(), c.Message, changeVerbs[:]...)
-		v.commitBy(d, c, serverSignature(d.stamp.Time))
-		change, ok := changes[d.t[trailerDesired]]
-		switch {
-		case !ok:
-			v.problem("%s is of the change %.40q, which is not on main", d.what, d.t[trailerDesired])
-		case change.stamp.User != d.stamp.User || change.stamp.Verb != d.stamp.Verb || change.stamp.Auth != d.stamp.Auth || change.stamp.Via != d.stamp.Via:
-			v.problem("%s does not name who made the change", d.what)
-		}
-		o, err := readOutcome(v.objects, c)
+// whole is false when some are not, or can't be read.
+func (v *verifier) outcomes(commits []*object.Commit, main []Change) (list []Outcome, whole bool) {
+	changes := map[dm.Revision]Change{}
+	for _, c := range main {
+		changes[revision(c.Commit)] = c
+	}
+	whole = true
+	for _, commit := range commits {
+		o, err := DecodeOutcome(v.objects, commit.Hash)
+		d := v.told("outcome "+commit.Hash.String(), o.Stamp, changeVerbs[:]...)
 		if err != nil {
 			v.problem("%s: %v", d.what, err)
-			continue
+			whole = false
+		} else {
+			said := o
+			want, _ := v.again(d, &said)
+			v.commit(d, commit, want, "has another "+observedFile+" than its trailers")
 		}
-		_, effective := changes[string(o.Effective)]
-		if o.Effective != "" && !effective {
-			v.problem("%s puts the change %.40q into effect, which is not on main", d.what, o.Effective)
+		list = append(list, o)
+		desired := ParseOutcome(commit).Observation.Desired
+		change, ok := changes[desired]
+		switch {
+		case !ok:
+			v.problem("%s is of the change %.40q, which is not on main", d.what, desired)
+			whole = false
+		case change.User != o.User || change.Verb != o.Verb || change.Auth != o.Auth || change.Via != o.Via:
+			v.problem("%s does not name who made the change", d.what)
+		case string(o.Application) != v.r.Name || o.Package != change.Spec.Package:
+			v.problem("%s is of %s from %s, its change of %s from %s", d.what, o.Application, o.Package, v.r.Name, change.Spec.Package)
 		}
-		if string(o.Desired) != d.t[trailerDesired] || string(o.Phase) != d.t[trailerPhase] || dm.Printable(o.Information) != d.t[trailerInformation] || dm.Printable(o.Health) != d.t[trailerHealth] || !o.Time.Equal(d.stamp.Time) {
-			v.problem("%s has another %s than its trailers", d.what, observedFile)
+		if effective := o.Observation.Effective; effective != "" && changes[effective].Commit.IsZero() {
+			v.problem("%s puts the change %.40q into effect, which is not on main", d.what, effective)
 		}
-		if !slices.Contains([]dm.Phase{dm.NotCreated, dm.Created, dm.Started}, o.Phase) {
-			v.problem("%s has the phase %q, in which nothing settles", d.what, o.Phase)
+		if !slices.Contains([]dm.Phase{dm.NotCreated, dm.Created, dm.Started}, o.Observation.Phase) {
+			v.problem("%s has the phase %q, in which nothing settles", d.what, o.Observation.Phase)
 		}
 	}
+	return list, whole
 }
 
 // packagePeople checks who uploaded, withdrew, deployed and undeployed.
 func (v *verifier) packagePeople(ctx context.Context) {
 	v.foreign(repo.Main, repo.TagPrefix, repo.ArchivePrefix, repo.SupersededPrefix, repo.DeployedPrefix)
-	uploads := map[plumbing.Hash]bool{} // commits
+	uploads := map[string][]uploaded{} // by version
+	commits := map[plumbing.Hash]bool{}
 	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
-		text, tagged := strings.CutPrefix(ref, repo.TagPrefix)
+		version, tagged := strings.CutPrefix(ref, repo.TagPrefix)
 		earlier, superseded := strings.CutPrefix(ref, repo.SupersededPrefix)
+		number := 0
 		if superseded {
-			text, _, _ = strings.Cut(earlier, "/")
+			var text string
+			version, text, _ = strings.Cut(earlier, "/")
+			number, _ = strconv.Atoi(text)
 		}
-		if tagged || superseded {
-			v.tag(ref, v.heads[ref], text, superseded, uploads)
+		if !tagged && !superseded {
+			continue
 		}
-		if version, ok := strings.CutPrefix(ref, repo.DeployedPrefix); ok {
-			v.decisions(v.chainOf(ctx, ref), version)
+		if u, err := v.upload(ref, version, number); err != nil {
+			v.problem("%s: %v", ref, err)
+		} else {
+			uploads[version] = append(uploads[version], u)
+			commits[u.commit] = true
 		}
 	}
-	v.versions(ctx)
+	v.versions(uploads)
+	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
+		if version, ok := strings.CutPrefix(ref, repo.DeployedPrefix); ok {
+			v.decisions(v.chainOf(ctx, ref), version, uploads[version])
+		}
+	}
+	var main []told
 	for _, c := range v.chainOf(ctx, repo.Main) {
-		if !uploads[c.Hash] {
+		main = append(main, told{"commit " + c.Hash.String(), ParseVersion(c).Stamp})
+		if !commits[c.Hash] {
 			v.problem("commit %s is on main, and no version has it", c.Hash)
 		}
 	}
+	v.dated(main)
 }
 
-// tag checks an upload's tag, or a withdrawal's and that of the upload in it.
-func (v *verifier) tag(ref string, h plumbing.Hash, version string, mayWithdraw bool, uploads map[plumbing.Hash]bool) {
-	t, err := v.objects.Tag(h)
+// upload proves the tag and the commit of an upload, and its withdrawal. number
+// is its place under refs/superseded, 0 for the one that stands.
+func (v *verifier) upload(ref, version string, number int) (u uploaded, err error) {
+	h, of := v.heads[ref], v.r.Name+"-"+version
+	said, gone, err := DecodeTag(v.objects, h)
+	if err == nil && gone != nil && number == 0 {
+		err = fmt.Errorf("it is a withdrawal")
+	}
 	if err != nil {
-		v.problem("%s: %v", ref, err)
-		return
+		return u, err
 	}
-	withdrawal := t.TargetType == plumbing.TagObject && mayWithdraw
-	verb, name := dm.Publish, version
-	if withdrawal {
-		verb, name = dm.Withdraw, version+"-withdrawn"
-	}
-	d := v.told("tag "+h.String(), t.Message, verb)
-	if v.signed(d, "tagger", t.Tagger, d.person()) {
-		v.plain(d, h, &object.Tag{Name: t.Name, Tagger: d.person(), Message: t.Message, TargetType: t.TargetType, Target: t.Target})
-	}
-	if t.Name != name || d.t[trailerPackage] != v.r.Name+"-"+version {
-		v.problem("%s at %s is called %s and says that it is of %s", d.what, ref, t.Name, d.t[trailerPackage])
-	}
-	if withdrawal {
-		v.tag(ref, t.Target, version, false, uploads)
-		return
-	}
-	c, err := v.objects.Commit(t.Target)
+	c, err := v.objects.Commit(said.Commit)
 	if err != nil {
-		v.problem("%s: %v", d.what, err)
-		return
+		return u, err
 	}
-	uploads[c.Hash] = true
-	d.what = "commit " + c.Hash.String()
-	v.commitBy(d, c, d.person())
-	if c.Message != t.Message {
-		v.problem("%s does not say what its tag says", d.what)
+	said.Tree, said.Before = c.TreeHash, parentOf(c)
+	u = uploaded{tag: said.Tag, commit: c.Hash, tree: c.TreeHash, number: number}
+	if gone != nil {
+		u.gone = v.told("tag "+h.String(), gone.Stamp, dm.Withdraw)
+		_, tag := v.again(u.gone, gone)
+		v.tag(u.gone, ref, h, tag, gone.Package, of)
 	}
+	u.d = v.told("tag "+u.tag.String(), said.Stamp, dm.Publish)
+	commit, tag := v.again(u.d, &said)
+	v.tag(u.d, ref, u.tag, tag, said.File.Ref, of)
+	v.commit(told{"commit " + c.Hash.String(), said.Stamp}, c, commit, "does not say what its tag says")
+	return u, nil
 }
 
-// decisions checks the outcomes of deploys and undeploys of one version.
-func (v *verifier) decisions(commits []*object.Commit, version string) {
-	for _, c := range commits {
-		d := v.told("commit "+c.Hash.String(), c.Message, dm.Deploy, dm.Undeploy)
-		v.commitBy(d, c, d.person())
-		if d.t[trailerPackage] != v.r.Name+"-"+version {
-			v.problem("%s is of %s, and stands with those of %s", d.what, d.t[trailerPackage], version)
+// decisions checks that the deploys and undeploys of a version take turns, and
+// that what was deployed had been uploaded.
+func (v *verifier) decisions(commits []*object.Commit, version string, uploads []uploaded) {
+	var list []told
+	before := Decision{Phase: dm.NotDeployed}
+	for _, commit := range commits {
+		o := DecodeDecision(commit)
+		d := v.told("commit "+commit.Hash.String(), o.Stamp, dm.Deploy, dm.Undeploy)
+		list = append(list, d)
+		said := o
+		want, _ := v.again(d, &said)
+		v.commit(d, commit, want, "")
+		if of := o.Package.String(); of != v.r.Name+"-"+version {
+			v.problem("%s is of %s, and stands with those of %s", d.what, of, version)
 		}
-		switch p := dm.Phase(d.t[trailerPhase]); {
-		case p == dm.NotDeployed, p == dm.Deployed && d.stamp.Verb == dm.Deploy:
-		default:
-			v.problem("%s has the phase %q, in which no %s ends", d.what, p, d.stamp.Verb)
+		if o.Phase != dm.NotDeployed && (o.Phase != dm.Deployed || o.Verb != dm.Deploy) {
+			v.problem("%s has the phase %q, in which no %s ends", d.what, o.Phase, o.Verb)
 		}
+		if o.Verb == dm.Deploy && before.Phase != dm.NotDeployed {
+			v.problem("%s deploys what is %s", d.what, before.Phase)
+		}
+		if o.Verb == dm.Undeploy && (before.Phase != dm.Deployed || before.Tree != o.Tree) {
+			v.problem("%s undeploys other files than were deployed", d.what)
+		}
+		if o.Phase == dm.Deployed {
+			i := slices.IndexFunc(uploads, func(u uploaded) bool { return u.tree == o.Tree })
+			if i < 0 {
+				v.problem("%s deploys files that nobody uploaded as %s", d.what, version)
+			} else {
+				v.after(d, uploads[i].d.Time, uploads[i].d.what)
+			}
+		}
+		before = o
 	}
+	v.dated(list)
 }

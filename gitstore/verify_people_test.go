@@ -45,6 +45,12 @@ func (f forger) archive(tag string) string {
 	return "refs/archives/" + rest[:40]
 }
 
+// last is the last trailer of a commit.
+func (f forger) last(commit string) string {
+	message := f.git("", "log", "-1", "--format=%B", commit)
+	return message[strings.LastIndexByte(message, '\n')+1:]
+}
+
 // beginning writes the commit before an application that a push made.
 func (f forger) beginning() string {
 	f.git("", "hash-object", "-w", "-t", "tree", "--stdin")
@@ -187,7 +193,7 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"none", app, func(forger) {}, ""},
 		{"none, but a push", app, func(f forger) {
 			pushed := f.git("", "commit-tree", "-m", "I claim to be root", "main^{tree}")
-			f.rewrite(main, "author ", "parent "+pushed+"\nauthor ", "DM-Package", "DM-Pushed: "+pushed+"\nDM-Package")
+			f.rewrite(main, "author ", "parent "+pushed+"\nauthor ", f.last(main), f.last(main)+"\nDM-Pushed: "+pushed)
 		}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

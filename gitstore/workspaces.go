@@ -45,15 +45,9 @@ func (w *workspaceState) folder(app dm.ApplicationName) plumbing.Hash {
 // lock as far as one user is concerned.
 type workspaceCache struct{ m sync.Map }
 
-// handout is what users get of one change of one application. Everything in it
-// is a function of the application's commit, so the same history gives the same
-// commits for every user and on every rebuild.
+// handout is what users get of one change of one application.
 type handout struct {
-	app   dm.ApplicationName
-	at    plumbing.Hash // the change on the application's main
-	stamp dm.Stamp
-	lines trailers
-	title string
+	Delivery
 	parts map[string]plumbing.Hash // sub-folder → tree; none removes the application's folder
 }
 
@@ -76,7 +70,7 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 	h.parts = map[string]plumbing.Hash{}
 	dir := s.data.Path(repo.Application(d.Application))
 	objects := repo.Open(dir)
-	root, err := objects.Commit(h.at)
+	root, err := objects.Commit(h.Change)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +81,6 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 		}
 		h.parts[sub] = e.Hash
 	}
-	h.title = fmt.Sprintf("Deliver %s from %s", d.Application, parseTrailers(root.Message)[trailerPackage])
 	return h, nil
 }
 
@@ -105,7 +98,7 @@ func (s *Store) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 func (s *Store) removed(app dm.ApplicationName, at dm.Revision) (*handout, error) {
 	h, err := s.handout(app, at)
 	if err == nil {
-		h.title = "Remove " + string(app)
+		h.Removed = true
 	}
 	return h, err
 }
@@ -116,12 +109,7 @@ func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error
 	if err != nil {
 		return nil, err
 	}
-	t := parseTrailers(c.Message)
-	h := &handout{app: app, at: c.Hash, stamp: parseStamp(t)}
-	h.lines = append(stampTrailers(h.stamp), trailers{
-		{trailerPackage, t[trailerPackage]}, {trailerDeployment, t[trailerDeployment]}, {trailerDesired, string(at)},
-	}...)
-	return h, nil
+	return &handout{Delivery: DeliveryOf(app, ParseChange(c))}, nil
 }
 
 // toUsers gives every user the handout; one user's failure does not keep it
@@ -129,7 +117,7 @@ func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error
 func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
 	c, err := s.openContents(h, len(users))
 	if err != nil {
-		s.suspect(repo.Application(h.app))
+		s.suspect(repo.Application(h.Application))
 		return failed(op, err)
 	}
 	defer c.close()
@@ -157,7 +145,7 @@ func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserNa
 	if err := s.restore(ctx, tx, u); err != nil {
 		return err
 	}
-	state, err := s.workspace(u, h.app)
+	state, err := s.workspace(u, h.Application)
 	if err != nil {
 		return err
 	}
@@ -181,17 +169,17 @@ func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserNa
 	if err != nil {
 		return err
 	}
-	if next.same(state, h.app) {
+	if next.same(state, h.Application) {
 		return nil
 	}
-	if err := s.give(tx, c, "content of "+string(h.app)); err != nil {
-		s.suspect(repo.Application(h.app))
+	if err := s.give(tx, c, "content of "+string(h.Application)); err != nil {
+		s.suspect(repo.Application(h.Application))
 		return err
 	}
 	// A crash between the two is mended when the change is dispatched again.
 	var moves []repo.Move
-	if old, tip := state.branches[h.app].tip, next.branches[h.app].tip; old != tip {
-		moves = append(moves, repo.Before(repo.App(h.app), old, tip, "workspace-branch"))
+	if old, tip := state.branches[h.Application].tip, next.branches[h.Application].tip; old != tip {
+		moves = append(moves, repo.Before(repo.App(h.Application), old, tip, "workspace-branch"))
 	}
 	if next.main != state.main || fresh {
 		moves = append(moves, repo.Moved(repo.Main, state.main, next.main, "workspace-main"))
@@ -219,16 +207,16 @@ func (h *handout) build(w *pack.Writer, old *workspaceState) (*workspaceState, e
 	}
 	next := *old
 	next.branches = maps.Clone(old.branches)
-	if b := old.branches[h.app]; b.tree != tree {
-		tip, err := h.commit(w, b.tip, []object.TreeEntry{{Name: string(h.app), Mode: filemode.Dir, Hash: tree}})
+	if b := old.branches[h.Application]; b.tree != tree {
+		tip, err := h.commit(w, b.tip, []object.TreeEntry{{Name: string(h.Application), Mode: filemode.Dir, Hash: tree}})
 		if err != nil {
 			return nil, err
 		}
-		next.branches[h.app] = branchState{tip, tree}
+		next.branches[h.Application] = branchState{tip, tree}
 	}
-	if old.folder(h.app) != tree {
-		next.entries = slices.DeleteFunc(slices.Clone(old.entries), func(e object.TreeEntry) bool { return e.Name == string(h.app) })
-		next.entries = append(next.entries, object.TreeEntry{Name: string(h.app), Mode: filemode.Dir, Hash: tree})
+	if old.folder(h.Application) != tree {
+		next.entries = slices.DeleteFunc(slices.Clone(old.entries), func(e object.TreeEntry) bool { return e.Name == string(h.Application) })
+		next.entries = append(next.entries, object.TreeEntry{Name: string(h.Application), Mode: filemode.Dir, Hash: tree})
 		if next.main, err = h.commit(w, old.main, next.entries); err != nil {
 			return nil, err
 		}
@@ -263,7 +251,10 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return addCommit(w, personSignature(h.stamp.User, h.stamp.Time), tree, h.lines.message(h.title), parent)
+	d := h.Delivery
+	d.Tree, d.Before = tree, parent
+	err = d.Encode(w)
+	return d.Commit, err
 }
 
 // workspace returns the state of a user's repository, with the branch of app.

@@ -11,8 +11,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // EmptyTree is git's name for a tree without entries.
@@ -53,21 +51,21 @@ func (b *Tree) SetAll(t *object.Tree) {
 	}
 }
 
-// adder takes objects; a pack.Writer is one.
-type adder interface {
+// Adder takes objects; a pack.Writer is one.
+type Adder interface {
 	Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error)
 }
 
 // NamesOnly computes the names of objects and keeps none.
 type NamesOnly struct{}
 
-// Add implements adder.
+// Add implements Adder.
 func (NamesOnly) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	return plumbing.ComputeHash(t, content), nil
 }
 
 // Write adds the trees to w, innermost first, and returns the top one.
-func (b *Tree) Write(w adder) (plumbing.Hash, error) {
+func (b *Tree) Write(w Adder) (plumbing.Hash, error) {
 	if b.children == nil {
 		return b.hash(), nil
 	}
@@ -101,7 +99,7 @@ func (b *Tree) Write(w adder) (plumbing.Hash, error) {
 }
 
 // AddObject encodes a commit or a tag into w.
-func AddObject(w *pack.Writer, o object.Object) (plumbing.Hash, error) {
+func AddObject(w Adder, o object.Object) (plumbing.Hash, error) {
 	m := &plumbing.MemoryObject{}
 	if err := o.Encode(m); err != nil {
 		return plumbing.ZeroHash, err

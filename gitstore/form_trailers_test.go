@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing/object"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 
@@ -20,7 +22,7 @@ func TestTrailersCannotBeForged(t *testing.T) {
 	if strings.ContainsAny(message, "\x1b\u202e") {
 		t.Errorf("control characters stayed in %q", message)
 	}
-	if back := parseStamp(got); !back.Time.Equal(at) || back.Verb != dm.Create || back.RequestID != "r1" {
+	if back := parseStamp(got, object.Signature{}); !back.Time.Equal(at) || back.Verb != dm.Create || back.RequestID != "r1" {
 		t.Errorf("stamp %+v", back)
 	}
 }

@@ -1,9 +1,12 @@
 package gitstore
 
 import (
+	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -39,6 +42,8 @@ const (
 // trailers is one block of them. Pairs with an empty value are left out.
 type trailers [][2]string
 
+// stampTrailers are those that every commit and tag begins with, whatever its
+// kind: who, when, how.
 func stampTrailers(s dm.Stamp) trailers {
 	return trailers{
 		{trailerAction, string(s.Verb)},
@@ -64,6 +69,21 @@ func (t trailers) message(subject string) string {
 	return b.String()
 }
 
+// hashText and numberText are empty for a zero, which leaves the trailer out.
+func hashText(h plumbing.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.String()
+}
+
+func numberText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
 // parseTrailers reads the last paragraph of a message that this server wrote.
 func parseTrailers(message string) map[string]string {
 	message = strings.TrimRight(message, "\n")
@@ -79,14 +99,40 @@ func parseTrailers(message string) map[string]string {
 	return t
 }
 
-// parseStamp is the inverse of stampTrailers.
-func parseStamp(t map[string]string) dm.Stamp {
-	at, _ := time.Parse(time.RFC3339Nano, t[trailerTime]) // zero when damaged; the commit's own time stays
+// parseStamp is the inverse of stampTrailers. git's own time, by, stands in for
+// one that is damaged.
+func parseStamp(t map[string]string, by object.Signature) dm.Stamp {
+	at, err := time.Parse(time.RFC3339Nano, t[trailerTime])
+	if err != nil {
+		at = by.When
+	}
 	return dm.Stamp{
 		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[trailerUser]), Auth: t[trailerAuth],
 		Via: t[trailerVia], Impersonator: dm.UserName(t[trailerImpersonator]), Reason: t[trailerReason],
-		Time: at, RequestID: t[trailerRequest],
+		Time: at.UTC(), RequestID: t[trailerRequest],
 	}
+}
+
+// formatList writes a list of texts as a trailer holds it; parseList reads it,
+// and a damaged one as none.
+func formatList(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(list) != nil {
+		return "" // texts always encode
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func parseList(text string) (list []string) {
+	if text == "" || json.Unmarshal([]byte(text), &list) != nil {
+		return nil
+	}
+	return list
 }
 
 // serverName is the committer of everything; the author is the person.

@@ -1,0 +1,63 @@
+package gitstore
+
+import (
+	"fmt"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// Decision is how a deploy or an undeploy of a version ended: a commit on
+// refs/deployed/<x.y.z> whose tree is the package's files.
+type Decision struct {
+	dm.Stamp
+	Package     dm.PackageRef
+	Phase       dm.Phase
+	Information string        // Encode fills in that of a deploy that succeeded
+	Tree        plumbing.Hash // repo.EmptyTree of a version that is not there
+	Before      plumbing.Hash // zero for the first
+
+	Commit plumbing.Hash // its name, which Encode fills in
+}
+
+// Encode adds the commit to w.
+func (d *Decision) Encode(w repo.Adder) (err error) {
+	subject := "Fail to deploy "
+	switch {
+	case d.Verb == dm.Undeploy:
+		subject = "Undeploy "
+	case d.Phase == dm.Deployed:
+		subject = "Deploy "
+		d.Information = deployedText(d.Package, d.Stamp)
+	}
+	if d.Tree == repo.EmptyTree { // nobody else has written it
+		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
+			return err
+		}
+	}
+	message := append(stampTrailers(d.Stamp), trailers{
+		{trailerPackage, d.Package.String()}, {trailerPhase, string(d.Phase)}, {trailerInformation, d.Information},
+	}...).message(subject + d.Package.String())
+	d.Commit, err = addCommit(w, person(d.Stamp), d.Tree, message, d.Before)
+	return err
+}
+
+// DecodeDecision is the inverse of Encode.
+func DecodeDecision(c *object.Commit) Decision {
+	said := parseTrailers(c.Message)
+	d := Decision{
+		Stamp: parseStamp(said, c.Author), Phase: dm.Phase(said[trailerPhase]), Information: said[trailerInformation],
+		Tree: c.TreeHash, Before: parentOf(c), Commit: c.Hash,
+	}
+	d.Package, _ = dm.ParsePackageRef(said[trailerPackage]) // zero when damaged; verify tells
+	return d
+}
+
+// deployedText is what a deploy that succeeded says. PNDA writes microseconds and
+// no zone here; clients show it as it is.
+func deployedText(ref dm.PackageRef, stamp dm.Stamp) string {
+	return fmt.Sprintf("Deployed %s at %s", ref, stamp.Time.UTC().Format("2006-01-02T15:04:05.000000"))
+}
