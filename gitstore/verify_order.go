@@ -20,14 +20,14 @@ const clockStep = 10 * time.Minute
 // after reports d when it is dated before something that it follows.
 func (v *verifier) after(d told, before time.Time, what string) {
 	if back := before.Sub(d.Time); back > clockStep && !d.Time.IsZero() {
-		v.problem("%s is dated %s before %s, which it follows", d.what, back.Round(time.Second), what)
+		v.problem("%s is dated %s before %s, which it follows", d.what, back.Round(time.Minute), what)
 	}
 }
 
 // past reports d when its time has not come yet.
 func (v *verifier) past(d told) {
 	if ahead := d.Time.Sub(v.s.Clock()); ahead > clockStep {
-		v.problem("%s is dated %s from now", d.what, ahead.Round(time.Second))
+		v.problem("%s is dated %s from now", d.what, ahead.Round(time.Minute))
 	}
 }
 
