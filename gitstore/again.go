@@ -1,7 +1,6 @@
 package gitstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -59,14 +58,6 @@ func (a *again) book(r dm.Repository, wait time.Duration, fsck bool) {
 	}
 }
 
-// suspect asks for a look at a repository in which something could not be read.
-// Who goes on asking for it makes no further look.
-func (s *Store) suspect(r dm.Repository) {
-	if s.again.of(r) == nil {
-		s.again.askFsck(r)
-	}
-}
-
 // now returns what is due.
 func (a *again) now() (due []dm.Repository) {
 	a.mu.Lock()
@@ -110,7 +101,7 @@ func (a *again) done(r dm.Repository) {
 // LookAgain works until ctx ends: what could not be read, and what was set
 // aside, is looked at again and again, and comes back by itself when it is
 // sound. It also answers who asks for a repair, see AskRepair.
-func (s *Store) LookAgain(ctx context.Context) error {
+func (s *Service) LookAgain(ctx context.Context) error {
 	ticker := time.NewTicker(firstLook)
 	defer ticker.Stop()
 	for {
@@ -130,19 +121,19 @@ func (s *Store) LookAgain(ctx context.Context) error {
 }
 
 // lookAt looks at a repository whose time has come.
-func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
+func (s *Service) lookAt(ctx context.Context, r dm.Repository) {
 	d := s.again.of(r)
 	if d == nil {
 		return
 	}
-	o, away := s.index.whyAway(r)
+	o, away := s.Why(r)
 	var err error
 	switch {
-	case away && r.Kind == dm.WorkspaceRepository && !repo.Exists(s.data.Path(r)):
-		err = s.rebuildWorkspaces(ctx)
+	case away && r.Kind == dm.WorkspaceRepository && !repo.Exists(s.Data.Path(r)):
+		err = s.Record.Rebuild(ctx)
 	case away:
 		if err = s.lookAway(ctx, r, o); err == nil && r.Kind == dm.ApplicationRepository {
-			s.redeliver(ctx, dm.ApplicationName(r.Name))
+			s.Record.Redeliver(ctx, dm.ApplicationName(r.Name))
 		}
 	default:
 		err = s.lookServed(ctx, r, d.fsck)
@@ -156,7 +147,7 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 	} else if err != nil {
 		s.Log.Warn("a repository could not be looked at", "kind", r.Kind, "name", r.Name, "err", err)
 	}
-	if _, away := s.index.whyAway(r); err == nil && !away {
+	if _, away := s.Why(r); err == nil && !away {
 		s.again.done(r)
 		return
 	}
@@ -165,11 +156,11 @@ func (s *Store) lookAt(ctx context.Context, r dm.Repository) {
 
 // lookAway looks at a repository out of service, and puts it into service when
 // it is sound. Of one that was damaged every object is read.
-func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) error {
-	release := s.data.Hold(r)
+func (s *Service) lookAway(ctx context.Context, r dm.Repository, o outOfService) error {
+	release := s.Data.Hold(r)
 	defer release()
-	if _, err := os.Lstat(s.data.Path(r)); errors.Is(err, fs.ErrNotExist) {
-		if s.data.MustBeThere(r) != nil {
+	if _, err := os.Lstat(s.Data.Path(r)); errors.Is(err, fs.ErrNotExist) {
+		if s.Data.MustBeThere(r) != nil {
 			return s.takeAbsent(r, absentCause)
 		}
 		s.comeBack(r) // somebody has removed it
@@ -177,7 +168,7 @@ func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) e
 	}
 	var err error
 	if o.fault != nil {
-		if err = s.data.Clean(ctx, s.data.Path(r)); err == nil {
+		if err = s.Data.Clean(ctx, s.Data.Path(r)); err == nil {
 			err = s.fsck(ctx, r)
 		}
 	}
@@ -190,31 +181,31 @@ func (s *Store) lookAway(ctx context.Context, r dm.Repository, o outOfService) e
 	}
 	s.comeBack(r)
 	s.Log.Info("a repository is in service again", "kind", r.Kind, "name", r.Name)
-	s.resume(r)
+	_ = s.Record.Resume(r) // a later look sees
 	return nil
 }
 
 // keepAway notes what the last look found. A look that could not be made leaves
 // the reason from before.
-func (s *Store) keepAway(ctx context.Context, r dm.Repository, o outOfService, err error) {
+func (s *Service) keepAway(ctx context.Context, r dm.Repository, o outOfService, err error) {
 	f := repo.Proof(err)
 	switch {
 	case ctx.Err() != nil:
-		s.index.takeAway(r, o) // reading had filled the index
+		s.takeAway(r, o) // reading had filled the index
 	case f == nil && o.fault != nil:
-		s.index.takeAway(r, o)
+		s.takeAway(r, o)
 	case f == nil:
-		s.index.takeAway(r, outOfService{err: err, since: o.since})
+		s.takeAway(r, outOfService{err: err, since: o.since})
 	case o.fault != nil && *f == *o.fault:
-		s.index.takeAway(r, o)
+		s.takeAway(r, o)
 	default:
 		s.setAside(r, f)
 	}
 }
 
 // lookServed makes the check of a repository in service that could not be made.
-func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) error {
-	release := s.data.Hold(r)
+func (s *Service) lookServed(ctx context.Context, r dm.Repository, fsck bool) error {
+	release := s.Data.Hold(r)
 	err := s.readServed(ctx, r)
 	release()
 	if err != nil || !fsck {
@@ -226,11 +217,10 @@ func (s *Store) lookServed(ctx context.Context, r dm.Repository, fsck bool) erro
 // readServed reads the heads of a repository in service again. What is proved to
 // be damaged is set aside; what could not be read goes on from the index. The
 // caller holds the repository's lock.
-func (s *Store) readServed(ctx context.Context, r dm.Repository) error {
-	if _, err := os.Lstat(s.data.Path(r)); errors.Is(err, fs.ErrNotExist) {
+func (s *Service) readServed(ctx context.Context, r dm.Repository) error {
+	if _, err := os.Lstat(s.Data.Path(r)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	s.users.m.Delete(dm.UserName(r.Name))
 	err := s.read(ctx, r)
 	if f := repo.Proof(err); f != nil {
 		s.setAside(r, f)
@@ -239,20 +229,50 @@ func (s *Store) readServed(ctx context.Context, r dm.Repository) error {
 	if err != nil {
 		return err
 	}
-	s.resume(r)
-	if owes, err := s.owesMain(r); err != nil || owes {
-		return cmp.Or(err, errors.New("main of the package could not be moved"))
+	return s.Record.Resume(r)
+}
+
+// ReadFirst reads one repository at the start. What was set aside before is read
+// beside the running server. It fails only when the start is broken off, which
+// says nothing about a repository.
+func (s *Service) ReadFirst(ctx context.Context, r dm.Repository) error {
+	if _, away := s.Why(r); away {
+		return nil
 	}
+	err := s.read(ctx, r)
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if f := repo.Proof(err); f != nil {
+		s.setAside(r, f)
+	} else {
+		s.Log.Error("a repository can't be read and is looked at again", "kind", r.Kind, "name", r.Name, "err", err)
+		s.takeAway(r, outOfService{err: err, since: s.Clock().UTC()})
+	}
+	s.again.ask(r, firstLook)
 	return nil
 }
 
-// resume carries out a change that an application still owes.
-func (s *Store) resume(r dm.Repository) {
-	if r.Kind != dm.ApplicationRepository {
+// read is recoverRepository with a second opinion about what made it fail: the
+// error is a fault only when the bytes prove it, and the record has nothing to
+// mend it from. The caller holds the
+// repository's lock, or is alone.
+func (s *Service) read(ctx context.Context, r dm.Repository) error {
+	look := func() error { return repo.Confirm(s.Data.Path(r), s.Record.Recover(ctx, r)) }
+	return s.mended(ctx, r, look(), look)
+}
+
+// Heal brings a repository and the index together after a ref could not be
+// moved: git may have moved it all the same, or have died and left its lock.
+// Without that, every later change would fail until the next start. A change of
+// an application that was made all the same is carried out now. A repository
+// that can't be read now stays in service and is read a moment later. The caller
+// holds the repository's lock, so no git works there.
+func (s *Service) Heal(ctx context.Context, r dm.Repository) {
+	err := s.readServed(context.WithoutCancel(ctx), r)
+	if err == nil || repo.Proof(err) != nil {
 		return
 	}
-	app := dm.ApplicationName(r.Name)
-	if e := s.index.app(app); e != nil && e.working() {
-		s.wake(app)
-	}
+	s.Log.Error("a repository could not be read again after a failed change", "kind", r.Kind, "name", r.Name, "err", err)
+	s.again.ask(r, firstLook)
 }

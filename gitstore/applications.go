@@ -15,7 +15,7 @@ import (
 // Create implements dm.ApplicationStore.
 func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error {
 	const op = "gitstore.Create"
-	if err := s.index.reserve(spec.Name); err != nil {
+	if err := s.index.reserve(spec.Name, s.service.AwayOf(dm.ApplicationRepository)); err != nil {
 		return err
 	}
 	defer s.index.release(spec.Name)
@@ -213,7 +213,7 @@ func (s *Store) change(op string, app dm.ApplicationName, do func(*repo.Tx, *app
 	if e == nil {
 		e = &appEntry{}
 	}
-	return failed(op, do(tx, e))
+	return repo.Failed(op, do(tx, e))
 }
 
 // idle checks that the application is in one of the legal phases.
@@ -250,7 +250,7 @@ type source struct {
 func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 	const op = "gitstore.Create"
 	r := repo.Package(ref.Name)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return source{}, err
 	}
 	working, o := s.index.packagePhase(ref)
@@ -312,7 +312,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.Application, bool, error) {
 	const op = "gitstore.Application"
 	r := repo.Application(app)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return dm.Application{}, false, err
 	}
 	e := s.index.app(app)
@@ -331,7 +331,7 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 	}
 	var err error
 	view.Defaults, err = s.packageDefaults(ctx, s.data.Path(r), now.spec.Package, now.packageTree)
-	return view, true, failed(op, err)
+	return view, true, repo.Failed(op, err)
 }
 
 // Applications implements dm.ApplicationStore.

@@ -38,17 +38,17 @@ const (
 // Repair brings back the refs of repositories that are out of service because
 // some are gone, as far as the record knows them, and looks once, now, at every
 // repository that is out of service or in doubt.
-func (s *Store) Repair(ctx context.Context) Repaired {
+func (s *Service) Repair(ctx context.Context) Repaired {
 	for _, aside := range s.SetAside() {
 		if err := s.restoreRefs(ctx, aside.Repository); err != nil && ctx.Err() == nil {
 			s.Log.Error("refs that are gone could not be brought back", "kind", aside.Repository.Kind, "name", aside.Repository.Name, "err", err)
 		}
 	}
-	return s.lookNow(ctx)
+	return s.LookNow(ctx)
 }
 
-// lookNow looks at every repository that is out of service or in doubt.
-func (s *Store) lookNow(ctx context.Context) Repaired {
+// LookNow looks at every repository that is out of service or in doubt.
+func (s *Service) LookNow(ctx context.Context) Repaired {
 	before := s.SetAside()
 	s.again.mu.Lock()
 	all := make([]dm.Repository, 0, len(s.again.due))
@@ -72,22 +72,22 @@ func (s *Store) lookNow(ctx context.Context) Repaired {
 }
 
 // questions are the files of administrators who wait.
-func (s *Store) questions() []string {
-	entries, err := os.ReadDir(filepath.Join(s.data.Dir, repo.DamagedDir))
+func (s *Service) questions() []string {
+	entries, err := os.ReadDir(filepath.Join(s.Data.Dir, repo.DamagedDir))
 	if err != nil {
 		return nil // a moment later there is another look
 	}
 	var list []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), askPrefix) && strings.HasSuffix(e.Name(), askEnding) {
-			list = append(list, filepath.Join(s.data.Dir, repo.DamagedDir, e.Name()))
+			list = append(list, filepath.Join(s.Data.Dir, repo.DamagedDir, e.Name()))
 		}
 	}
 	return list
 }
 
 // answerQuestions does what is asked. Taking a question removes it.
-func (s *Store) answerQuestions(ctx context.Context) {
+func (s *Service) answerQuestions(ctx context.Context) {
 	questions := s.questions()
 	if len(questions) == 0 {
 		return
@@ -109,9 +109,9 @@ func (s *Store) answerQuestions(ctx context.Context) {
 	}
 }
 
-// forgetQuestions removes what those left who did not wait for their answer.
-func (s *Store) forgetQuestions() error {
-	left, err := filepath.Glob(filepath.Join(s.data.Dir, repo.DamagedDir, askPrefix+"*"))
+// ForgetQuestions removes what those left who did not wait for their answer.
+func (s *Service) ForgetQuestions() error {
+	left, err := filepath.Glob(filepath.Join(s.Data.Dir, repo.DamagedDir, askPrefix+"*"))
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}

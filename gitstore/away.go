@@ -38,43 +38,48 @@ func (o outOfService) answer(r dm.Repository) error {
 }
 
 // takeAway takes a repository out of service.
-func (x *index) takeAway(r dm.Repository, o outOfService) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if old, ok := x.away[r]; ok {
+func (s *Service) takeAway(r dm.Repository, o outOfService) {
+	s.mu.Lock()
+	if old, ok := s.away[r]; ok {
 		o.since = old.since
 	}
-	x.away[r] = o
-	switch r.Kind {
-	case dm.PackageRepository:
-		delete(x.packages, dm.PackageName(r.Name))
-	case dm.ApplicationRepository:
-		app := dm.ApplicationName(r.Name)
-		delete(x.apps, app)
-		delete(x.folded[app.Fold()], app)
-	}
+	s.away[r] = o
+	s.mu.Unlock()
+	s.Record.Forget(r)
 }
 
-// bringBack puts a repository into service again.
-func (x *index) bringBack(r dm.Repository) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.away, r)
+// Postpone keeps a repository out of service that could not be made yet.
+func (s *Service) Postpone(r dm.Repository, cause string) {
+	s.takeAway(r, outOfService{fault: &repo.Fault{File: ".", Cause: cause}, since: s.Clock().UTC()})
+	s.LookSoon(r)
 }
 
-// whyAway tells why a repository is out of service; ok is false when it is not.
-func (x *index) whyAway(r dm.Repository) (o outOfService, ok bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	o, ok = x.away[r]
+// Fault is the damage for which a repository is out of service; nil when there is none.
+func (s *Service) Fault(r dm.Repository) *repo.Fault {
+	o, _ := s.Why(r)
+	return o.fault
+}
+
+// BringBack puts a repository into service again.
+func (s *Service) BringBack(r dm.Repository) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.away, r)
+}
+
+// Why tells why a repository is out of service; ok is false when it is not.
+func (s *Service) Why(r dm.Repository) (o outOfService, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	o, ok = s.away[r]
 	return o, ok
 }
 
-// awayOf lists those of one kind that are out of service.
-func (x *index) awayOf(kind dm.RepositoryKind) (list []dm.Repository) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for r := range x.away {
+// AwayOf lists those of one kind that are out of service.
+func (s *Service) AwayOf(kind dm.RepositoryKind) (list []dm.Repository) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for r := range s.away {
 		if r.Kind == kind {
 			list = append(list, r)
 		}
@@ -82,51 +87,43 @@ func (x *index) awayOf(kind dm.RepositoryKind) (list []dm.Repository) {
 	return list
 }
 
-// unreadApps tells whether there is an application that could not be read yet.
-func (x *index) unreadApps() bool {
-	return slices.ContainsFunc(x.awayOf(dm.ApplicationRepository), func(r dm.Repository) bool {
-		o, ok := x.whyAway(r)
+// UnreadApps tells whether there is an application that could not be read yet.
+func (s *Service) UnreadApps() bool {
+	return slices.ContainsFunc(s.AwayOf(dm.ApplicationRepository), func(r dm.Repository) bool {
+		o, ok := s.Why(r)
 		return ok && o.fault == nil
 	})
 }
 
-// readers are the users that applications have delivered to.
-func (x *index) readers() map[dm.UserName]bool {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	users := map[dm.UserName]bool{}
-	for _, e := range x.apps {
-		if e.observed == nil {
-			continue
-		}
-		for _, r := range e.observed.Records {
-			for _, u := range r.Users {
-				users[u] = true
-			}
-		}
-	}
-	return users
-}
-
 // awayList lists all that are out of service.
-func (x *index) awayList() []SetAside {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	list := make([]SetAside, 0, len(x.away))
-	for r, o := range x.away {
+func (s *Service) awayList() []SetAside {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := make([]SetAside, 0, len(s.away))
+	for r, o := range s.away {
 		list = append(list, o.tell(r))
 	}
 	return list
 }
 
-// countAway counts the damaged ones, or those that could not be looked at.
-func (x *index) countAway(damaged bool) (n int) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for _, o := range x.away {
+// Count counts the damaged ones, or those that could not be looked at.
+func (s *Service) Count(damaged bool) (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, o := range s.away {
 		if damaged == (o.fault != nil) {
 			n++
 		}
 	}
 	return n
+}
+
+// Sound fails with Unavailable for a repository that is out of service.
+func (s *Service) Sound(r dm.Repository) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if o, ok := s.away[r]; ok {
+		return o.answer(r)
+	}
+	return nil
 }

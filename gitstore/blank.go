@@ -26,7 +26,7 @@ func (s *Store) findBlank(ctx context.Context) error {
 		return err
 	}
 	s.Log.Error("the blank workspace is damaged and is mended", "err", err)
-	if _, err := s.mendPacks(ctx, dm.Repository{}, dir); err == nil {
+	if _, err := s.service.MendPacks(ctx, dm.Repository{}, dir); err == nil {
 		if err = s.mendBlankRef(dir); err == nil {
 			err = s.openBlank(ctx)
 		}

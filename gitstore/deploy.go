@@ -18,7 +18,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 	const op = "gitstore.DeployPackage"
 	ref, parseErr := dm.ParsePackageRef(id)
 	if parseErr == nil {
-		if err := s.index.sound(repo.Package(ref.Name)); err != nil {
+		if err := s.service.Sound(repo.Package(ref.Name)); err != nil {
 			return err
 		}
 		if err := s.index.published(ref); err != nil {
@@ -50,8 +50,8 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		err = s.keepOutcome(ctx, ref, o, stamp)
 	}
 	if err != nil {
-		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, failed(op, err)), stamp))
-		return failed(op, err)
+		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, repo.Failed(op, err)), stamp))
+		return repo.Failed(op, err)
 	}
 	s.emit(packageEvent(id, o.phase, o.information, stamp))
 	return nil
@@ -80,7 +80,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 	files := repo.NewFS(repo.Open(s.data.Path(repo.Package(ref.Name))), v.tree)
 	valid, err := s.Planner.Validate(ref, v.top, files)
 	switch {
-	case err != nil && dm.KindOf(failed("deploy", err)) == dm.Unavailable:
+	case err != nil && dm.KindOf(repo.Failed("deploy", err)) == dm.Unavailable:
 		return outcomeEntry{}, err
 	case err != nil:
 		return failure(err)
@@ -110,7 +110,7 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	const op = "gitstore.UndeployPackage"
 	ref, parseErr := dm.ParsePackageRef(id)
 	if parseErr == nil {
-		if err := s.index.sound(repo.Package(ref.Name)); err != nil {
+		if err := s.service.Sound(repo.Package(ref.Name)); err != nil {
 			return err
 		}
 	}
@@ -126,8 +126,8 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
 	s.emit(packageEvent(id, dm.Undeploying, "", stamp))
 	if err := s.writeOutcome(ctx, ref, outcomeEntry{phase: dm.NotDeployed, tree: before.tree}, stamp); err != nil {
-		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, failed(op, err)), stamp))
-		return failed(op, err)
+		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, repo.Failed(op, err)), stamp))
+		return repo.Failed(op, err)
 	}
 	s.emit(packageEvent(id, dm.NotDeployed, "", stamp))
 	return nil
@@ -193,7 +193,7 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 		st.Phase, st.Information = s.index.oddity(id)
 		return st, nil
 	}
-	if err := s.index.sound(repo.Package(ref.Name)); err != nil {
+	if err := s.service.Sound(repo.Package(ref.Name)); err != nil {
 		return st, err
 	}
 	working, o := s.index.packagePhase(ref)
@@ -209,7 +209,7 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 	if st.Phase == dm.Deployed {
 		st.Defaults, err = s.packageDefaults(ctx, s.data.Path(repo.Package(ref.Name)), ref, o.tree)
 	}
-	return st, failed(op, err)
+	return st, repo.Failed(op, err)
 }
 
 // DeployedPackages implements dm.DeployedStore.

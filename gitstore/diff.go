@@ -57,12 +57,12 @@ func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, fro
 	var content [2]contentEntry
 	for i, r := range revisions {
 		if content[i], _, err = readContent(objects, plumbing.NewHash(string(r))); err != nil {
-			return dm.Difference{}, failed(op, err)
+			return dm.Difference{}, repo.Failed(op, err)
 		}
 	}
 	d, err := applicationDifference(ctx, objects, content)
 	if err != nil {
-		return d, failed(op, err)
+		return d, repo.Failed(op, err)
 	}
 	trees := [2]plumbing.Hash{content[0].tree, content[1].tree}
 	d.WritePatch = s.patch(dir, trees, fmt.Sprintf("deployment-%d/", from), fmt.Sprintf("deployment-%d/", to))
@@ -126,7 +126,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	}
 	defer leave()
 	r := repo.Package(name)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return dm.Difference{}, err
 	}
 	entry := s.index.pkg(name)
@@ -148,7 +148,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	dir := s.data.Path(r)
 	t := treeDiff{objects: repo.Open(dir)}
 	if err := t.compare(ctx, "", sides[0].tree, sides[1].tree); err != nil {
-		return d, failed(op, err)
+		return d, repo.Failed(op, err)
 	}
 	d.Files, d.FilesMore = t.files, t.more
 	d.WritePatch = s.patch(dir, [2]plumbing.Hash{sides[0].tree, sides[1].tree}, d.From.Package.String()+"/", d.To.Package.String()+"/")
@@ -331,7 +331,7 @@ func (s *Store) patch(dir string, trees [2]plumbing.Hash, from, to string) func(
 		case gitcmd.Starved(err):
 			_, err = fmt.Fprint(w, "\n\\ The patch takes too much memory and was cut off here; clone the repository and compare there.\n")
 		}
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 }
 

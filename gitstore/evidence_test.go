@@ -182,7 +182,7 @@ func TestRefsComeBack(t *testing.T) {
 			before := refs()
 			c.do(f)
 			h := openStill(t, dir)
-			left := h.Repair(ctx).Left
+			left := h.Service().Repair(ctx).Left
 			if (len(left) == 0) != c.back {
 				t.Fatalf("out of service after the repair: %v", left)
 			}

@@ -15,7 +15,7 @@ import (
 // folders. lost+found is the file system's.
 func (s *Store) ours() (files, folders []string) {
 	folders = []string{repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
-	for _, kind := range repositoryKinds() {
+	for _, kind := range s.data.Many() {
 		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
 	}
 	return []string{repo.FormatFile, repo.LockFile, repo.KnownFile}, folders

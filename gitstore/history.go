@@ -115,7 +115,7 @@ func (o outcomeLine) succeeded(verb dm.Verb) bool {
 // needed: what the tips lead to never changes.
 func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
 	r := repo.Application(app)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return err
 	}
 	e := s.index.app(app)
@@ -129,10 +129,10 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 		err := p.application.extend(ctx, repo.Open(s.data.Path(r)), e.main, e.observedTip)
 		s.pasts.resize(r, p, p.application.size)
 		if err != nil {
-			return failed(op, fmt.Errorf("history of %s: %w", app, err))
+			return repo.Failed(op, fmt.Errorf("history of %s: %w", app, err))
 		}
 	}
-	return failed(op, do(&p.application))
+	return repo.Failed(op, do(&p.application))
 }
 
 // knows tells whether both tips were read. A reader that looked at the index

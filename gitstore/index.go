@@ -18,7 +18,6 @@ type index struct {
 	mu       sync.RWMutex
 	packages map[dm.PackageName]*packageEntry
 	apps     map[dm.ApplicationName]*appEntry
-	away     map[dm.Repository]outOfService
 
 	// unpublished are packages of which only applications know, since the start.
 	unpublished map[dm.PackageRef]dm.ApplicationName
@@ -34,7 +33,7 @@ type index struct {
 
 func newIndex() *index {
 	return &index{
-		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{}, away: map[dm.Repository]outOfService{},
+		packages: map[dm.PackageName]*packageEntry{}, apps: map[dm.ApplicationName]*appEntry{},
 		deploying: map[string]dm.Phase{}, reserved: map[string]reservation{}, oddities: map[string]string{},
 		folded: map[string]map[dm.ApplicationName]bool{}, unpublished: map[dm.PackageRef]dm.ApplicationName{},
 	}
@@ -282,8 +281,9 @@ func (x *index) appNames(keep func(*appEntry) bool) []dm.ApplicationName {
 }
 
 // reserve keeps a folded name for one application while it is created, so that
-// two names that Kubernetes can't tell apart never both exist.
-func (x *index) reserve(a dm.ApplicationName) error {
+// two names that Kubernetes can't tell apart never both exist. away are the
+// applications out of service.
+func (x *index) reserve(a dm.ApplicationName, away []dm.Repository) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	held := x.reserved[a.Fold()]
@@ -293,8 +293,8 @@ func (x *index) reserve(a dm.ApplicationName) error {
 			other, taken = name, true
 		}
 	}
-	for r := range x.away { // what it holds nobody knows now
-		if name := dm.ApplicationName(r.Name); r.Kind == dm.ApplicationRepository && name != a && name.Fold() == a.Fold() {
+	for _, r := range away { // what it holds nobody knows now
+		if name := dm.ApplicationName(r.Name); name != a && name.Fold() == a.Fold() {
 			other, taken = name, true
 		}
 	}
@@ -303,6 +303,20 @@ func (x *index) reserve(a dm.ApplicationName) error {
 	}
 	x.reserved[a.Fold()] = reservation{a, held.holders + 1}
 	return nil
+}
+
+// forget drops what is known of a repository.
+func (x *index) forget(r dm.Repository) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch r.Kind {
+	case dm.PackageRepository:
+		delete(x.packages, dm.PackageName(r.Name))
+	case dm.ApplicationRepository:
+		app := dm.ApplicationName(r.Name)
+		delete(x.apps, app)
+		delete(x.folded[app.Fold()], app)
+	}
 }
 
 func (x *index) release(a dm.ApplicationName) {
@@ -314,16 +328,6 @@ func (x *index) release(a dm.ApplicationName) {
 		return
 	}
 	delete(x.reserved, a.Fold())
-}
-
-// sound fails with Unavailable for a repository that is out of service.
-func (x *index) sound(r dm.Repository) error {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if o, ok := x.away[r]; ok {
-		return o.answer(r)
-	}
-	return nil
 }
 
 // maxOddities bounds what is remembered of ids that can't name a package, or
@@ -418,4 +422,22 @@ func (x *index) oddity(id string) (dm.Phase, string) {
 		return working, ""
 	}
 	return dm.NotDeployed, x.oddities[id]
+}
+
+// readers are the users that applications have delivered to.
+func (x *index) readers() map[dm.UserName]bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	users := map[dm.UserName]bool{}
+	for _, e := range x.apps {
+		if e.observed == nil {
+			continue
+		}
+		for _, r := range e.observed.Records {
+			for _, u := range r.Users {
+				users[u] = true
+			}
+		}
+	}
+	return users
 }

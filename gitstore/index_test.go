@@ -27,7 +27,7 @@ func TestReservation(t *testing.T) {
 	} {
 		if step.free {
 			x.release(step.app)
-		} else if err := x.reserve(step.app); dm.KindOf(err) != step.want {
+		} else if err := x.reserve(step.app, nil); dm.KindOf(err) != step.want {
 			t.Errorf("%s: %v, want kind %q", step.name, err, step.want)
 		}
 	}

@@ -1,6 +1,8 @@
 package gitstore
 
 import (
+	"context"
+	"slices"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -10,33 +12,47 @@ import (
 // kind is all that sets the repositories of one kind apart from the others'.
 type kind struct {
 	repo.Kind
+	pushed  bool // pushes are judged; to the others none are accepted
+	recover func(s *Store, ctx context.Context, name, dir string, heads repo.Refs) error
+	verify  func(v *verifier, ctx context.Context)
+	atRest  func(s *Store, name string) bool // nothing more is expected in it
 }
 
 // kinds are those there are, in the order in which they are read: a later one
 // builds on what earlier ones hold.
-var kinds = [...]kind{
-	{repo.Kind{Name: dm.PackageRepository, Remembers: func(ref string) bool {
-		return strings.HasPrefix(ref, repo.TagPrefix) || strings.HasPrefix(ref, repo.SupersededPrefix) || strings.HasPrefix(ref, repo.DeployedPrefix)
-	}}},
-	{repo.Kind{Name: dm.ApplicationRepository, Remembers: func(ref string) bool { return ref == repo.Main || ref == repo.Observed }}},
-	{repo.Kind{Name: dm.WorkspaceRepository, Remembers: func(string) bool { return false }}},
-	{repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: func(string) bool { return false }}},
-	{repo.Kind{Name: repo.Sweeps.Kind, Single: true, Remembers: func(ref string) bool { return ref == repo.Main }}},
-}
-
-func folderKinds() (list []repo.Kind) {
-	for _, k := range kinds {
-		list = append(list, k.Kind)
+func kinds() []kind {
+	nothing := func(string) bool { return false }
+	onlyMain := func(ref string) bool { return ref == repo.Main }
+	return []kind{
+		{
+			Kind: repo.Kind{Name: dm.PackageRepository, Remembers: func(ref string) bool {
+				return strings.HasPrefix(ref, repo.TagPrefix) || strings.HasPrefix(ref, repo.SupersededPrefix) || strings.HasPrefix(ref, repo.DeployedPrefix)
+			}},
+			pushed: true, recover: (*Store).recoverPackage, verify: (*verifier).pkg, atRest: (*Store).packageAtRest,
+		},
+		{
+			Kind:   repo.Kind{Name: dm.ApplicationRepository, Remembers: func(ref string) bool { return ref == repo.Main || ref == repo.Observed }},
+			pushed: true, recover: (*Store).recoverApplication, verify: (*verifier).application, atRest: (*Store).applicationAtRest,
+		},
+		{
+			Kind:    repo.Kind{Name: dm.WorkspaceRepository, Remembers: nothing},
+			recover: (*Store).recoverWorkspace, verify: (*verifier).workspace, atRest: func(*Store, string) bool { return false },
+		},
+		{Kind: repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: nothing}},
+		{Kind: repo.Kind{Name: repo.Sweeps.Kind, Single: true, Remembers: onlyMain}},
 	}
-	return list
 }
 
-// repositoryKinds are those of which there are many.
-func repositoryKinds() (list []dm.RepositoryKind) {
-	for _, k := range kinds {
-		if !k.Single {
-			list = append(list, k.Name)
-		}
+// kindOf is the row of a repository's kind.
+func kindOf(r dm.Repository) kind {
+	all := kinds()
+	return all[slices.IndexFunc(all, func(k kind) bool { return k.Name == r.Kind })]
+}
+
+// folderKinds are the rows as the disk needs them.
+func folderKinds() (list []repo.Kind) {
+	for _, k := range kinds() {
+		list = append(list, k.Kind)
 	}
 	return list
 }

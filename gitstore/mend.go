@@ -23,14 +23,14 @@ var errUnmended = errors.New("the record has no other copy")
 // mended is err, unless it proves damage that can be mended from the rest of the
 // record: then the repository is looked at again. Workspaces are rebuilt
 // instead. The caller holds the repository's lock, or is alone.
-func (s *Store) mended(ctx context.Context, r dm.Repository, err error, again func() error) error {
+func (s *Service) mended(ctx context.Context, r dm.Repository, err error, again func() error) error {
 	for range mostMends {
 		f := repo.Proof(err)
 		if f == nil || r.Kind == dm.WorkspaceRepository {
 			return err
 		}
 		s.Log.Warn("a repository is damaged", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
-		if failed := s.mend(ctx, r, s.data.Path(r)); failed != nil {
+		if failed := s.mend(ctx, r, s.Data.Path(r)); failed != nil {
 			if !errors.Is(failed, errUnmended) {
 				s.Log.Error("a damaged repository could not be mended", "kind", r.Kind, "name", r.Name, "err", failed)
 			}
@@ -49,8 +49,8 @@ const mostMends = 8
 
 // mend brings back what a repository has lost and the record has elsewhere. It
 // returns nil when it has changed something.
-func (s *Store) mend(ctx context.Context, r dm.Repository, dir string) error {
-	changed, err := s.mendPacks(ctx, r, dir)
+func (s *Service) mend(ctx context.Context, r dm.Repository, dir string) error {
+	changed, err := s.MendPacks(ctx, r, dir)
 	if err != nil || changed {
 		return err
 	}
@@ -62,9 +62,9 @@ func (s *Store) mend(ctx context.Context, r dm.Repository, dir string) error {
 	return err
 }
 
-// mendPacks makes broken indexes anew, and takes packs that are broken or gone
+// MendPacks makes broken indexes anew, and takes packs that are broken or gone
 // from their twins, or their objects from wherever they are.
-func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) (changed bool, err error) {
+func (s *Service) MendPacks(ctx context.Context, r dm.Repository, dir string) (changed bool, err error) {
 	if _, err := repo.DropDerived(dir); err != nil {
 		return false, err
 	}
@@ -89,14 +89,14 @@ func (s *Store) mendPacks(ctx context.Context, r dm.Repository, dir string) (cha
 }
 
 // mendPack mends one pack.
-func (s *Store) mendPack(ctx context.Context, r dm.Repository, dir, path string) (changed bool, err error) {
+func (s *Service) mendPack(ctx context.Context, r dm.Repository, dir, path string) (changed bool, err error) {
 	switch err := pack.CheckAlone(path); {
 	case err == nil:
 		_, err := pack.Check(path)
 		if !pack.IsBroken(err) {
 			return false, err
 		}
-		return true, s.git.IndexPack(ctx, dir, path)
+		return true, s.Data.Git.IndexPack(ctx, dir, path)
 	case !pack.IsBroken(err) && !errors.Is(err, fs.ErrNotExist):
 		return false, err
 	}
@@ -120,13 +120,13 @@ func (s *Store) mendPack(ctx context.Context, r dm.Repository, dir, path string)
 }
 
 // twin finds a sound pack of the same name.
-func (s *Store) twin(path string) string {
+func (s *Service) twin(path string) string {
 	is, _ := os.Stat(path)
-	found, _ := filepath.Glob(filepath.Join(s.data.Dir, "*", "*.git", "objects", "pack", filepath.Base(path)))
-	found = append(found, filepath.Join(repo.PackDir(s.blankDir()), filepath.Base(path)))
+	found, _ := filepath.Glob(filepath.Join(s.Data.Dir, "*", "*.git", "objects", "pack", filepath.Base(path)))
+	found = append(found, filepath.Join(repo.PackDir(s.Data.Path(repo.Blank)), filepath.Base(path)))
 	for _, other := range found {
 		info, err := os.Stat(other)
-		if err != nil || is != nil && os.SameFile(is, info) || strings.HasPrefix(other, s.data.Temporary()+"/") {
+		if err != nil || is != nil && os.SameFile(is, info) || strings.HasPrefix(other, s.Data.Temporary()+"/") {
 			continue
 		}
 		if _, err := pack.Check(other); err == nil {
@@ -137,7 +137,7 @@ func (s *Store) twin(path string) string {
 }
 
 // missing names the objects that refs lead to and no file holds.
-func (s *Store) missing(ctx context.Context, dir string) (map[plumbing.Hash]struct{}, error) {
+func (s *Service) missing(ctx context.Context, dir string) (map[plumbing.Hash]struct{}, error) {
 	v := &repo.Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
 	if err := v.Packs(); err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (s *Store) missing(ctx context.Context, dir string) (map[plumbing.Hash]stru
 	if err != nil {
 		return nil, err
 	}
-	lines, err := s.git.Fsck(ctx, dir, false)
+	lines, err := s.Data.Git.Fsck(ctx, dir, false)
 	if err != nil {
 		return nil, err
 	}
@@ -176,11 +176,11 @@ func (s *Store) missing(ctx context.Context, dir string) (map[plumbing.Hash]stru
 // refill writes the objects called names into a new pack of the repository in
 // dir. They come from the repository itself, as far as they can be read there,
 // from its archives, and from other repositories.
-func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names map[plumbing.Hash]struct{}) (made pack.Pack, err error) {
+func (s *Service) refill(ctx context.Context, r dm.Repository, dir string, names map[plumbing.Hash]struct{}) (made pack.Pack, err error) {
 	if len(names) == 0 {
 		return made, errUnmended
 	}
-	w, err := s.data.NewPack(dir, nil)
+	w, err := s.Data.NewPack(dir, nil)
 	if err != nil {
 		return made, err
 	}
@@ -215,12 +215,12 @@ func (s *Store) refill(ctx context.Context, r dm.Repository, dir string, names m
 }
 
 // fromElsewhere copies an object from any other repository that has it.
-func (s *Store) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool {
-	others := []string{s.blankDir()}
-	for _, kind := range repositoryKinds() {
-		names, _ := s.data.Names(kind)
+func (s *Service) fromElsewhere(w *pack.Writer, dir string, h plumbing.Hash) bool {
+	others := []string{s.Data.Path(repo.Blank)}
+	for _, kind := range s.Data.Many() {
+		names, _ := s.Data.Names(kind)
 		for _, name := range names {
-			others = append(others, s.data.Path(dm.Repository{Kind: kind, Name: name}))
+			others = append(others, s.Data.Path(dm.Repository{Kind: kind, Name: name}))
 		}
 	}
 	return slices.ContainsFunc(others, func(other string) bool {

@@ -16,7 +16,7 @@ import (
 // fromArchives writes those objects of left into w that the uploaded archives of
 // the package in dir give: their files, and the trees above these. It takes what
 // it finds off left. An archive that can't be read gives nothing.
-func (s *Store) fromArchives(ctx context.Context, dir string, left map[plumbing.Hash]struct{}, w *pack.Writer) {
+func (s *Service) fromArchives(ctx context.Context, dir string, left map[plumbing.Hash]struct{}, w *pack.Writer) {
 	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return
@@ -31,7 +31,7 @@ func (s *Store) fromArchives(ctx context.Context, dir string, left map[plumbing.
 	}
 }
 
-func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash, left map[plumbing.Hash]struct{}, w *pack.Writer) error {
+func (s *Service) fromArchive(ctx context.Context, dir string, blob plumbing.Hash, left map[plumbing.Hash]struct{}, w *pack.Writer) error {
 	sink := &treeSink{files: map[string]fileLine{}}
 	result, err := s.readArchive(ctx, dir, blob, sink)
 	if err != nil {
@@ -59,8 +59,8 @@ func (s *Store) fromArchive(ctx context.Context, dir string, blob plumbing.Hash,
 	return err
 }
 
-func (s *Store) readArchive(ctx context.Context, dir string, blob plumbing.Hash, sink archive.Sink) (archive.Result, error) {
-	bytes, _, err := s.data.OpenBlob(ctx, dir, blob)
+func (s *Service) readArchive(ctx context.Context, dir string, blob plumbing.Hash, sink archive.Sink) (archive.Result, error) {
+	bytes, _, err := s.Data.OpenBlob(ctx, dir, blob)
 	if err != nil {
 		return archive.Result{}, err
 	}

@@ -111,9 +111,9 @@ func TestDamageThatTheRecordMends(t *testing.T) {
 			h.stop()
 			harm(t, h)
 			h = open(t, h.dir)
-			check(t, h.Patrol(ctx))
+			check(t, h.Service().Patrol(ctx))
 			for range 3 { // an application may have to wait for its package
-				h.Repair(ctx)
+				h.Service().Repair(ctx)
 			}
 			h.inService("after " + name)
 			for dir, refs := range refsAndValues(h) {
@@ -144,7 +144,7 @@ func TestTreesBesideLitterAreMadeAgain(t *testing.T) {
 	dir := filepath.Join(h.dir, "packages/flow.git")
 	flip(t, dir, git(t, dir, "rev-parse", "1.0.0^{tree}"))
 	h = open(t, h.dir)
-	check(t, h.Patrol(ctx))
+	check(t, h.Service().Patrol(ctx))
 	h.inService("after the damage")
 	h.sound()
 }
@@ -200,8 +200,8 @@ func TestDamageThatNothingMends(t *testing.T) {
 			h.stop()
 			flip(t, h.dir+"/"+c.in+".git", object)
 			h = open(t, h.dir)
-			check(t, h.Patrol(ctx))
-			list := h.SetAside()
+			check(t, h.Service().Patrol(ctx))
+			list := h.Service().SetAside()
 			if len(list) != 1 || !strings.HasPrefix(list[0].String(), c.in+": damaged: objects/pack/pack-") || !strings.Contains(list[0].String(), ".pack: its checksum is not that of its bytes") {
 				t.Errorf("out of service is %v", list)
 			}
@@ -234,7 +234,7 @@ func TestApplicationBackAfterItsWorkspace(t *testing.T) {
 		t.Errorf("ana has %q", got)
 	}
 	write(t, h.dir+"/applications/app.git/refs/heads/main", main+"\n")
-	if left := h.Repair(ctx).Left; len(left) != 0 {
+	if left := h.Service().Repair(ctx).Left; len(left) != 0 {
 		t.Errorf("out of service are %v", left)
 	}
 	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\napp\nwhole" {

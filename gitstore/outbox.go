@@ -23,7 +23,7 @@ func (s *Store) Pending() []dm.ApplicationName {
 // Work implements dm.Outbox.
 func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
 	const op = "gitstore.Work"
-	if err := s.index.sound(repo.Application(app)); err != nil {
+	if err := s.service.Sound(repo.Application(app)); err != nil {
 		return dm.Work{}, false, err
 	}
 	e := s.index.app(app)
@@ -32,19 +32,19 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 	}
 	w, err := s.work(app, e, e.desired, e.last)
 	if err != nil {
-		s.suspect(repo.Application(app))
+		s.service.Suspect(repo.Application(app))
 	}
 	if w.TakeBack = !e.working(); err == nil && !w.TakeBack {
 		w.Overtaken, err = s.overtakenWork(ctx, app, e)
 	}
-	return w, true, failed(op, err)
+	return w, true, repo.Failed(op, err)
 }
 
 // WorkAt implements dm.Outbox.
 func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
 	const op = "gitstore.WorkAt"
 	r := repo.Application(app)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return dm.Work{}, err
 	}
 	e := s.index.app(app)
@@ -57,10 +57,10 @@ func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 		err = e.number(ctx, objects, &content)
 	}
 	if err != nil {
-		return dm.Work{}, failed(op, err)
+		return dm.Work{}, repo.Failed(op, err)
 	}
 	w, err := s.work(app, e, content, last)
-	return w, failed(op, err)
+	return w, repo.Failed(op, err)
 }
 
 // work describes the change that made content.
@@ -136,7 +136,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	again := !e.working() // the outcome of the change is known, and this one corrects it
 	tip, err := s.writeObserved(ctx, tx, e, outcome)
 	if err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	next.observedTip, next.observed, next.waiting = tip, &outcome, ""
 	next.slim()
@@ -191,7 +191,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, out
 func (s *Store) Users() ([]dm.UserName, error) {
 	names, err := s.data.Names(dm.WorkspaceRepository)
 	if err != nil {
-		return nil, failed("gitstore.Users", err)
+		return nil, repo.Failed("gitstore.Users", err)
 	}
 	users := s.sweeps.users()
 	for _, n := range names {

@@ -45,7 +45,7 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 		return dm.ChangePage{}, err
 	}
 	r := repo.Package(name)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return dm.ChangePage{}, err
 	}
 	entry := s.index.pkg(name)
@@ -58,7 +58,7 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 	if p.pkg.entry != entry {
 		next, err := s.readPackagePast(ctx, r, entry, p.pkg.lines)
 		if err != nil {
-			return dm.ChangePage{}, failed(op, fmt.Errorf("history of %s: %w", name, err))
+			return dm.ChangePage{}, repo.Failed(op, fmt.Errorf("history of %s: %w", name, err))
 		}
 		p.pkg = *next
 		s.pasts.resize(r, p, p.pkg.size)

@@ -12,10 +12,10 @@ import (
 // the start itself reads only what refs lead to. A repository that fsck finds
 // broken, and whose files prove it, is set aside, a workspace is rebuilt; one
 // that could not be checked is in service and is checked again, see LookAgain.
-func (s *Store) Patrol(ctx context.Context) error {
+func (s *Service) Patrol(ctx context.Context) error {
 	const op = "gitstore.Patrol"
-	for _, kind := range repositoryKinds() {
-		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
+	for _, kind := range s.Data.Many() {
+		err := s.Data.Each(ctx, kind, func(r dm.Repository) error {
 			if err := s.inspect(ctx, r); err != nil && ctx.Err() == nil {
 				s.Log.Error("a repository could not be checked", "kind", r.Kind, "name", r.Name, "err", err)
 				s.again.askFsck(r)
@@ -26,7 +26,7 @@ func (s *Store) Patrol(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return failed(op, err)
+			return repo.Failed(op, err)
 		}
 	}
 	return nil
@@ -35,11 +35,11 @@ func (s *Store) Patrol(ctx context.Context) error {
 // inspect checks one repository. Its lock is taken only when something was
 // found, and then the check is made again, so that a change or a repack under
 // way is not mistaken for damage.
-func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
-	if s.index.sound(r) != nil {
+func (s *Service) inspect(ctx context.Context, r dm.Repository) error {
+	if s.Sound(r) != nil {
 		return nil // looked at on its own
 	}
-	if problems, err := s.git.Fsck(ctx, s.data.Path(r), true); err != nil || len(problems) == 0 {
+	if problems, err := s.Data.Git.Fsck(ctx, s.Data.Path(r), true); err != nil || len(problems) == 0 {
 		return err
 	}
 	f, err := s.condemn(ctx, r)
@@ -47,14 +47,14 @@ func (s *Store) inspect(ctx context.Context, r dm.Repository) error {
 		return err
 	}
 	if r.Kind == dm.WorkspaceRepository {
-		return s.rebuildWorkspaces(ctx)
+		return s.Record.Rebuild(ctx)
 	}
 	return nil
 }
 
 // condemn sets a repository aside when its files prove the damage.
-func (s *Store) condemn(ctx context.Context, r dm.Repository) (*repo.Fault, error) {
-	release := s.data.Hold(r)
+func (s *Service) condemn(ctx context.Context, r dm.Repository) (*repo.Fault, error) {
+	release := s.Data.Hold(r)
 	defer release()
 	err := s.fsck(ctx, r)
 	f := repo.Proof(err)
@@ -69,20 +69,20 @@ func (s *Store) condemn(ctx context.Context, r dm.Repository) (*repo.Fault, erro
 // fsck reads every object of a repository. An error is a fault when the files
 // prove it and the record has nothing to mend it from. The caller holds the
 // repository's lock.
-func (s *Store) fsck(ctx context.Context, r dm.Repository) error {
-	look := func() error { return s.fsckOnce(ctx, s.data.Path(r)) }
+func (s *Service) fsck(ctx context.Context, r dm.Repository) error {
+	look := func() error { return s.fsckOnce(ctx, s.Data.Path(r)) }
 	return s.mended(ctx, r, look(), look)
 }
 
-func (s *Store) fsckOnce(ctx context.Context, dir string) error {
-	problems, err := s.git.Fsck(ctx, dir, true)
+func (s *Service) fsckOnce(ctx context.Context, dir string) error {
+	problems, err := s.Data.Git.Fsck(ctx, dir, true)
 	if err != nil || len(problems) == 0 {
 		return err
 	}
 	if dropped, err := repo.DropDerived(dir); err != nil {
 		return err
 	} else if dropped {
-		if problems, err = s.git.Fsck(ctx, dir, true); err != nil || len(problems) == 0 {
+		if problems, err = s.Data.Git.Fsck(ctx, dir, true); err != nil || len(problems) == 0 {
 			return err
 		}
 	}

@@ -1,8 +1,16 @@
 package gitstore
 
 import (
+	"errors"
+	"io"
 	"iter"
 	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // placer gives the files of an archive their places in the package's tree,
@@ -38,4 +46,41 @@ func (p placer) place(path string) (inner string, ok bool) {
 func firstName(path string) string {
 	name, _, _ := strings.Cut(path, "/")
 	return strings.ToLower(name)
+}
+
+// fileLine is what a tree says of a file.
+type fileLine struct {
+	mode filemode.FileMode
+	hash plumbing.Hash
+}
+
+// treeSink names the files of an archive as git would.
+type treeSink struct{ files map[string]fileLine }
+
+// File implements archive.Sink.
+func (t *treeSink) File(path string, executable bool, size int64, r io.Reader) error {
+	h := plumbing.NewHasher(plumbing.BlobObject, size)
+	if _, err := io.Copy(h, r); err != nil {
+		return err
+	}
+	t.files[path] = fileLine{repo.Mode(executable), h.Sum()}
+	return nil
+}
+
+// treeFiles are the files of a tree.
+func treeFiles(t *object.Tree) (map[string]fileLine, error) {
+	files := map[string]fileLine{}
+	walk := object.NewTreeWalker(t, true, nil)
+	defer walk.Close()
+	for {
+		path, e, err := walk.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return files, nil
+		case err != nil:
+			return nil, err
+		case e.Mode != filemode.Dir:
+			files[path] = fileLine{e.Mode, e.Hash}
+		}
+	}
 }

@@ -46,7 +46,7 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	if err := p.s.index.reserve(app); err != nil {
+	if err := p.s.index.reserve(app, p.s.service.AwayOf(dm.ApplicationRepository)); err != nil {
 		return dm.PushOutcome{}, err
 	}
 	defer p.s.index.release(app)

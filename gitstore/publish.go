@@ -26,7 +26,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 		return dm.Published{}, err
 	}
 	r := repo.Package(file.Ref.Name)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return dm.Published{}, err
 	}
 	if err := s.index.published(file.Ref); err != nil {
@@ -50,7 +50,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	}
 	defer up.discard()
 	if err := s.judged(ctx, file.Ref, up); err != nil {
-		return dm.Published{}, failed("gitstore.Publish", err)
+		return dm.Published{}, repo.Failed("gitstore.Publish", err)
 	}
 	published, err := s.land(ctx, actor, file, up)
 	published.Notes = up.notes
@@ -73,7 +73,7 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 		return dm.Published{}, err
 	}
 	p, err := s.accept(ctx, tx, actor, file, up)
-	return p, failed(op, err)
+	return p, repo.Failed(op, err)
 }
 
 // unchanged answers an upload of a version that is there and may not change.
@@ -228,7 +228,7 @@ func (s *Store) moveMain(ctx context.Context, name dm.PackageName, commit plumbi
 	}
 	if err != nil {
 		s.Log.Error("main of a package could not be moved", "name", name, "err", err)
-		s.again.ask(r, firstLook)
+		s.service.LookSoon(r)
 	}
 }
 
@@ -250,7 +250,7 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 	}
 	stamp := s.stamp(ctx, actor, dm.Withdraw)
 	if err := s.withdraw(ctx, tx, v, stamp); err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).withdraw(v))
 	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.NotCreated, Stamp: stamp})
@@ -306,7 +306,7 @@ func (s *Store) ListPackages(recency int) []dm.PackageListing {
 func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archive, error) {
 	const op = "gitstore.OpenArchive"
 	r := repo.Package(file.Ref.Name)
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return dm.Archive{}, err
 	}
 	v, ok := s.version(file.Ref)
@@ -320,8 +320,8 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	blob, size, err := s.data.OpenBlob(ctx, s.data.Path(r), v.archive)
 	if err != nil {
 		leave()
-		s.suspect(r)
-		return dm.Archive{}, failed(op, fmt.Errorf("archive of %s: %w", file, err))
+		s.service.Suspect(r)
+		return dm.Archive{}, repo.Failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
 	return dm.Archive{File: v.file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: &leaving{blob, leave}}, nil
 }

@@ -23,13 +23,13 @@ func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, repo.Hoo
 // no git.
 func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
 	const op = "gitstore.ReceivePack"
-	if r.Kind == dm.WorkspaceRepository {
+	if !kindOf(r).pushed {
 		return dm.ReadOnlyWorkspace(op)
 	}
 	if s.Pushes == nil {
 		return dm.Errorf(dm.Forbidden, op, "pushes to %s are not accepted", r.Name)
 	}
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return err
 	}
 	// A version is pushed from any repository, and its tag there is not ours: a
@@ -46,7 +46,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	}
 	stage, err := s.newStage(r)
 	if err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	defer func() {
 		if err := stage.Discard(); err != nil {
@@ -118,10 +118,10 @@ func (p *push) Judge(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, err
 	from := p.objects()
 	if ref.Version != nil {
 		outcome, err := p.judgeVersion(ctx, from, ref)
-		return outcome, failed(op, err)
+		return outcome, repo.Failed(op, err)
 	}
 	outcome, err := p.judgeProposal(ctx, from, ref)
-	return outcome, failed(op, err)
+	return outcome, repo.Failed(op, err)
 }
 
 // Accept implements dm.Push.
@@ -130,10 +130,10 @@ func (p *push) Accept(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, er
 	from := p.objects()
 	if ref.Version != nil {
 		outcome, err := p.publish(ctx, from, ref)
-		return outcome, failed(op, err)
+		return outcome, repo.Failed(op, err)
 	}
 	outcome, err := p.propose(ctx, from, ref)
-	return outcome, failed(op, err)
+	return outcome, repo.Failed(op, err)
 }
 
 // objects reads what has arrived.

@@ -90,7 +90,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 	if len(users) == 0 || err != nil {
 		return err
 	}
-	if s.index.unreadApps() {
+	if s.service.UnreadApps() {
 		err := errors.New("an application that may have delivered to it can't be read now")
 		for u := range users {
 			s.postpone(u, err)
@@ -99,7 +99,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 	}
 	deliveries, unread := s.deliveries(users)
 	for u := range users {
-		s.index.bringBack(repo.Workspace(u))
+		s.service.BringBack(repo.Workspace(u))
 	}
 	errs := []error{unread}
 	var half []dm.UserName
@@ -121,8 +121,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 // postpone keeps a workspace out of service until it can be rebuilt.
 func (s *Store) postpone(u dm.UserName, err error) {
 	r := repo.Workspace(u)
-	s.index.takeAway(r, outOfService{fault: &repo.Fault{File: ".", Cause: "it could not be rebuilt yet: " + dm.OneLine(err.Error())}, since: s.now()})
-	s.again.ask(r, firstLook)
+	s.service.Postpone(r, "it could not be rebuilt yet: "+dm.OneLine(err.Error()))
 }
 
 // takeBack removes what there is of a workspace that could not be rebuilt
@@ -133,7 +132,7 @@ func (s *Store) takeBack(u dm.UserName, err error) {
 	release := s.data.Hold(r)
 	defer release()
 	s.users.m.Delete(u)
-	if err := s.moveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Log.Error("half a workspace could not be moved away", "name", u, "err", err)
 	}
 }
@@ -141,10 +140,10 @@ func (s *Store) takeBack(u dm.UserName, err error) {
 // lostWorkspaces lists the users whose workspace is to be derived anew.
 func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	users := s.index.readers()
-	for _, r := range s.index.awayOf(dm.WorkspaceRepository) {
+	for _, r := range s.service.AwayOf(dm.WorkspaceRepository) {
 		users[dm.UserName(r.Name)] = true
 	}
-	moved, unread := repo.NamesIn(s.damagedDirOf(dm.WorkspaceRepository))
+	moved, unread := repo.NamesIn(s.service.DamagedDirOf(dm.WorkspaceRepository))
 	for _, name := range moved {
 		if _, swept := s.sweeps.of(dm.UserName(name)); !swept {
 			users[dm.UserName(name)] = true
@@ -176,7 +175,7 @@ func (s *Store) redeliver(ctx context.Context, app dm.ApplicationName) {
 			}
 			if err := (redelivery{app: app, o: &o, user: u}).again(ctx, s); err != nil {
 				s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
-				s.again.ask(repo.Workspace(u), firstLook)
+				s.service.LookSoon(repo.Workspace(u))
 			}
 		}
 	}

@@ -50,11 +50,11 @@ func (s *Store) receive(ctx context.Context, name dm.PackageName, body io.Reader
 	}
 	up, err := s.newUpload(name)
 	if err != nil {
-		return nil, failed(op, err)
+		return nil, repo.Failed(op, err)
 	}
 	if err = up.read(ctx, body, size, s.Limits); err != nil {
 		up.discard()
-		return nil, failed(op, err)
+		return nil, repo.Failed(op, err)
 	}
 	return up, nil
 }

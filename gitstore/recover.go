@@ -3,6 +3,7 @@ package gitstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -24,63 +25,33 @@ import (
 func (s *Store) recover(ctx context.Context) error {
 	const op = "gitstore.Open"
 	if err := s.findBlank(ctx); err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	if err := s.patiently(ctx, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
 		s.Log.Error("the record of sweeps can't be read, so workspaces that were swept are empty ones for now", "err", err)
 	}
-	for _, kind := range repositoryKinds() {
-		if err := s.patiently(ctx, "the folder "+repo.DamagedDir, func() error { return s.readNotes(kind) }); err != nil {
-			return failed(op, err)
+	for _, kind := range s.data.Many() {
+		if err := s.patiently(ctx, "the folder "+repo.DamagedDir, func() error { return s.service.ReadNotes(kind) }); err != nil {
+			return repo.Failed(op, err)
 		}
-		err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.eachBeside(ctx, kind, s.readFirst) })
+		err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.eachBeside(ctx, kind, s.service.ReadFirst) })
 		if err != nil {
-			return failed(op, err)
+			return repo.Failed(op, err)
 		}
-		if err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.markAbsent(kind) }); err != nil {
-			return failed(op, err)
+		if err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.service.MarkAbsent(kind) }); err != nil {
+			return repo.Failed(op, err)
 		}
 	}
 	s.markUnpublished()
 	if err := s.patiently(ctx, "the folder "+repo.TmpDir, s.data.RemoveUnlanded); err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	// Workspaces are derived: those that can't be rebuilt now must not keep
 	// everybody from everything.
 	if err := s.rebuildWorkspaces(ctx); err != nil {
 		s.Log.Error("some workspaces could not be rebuilt", "err", err)
 	}
-	return failed(op, ctx.Err())
-}
-
-// readFirst reads one repository at the start. What was set aside before is read
-// beside the running server. It fails only when the start is broken off, which
-// says nothing about a repository.
-func (s *Store) readFirst(ctx context.Context, r dm.Repository) error {
-	if _, away := s.index.whyAway(r); away {
-		return nil
-	}
-	err := s.read(ctx, r)
-	if err == nil || ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if f := repo.Proof(err); f != nil {
-		s.setAside(r, f)
-	} else {
-		s.Log.Error("a repository can't be read and is looked at again", "kind", r.Kind, "name", r.Name, "err", err)
-		s.index.takeAway(r, outOfService{err: err, since: s.now()})
-	}
-	s.again.ask(r, firstLook)
-	return nil
-}
-
-// read is recoverRepository with a second opinion about what made it fail: the
-// error is a fault only when the bytes prove it, and the record has nothing to
-// mend it from. The caller holds the
-// repository's lock, or is alone.
-func (s *Store) read(ctx context.Context, r dm.Repository) error {
-	look := func() error { return repo.Confirm(s.data.Path(r), s.recoverRepository(ctx, r)) }
-	return s.mended(ctx, r, look(), look)
+	return repo.Failed(op, ctx.Err())
 }
 
 // eachBeside calls do for every repository of a kind, for several at a time: half
@@ -97,9 +68,12 @@ func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(
 	return cmp.Or(group.Wait(), err)
 }
 
-// recoverRepository cleans one repository and reads its heads.
-func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
-	dir := s.data.Path(r)
+// served is the record as the Service sees it.
+type served struct{ s *Store }
+
+// Recover implements ServiceRecord.
+func (v served) Recover(ctx context.Context, r dm.Repository) error {
+	s, dir := v.s, v.s.data.Path(r)
 	if err := s.data.Clean(ctx, dir); err != nil {
 		return err
 	}
@@ -107,18 +81,11 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	if err != nil {
 		return err
 	}
-	if r.Kind == dm.WorkspaceRepository {
-		return checkWorkspace(dir, heads)
-	}
-	found, err := s.contradicted(ctx, r, repo.Open(dir), heads)
+	found, err := s.service.Contradicted(ctx, r, repo.Open(dir), heads)
 	if err != nil {
 		return err
 	}
-	if r.Kind == dm.PackageRepository {
-		err = s.recoverPackage(ctx, dm.PackageName(r.Name), dir, heads)
-	} else {
-		err = s.recoverApplication(ctx, dm.ApplicationName(r.Name), dir, heads)
-	}
+	err = kindOf(r).recover(s, ctx, r.Name, dir, heads)
 	if len(found) > 0 {
 		return lostRef(found)
 	}
@@ -128,10 +95,37 @@ func (s *Store) recoverRepository(ctx context.Context, r dm.Repository) error {
 	return err
 }
 
+// Forget implements ServiceRecord.
+func (v served) Forget(r dm.Repository) {
+	v.s.index.forget(r)
+	if r.Kind == dm.WorkspaceRepository {
+		v.s.users.m.Delete(dm.UserName(r.Name))
+	}
+}
+
+// Resume implements ServiceRecord: an application's change is carried out, and
+// main of a package is where the tags have it.
+func (v served) Resume(r dm.Repository) error {
+	if e := v.s.index.app(dm.ApplicationName(r.Name)); r.Kind == dm.ApplicationRepository && e != nil && e.working() {
+		v.s.wake(dm.ApplicationName(r.Name))
+	}
+	if owes, err := v.s.owesMain(r); err != nil || owes {
+		return cmp.Or(err, errors.New("main of the package could not be moved"))
+	}
+	return nil
+}
+
+// Rebuild implements ServiceRecord.
+func (v served) Rebuild(ctx context.Context) error { return v.s.rebuildWorkspaces(ctx) }
+
+// Redeliver implements ServiceRecord.
+func (v served) Redeliver(ctx context.Context, app dm.ApplicationName) { v.s.redeliver(ctx, app) }
+
 // recoverPackage reads the tags and outcomes of one package. It fails after that
 // when they tell of refs that are gone.
-func (s *Store) recoverPackage(ctx context.Context, name dm.PackageName, dir string, heads repo.Refs) error {
-	if _, err := dm.ParsePackageName(string(name)); err != nil {
+func (s *Store) recoverPackage(ctx context.Context, text string, dir string, heads repo.Refs) error {
+	name, err := dm.ParsePackageName(text)
+	if err != nil {
 		return repo.Broken(".", "the folder names no package: %s", dm.Public(err))
 	}
 	objects := repo.Open(dir)
@@ -221,8 +215,9 @@ func (s *Store) mendMain(ctx context.Context, name dm.PackageName, entry *packag
 // recoverApplication reads desired and observed of one application and writes
 // the numbers of deployments that are missing. It fails after that when they
 // tell of refs that are gone or were set back.
-func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, dir string, heads repo.Refs) error {
-	if _, err := dm.ParseApplicationName(string(app)); err != nil {
+func (s *Store) recoverApplication(ctx context.Context, name string, dir string, heads repo.Refs) error {
+	app, err := dm.ParseApplicationName(name)
+	if err != nil {
 		return repo.Broken(".", "the folder names no application: %s", dm.Public(err))
 	}
 	if heads[repo.Main].IsZero() {
@@ -230,7 +225,6 @@ func (s *Store) recoverApplication(ctx context.Context, app dm.ApplicationName, 
 	}
 	objects := repo.Open(dir)
 	e := &appEntry{main: heads[repo.Main], observedTip: heads[repo.Observed]}
-	var err error
 	if e.desired, e.last, err = readContent(objects, e.main); err != nil {
 		return fmt.Errorf("%s: %w", repo.Main, err)
 	}
@@ -303,11 +297,12 @@ func (s *Store) mendNumbers(ctx context.Context, objects *repo.Objects, dir stri
 	return highest, nil
 }
 
-// checkWorkspace proves that every ref of a workspace leads to a tree.
-func checkWorkspace(dir string, heads repo.Refs) error {
+// recoverWorkspace proves that every ref of a workspace leads to a tree.
+func (s *Store) recoverWorkspace(_ context.Context, user, dir string, heads repo.Refs) error {
 	if heads[repo.Main].IsZero() {
 		return repo.Broken(repo.Main, "it is missing")
 	}
+	s.users.m.Delete(dm.UserName(user))
 	objects := repo.Open(dir)
 	for ref, h := range heads {
 		c, err := objects.Commit(h)

@@ -87,11 +87,11 @@ func TestDamagedRepositoryIsSetAside(t *testing.T) {
 	}
 
 	// Repaired where it is, it comes back as it was, without a restart.
-	if left := h.Repair(ctx).Left; len(left) != 2 {
+	if left := h.Service().Repair(ctx).Left; len(left) != 2 {
 		t.Errorf("out of service are %v, want both", left)
 	}
 	write(t, filepath.Join(h.dir, "packages/word.git/refs/tags/1.0.0"), tag+"\n")
-	if left := h.Repair(ctx).Left; len(left) != 1 || left[0].Repository.Name != "app" {
+	if left := h.Service().Repair(ctx).Left; len(left) != 1 || left[0].Repository.Name != "app" {
 		t.Errorf("out of service are %v, want the application alone", left)
 	}
 	if st, err := h.PackageStatus(ctx, "word-1.0.0"); err != nil || st.Phase != dm.Deployed {
@@ -104,7 +104,7 @@ func TestDamagedRepositoryIsSetAside(t *testing.T) {
 	h = open(t, h.dir)
 	_, _, err = h.Application(ctx, "app")
 	wantKind(t, err, dm.Unavailable, "damaged")
-	if left := h.Repair(ctx).Left; len(left) != 0 {
+	if left := h.Service().Repair(ctx).Left; len(left) != 0 {
 		t.Errorf("out of service are %v, want none", left)
 	}
 	if _, ok, err := h.Application(ctx, "app"); !ok || err != nil {
@@ -302,13 +302,13 @@ func TestPatrol(t *testing.T) {
 	h.deployed("ana", "word-1.0.0", "two")
 	h.created("ana", "app", v)
 	want := h.git("users/ana.git", "rev-parse", "main")
-	check(t, h.Patrol(ctx))
+	check(t, h.Service().Patrol(ctx))
 	h.sound()
 
 	flip(t, h.dir+"/packages/word.git", h.archiveBlob("word"))
 	blob := h.git("users/ana.git", "rev-parse", "main:README.ipynb")
 	flip(t, h.dir+"/users/ana.git", blob)
-	check(t, h.Patrol(ctx))
+	check(t, h.Service().Patrol(ctx))
 	_, err := h.PackageStatus(ctx, "word-1.0.0")
 	wantKind(t, err, dm.Unavailable, "damaged")
 	if st, err := h.PackageStatus(ctx, "flow-1.0.0"); err != nil || st.Phase != dm.Deployed {
@@ -340,7 +340,7 @@ func TestPublishIntoDamaged(t *testing.T) {
 	content := notebook("word-2.0.0", "two")
 	body := &onRead{bytes.NewReader(content), sync.OnceFunc(func() {
 		flip(t, h.dir+"/packages/word.git", h.archiveBlob("word"))
-		check(t, h.Patrol(ctx))
+		check(t, h.Service().Patrol(ctx))
 	})}
 	_, err := h.Publish(ctx, as("ana"), file(t, "word-2.0.0.tgz"), body, int64(len(content)))
 	wantKind(t, err, dm.Unavailable, "set aside")
@@ -362,7 +362,7 @@ func TestLostPackIsNotNotFound(t *testing.T) {
 	}
 	_, err = h.OpenArchive(ctx, file(t, "word-1.0.0.tar.gz"))
 	wantKind(t, err, dm.Unavailable, "the record lacks an object")
-	if left := h.Repair(ctx).Left; len(left) != 1 || !left[0].Damaged {
+	if left := h.Service().Repair(ctx).Left; len(left) != 1 || !left[0].Damaged {
 		t.Errorf("what could not be read was not looked at: %v", left)
 	}
 }

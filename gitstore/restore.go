@@ -16,11 +16,11 @@ import (
 // restoreRefs brings refs back that are gone or were set back, where known-refs has
 // what they named and the objects are still there. A ref that names something
 // else now is left to the administrator. It is only done when somebody asks.
-func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
-	release := s.data.Hold(r)
+func (s *Service) restoreRefs(ctx context.Context, r dm.Repository) error {
+	release := s.Data.Hold(r)
 	defer release()
-	known := s.data.Known(r)
-	dir := s.data.Path(r)
+	known := s.Data.Known(r)
+	dir := s.Data.Path(r)
 	if len(known) == 0 || !repo.Exists(dir) {
 		return nil
 	}
@@ -41,7 +41,7 @@ func (s *Store) restoreRefs(ctx context.Context, r dm.Repository) error {
 }
 
 // restorable tells whether a ref is not what it was, and can be that again.
-func (s *Store) restorable(ctx context.Context, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) (bool, error) {
+func (s *Service) restorable(ctx context.Context, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) (bool, error) {
 	if ok, err := explained(ctx, objects, heads, was); err != nil || ok {
 		return false, err
 	}
@@ -60,7 +60,7 @@ func (s *Store) restorable(ctx context.Context, objects *repo.Objects, heads rep
 }
 
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.
-func (s *Store) returnRef(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) error {
+func (s *Service) returnRef(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) error {
 	updates := []gitcmd.RefUpdate{repo.Update(was.Name, heads[was.Name], was.Hash)}
 	v, gone, err := DecodeTag(objects, was.Hash)
 	if err != nil && gone != nil {
@@ -73,7 +73,7 @@ func (s *Store) returnRef(ctx context.Context, r dm.Repository, objects *repo.Ob
 		}
 	}
 	for _, u := range updates {
-		if err := s.data.MoveRefs(ctx, objects.Dir, u); err != nil {
+		if err := s.Data.MoveRefs(ctx, objects.Dir, u); err != nil {
 			return err
 		}
 		s.Log.Warn("a ref that was gone or set back is where it was", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)

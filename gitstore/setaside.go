@@ -38,21 +38,20 @@ const noteEnding = ".json"
 
 // notePath is the file that keeps why a repository was set aside. The
 // repository itself stays where it is: it comes back when the note goes.
-func (s *Store) notePath(r dm.Repository) string {
-	return filepath.Join(s.damagedDirOf(r.Kind), repo.EncodeName(r.Name)+noteEnding)
+func (s *Service) notePath(r dm.Repository) string {
+	return filepath.Join(s.DamagedDirOf(r.Kind), repo.EncodeName(r.Name)+noteEnding)
 }
 
 // setAside takes a repository that is proved to be damaged out of service and
 // notes why. A note that can't be written is written at the next look. A
 // workspace is moved away, to be derived anew in its place. The caller holds the
 // repository's lock, or is alone.
-func (s *Store) setAside(r dm.Repository, f *repo.Fault) {
+func (s *Service) setAside(r dm.Repository, f *repo.Fault) {
 	s.Log.Error("a repository is damaged and is set aside", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
-	s.index.takeAway(r, outOfService{fault: f, since: s.now()})
-	s.users.m.Delete(dm.UserName(r.Name))
+	s.takeAway(r, outOfService{fault: f, since: s.Clock().UTC()})
 	var err error
 	if r.Kind == dm.WorkspaceRepository {
-		err = s.moveAway(r)
+		err = s.MoveAway(r)
 	} else {
 		err = s.writeNote(r, f)
 	}
@@ -62,8 +61,8 @@ func (s *Store) setAside(r dm.Repository, f *repo.Fault) {
 }
 
 // writeNote keeps the reason, and the time when it was first found.
-func (s *Store) writeNote(r dm.Repository, f *repo.Fault) error {
-	note := SetAside{Repository: r, Since: s.now(), File: f.File, Cause: f.Cause, Damaged: true}
+func (s *Service) writeNote(r dm.Repository, f *repo.Fault) error {
+	note := SetAside{Repository: r, Since: s.Clock().UTC(), File: f.File, Cause: f.Cause, Damaged: true}
 	if old, err := readNote(s.notePath(r)); err == nil {
 		note.Since = old.Since
 		if old == note {
@@ -86,10 +85,10 @@ func readNote(path string) (SetAside, error) {
 	return note, err
 }
 
-// moveAway puts a damaged workspace out of the way of the one that is derived
+// MoveAway puts a damaged workspace out of the way of the one that is derived
 // anew. Only the last one is kept.
-func (s *Store) moveAway(r dm.Repository) error {
-	from, to := s.data.Path(r), filepath.Join(s.damagedDirOf(r.Kind), repo.EncodeName(r.Name)+".git")
+func (s *Service) MoveAway(r dm.Repository) error {
+	from, to := s.Data.Path(r), filepath.Join(s.DamagedDirOf(r.Kind), repo.EncodeName(r.Name)+".git")
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
@@ -101,11 +100,11 @@ func (s *Store) moveAway(r dm.Repository) error {
 
 // comeBack puts a repository into service again. The caller holds its lock, or
 // is alone.
-func (s *Store) comeBack(r dm.Repository) {
-	s.index.bringBack(r)
+func (s *Service) comeBack(r dm.Repository) {
+	s.BringBack(r)
 	err := os.Remove(s.notePath(r))
 	if err == nil {
-		err = pack.Fsync(s.damagedDirOf(r.Kind))
+		err = pack.Fsync(s.DamagedDirOf(r.Kind))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Log.Warn("the note of a repository that is sound again could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
@@ -115,10 +114,10 @@ func (s *Store) comeBack(r dm.Repository) {
 // numbered is the end of a second copy that an earlier server set aside.
 var numbered = regexp.MustCompile(`\.git\.[0-9]+$`)
 
-// readNotes brings back what an earlier server moved to damaged/, and marks all
+// ReadNotes brings back what an earlier server moved to damaged/, and marks all
 // that was set aside, which is looked at before it is served.
-func (s *Store) readNotes(kind dm.RepositoryKind) error {
-	entries, err := os.ReadDir(s.damagedDirOf(kind))
+func (s *Service) ReadNotes(kind dm.RepositoryKind) error {
+	entries, err := os.ReadDir(s.DamagedDirOf(kind))
 	if err != nil {
 		return err
 	}
@@ -134,7 +133,7 @@ func (s *Store) readNotes(kind dm.RepositoryKind) error {
 			}
 		}
 	}
-	if entries, err = os.ReadDir(s.damagedDirOf(kind)); err != nil {
+	if entries, err = os.ReadDir(s.DamagedDirOf(kind)); err != nil {
 		return err
 	}
 	for _, e := range entries {
@@ -146,8 +145,8 @@ func (s *Store) readNotes(kind dm.RepositoryKind) error {
 }
 
 // moveBack returns a repository to its place, unless that is taken.
-func (s *Store) moveBack(r dm.Repository, folder string) error {
-	to := s.data.Path(r)
+func (s *Service) moveBack(r dm.Repository, folder string) error {
+	to := s.Data.Path(r)
 	switch _, err := os.Lstat(to); {
 	case err == nil:
 		return nil
@@ -157,16 +156,16 @@ func (s *Store) moveBack(r dm.Repository, folder string) error {
 	if err := s.writeNote(r, &repo.Fault{File: ".", Cause: "an earlier version of the server set it aside"}); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(s.damagedDirOf(r.Kind), folder), to); err != nil {
+	if err := os.Rename(filepath.Join(s.DamagedDirOf(r.Kind), folder), to); err != nil {
 		return err
 	}
-	return errors.Join(pack.Fsync(filepath.Dir(to)), pack.Fsync(s.damagedDirOf(r.Kind)))
+	return errors.Join(pack.Fsync(filepath.Dir(to)), pack.Fsync(s.DamagedDirOf(r.Kind)))
 }
 
 // takeNote marks the repository of one note. A note whose repository somebody
 // has removed goes.
-func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
-	path := filepath.Join(s.damagedDirOf(kind), file)
+func (s *Service) takeNote(kind dm.RepositoryKind, file string) error {
+	path := filepath.Join(s.DamagedDirOf(kind), file)
 	if strings.Contains(file, noteEnding+"-") {
 		return os.Remove(path) // a server was killed while it wrote
 	}
@@ -176,7 +175,7 @@ func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
 		return nil
 	}
 	r := dm.Repository{Kind: kind, Name: name}
-	if _, err := os.Lstat(s.data.Path(r)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(s.Data.Path(r)); errors.Is(err, fs.ErrNotExist) {
 		s.Log.Warn("a repository that was set aside is gone", "kind", kind, "name", name)
 		return os.Remove(path)
 	}
@@ -185,24 +184,24 @@ func (s *Store) takeNote(kind dm.RepositoryKind, file string) error {
 		return err
 	}
 	if err != nil { // the note is broken, so the repository alone must tell
-		note = SetAside{File: ".", Cause: "its note in damaged/ can't be read", Since: s.now()}
+		note = SetAside{File: ".", Cause: "its note in damaged/ can't be read", Since: s.Clock().UTC()}
 	}
 	s.Log.Error("a repository is still set aside", "kind", kind, "name", name, "file", note.File, "cause", note.Cause, "since", note.Since)
-	s.index.takeAway(r, outOfService{fault: &repo.Fault{File: note.File, Cause: note.Cause}, since: note.Since})
+	s.takeAway(r, outOfService{fault: &repo.Fault{File: note.File, Cause: note.Cause}, since: note.Since})
 	s.again.ask(r, 0)
 	return nil
 }
 
 // SetAside lists the repositories that are out of service, by kind and name.
-func (s *Store) SetAside() []SetAside {
-	list := s.index.awayList()
+func (s *Service) SetAside() []SetAside {
+	list := s.awayList()
 	slices.SortFunc(list, func(a, b SetAside) int {
 		return strings.Compare(string(a.Repository.Kind)+"/"+a.Repository.Name, string(b.Repository.Kind)+"/"+b.Repository.Name)
 	})
 	return list
 }
 
-// damagedDirOf is where repositories of one kind are set aside.
-func (s *Store) damagedDirOf(kind dm.RepositoryKind) string {
-	return filepath.Join(s.data.Dir, repo.DamagedDir, string(kind))
+// DamagedDirOf is where repositories of one kind are set aside.
+func (s *Service) DamagedDirOf(kind dm.RepositoryKind) string {
+	return filepath.Join(s.Data.Dir, repo.DamagedDir, string(kind))
 }

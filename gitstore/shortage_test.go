@@ -45,13 +45,13 @@ func TestFsckThatWasShort(t *testing.T) {
 			h := open(t, dir, gitWith(t, "if [ -e "+short+" ]; then case \"$*\" in *fsck*) "+ends+";; esac; fi"))
 			h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
 			write(t, short, h.git("packages/flow.git", "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
-			check(t, h.Patrol(ctx))
+			check(t, h.Service().Patrol(ctx))
 			h.inService("after a check that could not be made")
-			h.Repair(ctx) // makes it again, in vain
+			h.Service().Repair(ctx) // makes it again, in vain
 			h.inService("after a second one")
 			check(t, os.Remove(short))
 			flip(t, dir+"/packages/flow.git", h.archiveBlob("flow"))
-			if left := h.Repair(ctx).Left; len(left) != 1 || !left[0].Damaged || left[0].Repository.Name != "flow" {
+			if left := h.Service().Repair(ctx).Left; len(left) != 1 || !left[0].Damaged || left[0].Repository.Name != "flow" {
 				t.Errorf("the check was not made again: %v", left)
 			}
 		})
@@ -61,7 +61,7 @@ func TestFsckThatWasShort(t *testing.T) {
 // inService fails when something is set aside.
 func (h *house) inService(when string) {
 	h.t.Helper()
-	if list := h.SetAside(); len(list) != 0 {
+	if list := h.Service().SetAside(); len(list) != 0 {
 		h.t.Errorf("%s these are out of service: %v", when, list)
 	}
 	if kept, err := filepath.Glob(filepath.Join(h.dir, "damaged", "*", "*")); err != nil || len(kept) != 0 {
@@ -98,12 +98,12 @@ func TestFewDescriptors(t *testing.T) {
 		give := limitFiles(t, 4*more)
 		time.AfterFunc(100*time.Millisecond, give)
 		h := open(t, dir)
-		unread += len(h.SetAside())
+		unread += len(h.Service().SetAside())
 		h.back(more)
 
 		give = limitFiles(t, 3*more)
 		begun := h.Start(ctx, as("ana"), "app-ana")
-		if err := h.Patrol(ctx); err != nil {
+		if err := h.Service().Patrol(ctx); err != nil {
 			wantKind(t, err, dm.Unavailable, "can't be read")
 		}
 		give()
@@ -130,8 +130,8 @@ func (h *house) back(more int) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- h.LookAgain(ctx) }()
-	for len(h.SetAside()) > 0 && ctx.Err() == nil {
+	go func() { ended <- h.Service().LookAgain(ctx) }()
+	for len(h.Service().SetAside()) > 0 && ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)
 	}
 	cancel()

@@ -48,11 +48,12 @@ type Config struct {
 // Store is the record of one data folder.
 type Store struct {
 	Config
-	data  *repo.Folder
-	git   *gitcmd.Git
-	lock  *os.File
-	index *index
-	users workspaceCache
+	data    *repo.Folder
+	git     *gitcmd.Git
+	lock    *os.File
+	index   *index
+	service *Service
+	users   workspaceCache
 
 	people workspaceCount
 	sweeps sweeps
@@ -65,7 +66,6 @@ type Store struct {
 	defaults defaultsCache
 	pasts    pasts
 	upkeep   upkeep
-	again    *again
 
 	rebuilding sync.Mutex // one rebuild of workspaces at a time
 
@@ -120,12 +120,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{
-		Config: cfg, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places), again: newAgain(),
+		Config: cfg, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places),
 	}
 	s.data = repo.New(ctx, repo.Config{
 		Dir: dir, Kinds: folderKinds(), Log: cfg.Log, Step: cfg.Step,
-		Sound: s.index.sound, Doubt: s.heal, Late: func(r dm.Repository) { s.again.ask(r, firstLook) },
+		Sound: func(r dm.Repository) error { return s.service.Sound(r) },
+		Doubt: func(ctx context.Context, r dm.Repository) { s.service.Heal(ctx, r) },
+		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
+	s.service = NewService(ServiceConfig{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
 	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
@@ -216,7 +219,7 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	err = s.patiently(ctx, "the file "+repo.KnownFile, s.data.OpenKnown)
 	if err != nil {
-		return failed("gitstore.Open", err)
+		return repo.Failed("gitstore.Open", err)
 	}
 	if err := s.registerMetrics(); err != nil {
 		return dm.Wrap("gitstore.Open", err)
@@ -235,8 +238,8 @@ func (s *Store) prepare() (format int, err error) {
 		return format, err
 	}
 	folders := []string{filepath.Join(s.data.Dir, repo.HooksDir)}
-	for _, kind := range repositoryKinds() {
-		folders = append(folders, filepath.Join(s.data.Dir, string(kind)), s.damagedDirOf(kind))
+	for _, kind := range s.data.Many() {
+		folders = append(folders, filepath.Join(s.data.Dir, string(kind)), s.service.DamagedDirOf(kind))
 	}
 	for _, folder := range folders {
 		if err := os.MkdirAll(folder, 0o750); err != nil {
@@ -246,7 +249,7 @@ func (s *Store) prepare() (format int, err error) {
 	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.forgetQuestions(), pack.Fsync(filepath.Join(s.data.Dir, repo.DamagedDir)), pack.Fsync(s.data.Dir)))
+	return format, dm.Wrap(op, errors.Join(s.service.ForgetQuestions(), pack.Fsync(filepath.Join(s.data.Dir, repo.DamagedDir)), pack.Fsync(s.data.Dir)))
 }
 
 // How long a start waits for what it can't do without.
@@ -318,15 +321,5 @@ func (s *Store) wake(app dm.ApplicationName) {
 	}
 }
 
-// failed turns an unforeseen error of the disk or of git into Unavailable, so
-// that clients are told to come back, and keeps errors that say more.
-func failed(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var e *dm.Error
-	if errors.As(err, &e) && e.Kind != dm.Internal {
-		return dm.Wrap(op, err)
-	}
-	return dm.Errorf(dm.Unavailable, op, "the record can't be read or written now").Because(err)
-}
+// Service tells and mends what is out of service.
+func (s *Store) Service() *Service { return s.service }

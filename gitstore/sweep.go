@@ -87,7 +87,7 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		}
 		s.sweeps.add(c.Hash, sweep.Taken)
 	}
-	lost, err := s.contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
+	lost, err := s.service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
 	if err != nil {
 		return err
 	}
@@ -108,19 +108,19 @@ func (s *Store) Sweep(ctx context.Context) error {
 	}
 	empty, err := s.emptyWorkspaces(ctx)
 	if err != nil || len(empty) == 0 {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	list, err := s.repeatable(ctx, empty)
 	if err != nil || len(list) == 0 {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	if err := s.recordSweep(ctx, list); err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	s.Step("sweep-recorded")
 	for _, w := range list {
 		if err := s.takeWorkspace(w); err != nil {
-			return failed(op, err)
+			return repo.Failed(op, err)
 		}
 	}
 	s.Log.Info("empty workspaces were swept", "users", len(list))
@@ -131,7 +131,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]swept, error) {
 	found := map[dm.UserName]swept{}
 	err := s.data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
-		if s.index.sound(r) != nil {
+		if s.service.Sound(r) != nil {
 			return nil
 		}
 		w, ok, err := s.emptyWorkspace(ctx, r)
@@ -286,7 +286,7 @@ func (s *Store) takeWorkspace(w swept) error {
 	defer release()
 	dir := s.data.Path(r)
 	main, err := repo.ReadRef(dir, repo.Main)
-	if err != nil || main.String() != w.Main || s.index.sound(r) != nil {
+	if err != nil || main.String() != w.Main || s.service.Sound(r) != nil {
 		return err
 	}
 	away, err := os.MkdirTemp(s.data.Temporary(), "swept-*")
@@ -371,7 +371,7 @@ func (s *Store) absent(ctx context.Context, r dm.Repository) (string, error) {
 	}
 	defer tx.End()
 	if err := s.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
-		return "", failed("gitstore.restore", err)
+		return "", repo.Failed("gitstore.restore", err)
 	}
 	if dir := s.data.Path(r); repo.Exists(dir) {
 		return dir, nil

@@ -24,7 +24,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
-	lost, err := s.contradicted(ctx, repo.Sweeps, repo.Open(s.sweepsDir()), heads)
+	lost, err := s.service.Contradicted(ctx, repo.Sweeps, repo.Open(s.sweepsDir()), heads)
 	if err != nil {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
@@ -42,7 +42,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		for _, o := range outcomes {
 			s.reached(o, func(u dm.UserName) {
 				_, known := taken[u]
-				if r := repo.Workspace(u); !known && !repo.Exists(s.data.Path(r)) && s.index.sound(r) == nil {
+				if r := repo.Workspace(u); !known && !repo.Exists(s.data.Path(r)) && s.service.Sound(r) == nil {
 					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
 					taken[u] = swept{} // told once
 				}

@@ -43,7 +43,7 @@ func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationNa
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, failed("gitstore.At", cmp.Or(ctx.Err(), err))
+		return nil, repo.Failed("gitstore.At", cmp.Or(ctx.Err(), err))
 	}
 	list := []dm.Then{}
 	for _, then := range found {
@@ -81,7 +81,7 @@ func (s *Store) readThen(ctx context.Context, app dm.ApplicationName, at time.Ti
 		then = p.then(app, at)
 		return nil
 	})
-	if dm.KindOf(err) == dm.Unavailable && s.index.sound(repo.Application(app)) != nil {
+	if dm.KindOf(err) == dm.Unavailable && s.service.Sound(repo.Application(app)) != nil {
 		return nil, nil // set aside meanwhile
 	}
 	return then, err

@@ -17,7 +17,7 @@ func (s *Store) Has(r dm.Repository) error {
 
 // served is the directory that answers for a repository.
 func (s *Store) served(ctx context.Context, r dm.Repository) (dir string, err error) {
-	if err := s.index.sound(r); err != nil {
+	if err := s.service.Sound(r); err != nil {
 		return "", err
 	}
 	dir = s.data.Path(r)

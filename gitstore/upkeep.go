@@ -102,7 +102,7 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 	begin := time.Now()
 	var n, left int
 	var errs []error
-	for _, kind := range repositoryKinds() {
+	for _, kind := range s.data.Many() {
 		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
 			changed, err := s.tend(ctx, r, enough)
 			if err != nil && ctx.Err() == nil {
@@ -120,7 +120,7 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 		errs = append(errs, dm.Errorf(dm.Unavailable, op, "%d repositories could not be maintained", left))
 	}
 	errs = append(errs, s.data.TidyKnown())
-	err := failed(op, errors.Join(errs...))
+	err := repo.Failed(op, errors.Join(errs...))
 	if ctx.Err() == nil {
 		s.upkeep.count(n, err, time.Now())
 	}
@@ -141,14 +141,14 @@ type chores struct {
 // looks once without the lock, because mostly there is nothing, and once more
 // with it: what a change brought whose ref had not moved yet looked unreachable.
 func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (changed bool, err error) {
-	if s.index.sound(r) != nil {
+	if s.service.Sound(r) != nil {
 		return false, nil
 	}
 	packs, todo, err := s.look(ctx, r, enough)
 	if err == nil && todo != (chores{}) {
 		release := s.data.Hold(r)
 		defer release()
-		if s.index.sound(r) != nil {
+		if s.service.Sound(r) != nil {
 			return false, nil
 		}
 		if packs, todo, err = s.look(ctx, r, enough); err == nil {
@@ -187,7 +187,7 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 		return packs, todo, err
 	}
 	packs, todo.refs, todo.packs = info.ModTime(), loose >= enough.refs, small >= enough.packs
-	if s.atRest(r) {
+	if kindOf(r).atRest(s, r.Name) {
 		cruft, err := filepath.Glob(filepath.Join(repo.PackDir(dir), "pack-*.mtimes"))
 		if err != nil {
 			return packs, todo, err
@@ -201,19 +201,17 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 	return packs, todo, err
 }
 
-// atRest tells whether nothing is expected in a repository: of an application
-// that was destroyed, or of a package that was never published. There may be
-// many of them, for ever, so they are made as small as git allows.
-func (s *Store) atRest(r dm.Repository) bool {
-	switch r.Kind {
-	case dm.ApplicationRepository:
-		e := s.index.app(dm.ApplicationName(r.Name))
-		return e != nil && !e.working() && e.settled() == dm.NotCreated
-	case dm.PackageRepository:
-		e := s.index.pkg(dm.PackageName(r.Name))
-		return e != nil && len(e.versions) == 0
-	}
-	return false
+// applicationAtRest tells of one that was destroyed, packageAtRest of one that was
+// never published. There may be many of them, for ever, so they are made as small
+// as git allows.
+func (s *Store) applicationAtRest(name string) bool {
+	e := s.index.app(dm.ApplicationName(name))
+	return e != nil && !e.working() && e.settled() == dm.NotCreated
+}
+
+func (s *Store) packageAtRest(name string) bool {
+	e := s.index.pkg(dm.PackageName(name))
+	return e != nil && len(e.versions) == 0
 }
 
 // owesMain tells whether main of a package is not where the index has it.

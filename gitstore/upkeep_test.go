@@ -266,7 +266,7 @@ func TestSecondLookMendsMain(t *testing.T) {
 	h, mended := mainThatCouldNotMove(t)
 	looking, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- h.LookAgain(looking) }()
+	go func() { ended <- h.Service().LookAgain(looking) }()
 	for deadline := time.Now().Add(time.Minute); !mended(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("main is not at the newest upload")

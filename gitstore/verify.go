@@ -27,14 +27,14 @@ import (
 // it can't go on.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	const op = "gitstore.Verify"
-	for _, aside := range s.lookNow(ctx).Left {
+	for _, aside := range s.service.LookNow(ctx).Left {
 		problem(aside.String())
 		s.readAside(ctx, aside.Repository)
 	}
 	deployed := map[dm.PackageRef]deployedTrees{}
-	for _, kind := range repositoryKinds() {
+	for _, kind := range s.data.Many() {
 		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
-			if s.index.sound(r) != nil && !s.index.read(r) {
+			if s.service.Sound(r) != nil && !s.index.read(r) {
 				return nil
 			}
 			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: repo.Open(s.data.Path(r)), report: problem, deployed: deployed}
@@ -42,10 +42,10 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 			return nil
 		})
 		if err != nil {
-			return failed(op, err)
+			return repo.Failed(op, err)
 		}
 	}
-	return failed(op, s.verifySweeps(ctx, problem))
+	return repo.Failed(op, s.verifySweeps(ctx, problem))
 }
 
 // verifier examines one repository.
@@ -82,16 +82,13 @@ func (v *verifier) run(ctx context.Context) {
 		return
 	}
 	v.gaps(ctx)
-	switch v.r.Kind {
-	case dm.PackageRepository:
-		v.packageRefs(ctx)
-		v.packagePeople(ctx)
-	case dm.ApplicationRepository:
-		v.applicationRefs(ctx)
-	case dm.WorkspaceRepository:
-		v.foreign(repo.Main, repo.AppBranchPrefix)
-		v.workspaceRefs()
-	}
+	kindOf(v.r).verify(v, ctx)
+}
+
+// pkg examines a package.
+func (v *verifier) pkg(ctx context.Context) {
+	v.packageRefs(ctx)
+	v.packagePeople(ctx)
 }
 
 // packageRefs compares the index and the archives with the tags.
@@ -202,45 +199,9 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	return nil
 }
 
-// fileLine is what a tree says of a file.
-type fileLine struct {
-	mode filemode.FileMode
-	hash plumbing.Hash
-}
-
-// treeSink names the files of an archive as git would.
-type treeSink struct{ files map[string]fileLine }
-
-// File implements archive.Sink.
-func (t *treeSink) File(path string, executable bool, size int64, r io.Reader) error {
-	h := plumbing.NewHasher(plumbing.BlobObject, size)
-	if _, err := io.Copy(h, r); err != nil {
-		return err
-	}
-	t.files[path] = fileLine{repo.Mode(executable), h.Sum()}
-	return nil
-}
-
-func treeFiles(t *object.Tree) (map[string]fileLine, error) {
-	files := map[string]fileLine{}
-	walk := object.NewTreeWalker(t, true, nil)
-	defer walk.Close()
-	for {
-		path, e, err := walk.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return files, nil
-		case err != nil:
-			return nil, err
-		case e.Mode != filemode.Dir:
-			files[path] = fileLine{e.Mode, e.Hash}
-		}
-	}
-}
-
-// applicationRefs compares the index with the refs, the numbers of deployments
+// application compares the index with the refs, the numbers of deployments
 // with the trailers on main, and checks who did what.
-func (v *verifier) applicationRefs(ctx context.Context) {
+func (v *verifier) application(ctx context.Context) {
 	e := v.s.index.app(dm.ApplicationName(v.r.Name))
 	if e == nil {
 		v.problem("it is not in the index")
@@ -293,9 +254,10 @@ func (v *verifier) recordedUsers(o *dm.Observation) {
 	}
 }
 
-// workspaceRefs compares each folder on main with what the application's
+// workspace compares each folder on main with what the application's
 // records say was delivered to this user.
-func (v *verifier) workspaceRefs() {
+func (v *verifier) workspace(context.Context) {
+	v.foreign(repo.Main, repo.AppBranchPrefix)
 	user := dm.UserName(v.r.Name)
 	state, err := readWorkspace(v.dir)
 	if err != nil {
@@ -320,11 +282,55 @@ func (v *verifier) workspaceRefs() {
 	}
 	for _, e := range state.entries {
 		app := dm.ApplicationName(e.Name)
-		if e.Mode == filemode.Dir && v.s.index.app(app) == nil && v.s.index.sound(repo.Application(app)) == nil {
+		if e.Mode == filemode.Dir && v.s.index.app(app) == nil && v.s.service.Sound(repo.Application(app)) == nil {
 			v.problem("main has the folder %s, and there is no such application", app)
 		}
 	}
 	if readme := slices.IndexFunc(state.entries, func(e object.TreeEntry) bool { return e.Name == readmeFile }); readme < 0 {
 		v.problem("%s is missing", readmeFile)
+	}
+}
+
+// readAside fills the index from a repository that is out of service, as far as
+// that can be read: verify looks at it all the same.
+func (s *Store) readAside(ctx context.Context, r dm.Repository) {
+	if r.Kind != dm.WorkspaceRepository {
+		_ = served{s}.Recover(ctx, r) // why it is out of service was told
+	}
+}
+
+// gaps reports every ref that is gone or was set back, but the one for which the
+// repository is out of service.
+func (v *verifier) gaps(ctx context.Context) {
+	list, err := v.s.service.Contradicted(ctx, v.r, v.objects, v.heads)
+	var more []finding
+	switch v.r.Kind {
+	case dm.PackageRepository:
+		if e := v.s.index.pkg(dm.PackageName(v.r.Name)); e != nil && err == nil {
+			follows := map[plumbing.Hash]plumbing.Hash{}
+			for _, u := range e.versions {
+				if c, err := v.objects.Commit(u.commit); err == nil {
+					follows[parentOf(c)] = u.commit
+				}
+			}
+			more, err = gapsOfPackage(v.objects, dm.PackageName(v.r.Name), e, v.heads, follows)
+		}
+	case dm.ApplicationRepository:
+		if e := v.s.index.app(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
+			more, err = gapsOfApplication(ctx, v.objects, e, v.heads)
+		}
+	}
+	if err != nil {
+		v.problem("%v", err)
+	}
+	told := map[string]bool{}
+	if f := v.s.service.Fault(v.r); f != nil {
+		told[f.File] = true
+	}
+	for _, f := range append(list, more...) {
+		if !told[f.ref] {
+			v.problem("%s: %s", f.ref, f.why)
+		}
+		told[f.ref] = true
 	}
 }

@@ -18,7 +18,7 @@ type deployedTrees map[plumbing.Hash]time.Time
 // deployment, which came before.
 func (v *verifier) pinned(d told, c Change, earlier []Change) {
 	ref := c.Spec.Package
-	if v.s.index.sound(repo.Package(ref.Name)) != nil {
+	if v.s.service.Sound(repo.Package(ref.Name)) != nil {
 		return // nobody can tell now
 	}
 	since, deployed := v.deployments(ref)[c.Package]

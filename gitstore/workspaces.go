@@ -56,7 +56,7 @@ func (s *Store) Deliver(ctx context.Context, d dm.Delivery) error {
 	const op = "gitstore.Deliver"
 	h, err := s.delivered(d)
 	if err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	return s.toUsers(ctx, op, h, d.Users)
 }
@@ -89,7 +89,7 @@ func (s *Store) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 	const op = "gitstore.Remove"
 	h, err := s.removed(app, at)
 	if err != nil {
-		return failed(op, err)
+		return repo.Failed(op, err)
 	}
 	return s.toUsers(ctx, op, h, users)
 }
@@ -131,7 +131,7 @@ func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.U
 			errs = append(errs, fmt.Errorf("workspace of %s: %w", u, err))
 		}
 	}
-	return failed(op, errors.Join(errs...))
+	return repo.Failed(op, errors.Join(errs...))
 }
 
 // toUser brings the application's branch and then main of one workspace to

@@ -11,7 +11,7 @@ import (
 )
 
 func repairCommand(p process) *cobra.Command {
-	return folderCommand(p, repair, "repair", "Look again at what is out of service, and tell why the rest stays",
+	return folderCommand(p, runRepair, "repair", "Look again at what is out of service, and tell why the rest stays",
 		`Looks again, now, at every repository that answers 503: those whose files are
 damaged, and those that could not be read. What is sound comes back into service.
 Refs that are gone or were set back are moved to where the record had them, if
@@ -39,7 +39,7 @@ func (n stillAway) Error() string {
 	return fmt.Sprintf("%d repositories stay out of service", int(n))
 }
 
-func repair(ctx context.Context, cfg config, p process) error {
+func runRepair(ctx context.Context, cfg config, p process) error {
 	done, err := repairStopped(ctx, cfg, p)
 	if dm.KindOf(err) == dm.Conflict { // a server is at work on it
 		done, err = gitstore.AskRepair(ctx, cfg.Data)
@@ -66,6 +66,6 @@ func repairStopped(ctx context.Context, cfg config, p process) (done gitstore.Re
 	if err != nil {
 		return done, err
 	}
-	done = record.store.Repair(ctx)
+	done = record.store.Service().Repair(ctx)
 	return done, record.store.Close()
 }

@@ -102,7 +102,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 			{"pushes", pushes.Run},
 			{"sign-in", people.auth.Run},
 			{"patrol", patrol(record.store, s.log)},
-			{"second looks", record.store.LookAgain},
+			{"second looks", record.store.Service().LookAgain},
 			{"maintenance", func(ctx context.Context) error { return record.store.MaintainEvery(ctx, cfg.Maintenance) }},
 		},
 	}
@@ -153,7 +153,7 @@ const patrolPause = time.Minute
 // patrol checks the whole record once beside the running server.
 func patrol(store *gitstore.Store, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
-		for err := store.Patrol(ctx); err != nil && ctx.Err() == nil; err = store.Patrol(ctx) {
+		for err := store.Service().Patrol(ctx); err != nil && ctx.Err() == nil; err = store.Service().Patrol(ctx) {
 			log.Error("the record could not be checked and is checked again", "after", patrolPause, "err", err)
 			select {
 			case <-ctx.Done():

@@ -70,3 +70,16 @@ type lost struct {
 
 func (l *lost) Error() string { return fmt.Sprintf("%s %s: %v", l.what, l.id, l.err) }
 func (l *lost) Unwrap() error { return l.err }
+
+// Failed turns an unforeseen error of the disk or of git into Unavailable, so
+// that clients are told to come back, and keeps errors that say more.
+func Failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *dm.Error
+	if errors.As(err, &e) && e.Kind != dm.Internal {
+		return dm.Wrap(op, err)
+	}
+	return dm.Errorf(dm.Unavailable, op, "the record can't be read or written now").Because(err)
+}

@@ -76,6 +76,16 @@ func folderOf(r dm.Repository) string {
 	return filepath.Join(string(r.Kind), EncodeName(r.Name)+".git")
 }
 
+// Many are the kinds of which there are many repositories.
+func (f *Folder) Many() (list []dm.RepositoryKind) {
+	for _, k := range f.Kinds {
+		if !k.Single {
+			list = append(list, k.Name)
+		}
+	}
+	return list
+}
+
 // Temporary is the folder for what is being built. It is emptied at the start.
 func (f *Folder) Temporary() string { return filepath.Join(f.Dir, TmpDir) }
 

@@ -1,0 +1,209 @@
+package gitstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// gapsOfPackage finds refs that others of a package prove to have been there.
+// follows are the parents of uploads.
+func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEntry, heads repo.Refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
+	list, counted := gapsOfSuperseded(heads)
+	for v, o := range entry.outcomes {
+		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != repo.EmptyTree {
+			list = append(list, finding{repo.Tag(v), fmt.Sprintf("it is gone, %s is of its files", repo.Deployed(v))})
+		}
+	}
+	uploads := map[plumbing.Hash]bool{}
+	for _, v := range entry.versions {
+		uploads[v.commit] = true
+	}
+	earlier := false
+	for _, c := range append([]plumbing.Hash{entry.main}, keysOf(follows)...) {
+		if c.IsZero() || uploads[c] {
+			continue
+		}
+		if !earlier {
+			if err := earlierUploads(objects, heads, uploads); err != nil {
+				return nil, err
+			}
+			earlier = true
+		}
+		if uploads[c] {
+			continue
+		}
+		commit, err := objects.Commit(c)
+		if err != nil {
+			return nil, err
+		}
+		// Who wrote something else there is told by verify.
+		if of := ParseVersion(commit).File.Ref; of.Name == name {
+			list = append(list, finding{repo.Tag(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
+		}
+	}
+	return list, nil
+}
+
+func keysOf(m map[plumbing.Hash]plumbing.Hash) []plumbing.Hash {
+	list := make([]plumbing.Hash, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// gapsOfSuperseded finds missing numbers of earlier tags, which are given one
+// after the other, and returns the highest ones.
+func gapsOfSuperseded(heads repo.Refs) (list []finding, highest map[string]int) {
+	highest = map[string]int{}
+	for ref := range heads {
+		if text, ok := strings.CutPrefix(ref, repo.SupersededPrefix); ok {
+			version, number, _ := strings.Cut(text, "/")
+			if n, err := strconv.Atoi(number); err == nil {
+				highest[version] = max(highest[version], n)
+			}
+		}
+	}
+	for version, last := range highest {
+		for n := 1; n < last; n++ {
+			if ref := repo.SupersededPrefix + version + "/" + strconv.Itoa(n); heads[ref].IsZero() {
+				list = append(list, finding{ref, fmt.Sprintf("it is gone, number %d came after it", last)})
+			}
+		}
+	}
+	return list, highest
+}
+
+// earlierUploads adds the commits of uploads that were replaced or withdrawn.
+func earlierUploads(objects *repo.Objects, heads repo.Refs, uploads map[plumbing.Hash]bool) error {
+	for ref, h := range heads {
+		if !strings.HasPrefix(ref, repo.SupersededPrefix) {
+			continue
+		}
+		v, _, err := DecodeTag(objects, h)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		uploads[v.Commit] = true
+	}
+	return nil
+}
+
+// gapsOfApplication finds whether main or the outcomes were set back.
+func gapsOfApplication(ctx context.Context, objects *repo.Objects, e *appEntry, heads repo.Refs) ([]finding, error) {
+	var list []finding
+	for ref, h := range heads {
+		n, err := strconv.Atoi(strings.TrimPrefix(ref, repo.DeploymentPrefix))
+		if err != nil || n <= e.deployments || h == e.main {
+			continue
+		}
+		if follows, err := leadsTo(ctx, objects, h, e.main); err != nil {
+			return nil, fmt.Errorf("%s: %w", ref, err)
+		} else if follows {
+			list = append(list, finding{repo.Main, fmt.Sprintf("it was set back, %s goes on from it", ref)})
+			break
+		}
+	}
+	if e.observed == nil {
+		if followed, err := answeredBefore(ctx, objects, e.main); err != nil || followed {
+			list = append(list, finding{repo.Observed, "it is gone, and a change is only taken when the one before it has an outcome"})
+			return list, err
+		}
+		return list, nil
+	}
+	if ok, err := leadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
+		list = append(list, finding{repo.Main, fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
+		return list, err
+	}
+	return list, nil
+}
+
+// answeredBefore tells whether a change follows one that must have an outcome.
+func answeredBefore(ctx context.Context, objects *repo.Objects, main plumbing.Hash) (bool, error) {
+	for h := main; !h.IsZero() && ctx.Err() == nil; {
+		c, err := objects.Commit(h)
+		if err != nil {
+			return false, err
+		}
+		change := ParseChange(c)
+		if h = change.Before; !h.IsZero() && change.Overtakes.IsZero() {
+			return true, nil
+		}
+	}
+	return false, ctx.Err()
+}
+
+// markUnpublished finds the packages that applications were made from and of
+// which the record has no deployment. Their numbers are not free.
+func (s *Store) markUnpublished() {
+	s.index.mu.Lock()
+	defer s.index.mu.Unlock()
+	for app, e := range s.index.apps {
+		for _, content := range []contentEntry{e.desired, e.effective} {
+			ref := content.spec.Package
+			if content.commit.IsZero() || content.packageTree == repo.EmptyTree || s.index.deployedOnce(ref) {
+				continue
+			}
+			_, away := s.service.Why(repo.Package(ref.Name))
+			if s.index.unpublished[ref] == "" && !away {
+				s.Log.Error("the record of a package is gone", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
+			}
+			s.index.unpublished[ref] = app
+		}
+	}
+}
+
+// deployedOnce tells whether there is an outcome with the files of a version, the
+// last one or one before: the deploy of what was withdrawn has none. The caller
+// holds the lock.
+func (x *index) deployedOnce(ref dm.PackageRef) bool {
+	e := x.packages[ref.Name]
+	if e == nil {
+		return false
+	}
+	o, ok := e.outcomes[ref.Version]
+	return ok && (o.tree != repo.EmptyTree || o.once)
+}
+
+// hadFiles tells whether an outcome before c had the files of its version.
+func hadFiles(objects *repo.Objects, c *object.Commit) (bool, error) {
+	for h := parentOf(c); !h.IsZero(); h = parentOf(c) {
+		var err error
+		if c, err = objects.Commit(h); err != nil || c.TreeHash != repo.EmptyTree {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// published fails for a version that applications were made from and of which
+// the record has nothing any more.
+func (x *index) published(ref dm.PackageRef) error {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	app := x.unpublished[ref]
+	if app == "" || x.deployedOnce(ref) {
+		return nil
+	}
+	return dm.Errorf(dm.Unavailable, "read the record", "the record of %s is gone, the application %s was made from it", ref, app).
+		WithHint("an administrator must bring it back; publish changes under a new version number")
+}
+
+// read tells whether the index has something of a repository.
+func (x *index) read(r dm.Repository) bool {
+	switch r.Kind {
+	case dm.PackageRepository:
+		return x.pkg(dm.PackageName(r.Name)) != nil
+	case dm.ApplicationRepository:
+		return x.app(dm.ApplicationName(r.Name)) != nil
+	}
+	return false
+}
