@@ -119,7 +119,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 	dir := s.data.Path(repo.Application(app))
 	heads, err := repo.ReadRefs(dir)
 	if err != nil {
-		return contentEntry{}, failed(op, err)
+		return contentEntry{}, repo.Failed(op, err)
 	}
 	at := heads[repo.Deployment(n)]
 	if at.IsZero() {
@@ -129,7 +129,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 	for later := e.deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number
 		c, err := objects.Commit(heads[repo.Deployment(later)])
 		if err != nil {
-			return contentEntry{}, failed(op, err)
+			return contentEntry{}, repo.Failed(op, err)
 		}
 		if ParseChange(c).Verb == dm.Create {
 			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, later).
@@ -137,7 +137,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 		}
 	}
 	content, _, err := readContent(objects, at)
-	return content, failed(op, cmp.Or(ctx.Err(), err))
+	return content, repo.Failed(op, cmp.Or(ctx.Err(), err))
 }
 
 // Start implements dm.ApplicationStore.
