@@ -117,8 +117,8 @@ func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error
 func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
 	c, err := s.openContents(h, len(users))
 	if err != nil {
-		s.suspect(repo.Application(h.Application))
-		return failed(op, err)
+		s.service.Suspect(repo.Application(h.Application))
+		return repo.Failed(op, err)
 	}
 	defer c.close()
 	var errs []error
@@ -173,7 +173,7 @@ func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserNa
 		return nil
 	}
 	if err := s.give(tx, c, "content of "+string(h.Application)); err != nil {
-		s.suspect(repo.Application(h.Application))
+		s.service.Suspect(repo.Application(h.Application))
 		return err
 	}
 	// A crash between the two is mended when the change is dispatched again.
