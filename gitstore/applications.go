@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -131,7 +132,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 		if err != nil {
 			return contentEntry{}, repo.Failed(op, err)
 		}
-		if ParseChange(c).Verb == dm.Create {
+		if form.ParseChange(c).Verb == dm.Create {
 			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, later).
 				WithHint("change the application to the package that it ran then")
 		}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -61,7 +62,7 @@ func (x *index) countApplications(owner dm.UserName) (all, own int) {
 // is carried out both are kept.
 func (s *Store) roomForSpec(spec dm.Spec) error {
 	const op = "gitstore.Change"
-	file, err := applicationFile(spec)
+	file, err := form.ApplicationFile(spec)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -88,7 +89,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 		return failure(dm.Refuse("deploy", "the package has faults", valid.Findings))
 	}
 	s.defaults.put(v.tree, valid.Defaults)
-	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: deployedText(ref, stamp), tree: v.tree}, nil
+	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: form.DeployedText(ref, stamp), tree: v.tree}, nil
 }
 
 // deployFailure is PNDA's sentence for a failed change of a package.
@@ -172,7 +173,7 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEn
 	if err != nil {
 		return err
 	}
-	d := Decision{Stamp: stamp, Package: ref, Phase: o.phase, Information: o.information, Tree: o.tree, Before: before.tip}
+	d := form.Decision{Stamp: stamp, Package: ref, Phase: o.phase, Information: o.information, Tree: o.tree, Before: before.tip}
 	if err := d.Encode(w); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -39,7 +40,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 	if err != nil {
 		return err
 	}
-	change := Change{
+	change := form.Change{
 		Stamp: stamp, Spec: content.spec, Deployment: content.deployment, Information: strings.Join(content.notes, "; "), Before: e.main,
 	}
 	if w.fresh != nil {

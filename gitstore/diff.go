@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -107,10 +108,10 @@ func applicationDifference(ctx context.Context, objects *repo.Objects, content [
 	}
 	t := treeDiff{objects: objects}
 	// By path in byte order.
-	if err := t.compare(ctx, componentsTree+"/", content[0].components, content[1].components); err != nil {
+	if err := t.compare(ctx, form.ComponentsTree+"/", content[0].components, content[1].components); err != nil {
 		return d, err
 	}
-	if err := t.compare(ctx, packageTree+"/", content[0].packageTree, content[1].packageTree); err != nil {
+	if err := t.compare(ctx, form.PackageTree+"/", content[0].packageTree, content[1].packageTree); err != nil {
 		return d, err
 	}
 	d.Files, d.FilesMore = t.files, t.more

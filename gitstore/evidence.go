@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -91,7 +92,7 @@ func leadsTo(ctx context.Context, objects *repo.Objects, from, to plumbing.Hash)
 		if err != nil {
 			return false, err
 		}
-		h = parentOf(c)
+		h = form.ParentOf(c)
 	}
 	return false, ctx.Err()
 }

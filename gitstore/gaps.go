@@ -10,6 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -45,7 +46,7 @@ func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEnt
 			return nil, err
 		}
 		// Who wrote something else there is told by verify.
-		if of := ParseVersion(commit).File.Ref; of.Name == name {
+		if of := form.ParseVersion(commit).File.Ref; of.Name == name {
 			list = append(list, finding{repo.Tag(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
 		}
 	}
@@ -88,7 +89,7 @@ func earlierUploads(objects *repo.Objects, heads repo.Refs, uploads map[plumbing
 		if !strings.HasPrefix(ref, repo.SupersededPrefix) {
 			continue
 		}
-		v, _, err := DecodeTag(objects, h)
+		v, _, err := form.DecodeTag(objects, h)
 		if err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
@@ -133,7 +134,7 @@ func answeredBefore(ctx context.Context, objects *repo.Objects, main plumbing.Ha
 		if err != nil {
 			return false, err
 		}
-		change := ParseChange(c)
+		change := form.ParseChange(c)
 		if h = change.Before; !h.IsZero() && change.Overtakes.IsZero() {
 			return true, nil
 		}
@@ -175,7 +176,7 @@ func (x *index) deployedOnce(ref dm.PackageRef) bool {
 
 // hadFiles tells whether an outcome before c had the files of its version.
 func hadFiles(objects *repo.Objects, c *object.Commit) (bool, error) {
-	for h := parentOf(c); !h.IsZero(); h = parentOf(c) {
+	for h := form.ParentOf(c); !h.IsZero(); h = form.ParentOf(c) {
 		var err error
 		if c, err = objects.Commit(h); err != nil || c.TreeHash != repo.EmptyTree {
 			return err == nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -187,7 +188,7 @@ func chain(ctx context.Context, objects *repo.Objects, tip, known plumbing.Hash)
 			return nil, false, err
 		}
 		list = append(list, c)
-		h = parentOf(c)
+		h = form.ParentOf(c)
 	}
 	slices.Reverse(list)
 	return list, true, nil
@@ -203,7 +204,7 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 		owner = p.changes[n-1].owner
 	}
 	for _, c := range commits {
-		change := ParseChange(c)
+		change := form.ParseChange(c)
 		line := changeLine{PastChange: dm.PastChange{
 			Revision: revision(c.Hash), Stamp: change.Stamp, Package: change.Spec.Package, Deployment: change.Made(), Pushed: revision(change.Pushed),
 		}}
@@ -222,7 +223,7 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 }
 
 // revision is the name of a commit or a tag as others have it, "" for none.
-func revision(h plumbing.Hash) dm.Revision { return dm.Revision(hashText(h)) }
+func revision(h plumbing.Hash) dm.Revision { return dm.Revision(form.HashText(h)) }
 
 // extendOutcomes reads the outcomes that are not known yet.
 func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
@@ -257,7 +258,7 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Obje
 
 // readOutcome reads one outcome.
 func readOutcome(objects *repo.Objects, h plumbing.Hash) (outcomeLine, error) {
-	o, err := DecodeOutcome(objects, h)
+	o, err := form.DecodeOutcome(objects, h)
 	o.Observation.Records, o.Observation.Time = nil, o.Observation.Time.UTC()
 	return outcomeLine{h, o.Observation}, err
 }

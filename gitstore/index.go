@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 )
 
 // index holds the parsed heads of all repositories. Entries are immutable: a
@@ -81,14 +82,14 @@ type outcomeEntry struct {
 	information string
 }
 
-func newVersionEntry(v Version) versionEntry {
+func newVersionEntry(v form.Version) versionEntry {
 	return versionEntry{
 		file: v.File, tag: v.Tag, commit: v.Commit, tree: v.Tree, archive: v.Archive, digest: v.Digest, top: v.Top,
 		published: v.Time, findings: v.Findings, by: v.User,
 	}
 }
 
-func newOutcomeEntry(d Decision) outcomeEntry {
+func newOutcomeEntry(d form.Decision) outcomeEntry {
 	o := outcomeEntry{tip: d.Commit, tree: d.Tree, phase: d.Phase, by: d.User, information: dm.Printable(d.Information)}
 	if o.phase == dm.Deployed {
 		o.owner = d.User
@@ -166,7 +167,7 @@ type contentEntry struct {
 	notes       []string
 }
 
-func newContentEntry(c Change) contentEntry {
+func newContentEntry(c form.Change) contentEntry {
 	e := contentEntry{
 		commit: c.Commit, tree: c.Tree, packageTree: c.Package, components: c.Components, spec: c.Spec, size: c.Size, deployment: c.Deployment,
 	}

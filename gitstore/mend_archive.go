@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -32,19 +33,19 @@ func (s *Service) fromArchives(ctx context.Context, dir string, left map[plumbin
 }
 
 func (s *Service) fromArchive(ctx context.Context, dir string, blob plumbing.Hash, left map[plumbing.Hash]struct{}, w *pack.Writer) error {
-	sink := &treeSink{files: map[string]fileLine{}}
+	sink := &form.TreeSink{Files: map[string]form.FileLine{}}
 	result, err := s.readArchive(ctx, dir, blob, sink)
 	if err != nil {
 		return err
 	}
 	top, wanted := repo.NewTree(), map[string]plumbing.Hash{}
-	place := newPlacer(result.Top, maps.Keys(sink.files))
-	for path, f := range sink.files {
-		if _, ok := left[f.hash]; ok {
-			wanted[path] = f.hash
+	place := form.NewPlacer(result.Top, maps.Keys(sink.Files))
+	for path, f := range sink.Files {
+		if _, ok := left[f.Hash]; ok {
+			wanted[path] = f.Hash
 		}
-		if path, ok := place.place(path); ok {
-			top.Set(path, f.mode, repo.Known(f.hash))
+		if path, ok := place.Place(path); ok {
+			top.Set(path, f.Mode, repo.Known(f.Hash))
 		}
 	}
 	if len(wanted) > 0 {

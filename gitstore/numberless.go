@@ -3,6 +3,7 @@ package gitstore
 import (
 	"context"
 
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -20,7 +21,7 @@ func (e *appEntry) number(ctx context.Context, objects *repo.Objects, content *c
 			return err
 		}
 		for _, c := range commits { // oldest first
-			if n := ParseChange(c).Deployment; n > 0 {
+			if n := form.ParseChange(c).Deployment; n > 0 {
 				content.deployment = n
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -166,10 +167,10 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, out
 		return plumbing.ZeroHash, err
 	}
 	app := e.desired.spec.Name
-	last := Outcome{Stamp: e.last, Application: app, Package: e.desired.spec.Package, Observation: outcome, Before: e.observedTip}
+	last := form.Outcome{Stamp: e.last, Application: app, Package: e.desired.spec.Package, Observation: outcome, Before: e.observedTip}
 	for _, commit := range overtaken {
-		c := ParseChange(commit)
-		o := Outcome{
+		c := form.ParseChange(commit)
+		o := form.Outcome{
 			Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Observation: e.givenUp(c.Commit, outcome.Time), Before: last.Before,
 		}
 		if err := o.Encode(w); err != nil {

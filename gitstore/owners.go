@@ -9,6 +9,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -111,7 +112,7 @@ func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h p
 	if err != nil {
 		return v, 0, fmt.Errorf("%w: %s%s", repo.ErrBadRef, repo.SupersededPrefix, text)
 	}
-	u, _, err := DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
+	u, _, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
 	return newVersionEntry(u), n, err
 }
 
@@ -122,7 +123,7 @@ func (e *packageEntry) readOwner(objects *repo.Objects) error {
 		if err != nil {
 			return err
 		}
-		v := ParseVersion(c)
+		v := form.ParseVersion(c)
 		e.owner, h = v.User, v.Before
 	}
 	return nil

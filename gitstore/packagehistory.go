@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -178,7 +179,7 @@ func (p *packageReader) line(ctx context.Context, h plumbing.Hash, read func(plu
 
 // tag reads an upload or a withdrawal.
 func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
-	v, gone, err := DecodeTag(p.objects, h)
+	v, gone, err := form.DecodeTag(p.objects, h)
 	switch {
 	case err != nil:
 		return packageLine{}, err
@@ -187,7 +188,7 @@ func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
 		return packageLine{change, gone.Upload, lineSize(gone.Reason)}, nil
 	}
 	change := dm.PastChange{Revision: revision(h), Stamp: v.Stamp, Package: v.File.Ref, Findings: v.Findings}
-	return packageLine{change, plumbing.ZeroHash, lineSize(v.Reason, formatList(v.Findings))}, nil
+	return packageLine{change, plumbing.ZeroHash, lineSize(v.Reason, form.FormatList(v.Findings))}, nil
 }
 
 // outcome reads a deploy or an undeploy.
@@ -196,7 +197,7 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 	if err != nil {
 		return packageLine{}, err
 	}
-	d := DecodeDecision(c)
+	d := form.DecodeDecision(c)
 	change := dm.PastChange{
 		Revision: revision(h), Stamp: d.Stamp, Package: d.Package,
 		Outcome: &dm.Outcome{Phase: d.Phase, Succeeded: d.Phase == dm.Deployed || d.Verb == dm.Undeploy, Information: d.Information, Time: d.Time},

@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -67,7 +68,7 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 
 // outcomeOf tells of an admitted change in words.
 func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
-	note := changeSubject(w.content.spec, verb)
+	note := form.ChangeSubject(w.content.spec, verb)
 	if w.fresh != nil {
 		note += fmt.Sprintf(" (deployment %d)", w.content.deployment)
 	}
@@ -114,9 +115,9 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 	if err := brought.check(ctx, from, archive.Limits{File: maxProposedBytes, Unpacked: 1 << 40, Entries: p.s.Limits.Entries}); err != nil {
 		return dm.Spec{}, nil, err
 	}
-	file, err := from.file(ctx, commit.tree, specFile, dm.MaxJSONBytes)
+	file, err := from.file(ctx, commit.tree, form.SpecFile, dm.MaxJSONBytes)
 	if errors.Is(err, errNotFound) {
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "the pushed commit has no file %s at its top", specFile).
+		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "the pushed commit has no file %s at its top", form.SpecFile).
 			WithHint(`it must hold at least {"package": "<name>-<version>"}`)
 	}
 	if err != nil {
@@ -132,12 +133,12 @@ func parseSpec(app dm.ApplicationName, file []byte) (dm.Spec, error) {
 	spec := dm.Spec{Name: app}
 	properties, err := dm.ParseProperties(file)
 	if err != nil {
-		return spec, unreadable(app, dm.Finding{Path: specFile, Message: dm.Public(err)})
+		return spec, unreadable(app, dm.Finding{Path: form.SpecFile, Message: dm.Public(err)})
 	}
 	var findings []dm.Finding
 	for _, key := range slices.Sorted(maps.Keys(properties)) {
 		if err := parseSpecKey(&spec, key, properties[key]); err != nil {
-			findings = append(findings, dm.Finding{Path: specFile, Message: dm.Public(err)})
+			findings = append(findings, dm.Finding{Path: form.SpecFile, Message: dm.Public(err)})
 		}
 	}
 	if len(findings) > 0 {
@@ -223,10 +224,10 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *appEntry, ref dm.
 	edit, changed := compareSpecs(now, &spec)
 	var findings []dm.Finding
 	if spec.Owner != now.Owner {
-		findings = append(findings, dm.Finding{Path: specFile, Message: fmt.Sprintf("owner is %q and can't be changed", now.Owner)})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q and can't be changed", now.Owner)})
 	}
 	if spec.State == dm.WantDestroyed && changed {
-		findings = append(findings, dm.Finding{Path: specFile, Message: "state is destroyed, so nothing else may differ"})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "state is destroyed, so nothing else may differ"})
 	}
 	if len(findings) > 0 {
 		return "", wanted{}, dm.Refuse(op, fmt.Sprintf("the change of %s is refused", app), findings)
@@ -239,10 +240,10 @@ func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *appEntry, s
 	const op = "gitstore.push"
 	var findings []dm.Finding
 	if spec.Package == (dm.PackageRef{}) {
-		findings = append(findings, dm.Finding{Path: specFile, Message: "package is missing"})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "package is missing"})
 	}
 	if spec.Owner != "" && spec.Owner != actor.User {
-		findings = append(findings, dm.Finding{Path: specFile, Message: fmt.Sprintf("owner is %q, and must be you, %q", spec.Owner, actor.User)})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q, and must be you, %q", spec.Owner, actor.User)})
 	}
 	if len(findings) > 0 {
 		return wanted{}, dm.Refuse(op, fmt.Sprintf("the application %s can't be created", spec.Name), findings)
@@ -270,8 +271,8 @@ func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *appEntry, s
 		return turn.verb, w, err
 	}
 	if !changed && e.desired.commit == e.current().commit {
-		return "", wanted{}, dm.Errorf(dm.Invalid, op, "%s asks for nothing new", specFile).
-			WithHint("a push changes package, overrides, audience and state in %s; all other files are written by the server", specFile)
+		return "", wanted{}, dm.Errorf(dm.Invalid, op, "%s asks for nothing new", form.SpecFile).
+			WithHint("a push changes package, overrides, audience and state in %s; all other files are written by the server", form.SpecFile)
 	}
 	w, err := s.admitChange(ctx, actor, e, spec.Name, edit, spec.State)
 	if err == nil && spec.State != state {

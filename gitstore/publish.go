@@ -16,6 +16,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -136,7 +137,7 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 			return dm.Published{}, err
 		}
 	}
-	said := Version{
+	said := form.Version{
 		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Archive: up.blob.Hash, Digest: up.digest, Top: up.top, Findings: up.findings,
 		Before: entry.main,
 	}
@@ -163,7 +164,7 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 
 // seal adds trees, commit and tag to the content pack and ends it: it holds what
 // is new in the version. The caller holds the lock of the package.
-func (u *upload) seal(v *Version) (p pack.Pack, err error) {
+func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
 	if v.Tree, err = u.tree().Write(u.content); err != nil {
 		return p, err
 	}
@@ -266,7 +267,7 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v versionEntry, stamp
 	if err != nil {
 		return err
 	}
-	gone := Withdrawal{Stamp: stamp, Package: v.file.Ref, Upload: v.tag}
+	gone := form.Withdrawal{Stamp: stamp, Package: v.file.Ref, Upload: v.tag}
 	if err := gone.Encode(w); err != nil {
 		return err
 	}

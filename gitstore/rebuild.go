@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -68,7 +69,7 @@ func (s *Store) writeBlank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tip, err := addCommit(w, serverSignature(s.now()), tree, blankMessage, s.blank.main)
+	tip, err := form.AddCommit(w, form.ServerSignature(s.now()), tree, blankMessage, s.blank.main)
 	if err != nil {
 		return err
 	}
@@ -276,7 +277,7 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	objects := repo.Open(s.data.Path(repo.Application(app)))
 	var list []*dm.Observation
 	for h := e.observedTip; !h.IsZero(); {
-		o, err := DecodeOutcome(objects, h)
+		o, err := form.DecodeOutcome(objects, h)
 		if err != nil {
 			return nil, err
 		}

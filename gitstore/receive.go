@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -169,9 +170,9 @@ func (u *upload) allThere() error {
 // from the disk, so memory does not grow with it.
 func (u *upload) sketch() (*repo.Sketch, error) {
 	files := make([]repo.Sketched, 0, len(u.files))
-	p := newPlacer(u.top, u.paths())
+	p := form.NewPlacer(u.top, u.paths())
 	for _, f := range u.files {
-		if path, ok := p.place(f.path); ok {
+		if path, ok := p.Place(f.path); ok {
 			files = append(files, repo.Sketched{Path: path, Executable: f.mode == filemode.Executable, Size: f.entry.Size, Open: func() (io.ReadCloser, error) {
 				return u.open(f.entry.Hash)
 			}})
@@ -183,9 +184,9 @@ func (u *upload) sketch() (*repo.Sketch, error) {
 // tree builds the package's tree; see placer.
 func (u *upload) tree() *repo.Tree {
 	b := repo.NewTree()
-	p := newPlacer(u.top, u.paths())
+	p := form.NewPlacer(u.top, u.paths())
 	for _, f := range u.files {
-		if path, ok := p.place(f.path); ok {
+		if path, ok := p.Place(f.path); ok {
 			b.Set(path, f.mode, repo.Known(f.entry.Hash))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -130,7 +131,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 	}
 	objects := repo.Open(dir)
 	entry := &packageEntry{main: heads[repo.Main], outcomes: map[dm.Version]outcomeEntry{}}
-	var newest Version
+	var newest form.Version
 	after := map[plumbing.Hash]plumbing.Hash{} // commit of an upload → commit of the next
 	for ref, h := range heads {
 		switch text, v, err := versionOf(ref); {
@@ -139,7 +140,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 		case err != nil:
 			return repo.Broken(ref, "it names no version")
 		case text == repo.TagPrefix:
-			u, gone, err := DecodeVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
+			u, gone, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
 			switch {
 			case err != nil:
 				return fmt.Errorf("%s: %w", ref, err)
@@ -159,7 +160,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 			if _, err := objects.Tree(c.TreeHash); err != nil {
 				return fmt.Errorf("%s: %w", ref, err)
 			}
-			o := newOutcomeEntry(DecodeDecision(c))
+			o := newOutcomeEntry(form.DecodeDecision(c))
 			if o.tree == repo.EmptyTree {
 				if o.once, err = hadFiles(objects, c); err != nil {
 					return fmt.Errorf("%s: %w", ref, err)
@@ -229,10 +230,10 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 		return fmt.Errorf("%s: %w", repo.Main, err)
 	}
 	if e.desired.spec.Name != app {
-		return repo.Broken(repo.Main, "%s names the application %q", specFile, e.desired.spec.Name)
+		return repo.Broken(repo.Main, "%s names the application %q", form.SpecFile, e.desired.spec.Name)
 	}
 	if !e.observedTip.IsZero() {
-		o, err := DecodeOutcome(objects, e.observedTip)
+		o, err := form.DecodeOutcome(objects, e.observedTip)
 		if err != nil {
 			return fmt.Errorf("%s: %w", repo.Observed, err)
 		}
@@ -260,7 +261,7 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 
 // readContent reads one commit of an application's main.
 func readContent(objects *repo.Objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
-	c, err := DecodeChange(objects, h)
+	c, err := form.DecodeChange(objects, h)
 	return newContentEntry(c), c.Stamp, err
 }
 
@@ -279,7 +280,7 @@ func (s *Store) mendNumbers(ctx context.Context, objects *repo.Objects, dir stri
 		if err != nil {
 			return 0, err
 		}
-		change := ParseChange(c)
+		change := form.ParseChange(c)
 		if n := change.Made(); n > 0 {
 			highest = max(highest, n)
 			if heads[repo.Deployment(n)].IsZero() {

@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -62,7 +63,7 @@ func (s *Service) restorable(ctx context.Context, objects *repo.Objects, heads r
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.
 func (s *Service) returnRef(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs, was repo.KnownRef) error {
 	updates := []gitcmd.RefUpdate{repo.Update(was.Name, heads[was.Name], was.Hash)}
-	v, gone, err := DecodeTag(objects, was.Hash)
+	v, gone, err := form.DecodeTag(objects, was.Hash)
 	if err != nil && gone != nil {
 		return err // the upload is gone
 	}

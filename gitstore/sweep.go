@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -28,7 +29,7 @@ import (
 type sweeps struct {
 	mu   sync.Mutex
 	tip  plumbing.Hash
-	last map[dm.UserName]swept
+	last map[dm.UserName]form.Swept
 }
 
 func (x *sweeps) users() []dm.UserName {
@@ -41,18 +42,18 @@ func (x *sweeps) users() []dm.UserName {
 	return list
 }
 
-func (x *sweeps) of(u dm.UserName) (swept, bool) {
+func (x *sweeps) of(u dm.UserName) (form.Swept, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	w, ok := x.last[u]
 	return w, ok
 }
 
-func (x *sweeps) add(tip plumbing.Hash, list []swept) {
+func (x *sweeps) add(tip plumbing.Hash, list []form.Swept) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.last == nil {
-		x.last = map[dm.UserName]swept{}
+		x.last = map[dm.UserName]form.Swept{}
 	}
 	for _, w := range list {
 		x.last[w.User] = w
@@ -81,7 +82,7 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		return err
 	}
 	for _, c := range commits {
-		sweep, err := DecodeSweep(objects, c)
+		sweep, err := form.DecodeSweep(objects, c)
 		if err != nil {
 			return err
 		}
@@ -128,8 +129,8 @@ func (s *Store) Sweep(ctx context.Context) error {
 }
 
 // emptyWorkspaces finds those in which nothing has lain for long enough.
-func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]swept, error) {
-	found := map[dm.UserName]swept{}
+func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept, error) {
+	found := map[dm.UserName]form.Swept{}
 	err := s.data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
 		if s.service.Sound(r) != nil {
 			return nil
@@ -145,7 +146,7 @@ func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]swept, err
 	return found, err
 }
 
-func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w swept, ok bool, err error) {
+func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
 	dir := s.data.Path(r)
 	state, err := readWorkspace(dir)
 	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
@@ -155,7 +156,7 @@ func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w swept, o
 	if err != nil || s.now().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
 		return w, false, err
 	}
-	w = swept{User: dm.UserName(r.Name), Main: state.main.String()}
+	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String()}
 	for _, c := range commits { // it began with the newest commit of the blank workspace
 		if c.Message == blankMessage {
 			w.Began = c.Hash.String()
@@ -166,7 +167,7 @@ func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w swept, o
 
 // repeatable makes each workspace again in a folder that is thrown away, and
 // keeps those whose refs come out the same.
-func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]swept, error) {
+func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept) ([]form.Swept, error) {
 	users := map[dm.UserName]bool{}
 	for u := range empty {
 		users[u] = true
@@ -179,7 +180,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]
 	for _, d := range deliveries {
 		byUser[d.user] = append(byUser[d.user], d)
 	}
-	var list []swept
+	var list []form.Swept
 	for u, w := range empty {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -195,11 +196,11 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]swept) ([]
 		}
 		list = append(list, w)
 	}
-	slices.SortFunc(list, func(a, b swept) int { return strings.Compare(string(a.User), string(b.User)) })
+	slices.SortFunc(list, func(a, b form.Swept) int { return strings.Compare(string(a.User), string(b.User)) })
 	return list, nil
 }
 
-func (s *Store) tryReplay(w swept, list []redelivery) (repo.Refs, error) {
+func (s *Store) tryReplay(w form.Swept, list []redelivery) (repo.Refs, error) {
 	tx, err := s.data.Rehearse()
 	if err != nil {
 		return nil, err
@@ -214,7 +215,7 @@ func (s *Store) tryReplay(w swept, list []redelivery) (repo.Refs, error) {
 
 // replay writes the history of a workspace as the deliveries give it, and
 // returns its end and the handouts whose contents it needs.
-func (s *Store) replay(tx *repo.Tx, w swept, list []redelivery) (state *workspaceState, given []*handout, err error) {
+func (s *Store) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state *workspaceState, given []*handout, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
@@ -256,7 +257,7 @@ func (w *workspaceState) refs() repo.Refs {
 }
 
 // recordSweep adds the sweep to the record.
-func (s *Store) recordSweep(ctx context.Context, list []swept) error {
+func (s *Store) recordSweep(ctx context.Context, list []form.Swept) error {
 	tx, err := s.data.Begin(repo.Sweeps, "sweep")
 	if err != nil {
 		return err
@@ -266,7 +267,7 @@ func (s *Store) recordSweep(ctx context.Context, list []swept) error {
 	if err != nil {
 		return err
 	}
-	sweep := Sweep{
+	sweep := form.Sweep{
 		Time: s.now(), Rule: fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter), Taken: list, Before: s.sweeps.tip,
 	}
 	if err := sweep.Encode(out); err != nil {
@@ -280,7 +281,7 @@ func (s *Store) recordSweep(ctx context.Context, list []swept) error {
 }
 
 // takeWorkspace removes a workspace, unless it has got something meanwhile.
-func (s *Store) takeWorkspace(w swept) error {
+func (s *Store) takeWorkspace(w form.Swept) error {
 	r := repo.Workspace(w.User)
 	release := s.data.Hold(r)
 	defer release()
@@ -324,7 +325,7 @@ func (s *Store) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
 	return err
 }
 
-func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w swept) error {
+func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
 	list, err := s.deliveries(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -19,7 +20,7 @@ import (
 // it ended.
 func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
-	taken := map[dm.UserName]swept{}
+	taken := map[dm.UserName]form.Swept{}
 	heads, err := repo.ReadRefs(s.sweepsDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		say("%s: %v", repo.Sweeps.Kind, err)
@@ -44,7 +45,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 				_, known := taken[u]
 				if r := repo.Workspace(u); !known && !repo.Exists(s.data.Path(r)) && s.service.Sound(r) == nil {
 					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
-					taken[u] = swept{} // told once
+					taken[u] = form.Swept{} // told once
 				}
 			})
 		}
@@ -79,9 +80,9 @@ func (s *Store) reached(o *dm.Observation, do func(dm.UserName)) {
 
 // verifySweepCommits proves the commits of sweeps and returns the newest sweep of
 // each user.
-func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]swept {
+func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]form.Swept {
 	dir := s.sweepsDir()
-	taken := map[dm.UserName]swept{}
+	taken := map[dm.UserName]form.Swept{}
 	lines, err := s.git.Fsck(ctx, dir, true)
 	if err != nil {
 		say("sweeps: fsck could not run: %v", err)
@@ -100,7 +101,7 @@ func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)
 		say("sweeps: %v", err)
 	}
 	for _, c := range commits {
-		sweep, err := DecodeSweep(objects, c)
+		sweep, err := form.DecodeSweep(objects, c)
 		again := sweep
 		if err == nil {
 			err = again.Encode(repo.NamesOnly{})

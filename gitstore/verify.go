@@ -17,6 +17,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -137,7 +138,7 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 			v.problem("%s is of no version", ref)
 			continue
 		}
-		version, _, err := DecodeVersion(v.objects, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, v.heads[ref])
+		version, _, err := form.DecodeVersion(v.objects, dm.PackageRef{Name: dm.PackageName(v.r.Name), Version: number}, v.heads[ref])
 		if err != nil {
 			v.problem("%s: %v", ref, err)
 			continue
@@ -165,7 +166,7 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	}
 	defer blob.Close()
 	digest := sha256.New()
-	sink := &treeSink{files: map[string]fileLine{}}
+	sink := &form.TreeSink{Files: map[string]form.FileLine{}}
 	result, err := archive.Read(ctx, io.TeeReader(blob, digest), archive.NoLimits(), sink)
 	if err != nil {
 		return err
@@ -182,14 +183,14 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	if err != nil {
 		return err
 	}
-	stored, err := treeFiles(tree)
+	stored, err := form.TreeFiles(tree)
 	if err != nil {
 		return err
 	}
-	packed := map[string]fileLine{}
-	place := newPlacer(version.top, maps.Keys(sink.files))
-	for path, f := range sink.files {
-		if path, ok := place.place(path); ok {
+	packed := map[string]form.FileLine{}
+	place := form.NewPlacer(version.top, maps.Keys(sink.Files))
+	for path, f := range sink.Files {
+		if path, ok := place.Place(path); ok {
 			packed[path] = f
 		}
 	}
@@ -224,7 +225,7 @@ func (v *verifier) application(ctx context.Context) {
 }
 
 // numbers compares refs/deployments with the trailers on main.
-func (v *verifier) numbers(main []Change) {
+func (v *verifier) numbers(main []form.Change) {
 	want := repo.Refs{}
 	for _, c := range main {
 		if n := c.Made(); n > 0 {
@@ -310,7 +311,7 @@ func (v *verifier) gaps(ctx context.Context) {
 			follows := map[plumbing.Hash]plumbing.Hash{}
 			for _, u := range e.versions {
 				if c, err := v.objects.Commit(u.commit); err == nil {
-					follows[parentOf(c)] = u.commit
+					follows[form.ParentOf(c)] = u.commit
 				}
 			}
 			more, err = gapsOfPackage(v.objects, dm.PackageName(v.r.Name), e, v.heads, follows)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 )
 
 // A history that was written anew as a whole has no wrong parent and no wrong
@@ -34,7 +35,7 @@ func (v *verifier) past(d told) {
 // life is what verify knows of an application while it goes along its changes.
 type life struct {
 	v         *verifier
-	changes   []Change
+	changes   []form.Change
 	phase     dm.Phase // that the outcomes until here lead to
 	effective dm.Revision
 	deployed  int
@@ -44,7 +45,7 @@ type life struct {
 
 // order checks the changes of an application and their outcomes one after the
 // other, as the server carried them out.
-func (v *verifier) order(main []Change, observed []Outcome) {
+func (v *verifier) order(main []form.Change, observed []form.Outcome) {
 	l := &life{v: v, changes: main, phase: dm.NotCreated}
 	for i, c := range main {
 		l.change(i)
@@ -82,7 +83,7 @@ func (l *life) change(i int) {
 	}
 	if want, ok := map[dm.Verb]dm.WantedState{dm.Start: dm.WantStarted, dm.Stop: dm.WantCreated, dm.Destroy: dm.WantDestroyed}[d.Verb]; ok {
 		if c.Spec.State != want {
-			v.problem("%s has the state %q in %s, a %s leads to %q", d.what, c.Spec.State, specFile, d.Verb, want)
+			v.problem("%s has the state %q in %s, a %s leads to %q", d.what, c.Spec.State, form.SpecFile, d.Verb, want)
 		}
 		l.keeps(i)
 	} else {
@@ -107,7 +108,7 @@ func (l *life) keeps(i int) {
 	}
 	before := l.changes[i-1]
 	if !l.overtakes(i) && l.effective != "" {
-		at := slices.IndexFunc(l.changes[:i], func(c Change) bool { return revision(c.Commit) == l.effective })
+		at := slices.IndexFunc(l.changes[:i], func(c form.Change) bool { return revision(c.Commit) == l.effective })
 		if at < 0 {
 			return // told before
 		}
@@ -122,15 +123,15 @@ func (l *life) keeps(i int) {
 	}
 	wanted := before.Spec
 	wanted.State = now.Spec.State
-	same, err := applicationFile(wanted)
-	is, err2 := applicationFile(now.Spec)
+	same, err := form.ApplicationFile(wanted)
+	is, err2 := form.ApplicationFile(now.Spec)
 	if err != nil || err2 != nil || !bytes.Equal(same, is) || now.Package != before.Package || now.Components != before.Components {
 		l.v.problem("commit %s has other content than commit %s, and a %s keeps it", now.Commit, before.Commit, now.Verb)
 	}
 }
 
 // outcome checks one outcome against its change and what was before it.
-func (l *life) outcome(i int, of Outcome) {
+func (l *life) outcome(i int, of form.Outcome) {
 	v, change, c, o := l.v, l.told(i), l.changes[i], of.Observation
 	d := told{"outcome " + of.Commit.String(), of.Stamp}
 	v.past(d)

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -38,13 +39,13 @@ func (v *verifier) told(what string, s dm.Stamp, verbs ...dm.Verb) told {
 		v.problem("%s does not say how its user was known and by which door it came", what)
 	}
 	_, user := dm.ParseUserName(string(s.User))
-	v.parsed(what, trailerUser, user)
+	v.parsed(what, form.TrailerUser, user)
 	if s.Impersonator != "" {
 		_, err := dm.ParseUserName(string(s.Impersonator))
-		v.parsed(what, trailerImpersonator, err)
+		v.parsed(what, form.TrailerImpersonator, err)
 	}
 	_, why := dm.ParseReason(s.Reason)
-	v.parsed(what, trailerReason, why)
+	v.parsed(what, form.TrailerReason, why)
 	return told{what, s}
 }
 
@@ -147,7 +148,7 @@ func (v *verifier) signed(d told, role string, got, want object.Signature) {
 
 // says compares a message with the one that the server writes.
 func (v *verifier) says(d told, got, want, otherwise string) {
-	is, should := parseTrailers(got), parseTrailers(want)
+	is, should := form.ParseTrailers(got), form.ParseTrailers(want)
 	for _, key := range slices.Sorted(maps.Keys(is)) {
 		if strings.Count("\n"+got, "\n"+key+": ") > 1 {
 			v.problem("%s has the trailer %s twice", d.what, key)
@@ -190,12 +191,12 @@ func (v *verifier) foreign(prefixes ...string) {
 
 // changes checks who asked for each change of an application. whole is false
 // when some can't be read.
-func (v *verifier) changes(commits []*object.Commit) (list []Change, whole bool) {
+func (v *verifier) changes(commits []*object.Commit) (list []form.Change, whole bool) {
 	whole = true
 	deployments, repeated := 0, false // from format 3 on every change has the number
 	var owner dm.UserName
 	for i, commit := range commits {
-		c, err := DecodeChange(v.objects, commit.Hash)
+		c, err := form.DecodeChange(v.objects, commit.Hash)
 		d := v.told("commit "+commit.Hash.String(), c.Stamp, changeVerbs[:]...)
 		if err != nil {
 			v.problem("%s: %v", d.what, err)
@@ -233,18 +234,18 @@ func (v *verifier) changes(commits []*object.Commit) (list []Change, whole bool)
 
 // asked compares a change with what the server writes, and application.json with
 // the trailers beside it.
-func (v *verifier) asked(d told, commit *object.Commit, c Change) {
+func (v *verifier) asked(d told, commit *object.Commit, c form.Change) {
 	want, _ := v.again(d, &c)
 	v.commit(d, commit, want, "")
-	if said := ParseChange(commit).Spec.Package; string(c.Spec.Name) != v.r.Name || c.Spec.Package != said {
-		v.problem("%s has %s of %s from %s, its trailers say %s", d.what, specFile, c.Spec.Name, c.Spec.Package, said)
+	if said := form.ParseChange(commit).Spec.Package; string(c.Spec.Name) != v.r.Name || c.Spec.Package != said {
+		v.problem("%s has %s of %s from %s, its trailers say %s", d.what, form.SpecFile, c.Spec.Name, c.Spec.Package, said)
 	}
 }
 
 // unanswered reports changes without an outcome. Only the newest may be one,
 // with those that it overtook while they waited: the server takes no other
 // change while it carries one out, and records their outcomes with its own.
-func (v *verifier) unanswered(main []Change, observed []Outcome) {
+func (v *verifier) unanswered(main []form.Change, observed []form.Outcome) {
 	answered := map[dm.Revision]bool{}
 	for _, o := range observed {
 		answered[o.Observation.Desired] = true
@@ -262,14 +263,14 @@ func (v *verifier) unanswered(main []Change, observed []Outcome) {
 
 // outcomes checks that each outcome is one of a change of this application.
 // whole is false when some are not, or can't be read.
-func (v *verifier) outcomes(commits []*object.Commit, main []Change) (list []Outcome, whole bool) {
-	changes := map[dm.Revision]Change{}
+func (v *verifier) outcomes(commits []*object.Commit, main []form.Change) (list []form.Outcome, whole bool) {
+	changes := map[dm.Revision]form.Change{}
 	for _, c := range main {
 		changes[revision(c.Commit)] = c
 	}
 	whole = true
 	for _, commit := range commits {
-		o, err := DecodeOutcome(v.objects, commit.Hash)
+		o, err := form.DecodeOutcome(v.objects, commit.Hash)
 		d := v.told("outcome "+commit.Hash.String(), o.Stamp, changeVerbs[:]...)
 		if err != nil {
 			v.problem("%s: %v", d.what, err)
@@ -277,10 +278,10 @@ func (v *verifier) outcomes(commits []*object.Commit, main []Change) (list []Out
 		} else {
 			said := o
 			want, _ := v.again(d, &said)
-			v.commit(d, commit, want, "has another "+observedFile+" than its trailers")
+			v.commit(d, commit, want, "has another "+form.ObservedFile+" than its trailers")
 		}
 		list = append(list, o)
-		desired := ParseOutcome(commit).Observation.Desired
+		desired := form.ParseOutcome(commit).Observation.Desired
 		change, ok := changes[desired]
 		switch {
 		case !ok:
@@ -333,7 +334,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 	}
 	var main []told
 	for _, c := range v.chainOf(ctx, repo.Main) {
-		main = append(main, told{"commit " + c.Hash.String(), ParseVersion(c).Stamp})
+		main = append(main, told{"commit " + c.Hash.String(), form.ParseVersion(c).Stamp})
 		if !commits[c.Hash] {
 			v.problem("commit %s is on main, and no version has it", c.Hash)
 		}
@@ -345,7 +346,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 // is its place under refs/superseded, 0 for the one that stands.
 func (v *verifier) upload(ref, version string, number int) (u uploaded, err error) {
 	h, of := v.heads[ref], v.r.Name+"-"+version
-	said, gone, err := DecodeTag(v.objects, h)
+	said, gone, err := form.DecodeTag(v.objects, h)
 	if err == nil && gone != nil && number == 0 {
 		err = fmt.Errorf("it is a withdrawal")
 	}
@@ -356,7 +357,7 @@ func (v *verifier) upload(ref, version string, number int) (u uploaded, err erro
 	if err != nil {
 		return u, err
 	}
-	said.Tree, said.Before = c.TreeHash, parentOf(c)
+	said.Tree, said.Before = c.TreeHash, form.ParentOf(c)
 	u = uploaded{tag: said.Tag, commit: c.Hash, tree: c.TreeHash, number: number}
 	if gone != nil {
 		u.gone = v.told("tag "+h.String(), gone.Stamp, dm.Withdraw)
@@ -374,9 +375,9 @@ func (v *verifier) upload(ref, version string, number int) (u uploaded, err erro
 // that what was deployed had been uploaded.
 func (v *verifier) decisions(commits []*object.Commit, version string, uploads []uploaded) {
 	var list []told
-	before := Decision{Phase: dm.NotDeployed}
+	before := form.Decision{Phase: dm.NotDeployed}
 	for _, commit := range commits {
-		o := DecodeDecision(commit)
+		o := form.DecodeDecision(commit)
 		d := v.told("commit "+commit.Hash.String(), o.Stamp, dm.Deploy, dm.Undeploy)
 		list = append(list, d)
 		said := o

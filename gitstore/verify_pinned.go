@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -16,7 +17,7 @@ type deployedTrees map[plumbing.Hash]time.Time
 
 // pinned checks that the package's files in an application are those of a
 // deployment, which came before.
-func (v *verifier) pinned(d told, c Change, earlier []Change) {
+func (v *verifier) pinned(d told, c form.Change, earlier []form.Change) {
 	ref := c.Spec.Package
 	if v.s.service.Sound(repo.Package(ref.Name)) != nil {
 		return // nobody can tell now
@@ -25,12 +26,12 @@ func (v *verifier) pinned(d told, c Change, earlier []Change) {
 	switch {
 	case deployed:
 		v.after(d, since, "the deploy of "+ref.String())
-	case slices.ContainsFunc(earlier, func(e Change) bool { return e.Spec.Package == ref && e.Package == c.Package }):
+	case slices.ContainsFunc(earlier, func(e form.Change) bool { return e.Spec.Package == ref && e.Package == c.Package }):
 		// told of that one
 	case len(v.deployments(ref)) == 0:
 		v.problem("%s is made from %s, and the record has no %s of it", d.what, ref, repo.Deployed(ref.Version))
 	default:
-		v.problem("%s has files in %s/ with which %s was never deployed", d.what, packageTree, ref)
+		v.problem("%s has files in %s/ with which %s was never deployed", d.what, form.PackageTree, ref)
 	}
 }
 
@@ -51,7 +52,7 @@ func (v *verifier) deployments(ref dm.PackageRef) deployedTrees {
 		return trees // told of the package
 	}
 	for _, c := range list {
-		d := DecodeDecision(c)
+		d := form.DecodeDecision(c)
 		if _, ok := trees[d.Tree]; !ok && d.Phase == dm.Deployed {
 			trees[d.Tree] = d.Time
 		}

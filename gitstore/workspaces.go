@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -47,7 +48,7 @@ type workspaceCache struct{ m sync.Map }
 
 // handout is what users get of one change of one application.
 type handout struct {
-	Delivery
+	form.Delivery
 	parts map[string]plumbing.Hash // sub-folder → tree; none removes the application's folder
 }
 
@@ -75,7 +76,7 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 		return nil, err
 	}
 	for sub, component := range d.Folders {
-		e, err := objects.Entry(root.TreeHash, componentsTree+"/"+string(d.Type)+"/"+string(component))
+		e, err := objects.Entry(root.TreeHash, form.ComponentsTree+"/"+string(d.Type)+"/"+string(component))
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +110,7 @@ func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error
 	if err != nil {
 		return nil, err
 	}
-	return &handout{Delivery: DeliveryOf(app, ParseChange(c))}, nil
+	return &handout{Delivery: form.DeliveryOf(app, form.ParseChange(c))}, nil
 }
 
 // toUsers gives every user the handout; one user's failure does not keep it

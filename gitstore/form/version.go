@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"github.com/go-git/go-git/v5/plumbing"
@@ -31,9 +31,9 @@ func (v *Version) Encode(w repo.Adder) (err error) {
 		{trailerArchiveName, v.File.String()},
 		{trailerSha256, v.Digest},
 		{trailerTop, v.Top},
-		{trailerFindings, formatList(v.Findings)},
+		{trailerFindings, FormatList(v.Findings)},
 	}...).message("Publish " + v.File.Ref.String())
-	if v.Commit, err = addCommit(w, person(v.Stamp), v.Tree, message, v.Before); err != nil {
+	if v.Commit, err = AddCommit(w, person(v.Stamp), v.Tree, message, v.Before); err != nil {
 		return err
 	}
 	v.Tag, err = addTag(w, v.Stamp, v.File.Ref.Version.String(), message, v.Commit, plumbing.CommitObject)
@@ -55,7 +55,7 @@ func DecodeVersion(objects *repo.Objects, ref dm.PackageRef, h plumbing.Hash) (v
 	if err != nil {
 		return v, gone, err
 	}
-	v.Tree, v.Before = commit.TreeHash, parentOf(commit)
+	v.Tree, v.Before = commit.TreeHash, ParentOf(commit)
 	_, err = objects.Tree(v.Tree)
 	return v, gone, err
 }
@@ -79,12 +79,12 @@ func DecodeTag(objects *repo.Objects, h plumbing.Hash) (v Version, gone *Withdra
 // ParseVersion reads what the commit of an upload says.
 func ParseVersion(c *object.Commit) Version {
 	v := parseVersion(c.Message, c.Author)
-	v.Tree, v.Before, v.Commit = c.TreeHash, parentOf(c), c.Hash
+	v.Tree, v.Before, v.Commit = c.TreeHash, ParentOf(c), c.Hash
 	return v
 }
 
 func parseVersion(message string, by object.Signature) Version {
-	said := parseTrailers(message)
+	said := ParseTrailers(message)
 	v := Version{Stamp: parseStamp(said, by), Digest: said[trailerSha256], Top: said[trailerTop], Findings: parseList(said[trailerFindings])}
 	v.File, _ = dm.ParsePackageFile(said[trailerArchiveName])
 	v.Archive, _ = repo.ParseHash(said[trailerArchive], trailerArchive)
@@ -108,7 +108,7 @@ func (g *Withdrawal) Encode(w repo.Adder) (err error) {
 }
 
 func decodeWithdrawal(t *object.Tag) *Withdrawal {
-	said := parseTrailers(t.Message)
+	said := ParseTrailers(t.Message)
 	g := &Withdrawal{Stamp: parseStamp(said, t.Tagger), Upload: t.Target, Tag: t.Hash}
 	g.Package, _ = dm.ParsePackageRef(said[trailerPackage]) // zero when damaged; verify tells
 	return g

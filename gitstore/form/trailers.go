@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"encoding/json"
@@ -16,11 +16,11 @@ import (
 // which they are written.
 const (
 	trailerAction       = "DM-Action"
-	trailerUser         = "DM-User"
+	TrailerUser         = "DM-User"
 	trailerAuth         = "DM-Auth"
 	trailerVia          = "DM-Via"
-	trailerImpersonator = "DM-Impersonator" // the service that acted for the user
-	trailerReason       = "DM-Reason"
+	TrailerImpersonator = "DM-Impersonator" // the service that acted for the user
+	TrailerReason       = "DM-Reason"
 	trailerTime         = "DM-Time" // RFC 3339 with nanoseconds; git's own times have seconds
 	trailerRequest      = "DM-Request-Id"
 	trailerPackage      = "DM-Package"
@@ -47,11 +47,11 @@ type trailers [][2]string
 func stampTrailers(s dm.Stamp) trailers {
 	return trailers{
 		{trailerAction, string(s.Verb)},
-		{trailerUser, string(s.User)},
+		{TrailerUser, string(s.User)},
 		{trailerAuth, s.Auth},
 		{trailerVia, s.Via},
-		{trailerImpersonator, string(s.Impersonator)},
-		{trailerReason, s.Reason},
+		{TrailerImpersonator, string(s.Impersonator)},
+		{TrailerReason, s.Reason},
 		{trailerTime, s.Time.UTC().Format(time.RFC3339Nano)},
 		{trailerRequest, s.RequestID},
 	}
@@ -69,8 +69,8 @@ func (t trailers) message(subject string) string {
 	return b.String()
 }
 
-// hashText and numberText are empty for a zero, which leaves the trailer out.
-func hashText(h plumbing.Hash) string {
+// HashText and numberText are empty for a zero, which leaves the trailer out.
+func HashText(h plumbing.Hash) string {
 	if h.IsZero() {
 		return ""
 	}
@@ -84,8 +84,8 @@ func numberText(n int) string {
 	return strconv.Itoa(n)
 }
 
-// parseTrailers reads the last paragraph of a message that this server wrote.
-func parseTrailers(message string) map[string]string {
+// ParseTrailers reads the last paragraph of a message that this server wrote.
+func ParseTrailers(message string) map[string]string {
 	message = strings.TrimRight(message, "\n")
 	if i := strings.LastIndex(message, "\n\n"); i >= 0 {
 		message = message[i+2:]
@@ -107,15 +107,15 @@ func parseStamp(t map[string]string, by object.Signature) dm.Stamp {
 		at = by.When
 	}
 	return dm.Stamp{
-		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[trailerUser]), Auth: t[trailerAuth],
-		Via: t[trailerVia], Impersonator: dm.UserName(t[trailerImpersonator]), Reason: t[trailerReason],
+		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[TrailerUser]), Auth: t[trailerAuth],
+		Via: t[trailerVia], Impersonator: dm.UserName(t[TrailerImpersonator]), Reason: t[TrailerReason],
 		Time: at.UTC(), RequestID: t[trailerRequest],
 	}
 }
 
-// formatList writes a list of texts as a trailer holds it; parseList reads it,
+// FormatList writes a list of texts as a trailer holds it; parseList reads it,
 // and a damaged one as none.
-func formatList(list []string) string {
+func FormatList(list []string) string {
 	if len(list) == 0 {
 		return ""
 	}
@@ -138,7 +138,7 @@ func parseList(text string) (list []string) {
 // serverName is the committer of everything; the author is the person.
 const serverName = "deployment-manager"
 
-func serverSignature(at time.Time) object.Signature {
+func ServerSignature(at time.Time) object.Signature {
 	return object.Signature{Name: serverName, Email: serverName + "@pnda", When: at.UTC().Truncate(time.Second)}
 }
 

@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ type placer struct {
 	inner map[string]bool // first names in it, in lower case
 }
 
-func newPlacer(top string, paths iter.Seq[string]) placer {
+func NewPlacer(top string, paths iter.Seq[string]) placer {
 	p := placer{top, map[string]bool{}}
 	for path := range paths {
 		if inner, ok := strings.CutPrefix(path, top+"/"); ok && top != "" {
@@ -32,8 +32,8 @@ func newPlacer(top string, paths iter.Seq[string]) placer {
 	return p
 }
 
-// place returns ok = false for a file that the tree does not hold.
-func (p placer) place(path string) (inner string, ok bool) {
+// Place returns ok = false for a file that the tree does not hold.
+func (p placer) Place(path string) (inner string, ok bool) {
 	if p.top == "" {
 		return path, true
 	}
@@ -48,28 +48,28 @@ func firstName(path string) string {
 	return strings.ToLower(name)
 }
 
-// fileLine is what a tree says of a file.
-type fileLine struct {
-	mode filemode.FileMode
-	hash plumbing.Hash
+// FileLine is what a tree says of a file.
+type FileLine struct {
+	Mode filemode.FileMode
+	Hash plumbing.Hash
 }
 
-// treeSink names the files of an archive as git would.
-type treeSink struct{ files map[string]fileLine }
+// TreeSink names the files of an archive as git would.
+type TreeSink struct{ Files map[string]FileLine }
 
 // File implements archive.Sink.
-func (t *treeSink) File(path string, executable bool, size int64, r io.Reader) error {
+func (t *TreeSink) File(path string, executable bool, size int64, r io.Reader) error {
 	h := plumbing.NewHasher(plumbing.BlobObject, size)
 	if _, err := io.Copy(h, r); err != nil {
 		return err
 	}
-	t.files[path] = fileLine{repo.Mode(executable), h.Sum()}
+	t.Files[path] = FileLine{repo.Mode(executable), h.Sum()}
 	return nil
 }
 
-// treeFiles are the files of a tree.
-func treeFiles(t *object.Tree) (map[string]fileLine, error) {
-	files := map[string]fileLine{}
+// TreeFiles are the files of a tree.
+func TreeFiles(t *object.Tree) (map[string]FileLine, error) {
+	files := map[string]FileLine{}
 	walk := object.NewTreeWalker(t, true, nil)
 	defer walk.Close()
 	for {
@@ -80,7 +80,7 @@ func treeFiles(t *object.Tree) (map[string]fileLine, error) {
 		case err != nil:
 			return nil, err
 		case e.Mode != filemode.Dir:
-			files[path] = fileLine{e.Mode, e.Hash}
+			files[path] = FileLine{e.Mode, e.Hash}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"strings"
@@ -15,8 +15,8 @@ func TestTrailersCannotBeForged(t *testing.T) {
 	at := time.Date(2025, 1, 6, 10, 20, 30, 123456789, time.UTC)
 	stamp := dm.Stamp{Verb: dm.Create, User: "ana\nDM-User: root", Auth: "none", Via: "rest", Time: at, RequestID: "r1"}
 	message := append(stampTrailers(stamp), [2]string{trailerInformation, "first\n\nDM-User: root\x1b[31m\u202e"}).message("Create a\nDM-User: root")
-	got := parseTrailers(message)
-	if got[trailerUser] != "ana DM-User: root" || got[trailerAction] != "create" || len(got) != 7 {
+	got := ParseTrailers(message)
+	if got[TrailerUser] != "ana DM-User: root" || got[trailerAction] != "create" || len(got) != 7 {
 		t.Errorf("parsed %q from\n%s", got, message)
 	}
 	if strings.ContainsAny(message, "\x1b\u202e") {

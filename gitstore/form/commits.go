@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"time"
@@ -11,10 +11,10 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// addCommit writes a commit by author at author's time; the committer is the
+// AddCommit writes a commit by author at author's time; the committer is the
 // server. Zero parents are left out.
-func addCommit(w repo.Adder, author object.Signature, tree plumbing.Hash, message string, parents ...plumbing.Hash) (plumbing.Hash, error) {
-	c := &object.Commit{Author: author, Committer: serverSignature(author.When), Message: message, TreeHash: tree}
+func AddCommit(w repo.Adder, author object.Signature, tree plumbing.Hash, message string, parents ...plumbing.Hash) (plumbing.Hash, error) {
+	c := &object.Commit{Author: author, Committer: ServerSignature(author.When), Message: message, TreeHash: tree}
 	for _, parent := range parents {
 		if !parent.IsZero() {
 			c.ParentHashes = append(c.ParentHashes, parent)
@@ -23,10 +23,10 @@ func addCommit(w repo.Adder, author object.Signature, tree plumbing.Hash, messag
 	return repo.AddObject(w, c)
 }
 
-// parentOf is the commit before c in the record's histories; zero when c is the
+// ParentOf is the commit before c in the record's histories; zero when c is the
 // first. It is the first parent. Another one is what a push proposed: its message
 // and its author say what its maker wanted them to say.
-func parentOf(c *object.Commit) plumbing.Hash {
+func ParentOf(c *object.Commit) plumbing.Hash {
 	if len(c.ParentHashes) == 0 || c.ParentHashes[0] == beginning {
 		return plumbing.ZeroHash
 	}
@@ -45,7 +45,7 @@ func addBeginning(w repo.Adder) (plumbing.Hash, error) {
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return addCommit(w, serverSignature(time.Unix(0, 0)), tree, "The record begins\n")
+	return AddCommit(w, ServerSignature(time.Unix(0, 0)), tree, "The record begins\n")
 }
 
 // addFile writes a JSON file and the tree that holds nothing else.

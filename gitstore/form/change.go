@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"encoding/json"
@@ -17,9 +17,9 @@ import (
 
 // Entries of the tree on an application's main.
 const (
-	specFile       = "application.json"
-	packageTree    = "package"
-	componentsTree = "components"
+	SpecFile       = "application.json"
+	PackageTree    = "package"
+	ComponentsTree = "components"
 )
 
 // Change is one commit on an application's main: what somebody asked for.
@@ -40,7 +40,7 @@ type Change struct {
 
 // Encode adds application.json, the tree and the commit to w.
 func (c *Change) Encode(w repo.Adder) error {
-	file, err := applicationFile(c.Spec)
+	file, err := ApplicationFile(c.Spec)
 	if err != nil {
 		return err
 	}
@@ -50,10 +50,10 @@ func (c *Change) Encode(w repo.Adder) error {
 	}
 	c.Size = len(file)
 	top := repo.NewTree()
-	top.Set(specFile, filemode.Regular, repo.Known(blob))
-	top.Set(packageTree, filemode.Dir, repo.Known(c.Package))
+	top.Set(SpecFile, filemode.Regular, repo.Known(blob))
+	top.Set(PackageTree, filemode.Dir, repo.Known(c.Package))
 	if c.Components != repo.EmptyTree {
-		top.Set(componentsTree, filemode.Dir, repo.Known(c.Components))
+		top.Set(ComponentsTree, filemode.Dir, repo.Known(c.Components))
 	}
 	if c.Tree, err = top.Write(w); err != nil {
 		return err
@@ -71,10 +71,10 @@ func (c *Change) Encode(w repo.Adder) error {
 		{trailerPackage, c.Spec.Package.String()},
 		{trailerDeployment, numberText(c.Deployment)},
 		{trailerInformation, c.Information},
-		{trailerOvertakes, hashText(c.Overtakes)},
-		{trailerPushed, hashText(c.Pushed)},
-	}...).message(changeSubject(c.Spec, c.Verb))
-	c.Commit, err = addCommit(w, person(c.Stamp), c.Tree, message, parents...)
+		{trailerOvertakes, HashText(c.Overtakes)},
+		{trailerPushed, HashText(c.Pushed)},
+	}...).message(ChangeSubject(c.Spec, c.Verb))
+	c.Commit, err = AddCommit(w, person(c.Stamp), c.Tree, message, parents...)
 	return err
 }
 
@@ -85,20 +85,20 @@ func DecodeChange(objects *repo.Objects, h plumbing.Hash) (Change, error) {
 		return Change{}, err
 	}
 	c := ParseChange(commit)
-	file, err := objects.File(c.Tree, specFile)
+	file, err := objects.File(c.Tree, SpecFile)
 	if err != nil {
 		return c, err
 	}
 	c.Spec, c.Size = dm.Spec{}, len(file)
 	if err := json.Unmarshal(file, &c.Spec); err != nil {
-		return c, repo.Broken(repo.Main, "%s at %s: %v", specFile, h, err)
+		return c, repo.Broken(repo.Main, "%s at %s: %v", SpecFile, h, err)
 	}
-	e, err := objects.Entry(c.Tree, packageTree)
+	e, err := objects.Entry(c.Tree, PackageTree)
 	if err != nil {
 		return c, err
 	}
 	c.Package, c.Components = e.Hash, repo.EmptyTree
-	switch e, err := objects.Entry(c.Tree, componentsTree); {
+	switch e, err := objects.Entry(c.Tree, ComponentsTree); {
 	case err == nil:
 		c.Components = e.Hash
 	case !errors.Is(err, object.ErrEntryNotFound):
@@ -109,11 +109,11 @@ func DecodeChange(objects *repo.Objects, h plumbing.Hash) (Change, error) {
 
 // ParseChange reads what the message alone says. Of Spec that is the package.
 func ParseChange(commit *object.Commit) Change {
-	said := parseTrailers(commit.Message)
+	said := ParseTrailers(commit.Message)
 	c := Change{
 		Stamp: parseStamp(said, commit.Author), Information: said[trailerInformation],
 		Overtakes: plumbing.NewHash(said[trailerOvertakes]), Pushed: plumbing.NewHash(said[trailerPushed]),
-		Before: parentOf(commit), Commit: commit.Hash, Tree: commit.TreeHash,
+		Before: ParentOf(commit), Commit: commit.Hash, Tree: commit.TreeHash,
 	}
 	// Zero when damaged; verify tells.
 	c.Spec.Package, _ = dm.ParsePackageRef(said[trailerPackage])
@@ -129,8 +129,8 @@ func (c *Change) Made() int {
 	return c.Deployment
 }
 
-// applicationFile is the content of application.json.
-func applicationFile(spec dm.Spec) ([]byte, error) {
+// ApplicationFile is the content of application.json.
+func ApplicationFile(spec dm.Spec) ([]byte, error) {
 	if spec.Overrides == nil {
 		spec.Overrides = dm.Overrides{}
 	}
@@ -141,8 +141,8 @@ func applicationFile(spec dm.Spec) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// changeSubject is the first line of a change's commit, and what a push is told.
-func changeSubject(spec dm.Spec, verb dm.Verb) string {
+// ChangeSubject is the first line of a change's commit, and what a push is told.
+func ChangeSubject(spec dm.Spec, verb dm.Verb) string {
 	words := strings.ToUpper(string(verb[:1])) + string(verb[1:])
 	if verb == dm.Rollback {
 		words = "Roll back"

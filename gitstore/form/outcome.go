@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"bytes"
@@ -13,9 +13,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// observedFile is the whole outcome, for the server; the commit's trailers say
+// ObservedFile is the whole outcome, for the server; the commit's trailers say
 // the same to people.
-const observedFile = "observed.json"
+const ObservedFile = "observed.json"
 
 // Outcome is one commit on refs/observed/head: what came of a change.
 type Outcome struct {
@@ -38,9 +38,9 @@ func (o *Outcome) Encode(w repo.Adder) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", observedFile, err)
+		return fmt.Errorf("encode %s: %w", ObservedFile, err)
 	}
-	tree, err := addFile(w, observedFile, body)
+	tree, err := addFile(w, ObservedFile, body)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (o *Outcome) Encode(w repo.Adder) error {
 		{trailerInformation, o.Observation.Information},
 		{trailerHealth, o.Observation.Health},
 	}...).message(fmt.Sprintf("Observe %s %s", o.Application, o.Observation.Phase))
-	o.Commit, err = addCommit(w, serverSignature(o.Time), tree, message, o.Before)
+	o.Commit, err = AddCommit(w, ServerSignature(o.Time), tree, message, o.Before)
 	return err
 }
 
@@ -63,13 +63,13 @@ func DecodeOutcome(objects *repo.Objects, h plumbing.Hash) (Outcome, error) {
 		return Outcome{}, err
 	}
 	o := ParseOutcome(commit)
-	file, err := objects.File(commit.TreeHash, observedFile)
+	file, err := objects.File(commit.TreeHash, ObservedFile)
 	if err != nil {
 		return o, err
 	}
 	o.Observation = dm.Observation{}
 	if err := json.Unmarshal(file, &o.Observation); err != nil {
-		return o, repo.Broken(repo.Observed, "%s at %s: %v", observedFile, h, err)
+		return o, repo.Broken(repo.Observed, "%s at %s: %v", ObservedFile, h, err)
 	}
 	return o, nil
 }
@@ -77,8 +77,8 @@ func DecodeOutcome(objects *repo.Objects, h plumbing.Hash) (Outcome, error) {
 // ParseOutcome reads what the message alone says. Of Observation that is all but
 // what is in effect and the plugins' records.
 func ParseOutcome(commit *object.Commit) Outcome {
-	said := parseTrailers(commit.Message)
-	o := Outcome{Stamp: parseStamp(said, commit.Author), Before: parentOf(commit), Commit: commit.Hash}
+	said := ParseTrailers(commit.Message)
+	o := Outcome{Stamp: parseStamp(said, commit.Author), Before: ParentOf(commit), Commit: commit.Hash}
 	if words := strings.Fields(commit.Message); len(words) > 1 {
 		o.Application = dm.ApplicationName(words[1])
 	}

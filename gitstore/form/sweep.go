@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"encoding/json"
@@ -17,8 +17,8 @@ const (
 	sweepAction = "sweep"
 )
 
-// swept is one workspace that a sweep took.
-type swept struct {
+// Swept is one workspace that a sweep took.
+type Swept struct {
 	User  dm.UserName `json:"user"`
 	Main  string      `json:"main"`  // tip that it had
 	Began string      `json:"began"` // tip of the blank workspace that it began with
@@ -28,7 +28,7 @@ type swept struct {
 type Sweep struct {
 	Time   time.Time
 	Rule   string // which workspaces it takes
-	Taken  []swept
+	Taken  []Swept
 	Before plumbing.Hash // zero for the first
 
 	Commit plumbing.Hash // its name, which Encode fills in
@@ -46,14 +46,14 @@ func (x *Sweep) Encode(w repo.Adder) error {
 	}
 	message := append(stampTrailers(dm.Stamp{Verb: sweepAction, Time: x.Time}), trailers{{trailerRule, x.Rule}}...).
 		message(fmt.Sprintf("Sweep %d workspaces", len(x.Taken)))
-	x.Commit, err = addCommit(w, serverSignature(x.Time), tree, message, x.Before)
+	x.Commit, err = AddCommit(w, ServerSignature(x.Time), tree, message, x.Before)
 	return err
 }
 
 // DecodeSweep is the inverse of Encode.
 func DecodeSweep(objects *repo.Objects, commit *object.Commit) (Sweep, error) {
-	said := parseTrailers(commit.Message)
-	x := Sweep{Time: parseStamp(said, commit.Author).Time, Rule: said[trailerRule], Before: parentOf(commit), Commit: commit.Hash}
+	said := ParseTrailers(commit.Message)
+	x := Sweep{Time: parseStamp(said, commit.Author).Time, Rule: said[trailerRule], Before: ParentOf(commit), Commit: commit.Hash}
 	file, err := objects.File(commit.TreeHash, sweptFile)
 	if err != nil {
 		return x, err

@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"fmt"
@@ -42,16 +42,16 @@ func (d *Delivery) Encode(w repo.Adder) (err error) {
 	message := append(stampTrailers(d.Stamp), trailers{
 		{trailerPackage, d.Package.String()}, {trailerDeployment, numberText(d.Deployment)}, {trailerDesired, d.Change.String()},
 	}...).message(subject)
-	d.Commit, err = addCommit(w, person(d.Stamp), d.Tree, message, d.Before)
+	d.Commit, err = AddCommit(w, person(d.Stamp), d.Tree, message, d.Before)
 	return err
 }
 
 // DecodeDelivery is the inverse of Encode.
 func DecodeDelivery(commit *object.Commit) Delivery {
-	said := parseTrailers(commit.Message)
+	said := ParseTrailers(commit.Message)
 	d := Delivery{
 		Stamp: parseStamp(said, commit.Author), Change: plumbing.NewHash(said[trailerDesired]),
-		Tree: commit.TreeHash, Before: parentOf(commit), Commit: commit.Hash,
+		Tree: commit.TreeHash, Before: ParentOf(commit), Commit: commit.Hash,
 	}
 	if words := strings.Fields(commit.Message); len(words) > 1 {
 		d.Removed, d.Application = words[0] == "Remove", dm.ApplicationName(words[1])

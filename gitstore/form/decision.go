@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ func (d *Decision) Encode(w repo.Adder) (err error) {
 		subject = "Undeploy "
 	case d.Phase == dm.Deployed:
 		subject = "Deploy "
-		d.Information = deployedText(d.Package, d.Stamp)
+		d.Information = DeployedText(d.Package, d.Stamp)
 	}
 	if d.Tree == repo.EmptyTree { // nobody else has written it
 		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
@@ -41,23 +41,23 @@ func (d *Decision) Encode(w repo.Adder) (err error) {
 	message := append(stampTrailers(d.Stamp), trailers{
 		{trailerPackage, d.Package.String()}, {trailerPhase, string(d.Phase)}, {trailerInformation, d.Information},
 	}...).message(subject + d.Package.String())
-	d.Commit, err = addCommit(w, person(d.Stamp), d.Tree, message, d.Before)
+	d.Commit, err = AddCommit(w, person(d.Stamp), d.Tree, message, d.Before)
 	return err
 }
 
 // DecodeDecision is the inverse of Encode.
 func DecodeDecision(c *object.Commit) Decision {
-	said := parseTrailers(c.Message)
+	said := ParseTrailers(c.Message)
 	d := Decision{
 		Stamp: parseStamp(said, c.Author), Phase: dm.Phase(said[trailerPhase]), Information: said[trailerInformation],
-		Tree: c.TreeHash, Before: parentOf(c), Commit: c.Hash,
+		Tree: c.TreeHash, Before: ParentOf(c), Commit: c.Hash,
 	}
 	d.Package, _ = dm.ParsePackageRef(said[trailerPackage]) // zero when damaged; verify tells
 	return d
 }
 
-// deployedText is what a deploy that succeeded says. PNDA writes microseconds and
+// DeployedText is what a deploy that succeeded says. PNDA writes microseconds and
 // no zone here; clients show it as it is.
-func deployedText(ref dm.PackageRef, stamp dm.Stamp) string {
+func DeployedText(ref dm.PackageRef, stamp dm.Stamp) string {
 	return fmt.Sprintf("Deployed %s at %s", ref, stamp.Time.UTC().Format("2006-01-02T15:04:05.000000"))
 }

@@ -1,4 +1,4 @@
-package gitstore
+package form
 
 import (
 	"testing"
@@ -33,7 +33,7 @@ func TestBeginning(t *testing.T) {
 		{"by push", []plumbing.Hash{before, pushed}, before},
 		{"by a push of main itself", []plumbing.Hash{before, before}, before},
 	} {
-		if got := parentOf(&object.Commit{ParentHashes: test.parents}); got != test.want {
+		if got := ParentOf(&object.Commit{ParentHashes: test.parents}); got != test.want {
 			t.Errorf("%s: the commit before is %s, want %s", test.name, got, test.want)
 		}
 	}
