@@ -11,16 +11,17 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // gapsOfPackage finds refs that others of a package prove to have been there.
 // follows are the parents of uploads.
-func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEntry, heads repo.Refs, follows map[plumbing.Hash]plumbing.Hash) ([]finding, error) {
+func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEntry, heads repo.Refs, follows map[plumbing.Hash]plumbing.Hash) ([]repair.Finding, error) {
 	list, counted := gapsOfSuperseded(heads)
 	for v, o := range entry.outcomes {
 		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != repo.EmptyTree {
-			list = append(list, finding{repo.Tag(v), fmt.Sprintf("it is gone, %s is of its files", repo.Deployed(v))})
+			list = append(list, repair.Finding{Ref: repo.Tag(v), Why: fmt.Sprintf("it is gone, %s is of its files", repo.Deployed(v))})
 		}
 	}
 	uploads := map[plumbing.Hash]bool{}
@@ -47,7 +48,7 @@ func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEnt
 		}
 		// Who wrote something else there is told by verify.
 		if of := form.ParseVersion(commit).File.Ref; of.Name == name {
-			list = append(list, finding{repo.Tag(of.Version), fmt.Sprintf("it is gone, main has its commit %s", c)})
+			list = append(list, repair.Finding{Ref: repo.Tag(of.Version), Why: fmt.Sprintf("it is gone, main has its commit %s", c)})
 		}
 	}
 	return list, nil
@@ -63,7 +64,7 @@ func keysOf(m map[plumbing.Hash]plumbing.Hash) []plumbing.Hash {
 
 // gapsOfSuperseded finds missing numbers of earlier tags, which are given one
 // after the other, and returns the highest ones.
-func gapsOfSuperseded(heads repo.Refs) (list []finding, highest map[string]int) {
+func gapsOfSuperseded(heads repo.Refs) (list []repair.Finding, highest map[string]int) {
 	highest = map[string]int{}
 	for ref := range heads {
 		if text, ok := strings.CutPrefix(ref, repo.SupersededPrefix); ok {
@@ -76,7 +77,7 @@ func gapsOfSuperseded(heads repo.Refs) (list []finding, highest map[string]int) 
 	for version, last := range highest {
 		for n := 1; n < last; n++ {
 			if ref := repo.SupersededPrefix + version + "/" + strconv.Itoa(n); heads[ref].IsZero() {
-				list = append(list, finding{ref, fmt.Sprintf("it is gone, number %d came after it", last)})
+				list = append(list, repair.Finding{Ref: ref, Why: fmt.Sprintf("it is gone, number %d came after it", last)})
 			}
 		}
 	}
@@ -99,29 +100,29 @@ func earlierUploads(objects *repo.Objects, heads repo.Refs, uploads map[plumbing
 }
 
 // gapsOfApplication finds whether main or the outcomes were set back.
-func gapsOfApplication(ctx context.Context, objects *repo.Objects, e *appEntry, heads repo.Refs) ([]finding, error) {
-	var list []finding
+func gapsOfApplication(ctx context.Context, objects *repo.Objects, e *appEntry, heads repo.Refs) ([]repair.Finding, error) {
+	var list []repair.Finding
 	for ref, h := range heads {
 		n, err := strconv.Atoi(strings.TrimPrefix(ref, repo.DeploymentPrefix))
 		if err != nil || n <= e.deployments || h == e.main {
 			continue
 		}
-		if follows, err := leadsTo(ctx, objects, h, e.main); err != nil {
+		if follows, err := repair.LeadsTo(ctx, objects, h, e.main); err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		} else if follows {
-			list = append(list, finding{repo.Main, fmt.Sprintf("it was set back, %s goes on from it", ref)})
+			list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was set back, %s goes on from it", ref)})
 			break
 		}
 	}
 	if e.observed == nil {
 		if followed, err := answeredBefore(ctx, objects, e.main); err != nil || followed {
-			list = append(list, finding{repo.Observed, "it is gone, and a change is only taken when the one before it has an outcome"})
+			list = append(list, repair.Finding{Ref: repo.Observed, Why: "it is gone, and a change is only taken when the one before it has an outcome"})
 			return list, err
 		}
 		return list, nil
 	}
-	if ok, err := leadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
-		list = append(list, finding{repo.Main, fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
+	if ok, err := repair.LeadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
+		list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
 		return list, err
 	}
 	return list, nil

@@ -17,6 +17,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -88,7 +89,7 @@ func (v served) Recover(ctx context.Context, r dm.Repository) error {
 	}
 	err = kindOf(r).recover(s, ctx, r.Name, dir, heads)
 	if len(found) > 0 {
-		return lostRef(found)
+		return repair.LostRef(found)
 	}
 	if err == nil {
 		s.data.Adopt(r, heads)
@@ -181,7 +182,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 		return err
 	}
 	s.index.putPackage(name, entry)
-	return lostRef(gaps)
+	return repair.LostRef(gaps)
 }
 
 // versionOf reads refs/tags/<v> and refs/deployed/<v>; prefix is "" for others.
@@ -256,7 +257,7 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 	}
 	e.slim()
 	s.index.putApp(app, e)
-	return lostRef(gaps)
+	return repair.LostRef(gaps)
 }
 
 // readContent reads one commit of an application's main.

@@ -17,6 +17,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -52,7 +53,7 @@ type Store struct {
 	git     *gitcmd.Git
 	lock    *os.File
 	index   *index
-	service *Service
+	service *repair.Service
 	users   workspaceCache
 
 	people workspaceCount
@@ -128,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Doubt: func(ctx context.Context, r dm.Repository) { s.service.Heal(ctx, r) },
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
-	s.service = NewService(ServiceConfig{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
+	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
 	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
@@ -322,4 +323,4 @@ func (s *Store) wake(app dm.ApplicationName) {
 }
 
 // Service tells and mends what is out of service.
-func (s *Store) Service() *Service { return s.service }
+func (s *Store) Service() *repair.Service { return s.service }

@@ -16,6 +16,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -93,7 +94,7 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		return err
 	}
 	if len(lost) > 0 {
-		return lostRef(lost)
+		return repair.LostRef(lost)
 	}
 	s.data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
 	return nil

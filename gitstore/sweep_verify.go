@@ -30,7 +30,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
 	for _, f := range lost {
-		say("%s: %s: %s", repo.Sweeps.Kind, f.ref, f.why)
+		say("%s: %s: %s", repo.Sweeps.Kind, f.Ref, f.Why)
 	}
 	if repo.Exists(s.sweepsDir()) {
 		taken = s.verifySweepCommits(ctx, say)

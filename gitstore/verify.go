@@ -18,6 +18,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -304,7 +305,7 @@ func (s *Store) readAside(ctx context.Context, r dm.Repository) {
 // repository is out of service.
 func (v *verifier) gaps(ctx context.Context) {
 	list, err := v.s.service.Contradicted(ctx, v.r, v.objects, v.heads)
-	var more []finding
+	var more []repair.Finding
 	switch v.r.Kind {
 	case dm.PackageRepository:
 		if e := v.s.index.pkg(dm.PackageName(v.r.Name)); e != nil && err == nil {
@@ -329,9 +330,9 @@ func (v *verifier) gaps(ctx context.Context) {
 		told[f.File] = true
 	}
 	for _, f := range append(list, more...) {
-		if !told[f.ref] {
-			v.problem("%s: %s", f.ref, f.why)
+		if !told[f.Ref] {
+			v.problem("%s: %s", f.Ref, f.Why)
 		}
-		told[f.ref] = true
+		told[f.Ref] = true
 	}
 }

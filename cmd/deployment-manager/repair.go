@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 )
 
 func repairCommand(p process) *cobra.Command {
@@ -42,7 +42,7 @@ func (n stillAway) Error() string {
 func runRepair(ctx context.Context, cfg config, p process) error {
 	done, err := repairStopped(ctx, cfg, p)
 	if dm.KindOf(err) == dm.Conflict { // a server is at work on it
-		done, err = gitstore.AskRepair(ctx, cfg.Data)
+		done, err = repair.Ask(ctx, cfg.Data)
 	}
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ func runRepair(ctx context.Context, cfg config, p process) error {
 }
 
 // repairStopped repairs the record of a stopped server.
-func repairStopped(ctx context.Context, cfg config, p process) (done gitstore.Repaired, err error) {
+func repairStopped(ctx context.Context, cfg config, p process) (done repair.Repaired, err error) {
 	record, err := openStopped(ctx, cfg, p)
 	if err != nil {
 		return done, err

@@ -1,4 +1,4 @@
-package gitstore
+package repair
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func (s *Service) restorable(ctx context.Context, objects *repo.Objects, heads r
 	if is.IsZero() {
 		return true, nil
 	}
-	return leadsTo(ctx, objects, was.Hash, is)
+	return LeadsTo(ctx, objects, was.Hash, is)
 }
 
 // returnRef moves a ref to where it was, and with a tag the ref of its archive.

@@ -1,4 +1,4 @@
-package gitstore
+package repair
 
 import (
 	"context"
@@ -118,9 +118,9 @@ func (s *Service) ForgetQuestions() error {
 	return err
 }
 
-// AskRepair has the server that owns the data folder dir make a repair, and
+// Ask has the server that owns the data folder dir make a repair, and
 // returns what came of it. Kind Unavailable: nobody takes the question.
-func AskRepair(ctx context.Context, dir string) (done Repaired, err error) {
+func Ask(ctx context.Context, dir string) (done Repaired, err error) {
 	const op = "gitstore.AskRepair"
 	f, err := os.CreateTemp(filepath.Join(dir, repo.DamagedDir), askPrefix+"*"+askEnding)
 	if err != nil {

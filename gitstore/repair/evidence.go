@@ -1,4 +1,4 @@
-package gitstore
+package repair
 
 import (
 	"context"
@@ -22,15 +22,15 @@ import (
 // other refs, none of which the server writes before the one that it follows
 // from is durable. So evidence that a ref was there is never older than the ref.
 
-// finding is a ref that is not what something else proves it to have been.
-type finding struct {
-	ref string
-	why string
+// Finding is a ref that is not what something else proves it to have been.
+type Finding struct {
+	Ref string
+	Why string
 }
 
 // Contradicted compares the refs of a repository with what is known of them.
-func (s *Service) Contradicted(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs) ([]finding, error) {
-	var list []finding
+func (s *Service) Contradicted(ctx context.Context, r dm.Repository, objects *repo.Objects, heads repo.Refs) ([]Finding, error) {
+	var list []Finding
 	for _, was := range s.Data.Known(r) {
 		ok, err := explained(ctx, objects, heads, was)
 		switch is := heads[was.Name]; {
@@ -38,9 +38,9 @@ func (s *Service) Contradicted(ctx context.Context, r dm.Repository, objects *re
 			return nil, fmt.Errorf("%s: %w", was.Name, err)
 		case ok:
 		case is.IsZero():
-			list = append(list, finding{was.Name, fmt.Sprintf("it is gone, %s has it at %s", repo.KnownFile, was.Hash)})
+			list = append(list, Finding{was.Name, fmt.Sprintf("it is gone, %s has it at %s", repo.KnownFile, was.Hash)})
 		default:
-			list = append(list, finding{was.Name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.Hash, repo.KnownFile)})
+			list = append(list, Finding{was.Name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.Hash, repo.KnownFile)})
 		}
 	}
 	return list, nil
@@ -58,7 +58,7 @@ func explained(ctx context.Context, objects *repo.Objects, heads repo.Refs, was 
 	case strings.HasPrefix(was.Name, repo.SupersededPrefix):
 		return false, nil
 	}
-	return leadsTo(ctx, objects, is, was.Hash)
+	return LeadsTo(ctx, objects, is, was.Hash)
 }
 
 // superseded tells whether a tag of a version is kept as one that was replaced
@@ -82,8 +82,8 @@ func superseded(objects *repo.Objects, heads repo.Refs, version string, tag plum
 	return false, nil
 }
 
-// leadsTo tells whether a commit is among those that another one follows.
-func leadsTo(ctx context.Context, objects *repo.Objects, from, to plumbing.Hash) (bool, error) {
+// LeadsTo tells whether a commit is among those that another one follows.
+func LeadsTo(ctx context.Context, objects *repo.Objects, from, to plumbing.Hash) (bool, error) {
 	for h := from; !h.IsZero() && ctx.Err() == nil; {
 		if h == to {
 			return true, nil
@@ -97,14 +97,14 @@ func leadsTo(ctx context.Context, objects *repo.Objects, from, to plumbing.Hash)
 	return false, ctx.Err()
 }
 
-// lostRef is the fault of a repository some of whose refs are not what they were;
+// LostRef is the fault of a repository some of whose refs are not what they were;
 // nil when there are none.
-func lostRef(list []finding) error {
+func LostRef(list []Finding) error {
 	if len(list) == 0 {
 		return nil
 	}
-	first := slices.MinFunc(list, func(a, b finding) int { return strings.Compare(a.ref, b.ref) })
-	return repo.Broken(first.ref, "%s", first.why)
+	first := slices.MinFunc(list, func(a, b Finding) int { return strings.Compare(a.Ref, b.Ref) })
+	return repo.Broken(first.Ref, "%s", first.Why)
 }
 
 // MarkAbsent takes repositories out of service that are known and not there, and

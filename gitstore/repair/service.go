@@ -1,4 +1,4 @@
-package gitstore
+package repair
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// ServiceRecord is what a Service asks of the record, which knows what the
+// Record is what a Service asks of the record, which knows what the
 // repositories say.
-type ServiceRecord interface {
+type Record interface {
 	// Recover cleans a repository and reads its heads. An error that is no
 	// repo.Fault is a doubt. The repository's lock is held, or nobody else works.
 	Recover(ctx context.Context, r dm.Repository) error
@@ -30,10 +30,10 @@ type ServiceRecord interface {
 	Redeliver(ctx context.Context, app dm.ApplicationName)
 }
 
-// ServiceConfig says what a Service needs. All is required.
-type ServiceConfig struct {
+// Config says what a Service needs. All is required.
+type Config struct {
 	Data   *repo.Folder
-	Record ServiceRecord
+	Record Record
 	Clock  func() time.Time
 	Log    *slog.Logger
 }
@@ -41,16 +41,16 @@ type ServiceConfig struct {
 // Service knows which repositories are in service, and looks again at those that
 // are not. Its methods may be called from many goroutines.
 type Service struct {
-	ServiceConfig
+	Config
 	again *again
 
 	mu   sync.RWMutex
 	away map[dm.Repository]outOfService
 }
 
-// NewService starts with all in service.
-func NewService(cfg ServiceConfig) *Service {
-	return &Service{ServiceConfig: cfg, again: newAgain(), away: map[dm.Repository]outOfService{}}
+// New starts with all in service.
+func New(cfg Config) *Service {
+	return &Service{Config: cfg, again: newAgain(), away: map[dm.Repository]outOfService{}}
 }
 
 // Suspect asks for a look at a repository in which something could not be read.
