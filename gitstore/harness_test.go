@@ -16,6 +16,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore"
 	"github.com/pndaproject/deployment-manager/gitstore/archive/archivetest"
 	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/hooks/dispatch"
 	"github.com/pndaproject/deployment-manager/plugins"
 	"github.com/pndaproject/deployment-manager/plugins/flink"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter"
@@ -86,7 +87,7 @@ func open(t testing.TB, dir string, options ...option) *house {
 }
 
 // run lets the dispatcher work until the house is closed.
-func (h *house) run(dispatcher *hooks.Dispatcher) {
+func (h *house) run(dispatcher *dispatch.Dispatcher) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- dispatcher.Run(ctx) }()
@@ -118,14 +119,14 @@ func (h *house) closeWith(endWorkers func()) {
 }
 
 // build wires a house.
-func build(t testing.TB, dir string, options ...option) (*house, *hooks.Dispatcher) {
+func build(t testing.TB, dir string, options ...option) (*house, *dispatch.Dispatcher) {
 	t.Helper()
 	return buildWith(t, dir, spark.New(), options...)
 }
 
 // buildWith wires a house in which engine carries out what spark components ask
 // for.
-func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*house, *hooks.Dispatcher) {
+func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*house, *dispatch.Dispatcher) {
 	t.Helper()
 	h := &house{t: t, dir: dir, events: &eventLog{}}
 	workspaces := &later{}
@@ -137,7 +138,7 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	check(t, err)
 	admission, err := hooks.NewAdmission(hooks.AdmissionConfig{Policy: dm.NewPolicy(dm.InsecurePNDA, dm.PublishByMode), Planner: planner, Directory: everyName{}})
 	check(t, err)
-	var dispatcher *hooks.Dispatcher
+	var dispatcher *dispatch.Dispatcher
 	cfg := gitstore.Config{
 		// A git of another test, between its fork and its exec, holds our lock.
 		Dir: dir, LockWait: 10 * time.Second, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Events: h.events,
@@ -149,8 +150,8 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	h.Store, err = gitstore.Open(t.Context(), cfg)
 	check(t, err)
 	workspaces.Workspaces = h.Store
-	dispatcher, err = hooks.NewDispatcher(hooks.DispatcherConfig{
-		Outbox: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: hooks.Retry{Base: 10 * time.Millisecond},
+	dispatcher, err = dispatch.New(dispatch.Config{
+		Outbox: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: dispatch.Retry{Base: 10 * time.Millisecond},
 	})
 	check(t, err)
 	return h, dispatcher

@@ -163,3 +163,11 @@ func (a *Admission) unknownAudience(p dm.Proposal) []dm.Finding {
 	}
 	return findings
 }
+
+// orDefault gives a field its default.
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

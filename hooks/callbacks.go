@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/hooks/dispatch"
 )
 
 // CallbacksConfig is what Callbacks need. A kind whose address is empty is not
@@ -165,16 +166,15 @@ func (c *Callbacks) deliver(ctx context.Context, address string, e dm.Event) err
 	if err != nil {
 		return err
 	}
-	retry := Retry{Base: c.cfg.Pause, Attempts: c.cfg.Attempts}
 	for n := 1; ; n++ {
 		again, err := c.post(ctx, address, body)
-		if err == nil || !again || n >= retry.Attempts {
+		if err == nil || !again || n >= c.cfg.Attempts {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(retry.pause(n, time.Minute)):
+		case <-time.After(dispatch.BackOff(c.cfg.Pause, n, time.Minute)):
 		}
 	}
 }

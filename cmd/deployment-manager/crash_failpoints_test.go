@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
-	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/hooks/dispatch"
 )
 
 // crashDrive is one sort of change. Each run works on names of its own.
@@ -136,7 +136,7 @@ func TestFailpoints(t *testing.T) {
 	}
 	sequences := recordDrives(t)
 	var plan []deathAt
-	for _, step := range slices.Concat(repo.Steps(), hooks.Steps()) {
+	for _, step := range slices.Concat(repo.Steps(), dispatch.Steps()) {
 		chances := chancesAt(sequences, step)
 		if len(chances) == 0 {
 			t.Errorf("no change reaches the step %q: drop it from Steps, or add a change that does", step)

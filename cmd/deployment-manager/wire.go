@@ -26,6 +26,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/hooks"
+	"github.com/pndaproject/deployment-manager/hooks/dispatch"
 	"github.com/pndaproject/deployment-manager/plugins"
 	"github.com/pndaproject/deployment-manager/plugins/flink"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter"
@@ -81,7 +82,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 			err = errors.Join(err, record.store.Close())
 		}
 	}()
-	dispatcher, err := hooks.NewDispatcher(hooks.DispatcherConfig{
+	dispatcher, err := dispatch.New(dispatch.Config{
 		Outbox: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(), Directory: people.directory,
 		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
 	})
@@ -265,7 +266,7 @@ func userNames(texts []string) []dm.UserName {
 type record struct {
 	store      *gitstore.Store
 	plugins    *plugins.Registry
-	dispatcher atomic.Pointer[hooks.Dispatcher] // what the store wakes, once there is one
+	dispatcher atomic.Pointer[dispatch.Dispatcher] // what the store wakes, once there is one
 	pushes     pushesLater
 }
 

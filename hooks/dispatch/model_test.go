@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"context"
@@ -58,7 +58,7 @@ func TestRandomFailures(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			withBench(t, func(cfg *DispatcherConfig) { cfg.Workers = 2 }, func(b *bench) { playAtRandom(b, seed) })
+			withBench(t, func(cfg *Config) { cfg.Workers = 2 }, func(b *bench) { playAtRandom(b, seed) })
 		})
 	}
 }

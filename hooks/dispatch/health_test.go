@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"context"
@@ -15,11 +15,11 @@ import (
 )
 
 // withEngine runs test with a dispatcher whose oozie plugin lives long.
-func withEngine(t *testing.T, configure func(*DispatcherConfig), test func(*bench, *plugintest.FakeEngine)) {
+func withEngine(t *testing.T, configure func(*Config), test func(*bench, *plugintest.FakeEngine)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		engine := plugintest.NewFakeEngine("oozie") // its channel belongs to the bubble
-		b := newBench(t, func(cfg *DispatcherConfig) {
+		b := newBench(t, func(cfg *Config) {
 			others := cfg.Plugins
 			cfg.Types = []dm.ComponentType{"jupyter", "oozie"}
 			cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
@@ -43,7 +43,7 @@ func (b *bench) restart() {
 	b.Helper()
 	b.stop()
 	var err error
-	if b.d, err = NewDispatcher(b.d.cfg); err != nil {
+	if b.d, err = New(b.d.cfg); err != nil {
 		b.Fatal(err)
 	}
 	b.run()
@@ -273,7 +273,7 @@ func (s *slowEngine) Watch(context.Context, func(dm.ApplicationName)) error {
 func TestSlowEngineHoldsUpNoChange(t *testing.T) {
 	t.Parallel()
 	var slow *slowEngine
-	withEngine(t, func(cfg *DispatcherConfig) {
+	withEngine(t, func(cfg *Config) {
 		engine, _ := cfg.Plugins("oozie")
 		slow = &slowEngine{FakeEngine: engine.(*plugintest.FakeEngine)}
 		others := cfg.Plugins

@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 func TestPausesGrowAndScansRespectThem(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Retry = Retry{Base: 10 * time.Second}; cfg.Scan = 15 * time.Second }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Retry = Retry{Base: 10 * time.Second}; cfg.Scan = 15 * time.Second }, func(b *bench) {
 		var at []time.Time
 		b.jupyter.onCall(func(context.Context, string, dm.ApplicationName, int) (bool, error) {
 			at = append(at, time.Now())
@@ -37,7 +37,7 @@ func TestPausesGrowAndScansRespectThem(t *testing.T) {
 
 func TestWakeDuringWorkIsNotLost(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Scan = 1000 * time.Hour }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Scan = 1000 * time.Hour }, func(b *bench) {
 		entered, leave := make(chan struct{}), make(chan struct{})
 		b.box.fail = nil
 		b.d.cfg.Step = func(name string) {
@@ -96,7 +96,7 @@ func TestRecordThatCannotBeWrittenIsTriedForEver(t *testing.T) {
 
 func TestPanicOfTheRecordDoesNotEndTheWorkers(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Workers = 1 }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Workers = 1 }, func(b *bench) {
 		calls := 0
 		b.box.fail = func(m string, _ dm.ApplicationName) error {
 			if calls++; m == "Work" && calls == 1 {
@@ -126,7 +126,7 @@ func TestPanicOfTheRecordLeavesAWayOut(t *testing.T) {
 
 func TestManyApplicationsAtOnce(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Workers = 4 }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Workers = 4 }, func(b *bench) {
 		slow := func(context.Context, string, dm.ApplicationName, int) (bool, error) {
 			time.Sleep(time.Second)
 			return false, nil
@@ -194,7 +194,7 @@ func TestStopLeavesTheChangeForTheNextRun(t *testing.T) {
 func TestStepsComeInOrder(t *testing.T) {
 	t.Parallel()
 	var got []string
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Step = func(name string) { got = append(got, name) } }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Step = func(name string) { got = append(got, name) } }, func(b *bench) {
 		b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.jupyter.onCall(func(_ context.Context, _ string, _ dm.ApplicationName, nth int) (bool, error) {
 			if nth == 1 {
@@ -221,7 +221,7 @@ func TestStepsComeInOrder(t *testing.T) {
 func TestDispatchIsCounted(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Registerer = registry }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Registerer = registry }, func(b *bench) {
 		b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.jupyter.on(func(string) (bool, error) { return false, errBare })
 		b.do("noon", dm.Destroy, dm.WantDestroyed)
@@ -237,7 +237,7 @@ func TestDispatchIsCounted(t *testing.T) {
 			}
 		}
 	})
-	if _, err := NewDispatcher(DispatcherConfig{Outbox: newFakeOutbox(), Directory: directory, Registerer: registry,
+	if _, err := New(Config{Outbox: newFakeOutbox(), Directory: directory, Registerer: registry,
 		Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}); err == nil {
 		t.Error("figures registered twice were accepted")
 	}
@@ -264,18 +264,18 @@ func measured(t *testing.T, g prometheus.Gatherer, metric string) float64 {
 	return 0
 }
 
-func TestNewDispatcherChecks(t *testing.T) {
+func TestNewChecks(t *testing.T) {
 	t.Parallel()
-	full := DispatcherConfig{Outbox: newFakeOutbox(), Directory: directory, Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}
-	for want, spoil := range map[string]func(*DispatcherConfig){
-		"outbox":    func(c *DispatcherConfig) { c.Outbox = nil },
-		"plugins":   func(c *DispatcherConfig) { c.Plugins = nil },
-		"directory": func(c *DispatcherConfig) { c.Directory = nil },
-		"negative":  func(c *DispatcherConfig) { c.Workers = -1 },
+	full := Config{Outbox: newFakeOutbox(), Directory: directory, Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}
+	for want, spoil := range map[string]func(*Config){
+		"outbox":    func(c *Config) { c.Outbox = nil },
+		"plugins":   func(c *Config) { c.Plugins = nil },
+		"directory": func(c *Config) { c.Directory = nil },
+		"negative":  func(c *Config) { c.Workers = -1 },
 	} {
 		cfg := full
 		spoil(&cfg)
-		if _, err := NewDispatcher(cfg); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("spoiled %s: %v", want, err)
 		}
 	}
@@ -287,7 +287,7 @@ func TestNewDispatcherChecks(t *testing.T) {
 func TestRunAlwaysEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, func(cfg *DispatcherConfig) { cfg.Workers = 1 })
+		b := newBench(t, func(cfg *Config) { cfg.Workers = 1 })
 		for range 2000 {
 			b.run()
 			b.stop()

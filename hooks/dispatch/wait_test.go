@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"context"
@@ -95,7 +95,7 @@ func TestWaitingChangeIsOvertaken(t *testing.T) {
 					if restart {
 						b.stop()
 						var err error
-						if b.d, err = NewDispatcher(b.d.cfg); err != nil {
+						if b.d, err = New(b.d.cfg); err != nil {
 							t.Fatal(err)
 						}
 						b.run()
@@ -121,7 +121,7 @@ func TestLeftoversAreTakenBackAtTheNextStart(t *testing.T) {
 	restart := func(b *bench) {
 		b.stop()
 		var err error
-		if b.d, err = NewDispatcher(b.d.cfg); err != nil {
+		if b.d, err = New(b.d.cfg); err != nil {
 			b.Fatal(err)
 		}
 		b.run()
@@ -262,7 +262,7 @@ func TestWhatNobodyForesawWaitsAWhile(t *testing.T) {
 // TestPluginThatHeedsNoDeadline hangs for hours in a server with one worker.
 func TestPluginThatHeedsNoDeadline(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Workers, cfg.Timeout = 1, time.Minute }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Workers, cfg.Timeout = 1, time.Minute }, func(b *bench) {
 		release := make(chan struct{})
 		b.jupyter.onCall(func(_ context.Context, _ string, app dm.ApplicationName, nth int) (bool, error) {
 			if app == "noon" && nth == 1 {

@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"context"
@@ -21,7 +21,7 @@ const (
 	stepObserved      = "dispatch-observed"       // the outcome is recorded
 )
 
-// Steps names the points at which DispatcherConfig.Step is called.
+// Steps names the points at which Config.Step is called.
 func Steps() []string {
 	return []string{stepTaken, stepTypeApplied, stepApplied, stepUndone, stepBeforeObserve, stepObserved}
 }

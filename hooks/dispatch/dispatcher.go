@@ -1,6 +1,7 @@
-package hooks
+package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,8 +14,8 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// DispatcherConfig is what a Dispatcher needs.
-type DispatcherConfig struct {
+// Config is what a Dispatcher needs.
+type Config struct {
 	Outbox     dm.Outbox                                // required
 	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; knows each spelling
 	Directory  dm.Directory                             // required
@@ -38,11 +39,14 @@ type Retry struct {
 	Attempts int           // in all that end in what nobody foresaw; 0 means 16, which take about half an hour
 }
 
-// pause is the back-off after n failed attempts: between half and the whole of
-// Base doubled n-1 times, at most most. The spread keeps applications that
-// failed together from coming back together.
-func (r Retry) pause(n int, most time.Duration) time.Duration {
-	d := r.Base
+// pause is the back-off after n failed attempts.
+func (r Retry) pause(n int, most time.Duration) time.Duration { return BackOff(r.Base, n, most) }
+
+// BackOff is the pause after n failed attempts: between half and the whole of
+// base doubled n-1 times, at most most. The spread keeps what failed together from
+// coming back together.
+func BackOff(base time.Duration, n int, most time.Duration) time.Duration {
+	d := base
 	for ; n > 1 && d < most; n-- {
 		d *= 2
 	}
@@ -50,9 +54,9 @@ func (r Retry) pause(n int, most time.Duration) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
-// Dispatcher carries out changes. NewDispatcher makes it, Run works.
+// Dispatcher carries out changes. New makes it, Run works.
 type Dispatcher struct {
-	cfg     DispatcherConfig
+	cfg     Config
 	metrics *dispatchMetrics
 
 	mu    sync.Mutex
@@ -80,24 +84,24 @@ type entry struct {
 	job     job
 }
 
-// NewDispatcher checks cfg and starts nothing.
-func NewDispatcher(cfg DispatcherConfig) (*Dispatcher, error) {
+// New checks cfg and starts nothing.
+func New(cfg Config) (*Dispatcher, error) {
 	switch {
 	case cfg.Outbox == nil:
-		return nil, errors.New("hooks: a dispatcher needs an outbox")
+		return nil, errors.New("dispatch: a dispatcher needs an outbox")
 	case cfg.Plugins == nil:
-		return nil, errors.New("hooks: a dispatcher needs plugins")
+		return nil, errors.New("dispatch: a dispatcher needs plugins")
 	case cfg.Directory == nil:
-		return nil, errors.New("hooks: a dispatcher needs a directory")
+		return nil, errors.New("dispatch: a dispatcher needs a directory")
 	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Most < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0:
-		return nil, errors.New("hooks: a dispatcher's numbers must not be negative")
+		return nil, errors.New("dispatch: a dispatcher's numbers must not be negative")
 	}
-	orDefault(&cfg.Workers, 16)
-	orDefault(&cfg.Scan, 30*time.Second)
-	orDefault(&cfg.Retry.Base, 500*time.Millisecond)
-	orDefault(&cfg.Retry.Most, 5*time.Minute)
-	orDefault(&cfg.Retry.Attempts, 16)
-	orDefault(&cfg.Timeout, 5*time.Minute)
+	cfg.Workers = cmp.Or(cfg.Workers, 16)
+	cfg.Scan = cmp.Or(cfg.Scan, 30*time.Second)
+	cfg.Retry.Base = cmp.Or(cfg.Retry.Base, 500*time.Millisecond)
+	cfg.Retry.Most = cmp.Or(cfg.Retry.Most, 5*time.Minute)
+	cfg.Retry.Attempts = cmp.Or(cfg.Retry.Attempts, 16)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Minute)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
@@ -115,14 +119,6 @@ func NewDispatcher(cfg DispatcherConfig) (*Dispatcher, error) {
 	var err error
 	d.metrics, err = newDispatchMetrics(cfg.Registerer, d.pending)
 	return d, err
-}
-
-// orDefault gives a field its default.
-func orDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Wake tells that app may have something to do. It never blocks, may be called
@@ -160,7 +156,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.mu.Lock()
 	if d.runs {
 		d.mu.Unlock()
-		return errors.New("hooks: the dispatcher runs already")
+		return errors.New("dispatch: the dispatcher runs already")
 	}
 	d.runs = true
 	d.mu.Unlock()

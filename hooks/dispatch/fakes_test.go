@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"cmp"
@@ -248,6 +248,20 @@ func (o *fakeOutbox) last(t *testing.T, app dm.ApplicationName) dm.Observation {
 	return dm.Observation{}
 }
 
+// fakeDirectory is the members of each group.
+type fakeDirectory map[string][]dm.UserName
+
+func (fakeDirectory) Known(dm.UserName) bool               { return true }
+func (fakeDirectory) Groups(dm.UserName) []string          { return nil }
+func (d fakeDirectory) Members(group string) []dm.UserName { return d[group] }
+func (d fakeDirectory) Everyone() []dm.UserName {
+	return slices.Concat(slices.Collect(maps.Values(d))...)
+}
+
+var directory = fakeDirectory{
+	"admin": {"root"}, "publisher": {"paula"}, "class-7": {"bob", "ana"}, "staff": {"ana", "zoe"},
+}
+
 // fakePlugin is an engine in memory. It asserts that it is never asked about
 // one application twice at a time.
 type fakePlugin struct {
@@ -376,7 +390,7 @@ type bench struct {
 }
 
 // withBench runs test with a working dispatcher. Time in it is synctest's.
-func withBench(t *testing.T, configure func(*DispatcherConfig), test func(*bench)) {
+func withBench(t *testing.T, configure func(*Config), test func(*bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, configure)
@@ -386,7 +400,7 @@ func withBench(t *testing.T, configure func(*DispatcherConfig), test func(*bench
 	})
 }
 
-func newBench(t *testing.T, configure func(*DispatcherConfig)) *bench {
+func newBench(t *testing.T, configure func(*Config)) *bench {
 	t.Helper()
 	log := &callLog{busy: map[dm.ApplicationName]bool{}}
 	plugin := func(kind dm.ComponentType) *fakePlugin {
@@ -394,7 +408,7 @@ func newBench(t *testing.T, configure func(*DispatcherConfig)) *bench {
 	}
 	b := &bench{T: t, box: newFakeOutbox(), log: log, jupyter: plugin("jupyter"), oozie: plugin("oozie")}
 	plugins := map[dm.ComponentType]dm.Plugin{"jupyter": b.jupyter, "oozie": b.oozie}
-	cfg := DispatcherConfig{
+	cfg := Config{
 		Outbox: b.box, Directory: directory,
 		Plugins: func(kind dm.ComponentType) (dm.Plugin, bool) { p, ok := plugins[kind]; return p, ok },
 	}
@@ -402,7 +416,7 @@ func newBench(t *testing.T, configure func(*DispatcherConfig)) *bench {
 		configure(&cfg)
 	}
 	var err error
-	if b.d, err = NewDispatcher(cfg); err != nil {
+	if b.d, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	return b

@@ -1,4 +1,4 @@
-package hooks
+package dispatch
 
 import (
 	"bytes"
@@ -121,7 +121,7 @@ func (fakeLast) AppliedLast() {}
 // reaches the plugin whose work people see.
 func TestLastIsAppliedLast(t *testing.T) {
 	t.Parallel()
-	jupyterLast := func(cfg *DispatcherConfig) {
+	jupyterLast := func(cfg *Config) {
 		plugins := cfg.Plugins
 		cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
 			p, ok := plugins(t)
@@ -155,7 +155,7 @@ func (fakeMover) Moved(before, after dm.PluginRecord) string {
 // TestMovedFilesAreTold shows that a change which puts files elsewhere says so.
 func TestMovedFilesAreTold(t *testing.T) {
 	t.Parallel()
-	mover := func(cfg *DispatcherConfig) {
+	mover := func(cfg *Config) {
 		plugins := cfg.Plugins
 		cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
 			p, ok := plugins(t)
@@ -331,7 +331,7 @@ func TestUnregisteredTypeSettlesAtOnce(t *testing.T) {
 
 func TestFlinkStreamingIsFlink(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) {
+	withBench(t, func(cfg *Config) {
 		lookup := cfg.Plugins
 		cfg.Plugins = func(kind dm.ComponentType) (dm.Plugin, bool) {
 			if kind == "flinkStreaming" {
@@ -392,7 +392,7 @@ func TestPassingErrorsAreTriedAgain(t *testing.T) {
 func TestPanicBecomesAFailure(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	withBench(t, func(cfg *DispatcherConfig) {
+	withBench(t, func(cfg *Config) {
 		cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 		cfg.Retry.Attempts = 2
 	}, func(b *bench) {
@@ -416,7 +416,7 @@ func TestPanicBecomesAFailure(t *testing.T) {
 
 func TestPluginThatNeverEndsIsTimedOut(t *testing.T) {
 	t.Parallel()
-	withBench(t, func(cfg *DispatcherConfig) { cfg.Timeout = time.Minute }, func(b *bench) {
+	withBench(t, func(cfg *Config) { cfg.Timeout = time.Minute }, func(b *bench) {
 		b.jupyter.onCall(func(ctx context.Context, op string, _ dm.ApplicationName, _ int) (bool, error) {
 			if op == "apply" {
 				<-ctx.Done()
