@@ -54,7 +54,7 @@ func OpenBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (*Body,
 		limits.Stall = DefaultStall
 	}
 	b := &Body{room: limits.Size, limit: limits.Size, sent: sent{
-		in: r.Body, room: limits.Size, limit: limits.Size, until: limits.Until,
+		in: r.Body, room: limits.Size, limit: limits.Size, until: limits.Until, chunked: r.ContentLength < 0,
 		pace:     pace{limits.Stall, limits.Stall},
 		deadline: http.NewResponseController(w).SetReadDeadline,
 	}}
@@ -135,6 +135,7 @@ func (b *Body) Stop() (whole bool) {
 type sent struct {
 	in          io.Reader
 	room, limit int64 // bytes
+	chunked     bool
 	pace        pace
 	deadline    func(time.Time) error
 	fault       error // of the sending; never io.EOF
@@ -150,7 +151,11 @@ type sent struct {
 func (s *sent) Read(p []byte) (int, error) {
 	begin := time.Now()
 	s.extend(begin)
-	n, err := s.in.Read(p[:min(int64(len(p)), s.room+1, s.pace.bytes())])
+	most := min(int64(len(p)), s.room+1)
+	if s.chunked {
+		most = min(most, s.pace.bytes())
+	}
+	n, err := s.in.Read(p[:most])
 	s.pace.brought(n, time.Since(begin))
 	if s.room -= int64(n); s.room < 0 {
 		n, err = n-1, tooLarge(s.limit)

@@ -13,8 +13,8 @@ type pace struct{ most, left time.Duration }
 // progress.
 const minRate = 1 << 10
 
-// bytes is how much one Read may ask for. A Read of a chunked body does not
-// return before it has that much, or the chunk ends; who keeps the rate brings
+// bytes is how much one Read of a chunked body may ask for. It does not return
+// before it has that much, or the chunk ends; who keeps the rate brings
 // it in half of the time that is left, so that there is also time for a pause.
 func (p *pace) bytes() int64 { return max(1, int64(minRate*p.left.Seconds()/2)) }
 

@@ -163,7 +163,8 @@ func port(t *testing.T, cfg githttp.Config, config apihandlers.Config, registry 
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Server, config.Errors, config.Tables = "git", apihandlers.LineBody, []apihandlers.Table{{Routes: git.Routes()}}
+	config.Server, config.Errors = "git", apihandlers.LineBody
+	config.Tables = append(config.Tables, apihandlers.Table{Routes: git.Routes()})
 	if config.Metrics, err = apihandlers.NewMetrics(registry); err != nil {
 		t.Fatal(err)
 	}
