@@ -136,6 +136,7 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"no user", app, some(main, "DM-User: ana\n", ""), "has a bad DM-User"},
 		{"no way of knowing", app, some(main, "DM-Auth: test\n", ""), "does not say how its user was known"},
 		{"no door", app, some(main, "DM-Via: test\n", ""), "does not say how its user was known and by which door"},
+		{"no action", app, some(main, "DM-Action: start\n", ""), `has the action ""`},
 		{"an unknown action", app, some(main, "DM-Action: start", "DM-Action: paint"), `has the action "paint"`},
 		{"an action of packages", app, some(main, "DM-Action: start", "DM-Action: publish"), `has the action "publish"`},
 		{"two users", app, some(main, "DM-User: ana", "DM-User: eve\nDM-User: ana"), "has the trailer DM-User twice"},

@@ -143,7 +143,8 @@ func ApplicationFile(spec dm.Spec) ([]byte, error) {
 
 // ChangeSubject is the first line of a change's commit, and what a push is told.
 func ChangeSubject(spec dm.Spec, verb dm.Verb) string {
-	words := strings.ToUpper(string(verb[:1])) + string(verb[1:])
+	first := min(1, len(verb)) // a damaged one may be empty
+	words := strings.ToUpper(string(verb[:first])) + string(verb[first:])
 	if verb == dm.Rollback {
 		words = "Roll back"
 	}
