@@ -66,15 +66,15 @@ type ApplyRequest struct {
 type Health struct {
 	Component   ComponentName
 	State       string // such as SUBMITTED, RUNNING or FAILED; "" when the engine does not know
-	Information string // for people; "" leaves what the record says
+	Information string // for people
 }
 
 // Observer is the optional ability of a plugin whose work lives on after Apply: to
 // tell how what a record tells of does. It is asked at intervals, and when a Watcher
 // noticed something; it reads only, and answers in seconds. Readers see the answer
 // at once; each change of a State becomes a commit, so State is of the work as a
-// whole: of a schedule that it is kept, never how its last run went. An error keeps
-// the states that were known.
+// whole: of a schedule that it is kept, never how its last run went. A component that
+// is left out is unknown to its engine; an error keeps the states that were known.
 type Observer interface {
 	Observe(ctx context.Context, record PluginRecord) ([]Health, error)
 }

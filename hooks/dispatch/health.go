@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -28,6 +29,13 @@ const (
 type watched struct {
 	restless int  // changes of state that were recorded one soon after the other
 	deaf     bool // its plugin could not tell when it was asked last
+}
+
+// forget drops what is remembered of how app did before a change.
+func (d *Dispatcher) forget(app dm.ApplicationName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.watched, app)
 }
 
 func (d *Dispatcher) observer(t dm.ComponentType) (dm.Observer, bool) {
@@ -117,9 +125,6 @@ func (d *Dispatcher) watch(ctx context.Context, t dm.ComponentType, w dm.Watcher
 func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 	of := d.cfg.Outbox.Settled(app)
 	if of == nil {
-		d.mu.Lock()
-		delete(d.watched, app)
-		d.mu.Unlock()
 		return
 	}
 	d.mu.Lock()
@@ -154,6 +159,9 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 	if !asked {
 		return
 	}
+	if w.deaf && !deaf {
+		d.cfg.Log.Info("plugins can tell again how an application does", "app", app)
+	}
 	w.deaf = deaf
 	if len(changes) > 0 && d.quiet(of, w) {
 		w = d.transition(ctx, app, of, now, strings.Join(changes, "; "), w)
@@ -174,17 +182,14 @@ func told(r *dm.PluginRecord, health []dm.Health, err error) (changes []string) 
 			c.Information = "how it does can't be told now: " + dm.Public(err)
 			continue
 		}
-		at := slices.IndexFunc(health, func(h dm.Health) bool { return h.Component == c.Name })
-		if at < 0 {
-			continue
+		var h dm.Health
+		if at := slices.IndexFunc(health, func(h dm.Health) bool { return h.Component == c.Name }); at >= 0 {
+			h = health[at]
 		}
-		h := health[at]
-		if h.Information != "" {
-			c.Information = fmt.Sprintf("%.1000s", h.Information)
-		}
-		if state := fmt.Sprintf("%.100s", h.State); state != c.State {
+		c.Information = dm.Printable(fmt.Sprintf("%.1000s", h.Information))
+		if state := dm.Printable(fmt.Sprintf("%.100s", h.State)); state != c.State {
 			c.State = state
-			changes = append(changes, fmt.Sprintf("%s/%s is %s", r.Type, c.Name, state))
+			changes = append(changes, fmt.Sprintf("%s/%s is %s", r.Type, c.Name, cmp.Or(state, "unknown to its engine")))
 		}
 	}
 	return changes

@@ -320,3 +320,19 @@ func TestMergeKeepsWhereFilesAre(t *testing.T) {
 		}
 	}
 }
+
+// TestJobThatVanished is told of what an engine no longer knows.
+func TestJobThatVanished(t *testing.T) {
+	t.Parallel()
+	withEngine(t, nil, func(b *bench, engine *plugintest.FakeEngine) {
+		b.quiet("noon", dm.Create, dm.WantStarted, "oozie/nightly")
+		if err := engine.Destroy(t.Context(), b.box.reads("noon").Records[0]); err != nil {
+			t.Fatal(err)
+		}
+		b.pass(time.Minute)
+		b.wantShown("noon", "", "")
+		if got := b.told("noon"); got[len(got)-1] != "oozie/nightly is unknown to its engine" {
+			t.Errorf("%q are recorded, want that the job is gone", got)
+		}
+	})
+}

@@ -206,6 +206,7 @@ func (p *pass) observe(ctx context.Context, o dm.Observation) next {
 		cfg.Step(stepObserved)
 		p.settled(o)
 		*p.job = job{}
+		p.d.forget(p.app)
 		return next{}
 	}
 	if ctx.Err() != nil {
