@@ -29,47 +29,6 @@ const (
 	maxPatchLines = 100_000
 )
 
-// ApplicationDiff implements dm.History. Files are those that people and
-// engines get, below components/, and those of the package, below package/;
-// what application.json says is told by the sides and the overrides. The patch
-// has all three.
-func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, from, to int) (dm.Difference, error) {
-	const op = "gitstore.ApplicationDiff"
-	leave, err := s.gates.readers.Enter(ctx)
-	if err != nil {
-		return dm.Difference{}, err
-	}
-	defer leave()
-	var revisions [2]dm.Revision
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
-		if from, to, err = p.numbers(op, app, from, to); err != nil {
-			return err
-		}
-		for i, n := range [...]int{from, to} {
-			revisions[i] = p.changes[p.deployments[n]].Revision
-		}
-		return nil
-	})
-	if err != nil {
-		return dm.Difference{}, err
-	}
-	dir := s.data.Path(repo.Application(app))
-	objects := repo.Open(dir)
-	var content [2]contentEntry
-	for i, r := range revisions {
-		if content[i], _, err = readContent(objects, plumbing.NewHash(string(r))); err != nil {
-			return dm.Difference{}, repo.Failed(op, err)
-		}
-	}
-	d, err := applicationDifference(ctx, objects, content)
-	if err != nil {
-		return d, repo.Failed(op, err)
-	}
-	trees := [2]plumbing.Hash{content[0].tree, content[1].tree}
-	d.WritePatch = s.patch(dir, trees, fmt.Sprintf("deployment-%d/", from), fmt.Sprintf("deployment-%d/", to))
-	return d, nil
-}
-
 // numbers fills in the defaults of a comparison and checks that there are such
 // deployments.
 func (p *applicationPast) numbers(op string, app dm.ApplicationName, from, to int) (int, int, error) {
@@ -97,78 +56,60 @@ func noDeployment(kind dm.Kind, op string, app dm.ApplicationName, n, newest int
 	return dm.Errorf(kind, op, "%s has no deployment %d", app, n).WithHint("its deployments are numbered 1 to %d", newest)
 }
 
-// applicationDifference compares the contents of two deployments.
-func applicationDifference(ctx context.Context, objects *repo.Objects, content [2]contentEntry) (d dm.Difference, err error) {
-	side := func(c contentEntry) dm.Side {
-		return dm.Side{Deployment: c.deployment, Revision: dm.Revision(c.commit.String()), Package: c.spec.Package, Audience: c.spec.Audience}
+// compared are the changes that two deployments were made by.
+func (p *applicationPast) compared(op string, app dm.ApplicationName, from, to int) (revisions [2]plumbing.Hash, err error) {
+	if from, to, err = p.numbers(op, app, from, to); err != nil {
+		return revisions, err
+	}
+	for i, n := range [...]int{from, to} {
+		revisions[i] = plumbing.NewHash(string(p.changes[p.deployments[n]].Revision))
+	}
+	return revisions, nil
+}
+
+// Deployments compares what two changes of the application in dir delivered. Files
+// are those that people and engines get, below components/, and those of the
+// package, below package/; what application.json says is told by the sides and the
+// overrides. The patch has all three.
+func Deployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]plumbing.Hash) (d dm.Difference, err error) {
+	objects := repo.Open(dir)
+	var content [2]form.Change
+	for i, h := range revisions {
+		if content[i], err = form.DecodeChange(objects, h); err != nil {
+			return d, err
+		}
+	}
+	side := func(c form.Change) dm.Side {
+		return dm.Side{Deployment: c.Made(), Revision: dm.Revision(c.Commit.String()), Package: c.Spec.Package, Audience: c.Spec.Audience}
 	}
 	d.From, d.To = side(content[0]), side(content[1])
-	if d.Overrides, err = overrideChanges(content[0].spec.Overrides, content[1].spec.Overrides); err != nil {
+	if d.Overrides, err = overrideChanges(content[0].Spec.Overrides, content[1].Spec.Overrides); err != nil {
 		return d, err
 	}
 	t := treeDiff{objects: objects}
 	// By path in byte order.
-	if err := t.compare(ctx, form.ComponentsTree+"/", content[0].components, content[1].components); err != nil {
+	if err := t.compare(ctx, form.ComponentsTree+"/", content[0].Components, content[1].Components); err != nil {
 		return d, err
 	}
-	if err := t.compare(ctx, form.PackageTree+"/", content[0].packageTree, content[1].packageTree); err != nil {
+	if err := t.compare(ctx, form.PackageTree+"/", content[0].Package, content[1].Package); err != nil {
 		return d, err
 	}
 	d.Files, d.FilesMore = t.files, t.more
+	d.WritePatch = patch(git, dir, [2]plumbing.Hash{content[0].Tree, content[1].Tree},
+		fmt.Sprintf("deployment-%d/", d.From.Deployment), fmt.Sprintf("deployment-%d/", d.To.Deployment))
 	return d, nil
 }
 
-// PackageDiff implements dm.History.
-func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to dm.Version) (dm.Difference, error) {
-	const op = "gitstore.PackageDiff"
-	leave, err := s.gates.readers.Enter(ctx)
-	if err != nil {
-		return dm.Difference{}, err
-	}
-	defer leave()
-	r := repo.Package(name)
-	if err := s.service.Sound(r); err != nil {
-		return dm.Difference{}, err
-	}
-	entry := s.index.pkg(name)
-	if entry == nil || len(entry.versions) == 0 {
-		return dm.Difference{}, dm.Errorf(dm.NotFound, op, "there is no published version of %s", name)
-	}
-	var sides [2]versionEntry
-	for i, v := range [...]dm.Version{from, to} {
-		var ok bool
-		if sides[i], ok = entry.version(v); !ok {
-			return dm.Difference{}, dm.Errorf(dm.NotFound, op, "there is no published version %s of %s", v, name).
-				WithHint("published are %s", entry.list())
-		}
-	}
-	side := func(v versionEntry) dm.Side {
-		return dm.Side{Revision: dm.Revision(v.tag.String()), Package: v.file.Ref}
-	}
-	d := dm.Difference{From: side(sides[0]), To: side(sides[1])}
-	dir := s.data.Path(r)
+// Versions compares the trees of two versions of the package in dir.
+func Versions(ctx context.Context, git *gitcmd.Git, dir string, from, to dm.Side, trees [2]plumbing.Hash) (dm.Difference, error) {
+	d := dm.Difference{From: from, To: to}
 	t := treeDiff{objects: repo.Open(dir)}
-	if err := t.compare(ctx, "", sides[0].tree, sides[1].tree); err != nil {
-		return d, repo.Failed(op, err)
+	if err := t.compare(ctx, "", trees[0], trees[1]); err != nil {
+		return d, err
 	}
 	d.Files, d.FilesMore = t.files, t.more
-	d.WritePatch = s.patch(dir, [2]plumbing.Hash{sides[0].tree, sides[1].tree}, d.From.Package.String()+"/", d.To.Package.String()+"/")
+	d.WritePatch = patch(git, dir, trees, from.Package.String()+"/", to.Package.String()+"/")
 	return d, nil
-}
-
-// listedVersions is how many versions a hint names.
-const listedVersions = 10
-
-// list names the newest versions for a hint.
-func (e *packageEntry) list() string {
-	var names []string
-	for _, v := range e.versions[:min(len(e.versions), listedVersions)] {
-		names = append(names, v.file.Ref.Version.String())
-	}
-	if len(e.versions) > listedVersions {
-		names = append(names, "and older ones")
-	}
-	return strings.Join(names, ", ")
 }
 
 // overrideChanges lists the overrides that differ. Values are compared as JSON
@@ -321,11 +262,11 @@ func (d *treeDiff) file(path string, old, now object.TreeEntry, had, has bool) (
 
 // patch returns what writes the unified diff of two trees, as git shows it. The
 // prefixes stand for git's a/ and b/, so that the patch says what it compares.
-func (s *Store) patch(dir string, trees [2]plumbing.Hash, from, to string) func(context.Context, io.Writer) error {
+func patch(git *gitcmd.Git, dir string, trees [2]plumbing.Hash, from, to string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, w io.Writer) error {
-		const op = "gitstore.WritePatch"
+		const op = "past.WritePatch"
 		out := &cutWriter{w: w, left: maxPatchBytes, lines: maxPatchLines}
-		err := s.git.DiffTree(ctx, dir, out, gitcmd.Side{Tree: trees[0].String(), Prefix: from}, gitcmd.Side{Tree: trees[1].String(), Prefix: to})
+		err := git.DiffTree(ctx, dir, out, gitcmd.Side{Tree: trees[0].String(), Prefix: from}, gitcmd.Side{Tree: trees[1].String(), Prefix: to})
 		switch {
 		case out.cut != "": // and git has failed because nobody read on
 			_, err = fmt.Fprintf(w, "\n\\ The patch %s and was cut off here.\n", out.cut)

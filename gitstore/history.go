@@ -2,7 +2,6 @@ package gitstore
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -41,41 +40,6 @@ type outcomeLine struct {
 // outcomeSize estimates the memory of an outcome without its information.
 const outcomeSize = 320
 
-// ApplicationHistory implements dm.History. Every change but the newest,
-// and those that it came in the place of, has an outcome.
-func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (dm.ChangePage, error) {
-	const op = "gitstore.ApplicationHistory"
-	leave, err := s.gates.readers.Enter(ctx)
-	if err != nil {
-		return dm.ChangePage{}, err
-	}
-	defer leave()
-	limit, err := pageLimit(op, page.Limit)
-	if err != nil {
-		return dm.ChangePage{}, err
-	}
-	var list dm.ChangePage
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
-		end := len(p.changes)
-		if page.Before != "" {
-			at, ok := p.place[page.Before]
-			if !ok {
-				return noChange(op, page.Before, string(app))
-			}
-			end = at
-		}
-		begin := max(0, end-limit)
-		for i := end - 1; i >= begin; i-- {
-			list.Changes = append(list.Changes, p.change(i))
-		}
-		if begin > 0 {
-			list.Next = p.changes[begin].Revision
-		}
-		return nil
-	})
-	return list, err
-}
-
 // pageLimit is the number of entries that a page asks for.
 func pageLimit(op string, limit int) (int, error) {
 	switch {
@@ -90,6 +54,30 @@ func pageLimit(op string, limit int) (int, error) {
 func noChange(op string, before dm.Revision, of string) error {
 	return dm.Errorf(dm.Invalid, op, "%q is no change of %s", string(before), of).
 		WithHint("take the value that the page before gave for the next one")
+}
+
+// page cuts a page out of the history.
+func (p *applicationPast) page(op string, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
+	limit, err := pageLimit(op, page.Limit)
+	if err != nil {
+		return list, err
+	}
+	end := len(p.changes)
+	if page.Before != "" {
+		at, ok := p.place[page.Before]
+		if !ok {
+			return list, noChange(op, page.Before, string(app))
+		}
+		end = at
+	}
+	begin := max(0, end-limit)
+	for i := end - 1; i >= begin; i-- {
+		list.Changes = append(list.Changes, p.change(i))
+	}
+	if begin > 0 {
+		list.Next = p.changes[begin].Revision
+	}
+	return list, nil
 }
 
 // change returns the change at a place, with its outcome.
@@ -109,31 +97,6 @@ func (o outcomeLine) succeeded(verb dm.Verb) bool {
 		return o.Effective == "" && o.Phase == dm.NotCreated && o.Information == ""
 	}
 	return o.Effective == o.Desired
-}
-
-// withApplicationPast brings what is known of app's history up to date and
-// calls do with it, which must not keep it. The repository's lock is not
-// needed: what the tips lead to never changes.
-func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
-	r := repo.Application(app)
-	if err := s.service.Sound(r); err != nil {
-		return err
-	}
-	e := s.index.app(app)
-	if e == nil {
-		return dm.Errorf(dm.NotFound, op, "there never was an application %s", app)
-	}
-	p := s.pasts.of(r)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.application.knows(e.main, e.observedTip) {
-		err := p.application.extend(ctx, repo.Open(s.data.Path(r)), e.main, e.observedTip)
-		s.pasts.resize(r, p, p.application.size)
-		if err != nil {
-			return repo.Failed(op, fmt.Errorf("history of %s: %w", app, err))
-		}
-	}
-	return repo.Failed(op, do(&p.application))
 }
 
 // knows tells whether both tips were read. A reader that looked at the index
@@ -160,7 +123,7 @@ func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, mai
 		if n := len(p.changes); n > 0 {
 			last = plumbing.NewHash(string(p.changes[n-1].Revision))
 		}
-		fresh, reached, err := chain(ctx, objects, main, last)
+		fresh, reached, err := form.Chain(ctx, objects, main, last)
 		if err != nil {
 			return err
 		}
@@ -170,28 +133,6 @@ func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, mai
 		p.addChanges(fresh)
 	}
 	return p.extendOutcomes(ctx, objects, observed)
-}
-
-// chain reads the record's commits from tip back to known, oldest first.
-// reached tells whether known was met.
-func chain(ctx context.Context, objects *repo.Objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
-	for h := tip; h != known; {
-		if h.IsZero() {
-			slices.Reverse(list)
-			return list, false, nil
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, false, err
-		}
-		c, err := objects.Commit(h)
-		if err != nil {
-			return nil, false, err
-		}
-		list = append(list, c)
-		h = form.ParentOf(c)
-	}
-	slices.Reverse(list)
-	return list, true, nil
 }
 
 // addChanges appends commits of main.
@@ -206,7 +147,7 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 	for _, c := range commits {
 		change := form.ParseChange(c)
 		line := changeLine{PastChange: dm.PastChange{
-			Revision: revision(c.Hash), Stamp: change.Stamp, Package: change.Spec.Package, Deployment: change.Made(), Pushed: revision(change.Pushed),
+			Revision: form.Revision(c.Hash), Stamp: change.Stamp, Package: change.Spec.Package, Deployment: change.Made(), Pushed: form.Revision(change.Pushed),
 		}}
 		if line.Verb == dm.Create {
 			owner = line.User
@@ -222,9 +163,6 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 	}
 }
 
-// revision is the name of a commit or a tag as others have it, "" for none.
-func revision(h plumbing.Hash) dm.Revision { return dm.Revision(form.HashText(h)) }
-
 // extendOutcomes reads the outcomes that are not known yet.
 func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
 	if p.observed(tip) {
@@ -234,7 +172,7 @@ func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Obje
 	if n := len(p.outcomes); n > 0 {
 		known = p.outcomes[n-1].commit
 	}
-	fresh, reached, err := chain(ctx, objects, tip, known)
+	fresh, reached, err := form.Chain(ctx, objects, tip, known)
 	if err != nil {
 		return err
 	}
@@ -261,4 +199,19 @@ func readOutcome(objects *repo.Objects, h plumbing.Hash) (outcomeLine, error) {
 	o, err := form.DecodeOutcome(objects, h)
 	o.Observation.Records, o.Observation.Time = nil, o.Observation.Time.UTC()
 	return outcomeLine{h, o.Observation}, err
+}
+
+// since is the first deployment from which on the application was the owner's: 1
+// when it never was another's.
+func (p *applicationPast) since(owner dm.UserName) int {
+	since := 1
+	for _, c := range p.changes {
+		switch {
+		case c.owner != owner:
+			since = p.newest + 1 // unless a deployment of the owner's follows
+		case since > p.newest && c.Deployment > 0:
+			since = c.Deployment
+		}
+	}
+	return since
 }

@@ -1,9 +1,15 @@
 package gitstore
 
 import (
+	"context"
+	"fmt"
 	"sync"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // maxPast bounds what is remembered of histories, in bytes as lines count them:
@@ -24,6 +30,8 @@ func lineSize(long ...string) int {
 // pasts remembers what was read of histories. A commit never changes, so what
 // was read once holds for ever, and only what came since has to be read.
 type pasts struct {
+	Git *gitcmd.Git // lists refs while another git packs them
+
 	mu     sync.Mutex
 	byRepo map[dm.Repository]*past
 	uses   uint64 // counts the calls of of, to tell old from new
@@ -89,4 +97,41 @@ func (c *pasts) forgetOldest() {
 	}
 	c.size -= c.byRepo[oldest].size
 	delete(c.byRepo, oldest)
+}
+
+// Application brings what is known of an application's history up to its tips and
+// calls do with it, which must not keep it. The repository's lock is not needed:
+// what the tips lead to never changes.
+func (c *pasts) Application(ctx context.Context, r dm.Repository, dir string, main, observed plumbing.Hash, do func(*applicationPast) error) error {
+	p := c.of(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.application.knows(main, observed) {
+		err := p.application.extend(ctx, repo.Open(dir), main, observed)
+		c.resize(r, p, p.application.size)
+		if err != nil {
+			return fmt.Errorf("history of %s: %w", r.Name, err)
+		}
+	}
+	return do(&p.application)
+}
+
+// Package returns a page of a package's history, up to tips.
+func (c *pasts) Package(ctx context.Context, op string, r dm.Repository, dir string, tips PackageTips, page dm.Page) (dm.ChangePage, error) {
+	limit, err := pageLimit(op, page.Limit)
+	if err != nil {
+		return dm.ChangePage{}, err
+	}
+	p := c.of(r)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pkg.state != tips.State {
+		next, err := c.readPackage(ctx, dir, tips, p.pkg.lines)
+		if err != nil {
+			return dm.ChangePage{}, fmt.Errorf("history of %s: %w", r.Name, err)
+		}
+		p.pkg = *next
+		c.resize(r, p, p.pkg.size)
+	}
+	return p.pkg.page(op, dm.PackageName(r.Name), page.Before, limit)
 }

@@ -13,38 +13,6 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// ApplicationOwner implements dm.Owners. It reads the history of the application
-// when it is asked for the first time, so nothing that is polled asks it.
-func (s *Store) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
-	const op = "gitstore.ApplicationOwner"
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
-		e := s.index.app(app)
-		if e == nil { // set aside meanwhile
-			return dm.Errorf(dm.Unavailable, op, "the repository of %s was set aside", app)
-		}
-		spec := e.current().spec
-		on = dm.Resource{Name: string(app), Owner: spec.Owner, Audience: spec.Audience}
-		since = p.since(spec.Owner)
-		return nil
-	})
-	return on, since, err
-}
-
-// since is the first deployment from which on the application was the owner's: 1
-// when it never was another's.
-func (p *applicationPast) since(owner dm.UserName) int {
-	since := 1
-	for _, c := range p.changes {
-		switch {
-		case c.owner != owner:
-			since = p.newest + 1 // unless a deployment of the owner's follows
-		case since > p.newest && c.Deployment > 0:
-			since = c.Deployment
-		}
-	}
-	return since
-}
-
 // PackageOwner implements dm.Owners.
 func (s *Store) PackageOwner(name dm.PackageName) dm.UserName {
 	if e := s.index.pkg(name); e != nil {

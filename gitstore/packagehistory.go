@@ -19,10 +19,17 @@ import (
 
 // packagePast is the history of all versions of one package.
 type packagePast struct {
-	entry   *packageEntry // of the index when it was read; another one tells of a change
+	state   any // that it was read in
 	lines   map[plumbing.Hash]packageLine
 	changes []dm.PastChange // newest first
 	size    int
+}
+
+// PackageTips are what the history of a package is read from.
+type PackageTips struct {
+	State    any             // another one tells of a change
+	Tags     []plumbing.Hash // of the versions that are published
+	Outcomes []plumbing.Hash // tips of refs/deployed
 }
 
 // packageLine is one tag, or one commit of refs/deployed.
@@ -30,41 +37,6 @@ type packageLine struct {
 	change dm.PastChange
 	below  plumbing.Hash // the outcome before, or the tag that a withdrawal is around
 	size   int
-}
-
-// PackageHistory implements dm.History. Uploads and withdrawals have no
-// outcome: they are done when they are recorded.
-func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
-	const op = "gitstore.PackageHistory"
-	leave, err := s.gates.readers.Enter(ctx)
-	if err != nil {
-		return dm.ChangePage{}, err
-	}
-	defer leave()
-	limit, err := pageLimit(op, page.Limit)
-	if err != nil {
-		return dm.ChangePage{}, err
-	}
-	r := repo.Package(name)
-	if err := s.service.Sound(r); err != nil {
-		return dm.ChangePage{}, err
-	}
-	entry := s.index.pkg(name)
-	if entry == nil {
-		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "there never was a package %s", name)
-	}
-	p := s.pasts.of(r)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.pkg.entry != entry {
-		next, err := s.readPackagePast(ctx, r, entry, p.pkg.lines)
-		if err != nil {
-			return dm.ChangePage{}, repo.Failed(op, fmt.Errorf("history of %s: %w", name, err))
-		}
-		p.pkg = *next
-		s.pasts.resize(r, p, p.pkg.size)
-	}
-	return p.pkg.page(op, name, page.Before, limit)
 }
 
 // page cuts a page out of the history.
@@ -93,21 +65,20 @@ type packageReader struct {
 	packagePast
 }
 
-// readPackagePast reads what entry leads to. Refs may be newer than entry, never
-// older, because the index follows them.
-func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *packageEntry, old map[plumbing.Hash]packageLine) (*packagePast, error) {
-	dir := s.data.Path(r)
-	ended, err := s.superseded(ctx, dir)
+// readPackage reads what tips lead to. Refs may be newer than these, never older,
+// because the index follows them.
+func (c *pasts) readPackage(ctx context.Context, dir string, tips PackageTips, old map[plumbing.Hash]packageLine) (*packagePast, error) {
+	ended, err := c.superseded(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	p := &packageReader{objects: repo.Open(dir), old: old}
-	p.entry, p.lines = entry, map[plumbing.Hash]packageLine{}
-	if err := p.uploads(ctx, entry.versions, ended); err != nil {
+	p.state, p.lines = tips.State, map[plumbing.Hash]packageLine{}
+	if err := p.uploads(ctx, tips.Tags, ended); err != nil {
 		return nil, err
 	}
-	for _, o := range entry.outcomes {
-		for h := o.tip; !h.IsZero(); {
+	for _, h := range tips.Outcomes {
+		for !h.IsZero() {
 			line, err := p.line(ctx, h, p.outcome)
 			if err != nil {
 				return nil, err
@@ -129,11 +100,11 @@ func (s *Store) readPackagePast(ctx context.Context, r dm.Repository, entry *pac
 // server that was killed may have left a name under refs/superseded for a
 // withdrawal that was never made. So of the names that lead to one upload the
 // last tells how it ended, and none does while its tag stands.
-func (p *packageReader) uploads(ctx context.Context, published []versionEntry, superseded []plumbing.Hash) error {
+func (p *packageReader) uploads(ctx context.Context, published, superseded []plumbing.Hash) error {
 	stands := map[plumbing.Hash]bool{}
-	for _, v := range published {
-		stands[v.tag] = true
-		if _, err := p.line(ctx, v.tag, p.tag); err != nil {
+	for _, h := range published {
+		stands[h] = true
+		if _, err := p.line(ctx, h, p.tag); err != nil {
 			return err
 		}
 	}
@@ -184,10 +155,10 @@ func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
 	case err != nil:
 		return packageLine{}, err
 	case gone != nil:
-		change := dm.PastChange{Revision: revision(h), Stamp: gone.Stamp, Package: gone.Package}
+		change := dm.PastChange{Revision: form.Revision(h), Stamp: gone.Stamp, Package: gone.Package}
 		return packageLine{change, gone.Upload, lineSize(gone.Reason)}, nil
 	}
-	change := dm.PastChange{Revision: revision(h), Stamp: v.Stamp, Package: v.File.Ref, Findings: v.Findings}
+	change := dm.PastChange{Revision: form.Revision(h), Stamp: v.Stamp, Package: v.File.Ref, Findings: v.Findings}
 	return packageLine{change, plumbing.ZeroHash, lineSize(v.Reason, form.FormatList(v.Findings))}, nil
 }
 
@@ -199,7 +170,7 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 	}
 	d := form.DecodeDecision(c)
 	change := dm.PastChange{
-		Revision: revision(h), Stamp: d.Stamp, Package: d.Package,
+		Revision: form.Revision(h), Stamp: d.Stamp, Package: d.Package,
 		Outcome: &dm.Outcome{Phase: d.Phase, Succeeded: d.Phase == dm.Deployed || d.Verb == dm.Undeploy, Information: d.Information, Time: d.Time},
 	}
 	return packageLine{change, d.Before, lineSize(d.Reason, d.Information)}, nil
@@ -207,9 +178,9 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 
 // superseded lists what refs/superseded names, by version and number. git reads
 // them, because it alone knows how to while another git packs refs.
-func (s *Store) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
+func (c *pasts) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
 	var out bytes.Buffer
-	if err := s.git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", repo.SupersededPrefix); err != nil {
+	if err := c.Git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", repo.SupersededPrefix); err != nil {
 		return nil, err
 	}
 	type numbered struct {

@@ -173,7 +173,7 @@ func (s *Store) take(ctx context.Context) error {
 		return errors.Join(err, lock.Close())
 	}
 	s.lock, s.git = lock, git.Holding(lock)
-	s.data.Git = s.git
+	s.data.Git, s.pasts.Git = s.git, s.git
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		return err
 	}
 	objects := repo.Open(dir)
-	commits, _, err := chain(ctx, objects, main, plumbing.ZeroHash)
+	commits, _, err := form.Chain(ctx, objects, main, plumbing.ZeroHash)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swe
 	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
 		return w, false, err
 	}
-	commits, _, err := chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
+	commits, _, err := form.Chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
 	if err != nil || s.now().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
 		return w, false, err
 	}

@@ -59,7 +59,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 		if err != nil {
 			continue // it is told with the workspace
 		}
-		if _, met, err := chain(ctx, repo.Open(dir), main, plumbing.NewHash(taken[u].Main)); err == nil && !met {
+		if _, met, err := form.Chain(ctx, repo.Open(dir), main, plumbing.NewHash(taken[u].Main)); err == nil && !met {
 			say("users/%s: it came back after a sweep without its history", u)
 		}
 	}
@@ -96,7 +96,7 @@ func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)
 		return taken
 	}
 	objects := repo.Open(dir)
-	commits, _, err := chain(ctx, objects, heads[repo.Main], plumbing.ZeroHash)
+	commits, _, err := form.Chain(ctx, objects, heads[repo.Main], plumbing.ZeroHash)
 	if err != nil {
 		say("sweeps: %v", err)
 	}

@@ -49,7 +49,7 @@ func (v *verifier) order(main []form.Change, observed []form.Outcome) {
 	l := &life{v: v, changes: main, phase: dm.NotCreated}
 	for i, c := range main {
 		l.change(i)
-		for len(observed) > 0 && observed[0].Observation.Desired == revision(c.Commit) {
+		for len(observed) > 0 && observed[0].Observation.Desired == form.Revision(c.Commit) {
 			l.outcome(i, observed[0])
 			observed = observed[1:]
 		}
@@ -108,7 +108,7 @@ func (l *life) keeps(i int) {
 	}
 	before := l.changes[i-1]
 	if !l.overtakes(i) && l.effective != "" {
-		at := slices.IndexFunc(l.changes[:i], func(c form.Change) bool { return revision(c.Commit) == l.effective })
+		at := slices.IndexFunc(l.changes[:i], func(c form.Change) bool { return form.Revision(c.Commit) == l.effective })
 		if at < 0 {
 			return // told before
 		}

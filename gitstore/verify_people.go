@@ -173,7 +173,7 @@ func (v *verifier) says(d told, got, want, otherwise string) {
 
 // chainOf reads the record's commits that a ref leads to, oldest first.
 func (v *verifier) chainOf(ctx context.Context, ref string) []*object.Commit {
-	list, _, err := chain(ctx, v.objects, v.heads[ref], plumbing.ZeroHash)
+	list, _, err := form.Chain(ctx, v.objects, v.heads[ref], plumbing.ZeroHash)
 	if err != nil {
 		v.problem("%s: %v", ref, err)
 	}
@@ -252,7 +252,7 @@ func (v *verifier) unanswered(main []form.Change, observed []form.Outcome) {
 	}
 	pending := true // nothing from here on is answered
 	for i, c := range slices.Backward(main) {
-		answered := answered[revision(c.Commit)]
+		answered := answered[form.Revision(c.Commit)]
 		pending = pending && !answered
 		overtaken := i+1 < len(main) && main[i+1].Overtakes == c.Commit
 		if i+1 < len(main) && !answered && !(pending && overtaken) {
@@ -266,7 +266,7 @@ func (v *verifier) unanswered(main []form.Change, observed []form.Outcome) {
 func (v *verifier) outcomes(commits []*object.Commit, main []form.Change) (list []form.Outcome, whole bool) {
 	changes := map[dm.Revision]form.Change{}
 	for _, c := range main {
-		changes[revision(c.Commit)] = c
+		changes[form.Revision(c.Commit)] = c
 	}
 	whole = true
 	for _, commit := range commits {

@@ -47,7 +47,7 @@ func (v *verifier) deployments(ref dm.PackageRef) deployedTrees {
 	if err != nil || tip.IsZero() {
 		return trees // told of the package
 	}
-	list, _, err := chain(context.Background(), repo.Open(dir), tip, plumbing.ZeroHash)
+	list, _, err := form.Chain(context.Background(), repo.Open(dir), tip, plumbing.ZeroHash)
 	if err != nil {
 		return trees // told of the package
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -41,7 +42,7 @@ func overtaken(ctx context.Context, objects *repo.Objects, e *appEntry) ([]*obje
 	if e.main == answered {
 		return nil, nil
 	}
-	list, _, err := chain(ctx, objects, e.main, answered)
+	list, _, err := form.Chain(ctx, objects, e.main, answered)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package form
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -66,3 +68,28 @@ func person(s dm.Stamp) object.Signature { return personSignature(s.User, s.Time
 func addTag(w repo.Adder, by dm.Stamp, name, message string, target plumbing.Hash, kind plumbing.ObjectType) (plumbing.Hash, error) {
 	return repo.AddObject(w, &object.Tag{Name: name, Tagger: person(by), Message: message, TargetType: kind, Target: target})
 }
+
+// Chain reads the record's commits from tip back to known, oldest first.
+// reached tells whether known was met.
+func Chain(ctx context.Context, objects *repo.Objects, tip, known plumbing.Hash) (list []*object.Commit, reached bool, err error) {
+	for h := tip; h != known; {
+		if h.IsZero() {
+			slices.Reverse(list)
+			return list, false, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		c, err := objects.Commit(h)
+		if err != nil {
+			return nil, false, err
+		}
+		list = append(list, c)
+		h = ParentOf(c)
+	}
+	slices.Reverse(list)
+	return list, true, nil
+}
+
+// Revision is the name of a commit or a tag as others have it, "" for none.
+func Revision(h plumbing.Hash) dm.Revision { return dm.Revision(HashText(h)) }

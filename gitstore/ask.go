@@ -1,0 +1,235 @@
+package gitstore
+
+import (
+	"cmp"
+	"context"
+
+	"runtime"
+	"strings"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// The questions of dm.History are answered by gitstore/past, from the tips that
+// the index has.
+
+// ApplicationHistory implements dm.History. Every change but the newest,
+// and those that it came in the place of, has an outcome.
+func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
+	const op = "gitstore.ApplicationHistory"
+	leave, err := s.gates.readers.Enter(ctx)
+	if err != nil {
+		return list, err
+	}
+	defer leave()
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
+		list, err = p.page(op, app, page)
+		return err
+	})
+	return list, err
+}
+
+// withApplicationPast calls do with the history of an application.
+func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
+	r := repo.Application(app)
+	if err := s.service.Sound(r); err != nil {
+		return err
+	}
+	e := s.index.app(app)
+	if e == nil {
+		return dm.Errorf(dm.NotFound, op, "there never was an application %s", app)
+	}
+	return repo.Failed(op, s.pasts.Application(ctx, r, s.data.Path(r), e.main, e.observedTip, do))
+}
+
+// ApplicationOwner implements dm.Owners. It reads the history of the application
+// when it is asked for the first time, so nothing that is polled asks it.
+func (s *Store) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
+	const op = "gitstore.ApplicationOwner"
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
+		e := s.index.app(app)
+		if e == nil { // set aside meanwhile
+			return dm.Errorf(dm.Unavailable, op, "the repository of %s was set aside", app)
+		}
+		spec := e.current().spec
+		on = dm.Resource{Name: string(app), Owner: spec.Owner, Audience: spec.Audience}
+		since = p.since(spec.Owner)
+		return nil
+	})
+	return on, since, err
+}
+
+// ApplicationDiff implements dm.History.
+func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, from, to int) (dm.Difference, error) {
+	const op = "gitstore.ApplicationDiff"
+	leave, err := s.gates.readers.Enter(ctx)
+	if err != nil {
+		return dm.Difference{}, err
+	}
+	defer leave()
+	var revisions [2]plumbing.Hash
+	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
+		revisions, err = p.compared(op, app, from, to)
+		return err
+	})
+	if err != nil {
+		return dm.Difference{}, err
+	}
+	d, err := Deployments(ctx, s.git, s.data.Path(repo.Application(app)), revisions)
+	return d, repo.Failed(op, err)
+}
+
+// PackageHistory implements dm.History. Uploads and withdrawals have no
+// outcome: they are done when they are recorded.
+func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
+	const op = "gitstore.PackageHistory"
+	leave, err := s.gates.readers.Enter(ctx)
+	if err != nil {
+		return dm.ChangePage{}, err
+	}
+	defer leave()
+	r := repo.Package(name)
+	if err := s.service.Sound(r); err != nil {
+		return dm.ChangePage{}, err
+	}
+	entry := s.index.pkg(name)
+	if entry == nil {
+		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "there never was a package %s", name)
+	}
+	tips := PackageTips{State: entry}
+	for _, v := range entry.versions {
+		tips.Tags = append(tips.Tags, v.tag)
+	}
+	for _, o := range entry.outcomes {
+		tips.Outcomes = append(tips.Outcomes, o.tip)
+	}
+	list, err := s.pasts.Package(ctx, op, r, s.data.Path(r), tips, page)
+	return list, repo.Failed(op, err)
+}
+
+// PackageDiff implements dm.History.
+func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to dm.Version) (dm.Difference, error) {
+	const op = "gitstore.PackageDiff"
+	leave, err := s.gates.readers.Enter(ctx)
+	if err != nil {
+		return dm.Difference{}, err
+	}
+	defer leave()
+	r := repo.Package(name)
+	if err := s.service.Sound(r); err != nil {
+		return dm.Difference{}, err
+	}
+	entry := s.index.pkg(name)
+	if entry == nil || len(entry.versions) == 0 {
+		return dm.Difference{}, dm.Errorf(dm.NotFound, op, "there is no published version of %s", name)
+	}
+	var sides [2]versionEntry
+	for i, v := range [...]dm.Version{from, to} {
+		var ok bool
+		if sides[i], ok = entry.version(v); !ok {
+			return dm.Difference{}, dm.Errorf(dm.NotFound, op, "there is no published version %s of %s", v, name).
+				WithHint("published are %s", entry.list())
+		}
+	}
+	side := func(v versionEntry) dm.Side {
+		return dm.Side{Revision: dm.Revision(v.tag.String()), Package: v.file.Ref}
+	}
+	dir := s.data.Path(r)
+	d, err := Versions(ctx, s.git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].tree, sides[1].tree})
+	return d, repo.Failed(op, err)
+}
+
+// listedVersions is how many versions a hint names.
+const listedVersions = 10
+
+// list names the newest versions for a hint.
+func (e *packageEntry) list() string {
+	var names []string
+	for _, v := range e.versions[:min(len(e.versions), listedVersions)] {
+		names = append(names, v.file.Ref.Version.String())
+	}
+	if len(e.versions) > listedVersions {
+		names = append(names, "and older ones")
+	}
+	return strings.Join(names, ", ")
+}
+
+// At implements dm.History. An application whose newest outcome is older than
+// the instant is answered from the index; the others' histories are read once,
+// several at a time. keep is asked with the present owner before anything is
+// read, and once more when the owner was another one then: only what both allow
+// is told.
+func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationName, dm.UserName) bool) ([]dm.Then, error) {
+	leave, err := s.gates.readers.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	names := s.index.appNames(func(e *appEntry) bool { return e.observed != nil })
+	found := make([]*dm.Then, len(names))
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	for i, app := range names {
+		e := s.index.app(app)
+		if e == nil || !keep(app, e.current().spec.Owner) { // nil when set aside meanwhile
+			continue
+		}
+		var known bool
+		if found[i], known = e.then(app, at); known {
+			continue
+		}
+		group.Go(func() (err error) {
+			found[i], err = s.readThen(inner, app, at)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, repo.Failed("gitstore.At", cmp.Or(ctx.Err(), err))
+	}
+	list := []dm.Then{}
+	for _, then := range found {
+		if then == nil {
+			continue
+		}
+		if e := s.index.app(then.Application); e != nil && (e.current().spec.Owner == then.Owner || keep(then.Application, then.Owner)) {
+			list = append(list, *then)
+		}
+	}
+	return list, nil
+}
+
+// then tells what was in effect at an instant, nil for nothing, if the newest
+// outcome knows it.
+func (e *appEntry) then(app dm.ApplicationName, at time.Time) (then *dm.Then, known bool) {
+	o := e.observed
+	switch {
+	case o.Time.After(at):
+		return nil, false
+	case o.Effective == "":
+		return nil, true
+	case o.Effective != o.Desired, o.Health != "":
+		return nil, false // what is in effect came earlier
+	}
+	return &dm.Then{
+		Application: app, Owner: e.effective.spec.Owner, Phase: o.Phase, Package: e.effective.spec.Package,
+		Deployment: o.Deployment, Revision: o.Effective, Since: o.Time.UTC(),
+	}, true
+}
+
+// readThen asks the history what was in effect at an instant, nil for nothing.
+func (s *Store) readThen(ctx context.Context, app dm.ApplicationName, at time.Time) (then *dm.Then, err error) {
+	err = s.withApplicationPast(ctx, "gitstore.At", app, func(p *applicationPast) error {
+		then = p.then(app, at)
+		return nil
+	})
+	if dm.KindOf(err) == dm.Unavailable && s.service.Sound(repo.Application(app)) != nil {
+		return nil, nil // set aside meanwhile
+	}
+	return then, err
+}
