@@ -10,6 +10,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -124,7 +125,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 	}
 	at := heads[repo.Deployment(n)]
 	if at.IsZero() {
-		return contentEntry{}, noDeployment(dm.Invalid, op, app, n, e.deployments)
+		return contentEntry{}, past.NoDeployment(dm.Invalid, op, app, n, e.deployments)
 	}
 	objects := repo.Open(dir)
 	for later := e.deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -28,15 +29,15 @@ func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, 
 		return list, err
 	}
 	defer leave()
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
-		list, err = p.page(op, app, page)
+	err = s.withApplicationPast(ctx, op, app, func(p *past.Application) (err error) {
+		list, err = p.Page(op, app, page)
 		return err
 	})
 	return list, err
 }
 
 // withApplicationPast calls do with the history of an application.
-func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
+func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.ApplicationName, do func(*past.Application) error) error {
 	r := repo.Application(app)
 	if err := s.service.Sound(r); err != nil {
 		return err
@@ -52,14 +53,14 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 // when it is asked for the first time, so nothing that is polled asks it.
 func (s *Store) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
 	const op = "gitstore.ApplicationOwner"
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) error {
+	err = s.withApplicationPast(ctx, op, app, func(p *past.Application) error {
 		e := s.index.app(app)
 		if e == nil { // set aside meanwhile
 			return dm.Errorf(dm.Unavailable, op, "the repository of %s was set aside", app)
 		}
 		spec := e.current().spec
 		on = dm.Resource{Name: string(app), Owner: spec.Owner, Audience: spec.Audience}
-		since = p.since(spec.Owner)
+		since = p.Since(spec.Owner)
 		return nil
 	})
 	return on, since, err
@@ -74,14 +75,14 @@ func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, fro
 	}
 	defer leave()
 	var revisions [2]plumbing.Hash
-	err = s.withApplicationPast(ctx, op, app, func(p *applicationPast) (err error) {
-		revisions, err = p.compared(op, app, from, to)
+	err = s.withApplicationPast(ctx, op, app, func(p *past.Application) (err error) {
+		revisions, err = p.Compared(op, app, from, to)
 		return err
 	})
 	if err != nil {
 		return dm.Difference{}, err
 	}
-	d, err := Deployments(ctx, s.git, s.data.Path(repo.Application(app)), revisions)
+	d, err := past.Deployments(ctx, s.git, s.data.Path(repo.Application(app)), revisions)
 	return d, repo.Failed(op, err)
 }
 
@@ -102,7 +103,7 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 	if entry == nil {
 		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "there never was a package %s", name)
 	}
-	tips := PackageTips{State: entry}
+	tips := past.Tips{State: entry}
 	for _, v := range entry.versions {
 		tips.Tags = append(tips.Tags, v.tag)
 	}
@@ -141,7 +142,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 		return dm.Side{Revision: dm.Revision(v.tag.String()), Package: v.file.Ref}
 	}
 	dir := s.data.Path(r)
-	d, err := Versions(ctx, s.git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].tree, sides[1].tree})
+	d, err := past.Versions(ctx, s.git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].tree, sides[1].tree})
 	return d, repo.Failed(op, err)
 }
 
@@ -224,8 +225,8 @@ func (e *appEntry) then(app dm.ApplicationName, at time.Time) (then *dm.Then, kn
 
 // readThen asks the history what was in effect at an instant, nil for nothing.
 func (s *Store) readThen(ctx context.Context, app dm.ApplicationName, at time.Time) (then *dm.Then, err error) {
-	err = s.withApplicationPast(ctx, "gitstore.At", app, func(p *applicationPast) error {
-		then = p.then(app, at)
+	err = s.withApplicationPast(ctx, "gitstore.At", app, func(p *past.Application) error {
+		then = p.Then(app, at)
 		return nil
 	})
 	if dm.KindOf(err) == dm.Unavailable && s.service.Sound(repo.Application(app)) != nil {

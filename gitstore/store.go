@@ -17,6 +17,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -65,7 +66,7 @@ type Store struct {
 	gates    gates
 	disk     *disk
 	defaults defaultsCache
-	pasts    pasts
+	pasts    past.Cache
 	upkeep   upkeep
 
 	rebuilding sync.Mutex // one rebuild of workspaces at a time

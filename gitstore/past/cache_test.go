@@ -1,4 +1,4 @@
-package gitstore
+package past
 
 import (
 	"testing"
@@ -10,9 +10,9 @@ import (
 // TestPastsAreBounded asks for more histories than fit.
 func TestPastsAreBounded(t *testing.T) {
 	t.Parallel()
-	c := &pasts{most: 30}
+	c := &Cache{most: 30}
 	names := []dm.ApplicationName{"a", "b", "c"}
-	fill := func(app dm.ApplicationName, size int) *past {
+	fill := func(app dm.ApplicationName, size int) *entry {
 		p := c.of(repo.Application(app))
 		c.resize(repo.Application(app), p, size)
 		return p

@@ -1,4 +1,4 @@
-package gitstore
+package past
 
 import (
 	"bufio"
@@ -17,16 +17,16 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// packagePast is the history of all versions of one package.
-type packagePast struct {
+// versions is the history of all versions of one package.
+type versions struct {
 	state   any // that it was read in
 	lines   map[plumbing.Hash]packageLine
 	changes []dm.PastChange // newest first
 	size    int
 }
 
-// PackageTips are what the history of a package is read from.
-type PackageTips struct {
+// Tips are what the history of a package is read from.
+type Tips struct {
 	State    any             // another one tells of a change
 	Tags     []plumbing.Hash // of the versions that are published
 	Outcomes []plumbing.Hash // tips of refs/deployed
@@ -40,7 +40,7 @@ type packageLine struct {
 }
 
 // page cuts a page out of the history.
-func (p *packagePast) page(op string, name dm.PackageName, before dm.Revision, limit int) (dm.ChangePage, error) {
+func (p *versions) page(op string, name dm.PackageName, before dm.Revision, limit int) (dm.ChangePage, error) {
 	begin := 0
 	if before != "" {
 		at := slices.IndexFunc(p.changes, func(c dm.PastChange) bool { return c.Revision == before })
@@ -62,12 +62,12 @@ func (p *packagePast) page(op string, name dm.PackageName, before dm.Revision, l
 type packageReader struct {
 	objects *repo.Objects
 	old     map[plumbing.Hash]packageLine
-	packagePast
+	versions
 }
 
 // readPackage reads what tips lead to. Refs may be newer than these, never older,
 // because the index follows them.
-func (c *pasts) readPackage(ctx context.Context, dir string, tips PackageTips, old map[plumbing.Hash]packageLine) (*packagePast, error) {
+func (c *Cache) readPackage(ctx context.Context, dir string, tips Tips, old map[plumbing.Hash]packageLine) (*versions, error) {
 	ended, err := c.superseded(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (c *pasts) readPackage(ctx context.Context, dir string, tips PackageTips, o
 	slices.SortFunc(p.changes, func(a, b dm.PastChange) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Revision, a.Revision))
 	})
-	return &p.packagePast, nil
+	return &p.versions, nil
 }
 
 // uploads adds the tags of the published versions and those of superseded. A
@@ -178,7 +178,7 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 
 // superseded lists what refs/superseded names, by version and number. git reads
 // them, because it alone knows how to while another git packs refs.
-func (c *pasts) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
+func (c *Cache) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
 	var out bytes.Buffer
 	if err := c.Git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", repo.SupersededPrefix); err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package gitstore
+package past
 
 import (
 	"context"
@@ -27,38 +27,38 @@ func lineSize(long ...string) int {
 	return n
 }
 
-// pasts remembers what was read of histories. A commit never changes, so what
+// Cache remembers what was read of histories. A commit never changes, so what
 // was read once holds for ever, and only what came since has to be read.
-type pasts struct {
+type Cache struct {
 	Git *gitcmd.Git // lists refs while another git packs them
 
 	mu     sync.Mutex
-	byRepo map[dm.Repository]*past
+	byRepo map[dm.Repository]*entry
 	uses   uint64 // counts the calls of of, to tell old from new
 	size   int    // of all
 	most   int    // 0 means maxPast
 }
 
-// past is what was read of one repository.
-type past struct {
+// entry is what was read of one repository.
+type entry struct {
 	mu          sync.Mutex // held while it is read and extended
-	application applicationPast
-	pkg         packagePast
+	application Application
+	pkg         versions
 
 	used uint64 // guarded by pasts.mu, like size
 	size int
 }
 
 // of returns the past of r; the caller locks it.
-func (c *pasts) of(r dm.Repository) *past {
+func (c *Cache) of(r dm.Repository) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.byRepo[r]
 	if p == nil {
 		if c.byRepo == nil {
-			c.byRepo = map[dm.Repository]*past{}
+			c.byRepo = map[dm.Repository]*entry{}
 		}
-		p = &past{}
+		p = &entry{}
 		c.byRepo[r] = p
 	}
 	c.uses++
@@ -69,7 +69,7 @@ func (c *pasts) of(r dm.Repository) *past {
 // resize notes how large the past of r has become and forgets the oldest until
 // all fit. One that is too large for itself is forgotten too: who asks for it
 // has it in hand already.
-func (c *pasts) resize(r dm.Repository, p *past, size int) {
+func (c *Cache) resize(r dm.Repository, p *entry, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byRepo[r] != p {
@@ -87,7 +87,7 @@ func (c *pasts) resize(r dm.Repository, p *past, size int) {
 }
 
 // forgetOldest needs mu.
-func (c *pasts) forgetOldest() {
+func (c *Cache) forgetOldest() {
 	var oldest dm.Repository
 	var used uint64
 	for r, p := range c.byRepo {
@@ -102,7 +102,7 @@ func (c *pasts) forgetOldest() {
 // Application brings what is known of an application's history up to its tips and
 // calls do with it, which must not keep it. The repository's lock is not needed:
 // what the tips lead to never changes.
-func (c *pasts) Application(ctx context.Context, r dm.Repository, dir string, main, observed plumbing.Hash, do func(*applicationPast) error) error {
+func (c *Cache) Application(ctx context.Context, r dm.Repository, dir string, main, observed plumbing.Hash, do func(*Application) error) error {
 	p := c.of(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +117,7 @@ func (c *pasts) Application(ctx context.Context, r dm.Repository, dir string, ma
 }
 
 // Package returns a page of a package's history, up to tips.
-func (c *pasts) Package(ctx context.Context, op string, r dm.Repository, dir string, tips PackageTips, page dm.Page) (dm.ChangePage, error) {
+func (c *Cache) Package(ctx context.Context, op string, r dm.Repository, dir string, tips Tips, page dm.Page) (dm.ChangePage, error) {
 	limit, err := pageLimit(op, page.Limit)
 	if err != nil {
 		return dm.ChangePage{}, err

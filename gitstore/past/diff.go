@@ -1,4 +1,4 @@
-package gitstore
+package past
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ const (
 
 // numbers fills in the defaults of a comparison and checks that there are such
 // deployments.
-func (p *applicationPast) numbers(op string, app dm.ApplicationName, from, to int) (int, int, error) {
+func (p *Application) numbers(op string, app dm.ApplicationName, from, to int) (int, int, error) {
 	if from < 0 || to < 0 {
 		return 0, 0, dm.Errorf(dm.Invalid, op, "the number of a deployment is 1 or more")
 	}
@@ -45,19 +45,19 @@ func (p *applicationPast) numbers(op string, app dm.ApplicationName, from, to in
 	}
 	for _, n := range [...]int{to, from} {
 		if _, ok := p.deployments[n]; !ok {
-			return 0, 0, noDeployment(dm.NotFound, op, app, n, p.newest)
+			return 0, 0, NoDeployment(dm.NotFound, op, app, n, p.newest)
 		}
 	}
 	return from, to, nil
 }
 
-// noDeployment says which numbers there are instead of n.
-func noDeployment(kind dm.Kind, op string, app dm.ApplicationName, n, newest int) *dm.Error {
+// NoDeployment says which numbers there are instead of n.
+func NoDeployment(kind dm.Kind, op string, app dm.ApplicationName, n, newest int) *dm.Error {
 	return dm.Errorf(kind, op, "%s has no deployment %d", app, n).WithHint("its deployments are numbered 1 to %d", newest)
 }
 
-// compared are the changes that two deployments were made by.
-func (p *applicationPast) compared(op string, app dm.ApplicationName, from, to int) (revisions [2]plumbing.Hash, err error) {
+// Compared are the changes that two deployments were made by.
+func (p *Application) Compared(op string, app dm.ApplicationName, from, to int) (revisions [2]plumbing.Hash, err error) {
 	if from, to, err = p.numbers(op, app, from, to); err != nil {
 		return revisions, err
 	}

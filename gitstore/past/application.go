@@ -1,4 +1,4 @@
-package gitstore
+package past
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// applicationPast is the history of one application, oldest first: what was
+// Application is the history of one application, oldest first: what was
 // asked for, and what came of it.
-type applicationPast struct {
+type Application struct {
 	changes     []changeLine
 	place       map[dm.Revision]int // of a change in changes
 	deployments map[int]int         // number of a deployment → its place in changes
@@ -56,8 +56,8 @@ func noChange(op string, before dm.Revision, of string) error {
 		WithHint("take the value that the page before gave for the next one")
 }
 
-// page cuts a page out of the history.
-func (p *applicationPast) page(op string, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
+// Page cuts a page out of the history.
+func (p *Application) Page(op string, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
 	limit, err := pageLimit(op, page.Limit)
 	if err != nil {
 		return list, err
@@ -81,7 +81,7 @@ func (p *applicationPast) page(op string, app dm.ApplicationName, page dm.Page) 
 }
 
 // change returns the change at a place, with its outcome.
-func (p *applicationPast) change(place int) dm.PastChange {
+func (p *Application) change(place int) dm.PastChange {
 	c := p.changes[place].PastChange
 	if at, ok := p.ended[c.Revision]; ok {
 		o := p.outcomes[at]
@@ -101,13 +101,13 @@ func (o outcomeLine) succeeded(verb dm.Verb) bool {
 
 // knows tells whether both tips were read. A reader that looked at the index
 // earlier than another may come with tips that have others behind them.
-func (p *applicationPast) knows(main, observed plumbing.Hash) bool {
+func (p *Application) knows(main, observed plumbing.Hash) bool {
 	_, known := p.place[dm.Revision(main.String())]
 	return known && p.observed(observed)
 }
 
 // observed tells whether the outcome at tip was read, or whether there is none.
-func (p *applicationPast) observed(tip plumbing.Hash) bool {
+func (p *Application) observed(tip plumbing.Hash) bool {
 	for _, o := range slices.Backward(p.outcomes) {
 		if o.commit == tip {
 			return true
@@ -117,7 +117,7 @@ func (p *applicationPast) observed(tip plumbing.Hash) bool {
 }
 
 // extend reads the commits of both chains that are not known yet.
-func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, main, observed plumbing.Hash) error {
+func (p *Application) extend(ctx context.Context, objects *repo.Objects, main, observed plumbing.Hash) error {
 	if _, known := p.place[dm.Revision(main.String())]; !known {
 		last := plumbing.ZeroHash
 		if n := len(p.changes); n > 0 {
@@ -128,7 +128,7 @@ func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, mai
 			return err
 		}
 		if !reached {
-			*p = applicationPast{}
+			*p = Application{}
 		}
 		p.addChanges(fresh)
 	}
@@ -136,7 +136,7 @@ func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, mai
 }
 
 // addChanges appends commits of main.
-func (p *applicationPast) addChanges(commits []*object.Commit) {
+func (p *Application) addChanges(commits []*object.Commit) {
 	if p.place == nil {
 		p.place, p.deployments, p.ended = map[dm.Revision]int{}, map[int]int{}, map[dm.Revision]int{}
 	}
@@ -164,7 +164,7 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 }
 
 // extendOutcomes reads the outcomes that are not known yet.
-func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
+func (p *Application) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
 	if p.observed(tip) {
 		return nil
 	}
@@ -201,9 +201,9 @@ func readOutcome(objects *repo.Objects, h plumbing.Hash) (outcomeLine, error) {
 	return outcomeLine{h, o.Observation}, err
 }
 
-// since is the first deployment from which on the application was the owner's: 1
+// Since is the first deployment from which on the application was the owner's: 1
 // when it never was another's.
-func (p *applicationPast) since(owner dm.UserName) int {
+func (p *Application) Since(owner dm.UserName) int {
 	since := 1
 	for _, c := range p.changes {
 		switch {

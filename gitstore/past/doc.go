@@ -1,0 +1,15 @@
+// Package past answers questions about history: what was asked of an application
+// or a package and what came of it, what was in effect at an instant, and what
+// differs between two deployments or versions.
+//
+// # Promises
+//
+// It reads what the tips that it is given lead to, takes no lock and writes nothing:
+// a commit never changes, so what was read once holds for ever, and only what came
+// since is read when somebody asks again. What it remembers is bounded in bytes.
+// A difference is bounded in files, bytes and lines, and says what it leaves out.
+//
+// # Imports
+//
+// The root package, gitstore/repo, form and gitcmd, and go-git for reading.
+package past
