@@ -138,7 +138,7 @@ func ParseSubject(text string) (Subject, error) {
 // that equal audiences are equal texts. An empty list is Invalid.
 func ParseAudience(texts []string) ([]Subject, error) {
 	if len(texts) == 0 {
-		return nil, Errorf(Invalid, "parse audience", "the audience must be a list of at least one text, for example [\"user:ana\"]")
+		return nil, Errorf(Invalid, "parse audience", "\"audience\" must be a list of at least one string, for example [\"user:ana\"]")
 	}
 	subjects := make([]Subject, len(texts))
 	for i, text := range texts {

@@ -99,7 +99,7 @@ func ParsePackageName(s string) (PackageName, error) {
 		return "", Errorf(Invalid, op, "the package name %q must start with a letter or a digit", s)
 	}
 	if odd := firstOdd(s, "._-"); odd != "" {
-		return "", Errorf(Invalid, op, "the package name %q holds %s; the letters a-z and A-Z, digits, '.', '_' and '-' are allowed", s, odd)
+		return "", Errorf(Invalid, op, "the package name %q contains %s; the letters a-z and A-Z, digits, '.', '_' and '-' are allowed", s, odd)
 	}
 	if strings.HasSuffix(strings.ToLower(s), ".git") {
 		return "", Errorf(Invalid, op, "the package name %q must not end in .git", s)
@@ -212,7 +212,7 @@ func ParseApplicationName(s string) (ApplicationName, error) {
 		return "", Errorf(Invalid, op, "the application name has %d characters, 1 to %d are allowed", utf8.RuneCountInString(s), MaxApplicationName)
 	}
 	if odd := firstOdd(s, "_-"); odd != "" {
-		return "", Errorf(Invalid, op, "the application name %q holds %s; it may only hold the characters a-z A-Z 0-9 - _", s, odd)
+		return "", Errorf(Invalid, op, "the application name %q contains %s; it may only contain the characters a-z A-Z 0-9 - _", s, odd)
 	}
 	if s[0] == '-' {
 		return "", Errorf(Invalid, op, "the application name %q must start with a letter, a digit or '_'", s)
@@ -247,7 +247,7 @@ func ParseUserName(s string) (UserName, error) {
 	}
 	for _, r := range s {
 		if r == '/' || r == '\\' || unicode.In(r, unicode.C, unicode.Zl, unicode.Zp) {
-			return "", Errorf(Invalid, op, "the user name %q holds %q, which is not allowed", s, r)
+			return "", Errorf(Invalid, op, "the user name %q contains %q, which is not allowed", s, r)
 		}
 	}
 	return UserName(s), nil
@@ -267,7 +267,7 @@ func ParseReason(s string) (string, error) {
 		return "", Errorf(Invalid, op, "the reason is not valid UTF-8")
 	}
 	if r, at := Unprintable(s); at >= 0 {
-		return "", Errorf(Invalid, op, "the reason must be one line; it holds %q", r)
+		return "", Errorf(Invalid, op, "the reason must be one line; it contains %q", r)
 	}
 	return s, nil
 }

@@ -35,12 +35,12 @@ func CheckPath(path string) error {
 	case path[0] == '/':
 		return Errorf(Invalid, op, "the path %q is absolute", clip(path))
 	case strings.Contains(path, `\`):
-		return Errorf(Invalid, op, "the path %q holds a backslash", clip(path))
+		return Errorf(Invalid, op, "the path %q contains a backslash", clip(path))
 	case !norm.NFC.IsNormalString(path):
 		return Errorf(Invalid, op, "the path %q is not in Unicode normal form C", clip(path))
 	}
 	if r, at := Unprintable(path); at >= 0 {
-		return Errorf(Invalid, op, "the path %q holds the control or format character %U", clip(path), r)
+		return Errorf(Invalid, op, "the path %q contains the control or format character %U", clip(path), r)
 	}
 	parts := strings.Split(path, "/")
 	if len(parts) > MaxPathDepth {
@@ -240,7 +240,7 @@ func (s *PathSet) add(key, path string, dir, explicit bool) error {
 	case old.dir != dir:
 		return Errorf(Invalid, op, "the path %q is both a file and a directory", clip(path))
 	case explicit && (old.explicit || !dir):
-		return Errorf(Invalid, op, "the path %q is there twice", clip(path))
+		return Errorf(Invalid, op, "duplicate path %q", clip(path))
 	case explicit:
 		old.explicit = true
 		s.seen[key] = old
@@ -267,7 +267,7 @@ func foldPath(path string) string {
 // difference says in what two paths with one folded form differ.
 func difference(a, b string) string {
 	if seen(a) == seen(b) {
-		return "joiners, which can't be seen"
+		return "joiners, which cannot be seen"
 	}
 	return "letter case"
 }

@@ -52,7 +52,7 @@ func ParseProperties(data []byte) (Properties, error) {
 		return nil, err
 	}
 	if trimmed := bytes.TrimLeft(data, " \t\r\n"); trimmed[0] != '{' {
-		return nil, Errorf(Invalid, op, "the JSON document is not an object; it must begin with '{'")
+		return nil, Errorf(Invalid, op, "the JSON document is not an object; it must start with '{'")
 	}
 	var p Properties
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -189,13 +189,13 @@ func checkKeys(data []byte) error {
 				return Errorf(Invalid, op, "the JSON document has more than %d keys, %s", MaxJSONKeys, jsonPlace(data, dec.InputOffset()))
 			}
 			if key := levels[len(levels)-1].duplicate(token); key != "" {
-				return Errorf(Invalid, op, "the JSON key %q is there twice, %s", clip(key), jsonPlace(data, dec.InputOffset()))
+				return Errorf(Invalid, op, "duplicate key %q, %s", clip(key), jsonPlace(data, dec.InputOffset()))
 			}
 		}
 		switch token {
 		case json.Delim('{'), json.Delim('['):
 			if len(levels) == MaxJSONDepth {
-				return Errorf(Invalid, op, "the JSON document is deeper than %d levels, %s", MaxJSONDepth, jsonPlace(data, dec.InputOffset()))
+				return Errorf(Invalid, op, "the JSON document is nested deeper than %d levels, %s", MaxJSONDepth, jsonPlace(data, dec.InputOffset()))
 			}
 			level := jsonLevel{}
 			if token == json.Delim('{') {
@@ -264,7 +264,7 @@ func noJSON(data []byte) error {
 	case err == nil:
 		return nil
 	case len(bytes.TrimSpace(data)) == 0:
-		return Errorf(Invalid, op, "not JSON: it is empty").WithHint("the least is {}")
+		return Errorf(Invalid, op, "not JSON: it is empty").WithHint("the minimum is {}")
 	case !errors.As(err, &syntax):
 		return Errorf(Invalid, op, "not JSON").Because(err)
 	}
@@ -274,17 +274,17 @@ func noJSON(data []byte) error {
 // jsonFaults are the decoder's words, what they mean to a person, and what to
 // do. The first that fits is taken.
 var jsonFaults = [...]struct{ decoder, means string }{
-	{"unexpected end", "it ends too early: a bracket or a quotation mark is not closed"},
-	{"after top-level value", "more than one value: %s stands behind the end of the first"},
-	{"looking for beginning of object key string", "a key in double quotes is expected, not %s"},
-	{"after object key:value pair", "',' or '}' is expected, not %s"},
-	{"after object key", "':' is expected after the key, not %s"},
-	{"after array element", "',' or ']' is expected, not %s"},
-	{"in string escape code", `a backslash stands before %s; a backslash itself is written \\`},
-	{"hexadecimal character escape", `\u needs four hexadecimal digits, not %s`},
-	{"in string literal", `a text holds %s as it is; a line break is written \n, a tab \t`},
-	{"numeric literal", "a number holds %s"},
-	{"in literal", "a word is none of true, false and null"},
+	{"unexpected end", "truncated: a bracket or a quotation mark is not closed"},
+	{"after top-level value", "unexpected %s after the end of the value"},
+	{"looking for beginning of object key string", "expected a key in double quotes, not %s"},
+	{"after object key:value pair", "expected ',' or '}', not %s"},
+	{"after object key", "expected ':' after the key, not %s"},
+	{"after array element", "expected ',' or ']', not %s"},
+	{"in string escape code", `invalid escape before %s; write a backslash as \\`},
+	{"hexadecimal character escape", `expected four hexadecimal digits after \u, not %s`},
+	{"in string literal", `unescaped %s in a string; write a line break as \n, a tab as \t`},
+	{"numeric literal", "unexpected %s in a number"},
+	{"in literal", "expected true, false or null"},
 }
 
 // jsonFault says what is wrong at the byte before syntax.Offset.
@@ -301,15 +301,15 @@ func jsonFault(data []byte, syntax *json.SyntaxError) string {
 	}
 	switch before := bytes.TrimSpace(data[:max(syntax.Offset-1, 0)]); {
 	case strings.ContainsRune("}]", r) && bytes.HasSuffix(before, []byte(",")):
-		return fmt.Sprintf("a comma stands before %q", r)
+		return fmt.Sprintf("unexpected comma before %q", r)
 	case r == '\'' || r == '‘' || r == '“' || r == '”' || r == '’':
-		return fmt.Sprintf("%q begins no text; texts stand in straight double quotes", r)
+		return fmt.Sprintf("unexpected %q; strings have straight double quotes", r)
 	case r == '#' || r == '/':
-		return "JSON knows no comments"
+		return "JSON has no comments"
 	case r == '_' || r == '$' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z':
-		return "a word without quotes is none of true, false and null"
+		return "expected true, false, null or double quotes"
 	}
-	return fmt.Sprintf("a value is expected, not %q", r)
+	return fmt.Sprintf("expected a value, not %q", r)
 }
 
 // jsonPlace is where the byte before offset stands, for people: columns are
@@ -318,7 +318,7 @@ func jsonPlace(data []byte, offset int64) string {
 	before := data[:min(max(offset-1, 0), int64(len(data)))]
 	line := bytes.Count(before, []byte("\n")) + 1
 	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
-	return fmt.Sprintf("in line %d at character %d", line, column)
+	return fmt.Sprintf("at line %d, column %d", line, column)
 }
 
 // validUTF8 is the number of bytes before the first that is not UTF-8.
@@ -349,17 +349,17 @@ func Mistaken(data []byte) (name, hint string) {
 	case begins("--") && bytes.Contains(lower, []byte("content-disposition: form-data")):
 		return "a form (multipart/form-data), as curl -F sends it", "send the file's own bytes: curl --upload-file <file> <address>"
 	case begins("<!doctype html"), begins("<html"), begins("<head"), begins("<body"):
-		return "an HTML page", "look into it: it may be a page for signing in, or an error, in place of the file"
+		return "an HTML page", "it may be a sign-in page or an error in place of the file"
 	case begins("<?xml"):
 		return "XML", ""
 	case begins("version https://git-lfs"):
-		return "a pointer of Git LFS", "'git lfs pull' brings the file itself"
+		return "a Git LFS pointer", "get the file itself with 'git lfs pull'"
 	case begins("<<<<<<< "):
-		return "a file with the marks of a merge", "resolve the conflict first"
+		return "a file with conflict markers", "resolve the conflict first"
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
 		return "text in UTF-16", "save it as UTF-8"
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
-		return "compressed with gzip", "send it as it is before it is compressed"
+		return "compressed with gzip", "send it uncompressed"
 	case formBody.Match(text):
 		if _, err := url.ParseQuery(string(bytes.TrimSpace(text))); err == nil && !bytes.ContainsAny(bytes.TrimSpace(text), " \n\"{") {
 			return "a form (application/x-www-form-urlencoded)", `send JSON, for example: curl -d '{"package": "flow-report-1.0.0"}'`

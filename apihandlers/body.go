@@ -101,7 +101,7 @@ func (b *Body) explain(err error) error {
 	case err == nil, errors.Is(err, io.EOF), dm.KindOf(err) == dm.TooLarge:
 		return err
 	}
-	return dm.Errorf(dm.Invalid, "read body", "the body is not gzip as its Content-Encoding says, or it is damaged").Because(err)
+	return dm.Errorf(dm.Invalid, "read body", "the body is not valid gzip, as its Content-Encoding says").Because(err)
 }
 
 // Fault returns what went wrong with the client's sending, if anything did. A
@@ -228,9 +228,9 @@ func bodyFault(err error) error {
 	case dm.KindOf(err) == dm.TooLarge:
 		return err
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return &httpFault{requestTimeout, dm.Errorf(dm.Invalid, op, "the body stopped arriving").Because(err)}
+		return &httpFault{requestTimeout, dm.Errorf(dm.Invalid, op, "timed out reading the body").Because(err)}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return dm.Errorf(dm.Invalid, op, "the body ended before its end was announced").Because(err)
+		return dm.Errorf(dm.Invalid, op, "unexpected end of the body").Because(err)
 	}
 	return dm.Errorf(dm.Invalid, op, "the body could not be read").Because(err)
 }

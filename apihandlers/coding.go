@@ -20,7 +20,7 @@ func isCoded(w http.ResponseWriter, r *http.Request) (bool, error) {
 		return true, nil
 	default:
 		w.Header().Set("Accept-Encoding", "gzip")
-		return false, Unsupported("open body", "the Content-Encoding %.50q is not supported, only gzip is; or send the bytes as they are", encoding)
+		return false, Unsupported("open body", "unsupported Content-Encoding %.50q, use gzip or none", encoding)
 	}
 }
 

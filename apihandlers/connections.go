@@ -62,7 +62,7 @@ const (
 func NewConnections(cfg ConnectionsConfig) (*Connections, error) {
 	const op = "apihandlers.NewConnections"
 	if cfg.Most < 1 || cfg.PerAddress < 1 {
-		return nil, dm.Errorf(dm.Invalid, op, "there must be at least one connection in all, and of an address")
+		return nil, dm.Errorf(dm.Invalid, op, "the limits of connections must be at least 1")
 	}
 	c := &Connections{
 		most: cfg.Most, perAddress: cfg.PerAddress, free: cfg.Free, patience: cfg.Patience,

@@ -54,7 +54,7 @@ func (f *fakeRecord) ApplicationHistory(_ context.Context, app dm.ApplicationNam
 	case f.fail != nil:
 		return dm.ChangePage{}, f.fail
 	case app != "noon-run" && app != "gone":
-		return dm.ChangePage{}, dm.Errorf(dm.NotFound, "history", "there never was an application %s", app)
+		return dm.ChangePage{}, dm.Errorf(dm.NotFound, "history", "no application %s, now or in the past", app)
 	case app == "gone":
 		return dm.ChangePage{Changes: past()[2:]}, nil
 	case page.Before == secondRevision:
@@ -66,7 +66,7 @@ func (f *fakeRecord) ApplicationHistory(_ context.Context, app dm.ApplicationNam
 func (f *fakeRecord) PackageHistory(_ context.Context, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
 	f.ask(string(name), page)
 	if name != "flow-collector" {
-		return dm.ChangePage{}, dm.Errorf(dm.NotFound, "history", "there never was a package %s", name)
+		return dm.ChangePage{}, dm.Errorf(dm.NotFound, "history", "no package %s, now or in the past", name)
 	}
 	ref := mustFile("flow-collector-2.14.3.tgz").Ref
 	return dm.ChangePage{Changes: []dm.PastChange{
@@ -100,7 +100,7 @@ func (f *fakeRecord) ApplicationDiff(_ context.Context, app dm.ApplicationName, 
 	case app == "long":
 		return dm.Difference{WritePatch: longPatch}, nil
 	case app != "noon-run":
-		return dm.Difference{}, dm.Errorf(dm.NotFound, "diff", "there never was an application %s", app)
+		return dm.Difference{}, dm.Errorf(dm.NotFound, "diff", "no application %s, now or in the past", app)
 	case to > 2:
 		return dm.Difference{}, dm.Errorf(dm.NotFound, "diff", "%s has no deployment %d", app, to).WithHint("its deployments are numbered 1 to 2")
 	}
@@ -139,7 +139,7 @@ func longPatch(_ context.Context, w io.Writer) error {
 func (f *fakeRecord) PackageDiff(_ context.Context, name dm.PackageName, from, to dm.Version) (dm.Difference, error) {
 	f.ask(fmt.Sprintf("%s %s %s", name, from, to), dm.Page{})
 	if name != "flow-collector" || to.Major == 9 {
-		return dm.Difference{}, dm.Errorf(dm.NotFound, "diff", "there is no published version %s of %s", to, name)
+		return dm.Difference{}, dm.Errorf(dm.NotFound, "diff", "no published version %s of %s", to, name)
 	}
 	return dm.Difference{
 		From:  dm.Side{Revision: firstRevision, Package: dm.PackageRef{Name: name, Version: from}},

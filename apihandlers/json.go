@@ -73,7 +73,7 @@ func Query(r *http.Request, name string) (value string, given bool, err error) {
 	const op = "parse query"
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return "", false, dm.Errorf(dm.Invalid, op, "the query of the URL is malformed")
+		return "", false, dm.Errorf(dm.Invalid, op, "malformed query string")
 	}
 	list := values[name]
 	switch len(list) {
@@ -97,7 +97,7 @@ func Recency(r *http.Request, least, otherwise int) (int, error) {
 		err = nil // n is the largest number then, which means all as well
 	}
 	if err != nil || int(n) < least {
-		return 0, dm.Errorf(dm.Invalid, "parse query", "the query parameter recency must be an integer of %d or more", least)
+		return 0, dm.Errorf(dm.Invalid, "parse query", "the query parameter recency must be an integer greater than or equal to %d", least)
 	}
 	return int(n), nil
 }

@@ -344,7 +344,7 @@ func (f *fakeRecord) ApplicationOwner(_ context.Context, app dm.ApplicationName)
 	case "broken":
 		return dm.Resource{}, 0, dm.Errorf(dm.Unavailable, "owner", "the application's repository is damaged")
 	case "never", "other", "fresh":
-		return dm.Resource{}, 0, dm.Errorf(dm.NotFound, "owner", "there never was an application %s", app)
+		return dm.Resource{}, 0, dm.Errorf(dm.NotFound, "owner", "no application %s, now or in the past", app)
 	}
 	return on, 1, nil
 }

@@ -256,7 +256,7 @@ func (p *port) otherMethod(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Allow", allow(methods))
 	WriteError(w, r, p.Errors, &httpFault{methodNotAllowed,
-		dm.Errorf(dm.Invalid, "route", "the method is not allowed here, only %s", allow(methods))})
+		dm.Errorf(dm.Invalid, "route", "method not allowed, use %s", allow(methods))})
 }
 
 // methods returns what the path of r has routes for; those that only explain a

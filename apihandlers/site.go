@@ -145,8 +145,8 @@ func (s *Site) checkHost(r *http.Request) error {
 	case s.knows(r.Host):
 		return nil
 	}
-	return &httpFault{misdirected, dm.Errorf(dm.Invalid, "check host", "this server is not called %.200q", hostName(r.Host)).
-		WithHint("if that is one of its names, add it to the option hosts")}
+	return &httpFault{misdirected, dm.Errorf(dm.Invalid, "check host", "unknown host %.200q", hostName(r.Host)).
+		WithHint("if this is a name of the server, add it to the option hosts")}
 }
 
 // checkPage refuses a request that a browser sends for a page of another site.
@@ -160,8 +160,8 @@ func (s *Site) checkPage(r *http.Request, acts bool) error {
 	if s.cross.Check(r) == nil {
 		return nil
 	}
-	return dm.Errorf(dm.Forbidden, "check page", "a page of another site may not do this here").
-		WithHint("name its origin in the option cors.origins if it may")
+	return dm.Errorf(dm.Forbidden, "check page", "cross-site request refused").
+		WithHint("to allow it, add its origin to the option cors.origins")
 }
 
 func isRead(method string) bool {

@@ -89,7 +89,7 @@ func TestHost(t *testing.T) {
 					for _, line := range []string{"GET /packages?user.name=ana", "PUT /packages/x-1.0.0.tgz?user.name=ana", "OPTIONS /packages", "HEAD /packages?user.name=ana", "GET /nothing", "GET /metrics"} {
 						method, path, _ := strings.Cut(line, " ")
 						w := ask(handler, method, path, host)
-						if w.Code != http.StatusMisdirectedRequest || method != "HEAD" && !strings.Contains(w.Body.String(), "this server is not called") {
+						if w.Code != http.StatusMisdirectedRequest || method != "HEAD" && !strings.Contains(w.Body.String(), "unknown host") {
 							t.Errorf("%s: %s with Host %q: %d %s, want 421", name, line, host, w.Code, w.Body)
 						}
 					}

@@ -134,7 +134,7 @@ func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationNam
 			return contentEntry{}, repo.Failed(op, err)
 		}
 		if form.ParseChange(c).Verb == dm.Create {
-			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier life of %s, which ended before deployment %d", n, app, later).
+			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier %s, destroyed before deployment %d", n, app, later).
 				WithHint("change the application to the package that it ran then")
 		}
 	}
@@ -301,7 +301,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 	s.defaults.put(src.tree, plan.Defaults)
 	notes := plan.Notes
 	if len(secrets) > 0 {
-		notes = append(slices.Clip(notes), "left out, because secrets are not kept: "+strings.Join(few(secrets), ", "))
+		notes = append(slices.Clip(notes), "left out, because secrets are not stored: "+strings.Join(few(secrets), ", "))
 	}
 	return wanted{
 		content: contentEntry{packageTree: src.tree, spec: spec, notes: notes, deployment: e.deployments + 1},

@@ -85,7 +85,7 @@ func TestOneClientsPushesLeaveOthersAlone(t *testing.T) {
 	h := arriving(t)
 	slow := []*slowPush{h.slow("ana", packHead(0)), h.slow("ana", packHead(0))}
 	_, err := h.push(briefly(t), "ana")
-	if dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many pushes of this client are being served; try again later" {
+	if dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many pushes from this client in progress, try again later" {
 		t.Errorf("one more of hers: %v", err)
 	}
 	if said, err := h.push(t.Context(), "ben"); err != nil || !strings.Contains(said, "ng refs/tags/v1.0.0") {
@@ -113,7 +113,7 @@ func TestPushesThatArriveAreBounded(t *testing.T) {
 		slow = append(slow, h.slow(client, packHead(0)))
 	}
 	_, err := h.push(briefly(t), "e")
-	if dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many pushes are being served; try again later" {
+	if dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many pushes in progress, try again later" {
 		t.Errorf("one more: %v", err)
 	}
 	for _, p := range slow {
@@ -131,7 +131,7 @@ func TestPushIsRefusedWhileItArrives(t *testing.T) {
 	if err := <-p.ended; err != nil {
 		t.Error(err)
 	}
-	want := "unpack the push brings 4278190081 objects, at most"
+	want := "unpack the push has 4278190081 objects, at most"
 	if !strings.Contains(p.out.String(), want) || !strings.Contains(p.out.String(), "ng refs/tags/v1.0.0 the push is too large") {
 		t.Errorf("told %q, want %q", p.out.String(), want)
 	}

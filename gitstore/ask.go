@@ -44,7 +44,7 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 	}
 	e := s.index.app(app)
 	if e == nil {
-		return dm.Errorf(dm.NotFound, op, "there never was an application %s", app)
+		return dm.Errorf(dm.NotFound, op, "no application %s, now or in the past", app)
 	}
 	return repo.Failed(op, s.pasts.Application(ctx, r, s.data.Path(r), e.main, e.observedTip, do))
 }
@@ -101,7 +101,7 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 	}
 	entry := s.index.pkg(name)
 	if entry == nil {
-		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "there never was a package %s", name)
+		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "no package %s, now or in the past", name)
 	}
 	tips := past.Tips{State: entry}
 	for _, v := range entry.versions {
@@ -128,14 +128,14 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	}
 	entry := s.index.pkg(name)
 	if entry == nil || len(entry.versions) == 0 {
-		return dm.Difference{}, dm.Errorf(dm.NotFound, op, "there is no published version of %s", name)
+		return dm.Difference{}, dm.Errorf(dm.NotFound, op, "no published version of %s", name)
 	}
 	var sides [2]versionEntry
 	for i, v := range [...]dm.Version{from, to} {
 		var ok bool
 		if sides[i], ok = entry.version(v); !ok {
-			return dm.Difference{}, dm.Errorf(dm.NotFound, op, "there is no published version %s of %s", v, name).
-				WithHint("published are %s", entry.list())
+			return dm.Difference{}, dm.Errorf(dm.NotFound, op, "no published version %s of %s", v, name).
+				WithHint("published versions are %s", entry.list())
 		}
 	}
 	side := func(v versionEntry) dm.Side {

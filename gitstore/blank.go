@@ -25,7 +25,7 @@ func (s *Store) findBlank(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	s.Log.Error("the blank workspace is damaged and is mended", "err", err)
+	s.Log.Error("the blank workspace is damaged and is being repaired", "err", err)
 	if _, err := s.service.MendPacks(ctx, dm.Repository{}, dir); err == nil {
 		if err = s.mendBlankRef(dir); err == nil {
 			err = s.openBlank(ctx)
@@ -33,7 +33,7 @@ func (s *Store) findBlank(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		s.Log.Error("the blank workspace could not be mended and is made anew", "err", err)
+		s.Log.Error("the blank workspace could not be repaired and is created again", "err", err)
 	}
 	away := filepath.Join(s.data.Dir, repo.TmpDir, "blank.git")
 	if err := errors.Join(os.RemoveAll(away), os.Rename(dir, away)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -35,11 +35,11 @@ func (s *Store) roomForApplication(owner dm.UserName) error {
 	all, own := s.index.countApplications(owner)
 	switch {
 	case own >= s.Bounds.ApplicationsOf:
-		return dm.Errorf(dm.Conflict, op, "%s has used %d names of applications, and may use no more", owner, own).In(dm.NotCreated).
-			WithHint("use the name of an application that was destroyed again, or ask an administrator to raise limits.applications_each")
+		return dm.Errorf(dm.Conflict, op, "exceeded quota: %s has used %d names of applications", owner, own).In(dm.NotCreated).
+			WithHint("reuse the name of a destroyed application, or ask an administrator to raise limits.applications_each")
 	case all >= s.Bounds.Applications:
-		return dm.Errorf(dm.Conflict, op, "%d names of applications were used, and there may be no more", all).In(dm.NotCreated).
-			WithHint("use the name of an application that was destroyed again, or ask an administrator to raise limits.applications")
+		return dm.Errorf(dm.Conflict, op, "exceeded quota: %d names of applications have been used", all).In(dm.NotCreated).
+			WithHint("reuse the name of a destroyed application, or ask an administrator to raise limits.applications")
 	}
 	return nil
 }
@@ -71,10 +71,10 @@ func (s *Store) roomForSpec(spec dm.Spec) error {
 	switch {
 	case own+size > s.Bounds.Specs/4:
 		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of %s's applications would have %d bytes, at most %d are allowed", spec.Owner, own+size, s.Bounds.Specs/4).
-			WithHint("destroy an application, give it less, or ask an administrator to raise limits.specs")
+			WithHint("destroy an application, reduce its overrides, or ask an administrator to raise limits.specs")
 	case all+size > s.Bounds.Specs:
 		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of all applications would have %d bytes, at most %d are allowed", all+size, s.Bounds.Specs).
-			WithHint("destroy an application, give it less, or ask an administrator to raise limits.specs")
+			WithHint("destroy an application, reduce its overrides, or ask an administrator to raise limits.specs")
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func (s *Store) roomForWorkspaces(n int) error {
 		c.known, c.n = true, len(users)
 	}
 	if c.n+n > s.Bounds.Workspaces {
-		return dm.Errorf(dm.Conflict, "gitstore.Deliver", "%d users have a repository, and %d more would be over the limit of %d", c.n, n, s.Bounds.Workspaces).
+		return dm.Errorf(dm.Conflict, "gitstore.Deliver", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Bounds.Workspaces).
 			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
 	}
 	return nil

@@ -56,13 +56,13 @@ func TestNamesOfApplicationsAreBounded(t *testing.T) {
 	}
 	for range 2 { // and after a start
 		err := h.Create(ctx, as("ana"), dm.Spec{Name: "run-3", Package: ref})
-		wantKind(t, err, dm.Conflict, "ana has used 3 names of applications, and may use no more; use the name of an application that was destroyed again, or ask an administrator to raise limits.applications_each")
+		wantKind(t, err, dm.Conflict, "exceeded quota: ana has used 3 names of applications; reuse the name of a destroyed application, or ask an administrator to raise limits.applications_each")
 		h.stop()
 		h = open(t, dir, limit)
 	}
 	h.created("ana", "run-1", ref)
 	h.created("ben", "bens", ref)
-	wantKind(t, h.Create(ctx, as("cyd"), dm.Spec{Name: "cyds", Package: ref}), dm.Conflict, "4 names of applications were used, and there may be no more")
+	wantKind(t, h.Create(ctx, as("cyd"), dm.Spec{Name: "cyds", Package: ref}), dm.Conflict, "exceeded quota: 4 names of applications have been used")
 	check(t, h.Change(ctx, as("ana"), "run-1", dm.Edit{Overrides: dm.Overrides{}}))
 	if n := h.held(dm.ApplicationRepository); n != 4 {
 		t.Errorf("%d repositories of applications", n)
@@ -152,11 +152,11 @@ func TestWorkspacesAreBounded(t *testing.T) {
 	ref := h.deployed("ana", "flow-1.0.0", "v1")
 	h.created("ana", "one", ref)
 	err := h.Create(ctx, as("teacher"), dm.Spec{Name: "big", Package: ref, Audience: []dm.Subject{"user:ana", "user:u1", "user:u2"}})
-	wantKind(t, err, dm.Conflict, "1 users have a repository, and 2 more would be over the limit of 2")
+	wantKind(t, err, dm.Conflict, "1 users have a repository, and 2 more would exceed the limit of 2")
 	h.created("ben", "two", ref)
 	// Members of a group are known when it is delivered: ana and bob.
 	check(t, h.Create(ctx, as("teacher"), dm.Spec{Name: "class", Package: ref, Audience: []dm.Subject{"group:class"}}))
-	if view := h.settle("class"); view.Phase != dm.NotCreated || !strings.Contains(view.Information, "over the limit of 2") {
+	if view := h.settle("class"); view.Phase != dm.NotCreated || !strings.Contains(view.Information, "would exceed the limit of 2") {
 		t.Errorf("class is %s: %s", view.Phase, view.Information)
 	}
 	check(t, h.Change(ctx, as("ana"), "one", dm.Edit{Overrides: dm.Overrides{}}))

@@ -40,7 +40,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		// Nothing of that name can ever be stored, so there is no repository
 		// that could hold the outcome either. To who deploys, a package that
 		// can't be is one that isn't.
-		missing := dm.Errorf(dm.NotFound, op, "the repository can't have such a package: %s", dm.Public(parseErr))
+		missing := dm.Errorf(dm.NotFound, op, "no such package: %s", dm.Public(parseErr))
 		text := deployFailure("deploying", id, missing)
 		s.index.setOddity(id, text)
 		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
@@ -67,7 +67,7 @@ func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.
 func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (outcomeEntry, error) {
 	v, ok := s.version(ref)
 	if !ok {
-		err := dm.Errorf(dm.NotFound, "deploy", "the repository has no package %s", ref)
+		err := dm.Errorf(dm.NotFound, "deploy", "no package %s in the repository", ref)
 		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: repo.EmptyTree}, nil
 	}
 	failure := func(err error) (outcomeEntry, error) {
@@ -86,7 +86,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (o
 	case err != nil:
 		return failure(err)
 	case len(valid.Findings) > 0:
-		return failure(dm.Refuse("deploy", "the package has faults", valid.Findings))
+		return failure(dm.Refuse("deploy", "invalid package", valid.Findings))
 	}
 	s.defaults.put(v.tree, valid.Defaults)
 	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: form.DeployedText(ref, stamp), tree: v.tree}, nil
@@ -145,7 +145,7 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEnt
 	case o.phase == dm.NotDeployed && before.phase == o.phase && before.tree == o.tree && before.information == dm.Printable(o.information):
 		return nil
 	case o.tree == repo.EmptyTree && before.tip.IsZero() && !s.roomForFailure(stamp.User):
-		s.Log.Warn("a failed deploy is not recorded, there are too many of versions that are not there", "package", ref, "user", stamp.User)
+		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", ref, "user", stamp.User)
 		s.index.setOddity(id, o.information)
 		return nil
 	}

@@ -36,7 +36,7 @@ func TestApplicationDiff(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	_, err := h.ApplicationDiff(ctx, "app", 0, 0)
-	wantKind(t, err, dm.NotFound, "there never was an application app")
+	wantKind(t, err, dm.NotFound, "no application app, now or in the past")
 	v1, v2 := h.deployed("teacher", "flow-1.0.0", "one"), h.deployed("teacher", "flow-1.1.0", "three")
 	before := dm.Overrides{"jupyter": {"report": {
 		"limit": json.RawMessage(`5`), "big": json.RawMessage(`12345678901234567890123`), "gone": json.RawMessage(`{"a": [1, 2]}`),
@@ -103,8 +103,8 @@ func TestApplicationDiff(t *testing.T) {
 	}{
 		{0, 3, dm.NotFound, "app has no deployment 3; its deployments are numbered 1 to 2"},
 		{7, 2, dm.NotFound, "app has no deployment 7"},
-		{-1, 2, dm.Invalid, "1 or more"},
-		{1, -2, dm.Invalid, "1 or more"},
+		{-1, 2, dm.Invalid, "greater than 0"},
+		{1, -2, dm.Invalid, "greater than 0"},
 		{0, 1, dm.Invalid, "deployment 1 of app is the first"},
 	} {
 		_, err := h.ApplicationDiff(ctx, "app", c.from, c.to)
@@ -131,7 +131,7 @@ func TestPackageDiff(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	_, err := h.PackageDiff(ctx, "flow", dm.Version{}, dm.Version{})
-	wantKind(t, err, dm.NotFound, "there is no published version of flow")
+	wantKind(t, err, dm.NotFound, "no published version of flow")
 	d := h.versions(
 		map[string]string{"a": "file", "a-b": "1", "same/x": "x", "old/deep/er": "123", "ü.txt": "u", "binary": "\x00\x01"},
 		map[string]string{"a/x": "folder", "a-b": "22", "same/x": "x", "new/deep/er": "", "ü.txt": "v", "binary": "\x00\x02\x03"},
@@ -156,7 +156,7 @@ func TestPackageDiff(t *testing.T) {
 	}
 	check(t, h.Withdraw(ctx, as("ana"), file(t, "flow-1.0.0.tgz")))
 	_, err = h.PackageDiff(ctx, "flow", dm.Version{Major: 1}, dm.Version{Major: 1, Minor: 1})
-	wantKind(t, err, dm.NotFound, "there is no published version 1.0.0 of flow; published are 1.1.0")
+	wantKind(t, err, dm.NotFound, "no published version 1.0.0 of flow; published versions are 1.1.0")
 }
 
 // TestManyFilesDiffer lists the first and counts the others.
@@ -196,7 +196,7 @@ func TestLongPatch(t *testing.T) {
 	line := strings.Repeat("x", 99) + "\n"
 	d := h.versions(map[string]string{"rows": strings.Repeat("a"+line, 30_000)}, map[string]string{"rows": strings.Repeat("b"+line, 30_000)})
 	got := patch(t, d)
-	if n := len(got); n < 4<<20 || n > 4<<20+100 || !strings.HasSuffix(got, "\n\\ The patch is longer than 4194304 bytes and was cut off here.\n") {
+	if n := len(got); n < 4<<20 || n > 4<<20+100 || !strings.HasSuffix(got, "\n\\ The patch is longer than 4194304 bytes and was truncated here.\n") {
 		t.Errorf("%d bytes that end in %q", n, got[max(0, n-100):])
 	}
 	if err := d.WritePatch(ctx, &goneWriter{left: 100_000}); err == nil {
@@ -213,7 +213,7 @@ func TestPatchOfManyLines(t *testing.T) {
 	h := open(t, t.TempDir())
 	d := h.versions(map[string]string{"rows": strings.Repeat("a\n", 80_000)}, map[string]string{"rows": strings.Repeat("b\n", 80_000)})
 	got := patch(t, d)
-	if n := strings.Count(got, "\n"); n != 100_001 || !strings.HasSuffix(got, "\n\\ The patch has more than 100000 lines and was cut off here.\n") {
+	if n := strings.Count(got, "\n"); n != 100_001 || !strings.HasSuffix(got, "\n\\ The patch has more than 100000 lines and was truncated here.\n") {
 		t.Errorf("%d lines that end in %q", n, got[max(0, len(got)-100):])
 	}
 }
@@ -223,7 +223,7 @@ func TestPatchThatTakesTooMuchMemory(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	d := h.versions(map[string]string{"rows": strings.Repeat("\n", 3<<20)}, map[string]string{"rows": strings.Repeat("a\n", 3<<19)})
-	if got := patch(t, d); !strings.HasSuffix(got, "\n\\ The patch takes too much memory and was cut off here; clone the repository and compare there.\n") {
+	if got := patch(t, d); !strings.HasSuffix(got, "\n\\ The patch takes too much memory and was truncated here; clone the repository and compare there.\n") {
 		t.Errorf("it ends in %q", got[max(0, len(got)-200):])
 	}
 }

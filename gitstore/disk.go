@@ -61,7 +61,7 @@ func (d *disk) ready(ctx context.Context) error {
 		defer d.mu.Unlock()
 		return d.found
 	case <-timer.C:
-		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the disk of the data folder does not answer")
+		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the disk of the data folder does not respond")
 	case <-ctx.Done():
 		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the request ended").Because(ctx.Err())
 	}
@@ -80,18 +80,18 @@ func diskFault(err error) error {
 	if err == nil {
 		return nil
 	}
-	what := "the data folder can't be written"
+	what := "the data folder is not writable"
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		what = "the disk of the data folder is full"
 	case errors.Is(err, syscall.EDQUOT):
-		what = "the disk quota of the data folder is used up"
+		what = "the disk quota of the data folder is exceeded"
 	case errors.Is(err, syscall.EROFS):
 		what = "the disk of the data folder is read-only"
 	case errors.Is(err, syscall.EIO):
-		what = "the disk of the data folder fails"
+		what = "I/O error on the disk of the data folder"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		what = "too many files are open"
+		what = "too many open files"
 	}
 	return dm.Errorf(dm.Unavailable, "gitstore.Ready", "%s", what).Because(err)
 }

@@ -23,8 +23,8 @@ func TestDiskIsTold(t *testing.T) {
 	for err, want := range map[error]string{
 		nil:            "",
 		syscall.ENOSPC: "the disk of the data folder is full", syscall.EDQUOT: "quota", syscall.EROFS: "read-only",
-		syscall.EIO: "the disk of the data folder fails", syscall.EMFILE: "too many files are open",
-		errors.New("else"): "the data folder can't be written",
+		syscall.EIO: "I/O error on the disk of the data folder", syscall.EMFILE: "too many open files",
+		errors.New("else"): "the data folder is not writable",
 	} {
 		cause := err
 		if err != nil {
@@ -70,7 +70,7 @@ func TestDiskThatDoesNotAnswer(t *testing.T) {
 	release := make(chan struct{})
 	d := &disk{try: func() error { looks.Add(1); <-release; return nil }, start: func(f func()) { go f() }, clock: time.Now, patience: 10 * time.Millisecond}
 	for range 3 {
-		if err := d.ready(t.Context()); dm.KindOf(err) != dm.Unavailable || !strings.Contains(dm.Public(err), "does not answer") {
+		if err := d.ready(t.Context()); dm.KindOf(err) != dm.Unavailable || !strings.Contains(dm.Public(err), "does not respond") {
 			t.Errorf("got %v", err)
 		}
 	}

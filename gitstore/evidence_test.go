@@ -74,7 +74,7 @@ func TestVanishedRefs(t *testing.T) {
 		{"a withdrawal", flow, func(f forger) { f.drop(withdrawn) }, withdrawn, "refs/tags/1.1.0"},
 		{"a deployment", flow, func(f forger) { f.drop(decided) }, decided, decided},
 		{"a deployment set back", flow, func(f forger) { f.point(decided, decided+"~2") }, decided, none},
-		{"the whole package", flow, func(f forger) { check(f.t, os.RemoveAll(f.dir)) }, "packages/flow: damaged: .: it is gone", "made from flow-1.0.0"},
+		{"the whole package", flow, func(f forger) { check(f.t, os.RemoveAll(f.dir)) }, "packages/flow: damaged: .: it is missing", "made from flow-1.0.0"},
 		{"main of a package", flow, func(f forger) { f.drop(main) }, "", ""},
 
 		{"the outcomes", app, func(f forger) { f.drop(observed) }, observed, observed},
@@ -83,7 +83,7 @@ func TestVanishedRefs(t *testing.T) {
 		{"a start set back", app, func(f forger) { f.point(main, main+"^") }, main, none},
 		{"main", app, func(f forger) { f.drop(main) }, main, main},
 		{"all refs", app, func(f forger) { f.packed(); f.lose("packed-refs") }, main, main},
-		{"the whole application", app, func(f forger) { check(f.t, os.RemoveAll(f.dir)) }, "applications/app: damaged: .: it is gone", none},
+		{"the whole application", app, func(f forger) { check(f.t, os.RemoveAll(f.dir)) }, "applications/app: damaged: .: it is missing", none},
 		{"a number", app, func(f forger) { f.drop("refs/deployments/1") }, "", ""},
 		{"nothing", app, func(f forger) { f.packed() }, "", ""},
 	} {
@@ -284,8 +284,8 @@ func TestVanishedWhileServing(t *testing.T) {
 	check(t, os.RemoveAll(filepath.Join(h.dir, "packages/flow.git")))
 	next := notebook("flow-1.2.0", "three")
 	_, err := h.Publish(ctx, as("ana"), file(t, "flow-1.2.0.tar.gz"), bytes.NewReader(next), int64(len(next)))
-	wantKind(t, err, dm.Unavailable, "the repository of flow is gone")
-	wantKind(t, h.DeployPackage(ctx, as("ana"), "flow-3.0.0"), dm.Unavailable, "the repository of flow is gone")
+	wantKind(t, err, dm.Unavailable, "the repository of flow is missing")
+	wantKind(t, h.DeployPackage(ctx, as("ana"), "flow-3.0.0"), dm.Unavailable, "the repository of flow is missing")
 	if _, err := os.Lstat(filepath.Join(h.dir, "packages/flow.git")); err == nil {
 		t.Error("a new repository began in the place of the lost one")
 	}

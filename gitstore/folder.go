@@ -50,14 +50,14 @@ func (s *Store) plain(name, want string, is func(fs.FileMode) bool) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return dm.Errorf(dm.Unavailable, op, "the data folder can't be read: %s", repo.Reason(err)).Because(err)
+		return dm.Errorf(dm.Unavailable, op, "the data folder cannot be read: %s", repo.Reason(err)).Because(err)
 	case is(info.Mode()):
 		return nil
 	case info.Mode()&fs.ModeSymlink != 0:
 		return dm.Errorf(dm.Invalid, op, "%s in the data folder is a symbolic link", name).
 			WithHint("put the %s itself there, or make the whole data folder a link", want)
 	}
-	return dm.Errorf(dm.Invalid, op, "%s in the data folder is no %s", name, want)
+	return dm.Errorf(dm.Invalid, op, "%s in the data folder is not a %s", name, want)
 }
 
 // refuseForeign refuses a folder of something else, among whose entries there is
@@ -67,7 +67,7 @@ func refuseForeign(entries []fs.DirEntry) error {
 		// A fresh volume has lost+found.
 		if e.Name() != repo.LockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), repo.FormatFile) {
 			return dm.Errorf(dm.Invalid, "gitstore.Open", "the data folder is not empty and has no file %q", repo.FormatFile).
-				WithHint("give an empty folder with --data")
+				WithHint("use an empty folder with --data")
 		}
 	}
 	return nil

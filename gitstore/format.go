@@ -66,7 +66,7 @@ func (s *Store) findFormat() (int, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder can't be read: %s", repo.Reason(err)).Because(err)
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder cannot be read: %s", repo.Reason(err)).Because(err)
 	}
 	b, err := os.ReadFile(filepath.Join(s.data.Dir, repo.FormatFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +84,7 @@ func (s *Store) findFormat() (int, error) {
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, format).
 			WithHint("start the newer server again, or go on from a copy of the folder from before the upgrade")
 	case found < format && s.Earlier == RefuseEarlier:
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before can't open", found, format).
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before cannot open", found, format).
 			WithHint("take a snapshot of the volume, or a copy of the folder, then start once with --upgrade-format (Helm: --set upgrade.accept=true)")
 	}
 	return found, nil

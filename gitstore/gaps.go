@@ -21,7 +21,7 @@ func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEnt
 	list, counted := gapsOfSuperseded(heads)
 	for v, o := range entry.outcomes {
 		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != repo.EmptyTree {
-			list = append(list, repair.Finding{Ref: repo.Tag(v), Why: fmt.Sprintf("it is gone, %s is of its files", repo.Deployed(v))})
+			list = append(list, repair.Finding{Ref: repo.Tag(v), Why: fmt.Sprintf("it is missing, %s is of its files", repo.Deployed(v))})
 		}
 	}
 	uploads := map[plumbing.Hash]bool{}
@@ -48,7 +48,7 @@ func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEnt
 		}
 		// Who wrote something else there is told by verify.
 		if of := form.ParseVersion(commit).File.Ref; of.Name == name {
-			list = append(list, repair.Finding{Ref: repo.Tag(of.Version), Why: fmt.Sprintf("it is gone, main has its commit %s", c)})
+			list = append(list, repair.Finding{Ref: repo.Tag(of.Version), Why: fmt.Sprintf("it is missing, main has its commit %s", c)})
 		}
 	}
 	return list, nil
@@ -77,7 +77,7 @@ func gapsOfSuperseded(heads repo.Refs) (list []repair.Finding, highest map[strin
 	for version, last := range highest {
 		for n := 1; n < last; n++ {
 			if ref := repo.SupersededPrefix + version + "/" + strconv.Itoa(n); heads[ref].IsZero() {
-				list = append(list, repair.Finding{Ref: ref, Why: fmt.Sprintf("it is gone, number %d came after it", last)})
+				list = append(list, repair.Finding{Ref: ref, Why: fmt.Sprintf("it is missing, number %d came after it", last)})
 			}
 		}
 	}
@@ -110,19 +110,19 @@ func gapsOfApplication(ctx context.Context, objects *repo.Objects, e *appEntry, 
 		if follows, err := repair.LeadsTo(ctx, objects, h, e.main); err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		} else if follows {
-			list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was set back, %s goes on from it", ref)})
+			list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, %s goes on from it", ref)})
 			break
 		}
 	}
 	if e.observed == nil {
 		if followed, err := answeredBefore(ctx, objects, e.main); err != nil || followed {
-			list = append(list, repair.Finding{Ref: repo.Observed, Why: "it is gone, and a change is only taken when the one before it has an outcome"})
+			list = append(list, repair.Finding{Ref: repo.Observed, Why: "it is missing, and a change is only accepted when the one before it has an outcome"})
 			return list, err
 		}
 		return list, nil
 	}
 	if ok, err := repair.LeadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
-		list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was set back, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
+		list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
 		return list, err
 	}
 	return list, nil
@@ -156,7 +156,7 @@ func (s *Store) markUnpublished() {
 			}
 			_, away := s.service.Why(repo.Package(ref.Name))
 			if s.index.unpublished[ref] == "" && !away {
-				s.Log.Error("the record of a package is gone", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
+				s.Log.Error("the record of a package is missing", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
 			}
 			s.index.unpublished[ref] = app
 		}
@@ -195,8 +195,8 @@ func (x *index) published(ref dm.PackageRef) error {
 	if app == "" || x.deployedOnce(ref) {
 		return nil
 	}
-	return dm.Errorf(dm.Unavailable, "read the record", "the record of %s is gone, the application %s was made from it", ref, app).
-		WithHint("an administrator must bring it back; publish changes under a new version number")
+	return dm.Errorf(dm.Unavailable, "read the record", "the record of %s is missing, the application %s was made from it", ref, app).
+		WithHint("an administrator must restore it; publish changes under a new version number")
 }
 
 // read tells whether the index has something of a repository.

@@ -35,7 +35,7 @@ func TestRefThatMovedAllTheSame(t *testing.T) {
 	message := strings.ReplaceAll(h.git("applications/app.git", "log", "-1", "--format=%B", "main"), "DM-Action: create", "DM-Action: start")
 	moved := h.git("applications/app.git", "-c", "user.name=t", "-c", "user.email=t@t", "commit-tree", "-m", message, "-p", "main", "main^{tree}")
 	h.git("applications/app.git", "update-ref", "refs/heads/main", moved)
-	wantKind(t, h.Start(ctx, as("ana"), "app"), dm.Stale, "moved by somebody else")
+	wantKind(t, h.Start(ctx, as("ana"), "app"), dm.Stale, "updated concurrently")
 	if view, _, err := h.Application(ctx, "app"); err != nil || string(view.Desired) != moved {
 		t.Errorf("desired is %s, %v; want %s", view.Desired, err, moved)
 	}

@@ -60,7 +60,7 @@ func TestApplicationHistory(t *testing.T) {
 	h := open(t, t.TempDir())
 	v1, bad := h.deployed("ana", "flow-1.0.0", "one"), h.faulty("ana", "flow-2.0.0")
 	_, err := h.ApplicationHistory(ctx, "app", dm.Page{})
-	wantKind(t, err, dm.NotFound, "there never was an application app")
+	wantKind(t, err, dm.NotFound, "no application app, now or in the past")
 
 	h.created("ana", "app", v1)
 	wantStory(t, h.past("app"), "create flow-1.0.0 1 by ana: CREATED true")
@@ -223,11 +223,11 @@ func TestPages(t *testing.T) {
 		}
 		for _, bad := range []dm.Page{{Limit: -1}, {Limit: dm.MaxPage + 1}} {
 			_, err := read(bad)
-			wantKind(t, err, dm.Invalid, "a page has 1 to 500 entries")
+			wantKind(t, err, dm.Invalid, "limit must be from 1 to 500")
 		}
 		for _, before := range []dm.Revision{foreign, "x", "0000000000000000000000000000000000000000"} {
 			_, err := read(dm.Page{Before: before})
-			wantKind(t, err, dm.Invalid, "is no change of "+name)
+			wantKind(t, err, dm.Invalid, "is not a change of "+name)
 		}
 	}
 }
@@ -311,7 +311,7 @@ func TestPackageHistory(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir(), replacing)
 	_, err := h.PackageHistory(ctx, "flow", dm.Page{})
-	wantKind(t, err, dm.NotFound, "there never was a package flow")
+	wantKind(t, err, dm.NotFound, "no package flow, now or in the past")
 	past := func() []dm.PastChange {
 		t.Helper()
 		page, err := h.PackageHistory(ctx, "flow", dm.Page{})
@@ -383,9 +383,9 @@ func TestHistoryOfDamaged(t *testing.T) {
 	}
 	h = open(t, h.dir)
 	_, err := h.ApplicationHistory(ctx, "app", dm.Page{})
-	wantKind(t, err, dm.Unavailable, "set aside")
+	wantKind(t, err, dm.Unavailable, "damaged and out of service")
 	_, err = h.ApplicationDiff(ctx, "app", 0, 0)
-	wantKind(t, err, dm.Unavailable, "set aside")
+	wantKind(t, err, dm.Unavailable, "damaged and out of service")
 	_, err = h.PackageHistory(ctx, "flow", dm.Page{})
-	wantKind(t, err, dm.Unavailable, "set aside")
+	wantKind(t, err, dm.Unavailable, "damaged and out of service")
 }

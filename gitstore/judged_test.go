@@ -28,12 +28,12 @@ func TestUploadIsJudgedAsItsDeploy(t *testing.T) {
 		{"everything at once", map[string]string{
 			"jupyter/n/properties.json": `{"a": }`, "storm/t/x": "", "oozie/o/coordinator.xml": "", ".github/workflows/ci.yml": "", "jupyter/n/.DS_Store": "",
 		}, []string{"jupyter/n/properties.json: parsing failed", "jupyter/n: missing ipynb file", "oozie/o: missing file workflow.xml", "storm: unknown component type"},
-			[]string{"passed over, not content: .github/, jupyter/n/.DS_Store"}},
+			[]string{"skipped, not content: .github/, jupyter/n/.DS_Store"}},
 		{"notebooks that are none", map[string]string{"jupyter/n/a.ipynb": "", "jupyter/n/b.ipynb": `{"cells": [1` + strings.Repeat(",1", 1<<20) + "]", "jupyter/n/c.ipynb": `{"cells": []}`},
 			nil, []string{"jupyter/n/a.ipynb is not a notebook: it is empty", "jupyter/n/b.ipynb is not a notebook: it is not JSON"}},
 		{"large properties", map[string]string{"jupyter/n/a.ipynb": `{"cells": []}`, "jupyter/n/properties.json": `{"a": "` + large + `"}`}, nil, nil},
 		{"AppleDouble", map[string]string{"jupyter/n/a.ipynb": `{"cells": []}`, "jupyter/n/._a.ipynb": "\x00\x05\x16\x07" + large}, nil,
-			[]string{"passed over, not content: jupyter/n/._a.ipynb"}},
+			[]string{"skipped, not content: jupyter/n/._a.ipynb"}},
 	} {
 		id := fmt.Sprintf("flow-1.%d.0", i)
 		packed := map[string]string{}

@@ -42,7 +42,7 @@ func TestLitterIsKeptAndNotDelivered(t *testing.T) {
 	}
 	check(t, h.DeployPackage(ctx, as("ana"), "flow-1.0.0"))
 	app := h.created("ana", "noon", dm.PackageRef{Name: "flow", Version: dm.Version{Major: 1}})
-	const note = "passed over, not content: .DS_Store, ._flow-1.0.0, jupyter/.ipynb_checkpoints/, jupyter/n/._a.ipynb, jupyter/n/sub/.ipynb_checkpoints/"
+	const note = "skipped, not content: .DS_Store, ._flow-1.0.0, jupyter/.ipynb_checkpoints/, jupyter/n/._a.ipynb, jupyter/n/sub/.ipynb_checkpoints/"
 	if app.Information != note {
 		t.Errorf("information = %q, want %q", app.Information, note)
 	}

@@ -72,7 +72,7 @@ func TestOpenGivesTheWaitUp(t *testing.T) {
 			dm.Conflict, "in use by another process"},
 		{"told to stop", time.Minute, func() (context.Context, context.CancelFunc) {
 			return context.WithTimeout(t.Context(), 50*time.Millisecond)
-		}, dm.Unavailable, "was ended"},
+		}, dm.Unavailable, "interrupted while waiting"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

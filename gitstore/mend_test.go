@@ -202,7 +202,7 @@ func TestDamageThatNothingMends(t *testing.T) {
 			h = open(t, h.dir)
 			check(t, h.Service().Patrol(ctx))
 			list := h.Service().SetAside()
-			if len(list) != 1 || !strings.HasPrefix(list[0].String(), c.in+": damaged: objects/pack/pack-") || !strings.Contains(list[0].String(), ".pack: its checksum is not that of its bytes") {
+			if len(list) != 1 || !strings.HasPrefix(list[0].String(), c.in+": damaged: objects/pack/pack-") || !strings.Contains(list[0].String(), ".pack: checksum mismatch") {
 				t.Errorf("out of service is %v", list)
 			}
 		})

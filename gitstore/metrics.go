@@ -25,7 +25,7 @@ func (s *Store) registerMetrics() error {
 		"dm_applications":         {"Applications that exist.", func() int { return len(s.Applications()) }},
 		"dm_applications_pending": {"Applications whose last change has no outcome yet.", func() int { return len(s.Pending()) }},
 		"dm_damaged_repositories": {"Repositories that were set aside.", func() int { return s.service.Count(true) }},
-		"dm_unread_repositories":  {"Repositories that could not be read yet and are looked at again.", func() int { return s.service.Count(false) }},
+		"dm_unread_repositories":  {"Repositories that could not be read yet and are tried again.", func() int { return s.service.Count(false) }},
 	}
 	for name, g := range gauges {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return float64(g.count()) })

@@ -40,7 +40,7 @@ func TestOldFolder(t *testing.T) {
 	t.Parallel()
 	data, clones := oldFolder(t)
 	before := tips(t, data)
-	wantKind(t, openError(t, data), dm.Invalid, "has format 2, and this server writes format 3, which the server before can't open; take a snapshot of the volume")
+	wantKind(t, openError(t, data), dm.Invalid, "has format 2, and this server writes format 3, which the server before cannot open; take a snapshot of the volume")
 	h := open(t, data, upgrading)
 	if after := tips(t, data); after != before || formatOf(t, data) != "3\n" {
 		t.Errorf("refs moved when the folder was upgraded:\n%s\nwere\n%s", after, before)

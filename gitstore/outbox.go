@@ -50,7 +50,7 @@ func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 	}
 	e := s.index.app(app)
 	if e == nil {
-		return dm.Work{}, dm.Errorf(dm.NotFound, op, "there is no application %s", app)
+		return dm.Work{}, dm.Errorf(dm.NotFound, op, "no application %s", app)
 	}
 	objects := repo.Open(s.data.Path(r))
 	content, last, err := readContent(objects, plumbing.NewHash(string(at)))
@@ -120,7 +120,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	defer tx.End()
 	e := s.index.app(app)
 	if e == nil || e.main.String() != string(outcome.Desired) {
-		return dm.Errorf(dm.Stale, op, "the application %s has been changed meanwhile", app)
+		return dm.Errorf(dm.Stale, op, "the application %s was changed concurrently", app)
 	}
 	if outcome.Time.IsZero() {
 		outcome.Time = s.now()

@@ -34,7 +34,7 @@ func (e *packageEntry) stillUsed(file dm.PackageFile, digest string) error {
 	if !withdrawn || old.digest == digest {
 		return nil
 	}
-	return dm.Errorf(dm.Conflict, "gitstore.Publish", "%s was withdrawn, and its number takes only the same bytes again", file.Ref).
+	return dm.Errorf(dm.Conflict, "gitstore.Publish", "%s was withdrawn, and its number accepts only the same bytes again", file.Ref).
 		WithHint("publish the change under a new version number")
 }
 

@@ -143,7 +143,7 @@ func TestWithdrawnNumberStaysUsed(t *testing.T) {
 	for range 2 { // a second life ends like the first
 		check(t, h.Withdraw(ctx, as("ana"), file(t, "flow-1.0.0.tar.gz")))
 		for _, user := range []dm.UserName{"ana", "ben", "root"} {
-			wantKind(t, publish(user, "flow-1.0.0.tar.gz", other), dm.Conflict, "was withdrawn, and its number takes only the same bytes again; publish the change under a new version number")
+			wantKind(t, publish(user, "flow-1.0.0.tar.gz", other), dm.Conflict, "was withdrawn, and its number accepts only the same bytes again; publish the change under a new version number")
 			wantKind(t, publish(user, "flow-1.0.0.tgz", other), dm.Conflict, "was withdrawn")
 		}
 		h.stop()
@@ -182,7 +182,7 @@ func TestApplicationOwner(t *testing.T) {
 	}
 	ref := h.deployed("ana", "flow-1.0.0", "text")
 	_, _, err := h.ApplicationOwner(ctx, "noon")
-	wantKind(t, err, dm.NotFound, "there never was an application noon")
+	wantKind(t, err, dm.NotFound, "no application noon, now or in the past")
 	h.created("ana", "noon", ref)
 	owner("noon", "ana", 1, "user:ana")
 	check(t, h.Change(ctx, as("root"), "noon", dm.Edit{Audience: []dm.Subject{"group:class"}}))

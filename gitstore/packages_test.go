@@ -75,7 +75,7 @@ func TestImmutableVersions(t *testing.T) {
 	_, err := h.Publish(ctx, as("ana"), file(t, "flow-1.0.0.tgz"), bytes.NewReader(other), int64(len(other)))
 	wantKind(t, err, dm.Conflict, "new version number")
 	_, err = h.Publish(ctx, as("ana"), file(t, "flow-1.0.0.tar.gz"), bytes.NewReader(other), int64(len(other)))
-	wantKind(t, err, dm.Conflict, "stored as flow-1.0.0.tgz")
+	wantKind(t, err, dm.Conflict, "already exists as flow-1.0.0.tgz")
 	if after := h.snapshot(); after != before {
 		t.Errorf("a refused upload left traces:\n%s", after)
 	}
@@ -187,7 +187,7 @@ func TestDeployOutcomes(t *testing.T) {
 		{"short-1.0", "short-1.0 NotFound, "},
 		{"short-1.0", "three numbers"},
 		{"päck-1.0.0", "päck-1.0.0 NotFound, "},
-		{"päck-1.0.0", "holds 'ä'"},
+		{"päck-1.0.0", "contains 'ä'"},
 		{"two words", "two words NotFound, "},
 	}
 	for _, c := range cases {
@@ -245,7 +245,7 @@ func TestDeployThatCannotBeRecorded(t *testing.T) {
 	h := open(t, t.TempDir())
 	h.publish("ana", "flow-1.0.0.tgz", notebook("flow-1.0.0", "one"))
 	write(t, h.dir+"/packages/flow.git/refs/deployed", "in the way")
-	wantKind(t, h.DeployPackage(ctx, as("ana"), "flow-1.0.0"), dm.Unavailable, "can't be read or written")
+	wantKind(t, h.DeployPackage(ctx, as("ana"), "flow-1.0.0"), dm.Unavailable, "storage is unavailable, try again")
 	want := []dm.Phase{dm.Created, dm.Deploying, dm.NotDeployed}
 	if got := h.events.states("flow-1.0.0"); !slices.Equal(got, want) {
 		t.Errorf("events %v, want %v", got, want)

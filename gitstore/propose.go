@@ -86,7 +86,7 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 	}
 	switch {
 	case string(ref.New) == main.String():
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "main of %s is there already; the push asks for nothing new", app)
+		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "everything up-to-date: main of %s is already at this commit", app)
 	case plumbing.NewHash(string(ref.Old)) != main:
 		// git would fail over a name that no object has.
 		return dm.Spec{}, nil, behind(op, app)
@@ -104,8 +104,8 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 			return dm.Spec{}, nil, err
 		}
 		if !ok {
-			return dm.Spec{}, nil, dm.Errorf(dm.Conflict, op, "main of %s only moves forward, and the push is not based on it", app).
-				WithHint("git pull, then push again without force")
+			return dm.Spec{}, nil, dm.Errorf(dm.Conflict, op, "rejected: your main does not contain the server's; pull first").
+				WithHint("git pull, then push without --force")
 		}
 	}
 	brought, err := from.gather(ctx, commit.id, plumbing.NewHash(string(ref.Old)))
@@ -117,7 +117,7 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 	}
 	file, err := from.file(ctx, commit.tree, form.SpecFile, dm.MaxJSONBytes)
 	if errors.Is(err, errNotFound) {
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "the pushed commit has no file %s at its top", form.SpecFile).
+		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "the pushed commit has no %s in its root folder", form.SpecFile).
 			WithHint(`it must hold at least {"package": "<name>-<version>"}`)
 	}
 	if err != nil {
@@ -148,7 +148,7 @@ func parseSpec(app dm.ApplicationName, file []byte) (dm.Spec, error) {
 }
 
 func unreadable(app dm.ApplicationName, findings ...dm.Finding) error {
-	return dm.Refuse("gitstore.push", fmt.Sprintf("the application %s can't be read", app), findings)
+	return dm.Refuse("gitstore.push", fmt.Sprintf("the application %s cannot be read", app), findings)
 }
 
 func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
@@ -157,13 +157,13 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 	switch key {
 	case "name", "package", "owner", "state":
 		if json.Unmarshal(raw, &text) != nil || text == "" {
-			return dm.Errorf(dm.Invalid, op, "%s must be a text that is not empty", key)
+			return dm.Errorf(dm.Invalid, op, "%s must be a non-empty string", key)
 		}
 	}
 	switch key {
 	case "name":
 		if text != string(spec.Name) {
-			err = dm.Errorf(dm.Invalid, op, "name is %.200q, and the repository is that of %q", text, spec.Name)
+			err = dm.Errorf(dm.Invalid, op, "name is %.200q, but the repository is that of %q", text, spec.Name)
 		}
 	case "package":
 		spec.Package, err = dm.ParsePackageRef(text)
@@ -172,7 +172,7 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 	case "state":
 		spec.State = dm.WantedState(text)
 		if !slices.Contains([]dm.WantedState{dm.WantCreated, dm.WantStarted, dm.WantDestroyed}, spec.State) {
-			err = dm.Errorf(dm.Invalid, op, "state is %.200q, and must be created, started or destroyed", text)
+			err = dm.Errorf(dm.Invalid, op, "state is %.200q, must be created, started or destroyed", text)
 		}
 	case "overrides":
 		var properties dm.Properties
@@ -184,23 +184,23 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 		}
 		// The pushed commit stays, so leaving them out would be too late.
 		if _, secrets := spec.Overrides.WithoutSecrets(); len(secrets) > 0 {
-			err = dm.Errorf(dm.Invalid, op, "overrides name secrets, which are not kept: %s", strings.Join(few(secrets), ", "))
+			err = dm.Errorf(dm.Invalid, op, "overrides have secrets, which are not stored: %s", strings.Join(few(secrets), ", "))
 		}
 	case "audience":
 		var texts []string
 		if json.Unmarshal(raw, &texts) != nil {
-			return dm.Errorf(dm.Invalid, op, "audience must be a list of texts, such as [\"user:ana\", \"group:class-7\"]")
+			return dm.Errorf(dm.Invalid, op, "audience must be a list of strings, such as [\"user:ana\", \"group:class-7\"]")
 		}
 		spec.Audience, err = dm.ParseAudience(texts)
 	default:
-		err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; package, overrides, audience and state are, and name and owner as they stand", key)
+		err = dm.Errorf(dm.Invalid, op, "unknown key %.200q, known keys are package, overrides, audience, state, name and owner", key)
 	}
 	return err
 }
 
 // behind refuses a push that does not start from where main is.
 func behind(op string, app dm.ApplicationName) error {
-	return dm.Errorf(dm.Stale, op, "main of %s has moved since it was fetched", app).WithHint("git pull, then push again")
+	return dm.Errorf(dm.Stale, op, "rejected: main of %s has changed since your last fetch", app).WithHint("git pull, then push again")
 }
 
 // decide finds out which change spec asks for in the present state, and admits
@@ -224,10 +224,10 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *appEntry, ref dm.
 	edit, changed := compareSpecs(now, &spec)
 	var findings []dm.Finding
 	if spec.Owner != now.Owner {
-		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q and can't be changed", now.Owner)})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q and is immutable", now.Owner)})
 	}
 	if spec.State == dm.WantDestroyed && changed {
-		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "state is destroyed, so nothing else may differ"})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "state is destroyed, so nothing else may change"})
 	}
 	if len(findings) > 0 {
 		return "", wanted{}, dm.Refuse(op, fmt.Sprintf("the change of %s is refused", app), findings)
@@ -243,10 +243,10 @@ func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *appEntry, s
 		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "package is missing"})
 	}
 	if spec.Owner != "" && spec.Owner != actor.User {
-		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q, and must be you, %q", spec.Owner, actor.User)})
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q, must be you, %q", spec.Owner, actor.User)})
 	}
 	if len(findings) > 0 {
-		return wanted{}, dm.Refuse(op, fmt.Sprintf("the application %s can't be created", spec.Name), findings)
+		return wanted{}, dm.Refuse(op, fmt.Sprintf("the application %s cannot be created", spec.Name), findings)
 	}
 	if spec.State == "" {
 		spec.State = dm.WantCreated
@@ -271,7 +271,7 @@ func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *appEntry, s
 		return turn.verb, w, err
 	}
 	if !changed && e.desired.commit == e.current().commit {
-		return "", wanted{}, dm.Errorf(dm.Invalid, op, "%s asks for nothing new", form.SpecFile).
+		return "", wanted{}, dm.Errorf(dm.Invalid, op, "%s changes nothing", form.SpecFile).
 			WithHint("a push changes package, overrides, audience and state in %s; all other files are written by the server", form.SpecFile)
 	}
 	w, err := s.admitChange(ctx, actor, e, spec.Name, edit, spec.State)

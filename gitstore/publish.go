@@ -82,10 +82,10 @@ func unchanged(old versionEntry, file dm.PackageFile, digest string) (dm.Publish
 	const op = "gitstore.Publish"
 	switch {
 	case old.file != file:
-		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s is already stored as %s", file.Ref, old.file).
+		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s already exists as %s", file.Ref, old.file).
 			WithHint("versions are immutable: publish the change under a new version number")
 	case old.digest != digest:
-		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s is already stored with other content", file).
+		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s already exists with other content", file).
 			WithHint("versions are immutable: publish the change under a new version number")
 	}
 	p := old.answer()
@@ -106,7 +106,7 @@ func (s *Store) digest(body io.Reader, size int64) (string, error) {
 	n, err := io.Copy(h, io.LimitReader(body, s.Limits.Wire+1))
 	switch {
 	case err != nil:
-		return "", dm.Errorf(dm.Invalid, "gitstore.Publish", "the upload ended before its end").Because(err)
+		return "", dm.Errorf(dm.Invalid, "gitstore.Publish", "unexpected end of the upload").Because(err)
 	case n > s.Limits.Wire:
 		return "", tooLong(s.Limits.Wire)
 	}

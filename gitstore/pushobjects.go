@@ -66,7 +66,7 @@ func (o pushedObjects) peel(ctx context.Context, id string) (pushedCommit, error
 			return pushedCommit{}, err
 		}
 		if kind != "commit" && kind != "tag" {
-			return pushedCommit{}, dm.Errorf(dm.Invalid, op, "a %s can't be published, only a commit or a tag of one", kind)
+			return pushedCommit{}, dm.Errorf(dm.Invalid, op, "a %s cannot be published, only a commit or a tag of one", kind)
 		}
 		fields, err := parseHead(kind, id, content)
 		if err != nil {
@@ -77,7 +77,7 @@ func (o pushedObjects) peel(ctx context.Context, id string) (pushedCommit, error
 		}
 		id = fields["object"]
 	}
-	return pushedCommit{}, dm.Errorf(dm.Invalid, op, "the tag names tags over more than %d steps", maxTagDepth)
+	return pushedCommit{}, dm.Errorf(dm.Invalid, op, "tags nested more than %d deep", maxTagDepth)
 }
 
 // headFields are the fields that a commit or a tag has once.
@@ -96,11 +96,11 @@ func parseHead(kind, id string, content []byte) (map[string]string, error) {
 	}
 	if at := controlIn(content); at >= 0 {
 		r, _ := utf8.DecodeRune(content[at:])
-		return nil, fault("it holds the control character %U at byte %d", r, at)
+		return nil, fault("it contains the control character %U at byte %d", r, at)
 	}
 	head, _, _ := bytes.Cut(content, []byte("\n\n"))
 	if bytes.IndexByte(head, '\r') >= 0 {
-		return nil, fault("its header holds a carriage return")
+		return nil, fault("its header contains a carriage return")
 	}
 	fields := map[string]string{}
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(head), "\n"), "\n") {
@@ -112,7 +112,7 @@ func parseHead(kind, id string, content []byte) (map[string]string, error) {
 			return nil, fault("its header has the unknown field %q", firstBytes(key))
 		}
 		if _, twice := fields[key]; twice && key != "parent" && key != "mergetag" {
-			return nil, fault("its header has the field %q twice", key)
+			return nil, fault("its header has the duplicate field %q", key)
 		}
 		fields[key] = value
 	}
@@ -127,7 +127,7 @@ func parseHead(kind, id string, content []byte) (map[string]string, error) {
 		// Others, such as UTF-7, write control characters in plain letters.
 		return nil, fault("its encoding is %q; UTF-8 and ISO-8859 are allowed", firstBytes(encoding))
 	case slices.ContainsFunc(content, func(b byte) bool { return 0x80 <= b && b < 0xa0 }):
-		return nil, fault("it holds a control character of its encoding")
+		return nil, fault("it contains a control character of its encoding")
 	}
 	return fields, nil
 }
@@ -179,7 +179,7 @@ func (o pushedObjects) gather(ctx context.Context, commit string, main plumbing.
 		case limit > 0 && size > limit:
 			return dm.Errorf(dm.TooLarge, op, "the %s %.12s has %d bytes, at most %d are allowed", kind, id, size, limit)
 		case len(p.objects) > maxProposedObjects:
-			return dm.Errorf(dm.TooLarge, op, "the push brings more than %d objects", maxProposedObjects)
+			return dm.Errorf(dm.TooLarge, op, "the push has more than %d objects", maxProposedObjects)
 		case total > maxProposedBytes:
 			return dm.Errorf(dm.TooLarge, op, "the objects of the push have more than %d bytes", maxProposedBytes)
 		}
@@ -244,7 +244,7 @@ func ofCommit(commit string, err error) error {
 		return err
 	}
 	return dm.Refuse("gitstore.push", fmt.Sprintf("the commit %.12s is refused", commit), refusal.Findings).
-		WithHint("every pushed commit stays in the history: 'git reset --soft origin/main', take the fault out, and commit again")
+		WithHint("every pushed commit stays in the history: 'git reset --soft origin/main', fix it, and commit again")
 }
 
 // look counts n entries more and tells when there are too many: a small pack
@@ -334,7 +334,7 @@ func parseTree(id string, content []byte) ([]treeLine, error) {
 		mode, rest, ok := bytes.Cut(content, []byte(" "))
 		name, rest, named := bytes.Cut(rest, []byte{0})
 		if !ok || !named || len(rest) < 20 {
-			return nil, dm.Errorf(dm.Invalid, "gitstore.push", "the tree %.12s can't be read", id)
+			return nil, dm.Errorf(dm.Invalid, "gitstore.push", "the tree %.12s cannot be read", id)
 		}
 		if part := string(name); part == "" || part == "." || part == ".." || strings.Contains(part, "/") {
 			return nil, dm.Errorf(dm.Invalid, "gitstore.push", "the tree %.12s has an entry %q", id, firstBytes(part))

@@ -90,10 +90,10 @@ func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRe
 	pushed.findings, pushed.notes = few(findingTexts(v.Findings)), few(v.Notes)
 	switch {
 	case len(v.Findings) > 0 && !ref.Faulty:
-		return dm.Refuse(op, fmt.Sprintf("%s could never be deployed", pkg), v.Findings).
-			WithHint("mend it and push the tag again, or publish it as it is with git push -o accept-faults")
+		return dm.Refuse(op, fmt.Sprintf("%s is not deployable", pkg), v.Findings).
+			WithHint("fix it and push the tag again, or publish it as it is with git push -o accept-faults")
 	case len(v.Findings) > 0:
-		fault := fmt.Sprintf("%s can't be deployed: %s", pkg, strings.Join(pushed.findings, "; "))
+		fault := fmt.Sprintf("%s cannot be deployed: %s", pkg, strings.Join(pushed.findings, "; "))
 		pushed.notes = append([]string{fault}, pushed.notes...)
 	}
 	return nil
@@ -155,7 +155,7 @@ func (p *push) publish(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	}
 	pushed, ok := p.judged[ref.Name]
 	if !ok {
-		return dm.PushOutcome{}, dm.Errorf(dm.Internal, op, "the push of %s was not judged", file.Ref)
+		return dm.PushOutcome{}, dm.Errorf(dm.Internal, op, "the push of %s was not checked", file.Ref)
 	}
 	outcome, err := p.compare(file, pushed.tree)
 	if err != nil || !outcome.Changed {

@@ -92,7 +92,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 		return err
 	}
 	if s.service.UnreadApps() {
-		err := errors.New("an application that may have delivered to it can't be read now")
+		err := errors.New("an application that may have delivered to it cannot be read now")
 		for u := range users {
 			s.postpone(u, err)
 		}
@@ -134,7 +134,7 @@ func (s *Store) takeBack(u dm.UserName, err error) {
 	defer release()
 	s.users.m.Delete(u)
 	if err := s.service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.Log.Error("half a workspace could not be moved away", "name", u, "err", err)
+		s.Log.Error("an incomplete workspace could not be moved away", "name", u, "err", err)
 	}
 }
 

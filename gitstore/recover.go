@@ -30,7 +30,7 @@ func (s *Store) recover(ctx context.Context) error {
 		return repo.Failed(op, err)
 	}
 	if err := s.patiently(ctx, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
-		s.Log.Error("the record of sweeps can't be read, so workspaces that were swept are empty ones for now", "err", err)
+		s.Log.Error("the record of sweeps cannot be read, so swept workspaces are empty for now", "err", err)
 	}
 	for _, kind := range s.data.Many() {
 		if err := s.patiently(ctx, "the folder "+repo.DamagedDir, func() error { return s.service.ReadNotes(kind) }); err != nil {
@@ -128,7 +128,7 @@ func (v served) Redeliver(ctx context.Context, app dm.ApplicationName) { v.s.red
 func (s *Store) recoverPackage(ctx context.Context, text string, dir string, heads repo.Refs) error {
 	name, err := dm.ParsePackageName(text)
 	if err != nil {
-		return repo.Broken(".", "the folder names no package: %s", dm.Public(err))
+		return repo.Broken(".", "the folder is not named for a package: %s", dm.Public(err))
 	}
 	objects := repo.Open(dir)
 	entry := &packageEntry{main: heads[repo.Main], outcomes: map[dm.Version]outcomeEntry{}}
@@ -139,7 +139,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 		case text == "":
 			continue
 		case err != nil:
-			return repo.Broken(ref, "it names no version")
+			return repo.Broken(ref, "it is not a version")
 		case text == repo.TagPrefix:
 			u, gone, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: v}, h)
 			switch {
@@ -220,7 +220,7 @@ func (s *Store) mendMain(ctx context.Context, name dm.PackageName, entry *packag
 func (s *Store) recoverApplication(ctx context.Context, name string, dir string, heads repo.Refs) error {
 	app, err := dm.ParseApplicationName(name)
 	if err != nil {
-		return repo.Broken(".", "the folder names no application: %s", dm.Public(err))
+		return repo.Broken(".", "the folder is not named for an application: %s", dm.Public(err))
 	}
 	if heads[repo.Main].IsZero() {
 		return repo.Broken(repo.Main, "it is missing")

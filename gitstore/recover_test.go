@@ -80,7 +80,7 @@ func TestDamagedRepositoryIsSetAside(t *testing.T) {
 	var faults []string
 	check(t, h.Verify(ctx, func(p string) { faults = append(faults, p) }))
 	got := strings.Join(faults, "\n")
-	for _, want := range []string{"packages/word: damaged: refs/tags/1.0.0: it holds no object name", "applications/app: damaged: refs/heads/main: the object 1111"} {
+	for _, want := range []string{"packages/word: damaged: refs/tags/1.0.0: it is not an object name", "applications/app: damaged: refs/heads/main: the object 1111"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("verify says %s, want %q", got, want)
 		}
@@ -343,7 +343,7 @@ func TestPublishIntoDamaged(t *testing.T) {
 		check(t, h.Service().Patrol(ctx))
 	})}
 	_, err := h.Publish(ctx, as("ana"), file(t, "word-2.0.0.tgz"), body, int64(len(content)))
-	wantKind(t, err, dm.Unavailable, "set aside")
+	wantKind(t, err, dm.Unavailable, "damaged and out of service")
 	if tags := h.git("packages/word.git", "for-each-ref", "--format=%(refname)", "refs/tags"); tags != "refs/tags/1.0.0" {
 		t.Errorf("the damaged package has the versions %q", tags)
 	}

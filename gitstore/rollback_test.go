@@ -92,7 +92,7 @@ func TestRefusedRollback(t *testing.T) {
 		{"zero", "ana", "app", 0, dm.Invalid, "app has no deployment 0; its deployments are numbered 1 to 4"},
 		{"negative", "ana", "app", -1, dm.Invalid, "app has no deployment -1"},
 		{"a number that is not given yet", "ana", "app", 5, dm.Invalid, "app has no deployment 5"},
-		{"an earlier life", "ana", "app", 1, dm.Invalid, "deployment 1 is of an earlier life of app, which ended before deployment 2; change the application"},
+		{"an earlier life", "ana", "app", 1, dm.Invalid, "deployment 1 is of an earlier app, destroyed before deployment 2; change the application"},
 		{"not the owner", "bob", "app", 2, dm.Forbidden, "bob may not do deployment_manager:application:rollback"},
 		{"an audience of others", "ana", "app", 3, dm.Forbidden, "ana may not do deployment_manager:audience:deliver"},
 	} {

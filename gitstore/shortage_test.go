@@ -104,7 +104,7 @@ func TestFewDescriptors(t *testing.T) {
 		give = limitFiles(t, 3*more)
 		begun := h.Start(ctx, as("ana"), "app-ana")
 		if err := h.Service().Patrol(ctx); err != nil {
-			wantKind(t, err, dm.Unavailable, "can't be read")
+			wantKind(t, err, dm.Unavailable, "storage is unavailable")
 		}
 		give()
 		if begun != nil {

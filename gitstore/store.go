@@ -160,7 +160,7 @@ func (s *Store) take(ctx context.Context) error {
 		return err
 	}
 	if err := os.MkdirAll(s.data.Dir, 0o750); err != nil {
-		return dm.Errorf(dm.Invalid, op, "the data folder can't be made: %s", repo.Reason(err)).Because(err)
+		return dm.Errorf(dm.Invalid, op, "the data folder cannot be made: %s", repo.Reason(err)).Because(err)
 	}
 	var lock *os.File
 	err = s.patiently(ctx, "the data folder's lock", func() (err error) {
@@ -168,7 +168,7 @@ func (s *Store) take(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return dm.Errorf(dm.Invalid, op, "the data folder can't be written: %s", repo.Reason(err)).Because(err)
+		return dm.Errorf(dm.Invalid, op, "the data folder is not writable: %s", repo.Reason(err)).Because(err)
 	}
 	if err := s.waitForLock(ctx, lock); err != nil {
 		return errors.Join(err, lock.Close())
@@ -203,7 +203,7 @@ func (s *Store) waitForLock(ctx context.Context, lock *os.File) error {
 		}
 		select {
 		case <-ctx.Done():
-			return dm.Errorf(dm.Unavailable, op, "the start was ended while another process used the data folder").Because(ctx.Err())
+			return dm.Errorf(dm.Unavailable, op, "interrupted while waiting for the data folder").Because(ctx.Err())
 		case <-time.After(lockPause):
 		}
 	}
@@ -272,10 +272,10 @@ func (s *Store) patiently(ctx context.Context, what string, do func() error) err
 			return err
 		}
 		if time.Since(begin) > startPatience {
-			return dm.Errorf(dm.Unavailable, op, "the start had no luck with %s for %s: %s", what, startPatience, repo.Reason(err)).
-				WithHint("look for a limit on processes, open files or memory, for a full disk and for one that fails").Because(err)
+			return dm.Errorf(dm.Unavailable, op, "could not start: %s failed for %s: %s", what, startPatience, repo.Reason(err)).
+				WithHint("check the limits of processes, open files and memory, and the disk").Because(err)
 		}
-		s.Log.Warn("a step of the start could not be done and is tried again", "step", what, "err", err)
+		s.Log.Warn("a step of the start failed and is tried again", "step", what, "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

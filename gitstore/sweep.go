@@ -138,7 +138,7 @@ func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept
 		}
 		w, ok, err := s.emptyWorkspace(ctx, r)
 		if err != nil {
-			s.Log.Warn("a workspace can't be read for a sweep", "name", r.Name, "err", err)
+			s.Log.Warn("a workspace cannot be read for a sweep", "name", r.Name, "err", err)
 		} else if ok {
 			found[w.User] = w
 		}
@@ -175,7 +175,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept
 	}
 	deliveries, unread := s.deliveries(users)
 	if unread != nil {
-		s.Log.Warn("some applications can't be read for a sweep", "err", unread)
+		s.Log.Warn("some applications cannot be read for a sweep", "err", unread)
 	}
 	byUser := map[dm.UserName][]redelivery{}
 	for _, d := range deliveries {
@@ -192,7 +192,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept
 		}
 		again, err := s.tryReplay(w, byUser[u])
 		if err != nil || !maps.Equal(there, again) {
-			s.Log.Info("an empty workspace stays, because its history can't be made again", "user", u, "err", err)
+			s.Log.Info("an empty workspace stays, because its history cannot be made again", "user", u, "err", err)
 			continue
 		}
 		list = append(list, w)
@@ -319,7 +319,7 @@ func (s *Store) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
 	}
 	err := s.makeAgain(ctx, tx, w)
 	if errors.Is(err, errOtherwise) || repo.Gone(err) {
-		s.Log.Error("a workspace that was swept can't be made again, and begins anew", "user", u, "err", err)
+		s.Log.Error("a workspace that was swept cannot be made again, and begins anew", "user", u, "err", err)
 		tx.Discard()
 		return nil
 	}

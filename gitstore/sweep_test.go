@@ -217,7 +217,7 @@ func TestVerifyKnowsWhatWasSwept(t *testing.T) {
 		t.Parallel()
 		h := swept(t)
 		check(t, os.RemoveAll(filepath.Join(h.dir, "sweeps.git")))
-		if got := reopened(t, h); !strings.Contains(got, "users/ana: ") || !strings.Contains(got, "users/bob: ") || !strings.Contains(got, "sweeps.git: refs/heads/main: it is gone") {
+		if got := reopened(t, h); !strings.Contains(got, "users/ana: ") || !strings.Contains(got, "users/bob: ") || !strings.Contains(got, "sweeps.git: refs/heads/main: it is missing") {
 			t.Errorf("verify found %q", got)
 		}
 	})

@@ -77,7 +77,7 @@ func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error
 		case <-timer.C:
 		}
 		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Error("maintenance left repositories as they were", "err", err)
+			s.Log.Error("maintenance skipped repositories", "err", err)
 		}
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("empty workspaces could not be swept", "err", err)

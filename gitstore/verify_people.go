@@ -79,7 +79,7 @@ func (v *verifier) again(d told, said interface{ Encode(repo.Adder) error }) (c 
 		err = t.Decode(o)
 	}
 	if err != nil {
-		v.problem("%s can't be written again: %v", d.what, err)
+		v.problem("%s cannot be written again: %v", d.what, err)
 	}
 	return c, t
 }

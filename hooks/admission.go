@@ -72,7 +72,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 	}
 	findings = append(a.unknownAudience(p), findings...)
 	if len(findings) > 0 {
-		return nil, dm.Refuse(op, fmt.Sprintf("the application %s cannot be made from %s", p.Application, p.Package), findings)
+		return nil, dm.Refuse(op, fmt.Sprintf("the application %s cannot be created from %s", p.Application, p.Package), findings)
 	}
 	return &plan, nil
 }
@@ -85,7 +85,7 @@ func reserved(p dm.Proposal) error {
 	}
 	for _, name := range []string{string(p.Application), string(p.Package.Name)} {
 		if name == string(dm.SelftestApplication) || name == string(dm.SelftestPackage) {
-			return dm.Errorf(dm.Forbidden, "hooks.Admit", "the name %s is kept for the server's own test", name)
+			return dm.Errorf(dm.Forbidden, "hooks.Admit", "the name %s is reserved for the self-test of the server", name)
 		}
 	}
 	return nil
@@ -158,7 +158,7 @@ func (a *Admission) unknownAudience(p dm.Proposal) []dm.Finding {
 	var findings []dm.Finding
 	for _, s := range p.Spec.Audience {
 		if u, ok := s.User(); ok && !isOwn(s, p) && !a.cfg.Directory.Known(u) {
-			findings = append(findings, dm.Finding{Message: fmt.Sprintf("the audience names the user %q, whom nobody knows", u)})
+			findings = append(findings, dm.Finding{Message: fmt.Sprintf("no such user in the audience: %q", u)})
 		}
 	}
 	return findings

@@ -186,7 +186,7 @@ func (c *Callbacks) post(ctx context.Context, address string, body []byte) (agai
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return false, errors.New("the address is not usable")
+		return false, errors.New("invalid address")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.cfg.Client.Do(req)

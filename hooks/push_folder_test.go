@@ -95,7 +95,7 @@ func TestSocketPlace(t *testing.T) {
 			}
 			conn, err := net.Dial("unix", place.socket)
 			if err != nil {
-				t.Fatalf("the first server can't be reached: %v", err)
+				t.Fatalf("the first server cannot be reached: %v", err)
 			}
 			conn.Close()
 			for _, s := range []struct {

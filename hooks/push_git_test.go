@@ -68,7 +68,7 @@ func TestSmallProgram(t *testing.T) {
 		t.Errorf("exit status %d, %d findings, reason %q; want a failure, 150 and new", exit, n, p.judged[0].Reason)
 	}
 	alone, err := exec.Command(program).CombinedOutput()
-	if want := "proc-receive: this repository takes pushes only through its server\n"; err == nil || string(alone) != want {
+	if want := "proc-receive: this repository accepts pushes only through its server\n"; err == nil || string(alone) != want {
 		t.Errorf("alone it says %q, error %v; want %q", alone, err, want)
 	}
 }
@@ -101,36 +101,36 @@ func TestPushRefusals(t *testing.T) {
 			"! [remote rejected] main -> main (the change is no good)",
 		}},
 		{"a branch of a package", &fakePush{repository: flowPackage}, []string{"origin", "main", "b1", "1.0.0"}, []string{
-			"remote: refs/heads/main is written by the server alone\n",
-			"remote: refs/heads/b1 is not taken: a package takes tags of versions only\n", "remote: hint: push a tag named for the version",
-			"main -> main (refs/heads/main is written by the server alone)",
-			"b1 -> b1 (refs/heads/b1 is not taken: a package takes tags of versions only)", "1.0.0 -> 1.0.0 (another ref of this push is refused)",
+			"remote: refs/heads/main is read-only\n",
+			"remote: refs/heads/b1 is not accepted: a package has only tags of versions\n", "remote: hint: push a tag named for the version",
+			"main -> main (refs/heads/main is read-only)",
+			"b1 -> b1 (refs/heads/b1 is not accepted: a package has only tags of versions)", "1.0.0 -> 1.0.0 (another ref of this push is refused)",
 		}},
 		{"a tag of an application", &fakePush{repository: noonApplication}, []string{"origin", "1.0.0"}, []string{
-			"remote: refs/tags/1.0.0 is not taken: an application has main",
+			"remote: refs/tags/1.0.0 is not accepted: an application has only the branch main",
 		}},
 		{"two names of one version", &fakePush{repository: flowPackage}, []string{"origin", "1.0.0", "1.0.0:refs/tags/v1.0.0"}, []string{
-			"remote: refs/tags/1.0.0 and refs/tags/v1.0.0 name the same\n",
+			"remote: refs/tags/1.0.0 and refs/tags/v1.0.0 are the same version\n",
 		}},
 		{"more than ten", &fakePush{repository: noonApplication}, []string{"origin", "refs/heads/b*"}, []string{
 			"remote: the push has 11 refs, at most 10 are allowed\n",
 		}},
 		{"a delete", &fakePush{repository: flowPackage}, []string{"origin", ":3.0.0"}, []string{
-			"remote: refs/tags/3.0.0 can't be deleted by a push\n", "remote: hint: withdraw",
+			"remote: refs/tags/3.0.0 cannot be deleted by a push\n", "remote: hint: withdraw",
 		}},
 		{"a version moved by force", &fakePush{repository: flowPackage}, []string{"-f", "origin", "main:refs/tags/3.0.0"}, []string{
-			"remote: refs/tags/3.0.0 is published already, and a version never changes\n",
+			"remote: refs/tags/3.0.0 already exists, and versions are immutable\n",
 			"remote: hint: publish the new content under a new version number\n",
 		}},
 		{"a replacement", &fakePush{repository: noonApplication}, []string{"origin", "main:refs/replace/" + oneID}, []string{
-			"remote: refs/replace/" + oneID + " would put other content in place",
+			"remote: refs/replace/" + oneID + " is a replace ref",
 		}},
 		{"an observation", &fakePush{repository: noonApplication}, []string{"origin", "main:refs/observed/head"}, []string{
-			"remote: refs/observed/head is written by the server alone\n",
+			"remote: refs/observed/head is read-only\n",
 		}},
 		{"options", &fakePush{repository: flowPackage}, []string{"-o", "force", "-o", "reason=a", "-o", "reason=b", "-o", "dry-run=\x1b[2J", "origin", "1.0.0"}, []string{
-			"remote: the push option force is not known\n", "remote: the push option reason is given twice\n",
-			`remote: the push option "dry-run=\x1b[2J" is not known` + "\n", "remote: hint: the push options are dry-run, accept-faults and reason=<text>\n",
+			"remote: unknown push option force\n", "remote: duplicate push option reason\n",
+			`remote: unknown push option "dry-run=\x1b[2J"` + "\n", "remote: hint: the push options are dry-run, accept-faults and reason=<text>\n",
 		}},
 		{"a workspace", &fakePush{repository: dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}}, []string{"origin", "main"}, []string{
 			"remote: the server alone writes this repository: it syncs it from the applications\n",
@@ -217,7 +217,7 @@ func TestPushNotAccepted(t *testing.T) {
 
 	atomic := &fakePush{repository: flowPackage}
 	out, exit = b.push(atomic, "--atomic", "origin", "1.0.0", "1.1.0")
-	wantIn(t, out, "! [remote rejected] 1.0.0 -> 1.0.0 (each version is published for itself; push without --atomic)")
+	wantIn(t, out, "! [remote rejected] 1.0.0 -> 1.0.0 (versions are published one by one, push without --atomic)")
 	if _, accepted := atomic.calls(); exit == 0 || len(accepted) > 0 {
 		t.Errorf("exit status %d, accepted %q; want a failure and nothing", exit, accepted)
 	}
@@ -289,7 +289,7 @@ func TestPushWithoutSession(t *testing.T) {
 	if err == nil {
 		t.Fatalf("the push went through\n%s", out)
 	}
-	wantIn(t, string(out), "proc-receive: this repository takes pushes only through its server")
+	wantIn(t, string(out), "proc-receive: this repository accepts pushes only through its server")
 }
 
 // TestHostileNamesThroughGit sends the names that git's client refuses to send

@@ -23,7 +23,7 @@ func packet(w io.Writer, text string) {
 	fmt.Fprintf(w, "%04x%s", len(text)+4, text)
 }
 
-var errPacket = errors.New("git's packets can't be understood")
+var errPacket = errors.New("malformed packets from git")
 
 // readPacket reads one packet; flush is the empty one.
 func readPacket(r io.Reader) (text string, flush bool, err error) {

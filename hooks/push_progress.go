@@ -93,12 +93,12 @@ func (s *PushServer) tellProgress(ctx context.Context, p *pushSession, t *talk) 
 		case d.ref.Version != nil:
 			id := dm.PackageRef{Name: dm.PackageName(r.Name), Version: *d.ref.Version}
 			if !d.outcome.Changed {
-				t.say(fmt.Sprintf("%s was published before with the same files", id))
+				t.say(fmt.Sprintf("%s already exists with the same files", id))
 				continue
 			}
 			t.say(fmt.Sprintf("%s is published; deploy it with: %s", id, s.cfg.Deploy(p.push.Actor(), id)))
 		case !d.outcome.Changed:
-			t.say(fmt.Sprintf("%s is as it was", r.Name))
+			t.say(fmt.Sprintf("%s is unchanged", r.Name))
 		case p.news != nil:
 			s.relay(ctx, p.news, t)
 		}
@@ -117,7 +117,7 @@ func (s *PushServer) relay(ctx context.Context, w *watcher, t *talk) {
 			settled = !e.State.Working()
 			continue
 		case <-over.C:
-			t.say(fmt.Sprintf("%s: the server goes on with it", w.app))
+			t.say(fmt.Sprintf("%s: still in progress", w.app))
 		case <-ctx.Done():
 		}
 		break

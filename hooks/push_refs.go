@@ -45,15 +45,15 @@ func parseOptions(list []string) (o pushOptions, faults []error) {
 		reason, isReason := strings.CutPrefix(text, "reason=")
 		switch {
 		case text == "dry-run" && o.dry:
-			refuse("the push option dry-run is given twice")
+			refuse("duplicate push option dry-run")
 		case text == "dry-run":
 			o.dry = true
 		case text == "accept-faults" && o.faulty:
-			refuse("the push option accept-faults is given twice")
+			refuse("duplicate push option accept-faults")
 		case text == "accept-faults":
 			o.faulty = true
 		case isReason && reasons > 0:
-			refuse("the push option reason is given twice")
+			refuse("duplicate push option reason")
 		case isReason:
 			reasons++
 			var err error
@@ -61,7 +61,7 @@ func parseOptions(list []string) (o pushOptions, faults []error) {
 				faults = append(faults, err)
 			}
 		default:
-			refuse("the push option %s is not known", quoted(text))
+			refuse("unknown push option %s", quoted(text))
 		}
 	}
 	return o, faults
@@ -118,7 +118,7 @@ func understand(r dm.Repository, commands []command) (refs []dm.PushedRef, fault
 			key = ref.Version.String()
 		}
 		if first, twice := seen[key]; twice {
-			faults = append(faults, refFault{c.name, dm.Errorf(dm.Invalid, op, "%s and %s name the same", quoted(first), quoted(c.name)).WithHint("push one of them")})
+			faults = append(faults, refFault{c.name, dm.Errorf(dm.Invalid, op, "%s and %s are the same version", quoted(first), quoted(c.name)).WithHint("push one of them")})
 			continue
 		}
 		seen[key] = c.name
@@ -141,28 +141,28 @@ func understandOne(kind dm.RepositoryKind, c command) (ref dm.PushedRef, err err
 	case !strings.HasPrefix(c.name, "refs/"):
 		return refuse("is not the full name of a ref", hint)
 	case under(c.name, "refs/replace"):
-		return refuse("would put other content in place of what is recorded; replacements are not taken", hint)
+		return refuse("is a replace ref, which is not accepted", hint)
 	case serverOwned(kind, c.name):
-		return refuse("is written by the server alone", hint)
+		return refuse("is read-only", hint)
 	case c.new == "" && kind == dm.PackageRepository:
-		return refuse("can't be deleted by a push", "withdraw a version with DELETE of its archive")
+		return refuse("cannot be deleted by a push", "withdraw a version with DELETE of its archive")
 	case c.new == "":
-		return refuse("can't be deleted by a push", "destroy the application with DELETE")
+		return refuse("cannot be deleted by a push", "destroy the application with DELETE")
 	case kind == dm.ApplicationRepository && c.name == "refs/heads/main":
 		return dm.PushedRef{Name: c.name, Old: c.old, New: c.new}, nil
 	case kind == dm.ApplicationRepository:
-		return refuse("is not taken: an application has main and no other branch or tag", hint)
+		return refuse("is not accepted: an application has only the branch main", hint)
 	}
 	tag, ok := strings.CutPrefix(c.name, "refs/tags/")
 	if !ok {
-		return refuse("is not taken: a package takes tags of versions only", hint)
+		return refuse("is not accepted: a package has only tags of versions", hint)
 	}
 	version, err := dm.ParseVersion(strings.TrimPrefix(tag, "v"))
 	if err != nil {
-		return refuse("is not the tag of a version", "a version is three numbers without leading zeros, such as 1.2.3 or v1.2.3")
+		return refuse("is not a version tag", "a version is three numbers without leading zeros, such as 1.2.3 or v1.2.3")
 	}
 	if c.old != "" {
-		return refuse("is published already, and a version never changes", "publish the new content under a new version number")
+		return refuse("already exists, and versions are immutable", "publish the new content under a new version number")
 	}
 	return dm.PushedRef{Name: c.name, Old: c.old, New: c.new, Version: &version}, nil
 }

@@ -109,11 +109,11 @@ func replyTo(err error) reply {
 	fallback := ""
 	switch e.Kind {
 	case dm.Stale:
-		fallback = "somebody else was faster: pull, then push again"
+		fallback = "it was changed concurrently: pull, then push again"
 	case dm.Unavailable:
 		fallback, r.failed = "push again later", true
 	case dm.Internal:
-		fallback, r.failed = "the cause stands in the server's log", true
+		fallback, r.failed = "see the log of the server", true
 	case dm.Unauthenticated:
 		fallback = "sign in again"
 	}

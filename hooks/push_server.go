@@ -114,9 +114,9 @@ func (s *PushServer) Open(ctx context.Context, p dm.Push) (dm.PushSession, func(
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return dm.PushSession{}, nil, dm.Errorf(dm.Unavailable, op, "the server stops and takes no pushes")
+		return dm.PushSession{}, nil, dm.Errorf(dm.Unavailable, op, "the server is shutting down")
 	case len(s.sessions) >= maxSessions:
-		return dm.PushSession{}, nil, dm.Errorf(dm.Unavailable, op, "too many pushes are under way")
+		return dm.PushSession{}, nil, dm.Errorf(dm.Unavailable, op, "too many pushes in progress")
 	}
 	s.sessions[id] = session
 	opened := dm.PushSession{

@@ -66,8 +66,8 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		s.cfg.Log.Warn("a hook program could not be understood", "err", err)
-		t.say("the server can't understand this hook program")
+		s.cfg.Log.Warn("malformed message from a hook program", "err", err)
+		t.say("malformed message from this hook program")
 		t.exit(1)
 		return
 	}
@@ -75,7 +75,7 @@ func (s *PushServer) serve(ctx, late context.Context, conn *net.UnixConn) {
 	defer cancel()
 	p, err := s.enter(id, cancel)
 	if err != nil {
-		s.cfg.Log.Warn("a hook program was sent away", "err", err)
+		s.cfg.Log.Warn("a hook program was refused", "err", err)
 		t.sayError("", err)
 		t.exit(1)
 		return
@@ -94,7 +94,7 @@ func (s *PushServer) enter(id string, cancel func()) (*pushSession, error) {
 	p := s.sessions[id]
 	switch {
 	case p == nil:
-		return nil, dm.Errorf(dm.Forbidden, op, "the server knows nothing of this push")
+		return nil, dm.Errorf(dm.Forbidden, op, "unknown push")
 	case p.entered:
 		return nil, dm.Errorf(dm.Forbidden, op, "this push has had its answer")
 	}
@@ -118,7 +118,7 @@ func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSes
 	p.outcome = pushFailed
 	var err error
 	if p.asked, err = readAsked(t.conn, t); err != nil {
-		t.say("git and the server do not understand each other")
+		t.say("protocol error between git and the server")
 		s.cfg.Log.Error("a push was not understood", "request_id", p.request, "err", s.orLate(ctx, err))
 		return 2
 	}
@@ -137,7 +137,7 @@ func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSes
 	case p.asked.atomic && len(p.refs) > 1:
 		p.outcome = pushRefused
 		refuseAll(&report, p.asked.commands, []error{
-			dm.Errorf(dm.Invalid, "hooks.answer", "each version is published for itself; push without --atomic"),
+			dm.Errorf(dm.Invalid, "hooks.answer", "versions are published one by one, push without --atomic"),
 		})
 	case ctx.Err() != nil: // nobody waits for it any more, and nothing is begun
 		p.outcome = pushFailed
@@ -150,7 +150,7 @@ func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSes
 	}
 	report.WriteString(flushPacket)
 	if _, err := t.Write(report.Bytes()); err != nil {
-		s.cfg.Log.Warn("a push did not hear what became of it", "request_id", p.request, "outcome", p.outcome, "err", err)
+		s.cfg.Log.Warn("a push was gone before its result was reported", "request_id", p.request, "outcome", p.outcome, "err", err)
 	}
 	s.tellProgress(ctx, p, t)
 	return 0
@@ -223,7 +223,7 @@ func (s *PushServer) refuse(p *pushSession, t *talk, ref dm.PushedRef, err error
 	if dm.KindOf(err) == dm.Internal {
 		level = slog.LevelError
 	}
-	s.cfg.Log.Log(context.Background(), level, "a ref was not taken", "repository", p.push.Repository().Name,
+	s.cfg.Log.Log(context.Background(), level, "a ref was rejected", "repository", p.push.Repository().Name,
 		"request_id", p.request, "err", err)
 }
 
@@ -233,9 +233,9 @@ func (s *PushServer) orLate(ctx context.Context, err error) error {
 	const op = "hooks.judge"
 	switch cause := ctx.Err(); {
 	case errors.Is(cause, context.DeadlineExceeded):
-		return dm.Errorf(dm.Unavailable, op, "the push could not be judged within %s", s.cfg.Timeout).Because(err)
+		return dm.Errorf(dm.Unavailable, op, "the push could not be checked within %s", s.cfg.Timeout).Because(err)
 	case cause != nil:
-		return dm.Errorf(dm.Unavailable, op, "the push was given up").Because(err)
+		return dm.Errorf(dm.Unavailable, op, "the push was aborted").Because(err)
 	}
 	return err
 }

@@ -66,12 +66,12 @@ func TestStrangersAreSentAway(t *testing.T) {
 		environment []string
 		want        string
 	}{
-		{"nothing", nil, "proc-receive: this repository takes pushes only through its server\n"},
-		{"no session", []string{socket}, "proc-receive: this repository takes pushes only through its server\n"},
-		{"a wrong session", []string{socket, hook.SessionVariable + "=" + strings.Repeat("0", 32)}, "the server knows nothing of this push\n"},
-		{"a part of a session", []string{socket, s.Environment[1][:len(s.Environment[1])-1]}, "proc-receive: this repository takes pushes only through its server\n"},
-		{"a session in capitals", []string{socket, hook.SessionVariable + "=" + strings.ToUpper(strings.TrimPrefix(s.Environment[1], hook.SessionVariable+"="))}, "the server knows nothing of this push\n"},
-		{"no server", []string{hook.SocketVariable + "=" + b.server.place.socket + ".gone", s.Environment[1]}, "proc-receive: the server can't be reached; push again when it is back\n"},
+		{"nothing", nil, "proc-receive: this repository accepts pushes only through its server\n"},
+		{"no session", []string{socket}, "proc-receive: this repository accepts pushes only through its server\n"},
+		{"a wrong session", []string{socket, hook.SessionVariable + "=" + strings.Repeat("0", 32)}, "unknown push\n"},
+		{"a part of a session", []string{socket, s.Environment[1][:len(s.Environment[1])-1]}, "proc-receive: this repository accepts pushes only through its server\n"},
+		{"a session in capitals", []string{socket, hook.SessionVariable + "=" + strings.ToUpper(strings.TrimPrefix(s.Environment[1], hook.SessionVariable+"="))}, "unknown push\n"},
+		{"no server", []string{hook.SocketVariable + "=" + b.server.place.socket + ".gone", s.Environment[1]}, "proc-receive: the server is unreachable, push again later\n"},
 	}
 	for _, tt := range tests {
 		got := b.call(dm.PushSession{Environment: tt.environment}, packets("", tagLine))
@@ -80,7 +80,7 @@ func TestStrangersAreSentAway(t *testing.T) {
 		}
 	}
 	end()
-	if got := b.call(s, packets("", tagLine)); got.exit != 1 || got.err != "the server knows nothing of this push\n" {
+	if got := b.call(s, packets("", tagLine)); got.exit != 1 || got.err != "unknown push\n" {
 		t.Errorf("a session that has ended: exit %d, %q", got.exit, got.err)
 	}
 	if judged, _ := p.calls(); len(judged) > 0 {
@@ -95,7 +95,7 @@ func TestOnlyWhatIsUnderstoodIsJudged(t *testing.T) {
 	b := newPushBench(t, nil)
 	tests := []struct {
 		name, asked string
-		reported    string // "" when git and the server do not understand each other
+		reported    string // "" when protocol error between git and the server
 	}{
 		{"none", packets(""), ""},
 		// Two refs to whom reads lines, one to git.
@@ -138,8 +138,8 @@ func TestJudgeSaysEverything(t *testing.T) {
 	}
 	s, _ := b.open(p)
 	got := b.call(s, withOptions([]string{"now"}, "refs/tags/1.0.0", "refs/heads/x", "refs/tags/2.0.0"))
-	want := `the push option now is not known
-refs/heads/x is not taken: a package takes tags of versions only
+	want := `unknown push option now
+refs/heads/x is not accepted: a package has only tags of versions
 refs/tags/1.0.0: it is no good
   a: one
   b: two
@@ -151,7 +151,7 @@ hint: mend it
 	if got.err != want || got.exit != 0 {
 		t.Errorf("exit %d, it says\n%s\nwant 0 and\n%s", got.exit, got.err, want)
 	}
-	wantIn(t, got.out, "ng refs/tags/1.0.0 it is no good", "ng refs/heads/x refs/heads/x is not taken", "ng refs/tags/2.0.0 the disk is full")
+	wantIn(t, got.out, "ng refs/tags/1.0.0 it is no good", "ng refs/heads/x refs/heads/x is not accepted", "ng refs/tags/2.0.0 the disk is full")
 	if _, accepted := p.calls(); len(accepted) > 0 {
 		t.Errorf("accepted %q", accepted)
 	}
@@ -285,7 +285,7 @@ func TestSilentClients(t *testing.T) {
 			continue // these wait until the server stops
 		}
 		// What the server did not read of it resets the connection.
-		if answer, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) || !strings.Contains(string(answer), "can't understand this hook program") {
+		if answer, err := io.ReadAll(conn); err != nil && !errors.Is(err, syscall.ECONNRESET) || !strings.Contains(string(answer), "malformed message from this hook program") {
 			t.Errorf("%s: got %q, error %v", name, answer, err)
 		}
 	}
@@ -318,7 +318,7 @@ func TestServerStops(t *testing.T) {
 	await(t, "the judgement", judging)
 	await(t, "the change", accepting)
 	go func() { b.stop(); close(stopped) }()
-	if got := await(t, "the end of the judgement", one); got.exit != 0 || got.err != "refs/tags/v1.2.3: the push was given up\nhint: push again later\n" || !strings.Contains(got.out, "ng refs/tags/v1.2.3 the push was given up") {
+	if got := await(t, "the end of the judgement", one); got.exit != 0 || got.err != "refs/tags/v1.2.3: the push was aborted\nhint: push again later\n" || !strings.Contains(got.out, "ng refs/tags/v1.2.3 the push was aborted") {
 		t.Errorf("the judgement: exit %d, %q, %q", got.exit, got.out, got.err)
 	}
 	// The judgement and the door end by the same event, in any order.
@@ -342,7 +342,7 @@ func TestServerStops(t *testing.T) {
 		t.Errorf("the change: exit %d, %q, %q", got.exit, got.out, got.err)
 	}
 	await(t, "the stop", stopped)
-	if got := b.call(second, ""); got.exit != 1 || !strings.Contains(got.err, "can't be reached") {
+	if got := b.call(second, ""); got.exit != 1 || !strings.Contains(got.err, "the server is unreachable") {
 		t.Errorf("after the stop: exit %d, %q", got.exit, got.err)
 	}
 }
@@ -382,7 +382,7 @@ func TestTimeoutEndsAHook(t *testing.T) {
 		}})
 		got = b.call(s, packets("", tagLine))
 	}
-	if got.exit != 0 || !strings.HasPrefix(got.err, "refs/tags/v1.2.3: the push could not be judged within 50ms\n") || !strings.Contains(got.out, "ng refs/tags/v1.2.3 the push could not be judged within 50ms") {
+	if got.exit != 0 || !strings.HasPrefix(got.err, "refs/tags/v1.2.3: the push could not be checked within 50ms\n") || !strings.Contains(got.out, "ng refs/tags/v1.2.3 the push could not be checked within 50ms") {
 		t.Errorf("exit %d, %q", got.exit, got.err)
 	}
 	s, _ := b.open(&fakePush{repository: flowPackage})
@@ -409,7 +409,7 @@ func TestRelayEnds(t *testing.T) {
 		return p.moved(ref), nil
 	}
 	s, end := b.open(p)
-	want := "noon-run: the server goes on with it\nwatch it at https://dm.example/noon-run\n"
+	want := "noon-run: still in progress\nwatch it at https://dm.example/noon-run\n"
 	if got := b.call(s, packets("", mainLine)); got.exit != 0 || got.err != want {
 		t.Errorf("exit %d, %q; want %q", got.exit, got.err, want)
 	}
@@ -437,8 +437,8 @@ func TestUnchanged(t *testing.T) {
 		repository dm.Repository
 		name, want string
 	}{
-		{flowPackage, tagLine, "flow-1.2.3 was published before with the same files\n"},
-		{noonApplication, mainLine, "noon-run is as it was\n"},
+		{flowPackage, tagLine, "flow-1.2.3 already exists with the same files\n"},
+		{noonApplication, mainLine, "noon-run is unchanged\n"},
 	} {
 		s, _ := b.open(&fakePush{repository: tt.repository, accept: same})
 		if got := b.call(s, packets("", tt.name)); got.exit != 0 || !strings.Contains(got.out, "ok "+tt.name) || got.err != tt.want {

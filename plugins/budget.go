@@ -43,9 +43,9 @@ func (c *count) take(size, before int64) error {
 	file, plan := int64(c.limits.file), int64(c.limits.plan)
 	switch {
 	case max(size, before) > file:
-		return &fullError{fmt.Sprintf("with its variables filled in the file has up to %d bytes; a file that is filled may have %d", max(size, before), file)}
+		return &fullError{fmt.Sprintf("with its variables filled in the file has up to %d bytes, at most %d are allowed", max(size, before), file)}
 	case c.total+size > plan:
-		return &fullError{fmt.Sprintf("with its variables filled in the file has up to %d bytes, and with those before it %d; all filled files of an application may have %d",
+		return &fullError{fmt.Sprintf("with its variables filled in the file has up to %d bytes, and with those before it %d; at most %d are allowed for all filled files of an application",
 			size, c.total+size, plan)}
 	}
 	c.total += size
@@ -108,7 +108,7 @@ func specTooLarge(spec dm.Spec) []dm.Finding {
 	if size <= maxSpec {
 		return nil
 	}
-	return []dm.Finding{{Message: fmt.Sprintf("overrides and audience take up to %d bytes as they are kept, in application.json; they may take %d", size, maxSpec)}}
+	return []dm.Finding{{Message: fmt.Sprintf("overrides and audience take up to %d bytes in application.json, at most %d are allowed", size, maxSpec)}}
 }
 
 // indentedSpec is at least what a spec takes in application.json.

@@ -49,13 +49,13 @@ func TestPlanThatMultipliesIsNeverBuilt(t *testing.T) {
 		want      string
 	}{
 		{"a long value, many times", own("long", text(50<<10)), fstest.MapFS{"jupyter/c/a.txt": {Data: many}},
-			"jupyter/c/a.txt: with its variables filled in the file has up to 1024020000 bytes; a file that is filled may have 8388608"},
+			"jupyter/c/a.txt: with its variables filled in the file has up to 1024020000 bytes, at most 8388608 are allowed"},
 		{"a notebook", own("long", text(50<<10)), fstest.MapFS{"jupyter/c/deep/n.ipynb": {Data: many}},
 			"jupyter/c/deep/n.ipynb: with its variables filled in the file has up to 1024020000 bytes"},
 		{"characters that a notebook spells longer", own("long", json.RawMessage(`"`+controls+`"`)), fstest.MapFS{"jupyter/c/n.ipynb": {Data: many[:len("$component_long ")*40]}},
 			"jupyter/c/n.ipynb: with its variables filled in the file has up to 12288040 bytes"},
 		{"many files", own("long", text(50<<10)), manyFiles,
-			"jupyter/c/163.txt: with its variables filled in the file has up to 51200 bytes, and with those before it 8396800; all filled files of an application may have 8388608"},
+			"jupyter/c/163.txt: with its variables filled in the file has up to 51200 bytes, and with those before it 8396800; at most 8388608 are allowed for all filled files of an application"},
 		{"lines of application.properties", dm.Overrides{}, components, "application.properties: with its variables filled in"},
 		{"depth", own("deep", lists(200_000)), fstest.MapFS{}, "overrides and audience take up to"},
 		{"depth of the package's own", nil, fstest.MapFS{"jupyter/c/properties.json": {Data: fmt.Appendf(nil, `{"deep": %s}`, lists(200_000))}},
@@ -132,7 +132,7 @@ func TestPackageOfManySmallPropertiesIsRefused(t *testing.T) {
 		files[fmt.Sprintf("jupyter/c%d/x.ipynb", i)] = &fstest.MapFile{}
 	}
 	v, err := newPlanner(t).Validate(ref, ref.String(), files)
-	if got, want := dm.JoinFindings(v.Findings), "jupyter/c4/properties.json: parsing failed: all of a package may have 40000 keys"; err != nil || got != want {
+	if got, want := dm.JoinFindings(v.Findings), "jupyter/c4/properties.json: parsing failed: at most 40000 keys are allowed for all of a package"; err != nil || got != want {
 		t.Errorf("findings = %q, %v; want %q", got, err, want)
 	}
 }

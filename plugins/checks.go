@@ -90,7 +90,7 @@ func (e Engineless) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginReco
 	}
 	if len(r.Components) > 0 {
 		return dm.PluginRecord{}, dm.Errorf(dm.Invalid, op,
-			"%s components can't be run: this server has no %s engine configured", e.Kind, e.Engine)
+			"%s components cannot be run: this server has no %s engine configured", e.Kind, e.Engine)
 	}
 	return dm.PluginRecord{Type: e.Kind, Application: r.Application, Desired: r.Desired}, nil
 }

@@ -218,7 +218,7 @@ func addHDFSPaths(vars variables, base values, files fs.FS) ([]dm.Finding, error
 		return fault("%s", dm.Public(err))
 	}
 	if err := json.Unmarshal(data, &entries); err != nil {
-		return fault("it must be a list of objects, each with the texts name and path")
+		return fault("it must be a list of objects, each with the strings name and path")
 	}
 	for i, e := range entries {
 		if e.Name == "" || e.Path == "" {

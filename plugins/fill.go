@@ -12,7 +12,7 @@ import (
 
 // errFull says that filled text is over its limit: one short reference may
 // stand for a long value, many times.
-var errFull = errors.New("the filled text is over its limit")
+var errFull = errors.New("the filled text exceeds its limit")
 
 // value is a variable in the forms in which it stands in files.
 type value struct {

@@ -55,7 +55,7 @@ func TestLitterIsPassedOver(t *testing.T) {
 				if len(notes) != 1 {
 					t.Fatalf("notes = %q, want one", notes)
 				}
-				told, _ := strings.CutPrefix(notes[0], "passed over, not content: ")
+				told, _ := strings.CutPrefix(notes[0], "skipped, not content: ")
 				got := strings.Split(told, ", ")
 				slices.Sort(got)
 				slices.Sort(want)
@@ -105,7 +105,7 @@ func TestLitterFulfilsNothing(t *testing.T) {
 	}{
 		{tree("jupyter/n/a.csv", "", "jupyter/n/.ipynb_checkpoints/a-checkpoint.ipynb", "{}"), "jupyter/n: missing ipynb file"},
 		{tree("jupyter/n/a.csv", "", "jupyter/n/._a.ipynb", appleDouble), "jupyter/n: missing ipynb file"},
-		{tree("jupyter/.old/a.ipynb", ""), "the package has no component; at least one component is required, as <type>/<name>/<files> (passed over, not content: jupyter/.old/)"},
+		{tree("jupyter/.old/a.ipynb", ""), "the package has no component; at least one component is required, as <type>/<name>/<files> (skipped, not content: jupyter/.old/)"},
 	} {
 		v, err := newPlanner(t).Validate(ref, ref.String(), c.files)
 		if err != nil || len(v.Findings) != 1 || v.Findings[0].String() != c.want {

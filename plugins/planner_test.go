@@ -98,16 +98,16 @@ func TestValidateFindings(t *testing.T) {
 		{"wrong top", "flow-2.14.3", tree("jupyter/report/x.ipynb", ""), []string{`"flow-2.14.3" must be named like the package id, "flow-collector-2.14.3"`}},
 		{"unknown type", id, tree("storm/topology/x", "", "storm/other/x", ""), []string{`storm: unknown component type "storm", this server knows flink, jupyter, oozie, sparkStreaming`}},
 		{"properties are not JSON", id, tree("jupyter/report/x.ipynb", "", "jupyter/report/properties.json", `{"a": }`),
-			[]string{"jupyter/report/properties.json: parsing failed: not JSON: a value is expected, not '}', in line 1 at character 7"}},
+			[]string{"jupyter/report/properties.json: parsing failed: not JSON: expected a value, not '}', at line 1, column 7"}},
 		{"properties with a byte order mark", id, tree("jupyter/report/x.ipynb", "", "jupyter/report/properties.json", "\ufeff{\"a\": 1}"), nil},
 		{"properties are no object", id, tree("jupyter/report/x.ipynb", "", "jupyter/report/properties.json", `[1]`),
 			[]string{"parsing failed: the JSON document is not an object"}},
 		{"properties are a directory", id, tree("jupyter/report/properties.json/x.ipynb", ""), []string{"parsing failed: it is a directory"}},
 		{"properties are too large", id, tree("jupyter/report/x.ipynb", "", "jupyter/report/properties.json", strings.Repeat(" ", dm.MaxJSONBytes+1)),
-			[]string{"parsing failed: one may have 1048576 bytes and all of a package 8388608"}},
+			[]string{"parsing failed: at most 1048576 bytes are allowed for one and 8388608 for all of a package"}},
 		{"properties deeper down are data", id, tree("jupyter/report/x.ipynb", "", "jupyter/report/sub/properties.json", "not JSON"), nil},
 		{"both spellings of flink, one name", id, tree("flink/a/application.properties", "", "flinkStreaming/a/application.properties", ""),
-			[]string{"flinkStreaming/a: the component is there twice, since flink and flinkStreaming are one type"}},
+			[]string{"flinkStreaming/a: duplicate component, since flink and flinkStreaming are one type"}},
 		{"both spellings of flink, two names", id, tree("flink/b/application.properties", "", "flinkStreaming/a/application.properties", ""), nil},
 		{"everything at once", "other", tree(
 			"flinkStreaming/f/x", "", "jupyter/a/x", "", "jupyter/b/x", "", "jupyter/b/properties.json", "1",
@@ -204,7 +204,7 @@ func TestReadingErrorsAreNotFindings(t *testing.T) {
 
 func TestRegistry(t *testing.T) {
 	t.Parallel()
-	if _, err := plugins.New(spark.New(), flink.New(), spark.New()); err == nil || !strings.Contains(err.Error(), `"sparkStreaming" is registered twice`) {
+	if _, err := plugins.New(spark.New(), flink.New(), spark.New()); err == nil || !strings.Contains(err.Error(), `duplicate component type "sparkStreaming"`) {
 		t.Errorf("New with a duplicate = %v, want an error that names it", err)
 	}
 	r, err := plugins.New(spark.New(), flink.New())

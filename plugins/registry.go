@@ -27,7 +27,7 @@ func New(plugins ...dm.Plugin) (*Registry, error) {
 		}
 		for _, s := range spellings {
 			if _, taken := r.names[s]; taken || s == "" {
-				return nil, dm.Errorf(dm.Internal, op, "the component type %q is registered twice, or empty", s)
+				return nil, dm.Errorf(dm.Internal, op, "duplicate component type %q, or an empty one", s)
 			}
 			r.names[s] = t
 		}

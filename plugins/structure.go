@@ -74,7 +74,7 @@ func (p *Planner) survey(files fs.FS) (*surveyor, error) {
 }
 
 func (s *surveyor) passedOver() string {
-	return "passed over, not content: " + some(s.litter)
+	return "skipped, not content: " + some(s.litter)
 }
 
 // remarks are the notes on the package as a whole.
@@ -158,9 +158,9 @@ func (s *surveyor) properties(dir fs.FS, entries []fs.DirEntry) (p dm.Properties
 	data, err := readAtMost(dir, propertiesFile, min(dm.MaxJSONBytes, s.left))
 	switch {
 	case errors.Is(err, errFull):
-		return p, fmt.Sprintf("one may have %d bytes and all of a package %d", dm.MaxJSONBytes, maxProperties), nil
+		return p, fmt.Sprintf("at most %d bytes are allowed for one and %d for all of a package", dm.MaxJSONBytes, maxProperties), nil
 	case errors.Is(err, errors.ErrUnsupported): // a sketch holds so many
-		return p, fmt.Sprintf("all of a package may have %d bytes", maxProperties), nil
+		return p, fmt.Sprintf("at most %d bytes are allowed for all of a package", maxProperties), nil
 	case err != nil:
 		return p, "", err
 	}
@@ -170,7 +170,7 @@ func (s *surveyor) properties(dir fs.FS, entries []fs.DirEntry) (p dm.Properties
 		return p, dm.Public(err), nil
 	}
 	if s.keys -= len(parsed); s.keys < 0 {
-		return p, fmt.Sprintf("all of a package may have %d keys", maxPropertyKeys), nil
+		return p, fmt.Sprintf("at most %d keys are allowed for all of a package", maxPropertyKeys), nil
 	}
 	return parsed, "", nil
 }
@@ -191,7 +191,7 @@ func (r *Registry) repeated(components []dm.PackageComponent) []dm.Finding {
 		a, b := components[i-1], components[i]
 		if a.Name == b.Name && r.Canonical(a.Type) == r.Canonical(b.Type) {
 			findings = append(findings, dm.Finding{Type: b.Type, Component: b.Name,
-				Message: fmt.Sprintf("the component is there twice, since %s and %s are one type", a.Type, b.Type)})
+				Message: fmt.Sprintf("duplicate component, since %s and %s are one type", a.Type, b.Type)})
 		}
 	}
 	return findings

@@ -53,7 +53,7 @@ func New(cfg Config) (*Auth, error) {
 		return nil, errors.New("auth: Directory is required")
 	}
 	if cfg.Mode == dm.Strict && len(cfg.Authenticators) == 0 {
-		return nil, dm.Errorf(dm.Invalid, "auth", "the auth mode strict needs a way to sign in").WithHint("name an htpasswd file or a token file")
+		return nil, dm.Errorf(dm.Invalid, "auth", "auth mode strict requires a way to sign in").WithHint("set an htpasswd file, a token file or a JupyterHub")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -97,7 +97,7 @@ func (a *Auth) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
-		a.log.Warn("the auth mode is insecure-pnda: user names are taken on trust and anybody can act as anybody")
+		a.log.Warn("auth mode is insecure-pnda: user names are not verified, anybody can act as anybody")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -157,7 +157,7 @@ func (a *Auth) prove(r *http.Request) (p principal, ok bool, err error) {
 			return principal{user: id.User, auth: id.Auth, groups: id.Groups, scopes: id.Scopes, scheme: c.Scheme}, true, nil
 		}
 	}
-	return principal{}, false, dm.Errorf(dm.Unauthenticated, op, "credentials of this sort are not accepted here")
+	return principal{}, false, dm.Errorf(dm.Unauthenticated, op, "this kind of credential is not accepted")
 }
 
 // discreet is an authenticator that passes some credentials on after less work
@@ -202,7 +202,7 @@ func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
 	if token = strings.TrimSpace(token); token != "" && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "token")) {
 		return dm.Credential{Scheme: "bearer", Secret: token, Source: peer(r)}, true, nil
 	}
-	return c, false, dm.Errorf(dm.Unauthenticated, op, "the header Authorization must hold a Basic or a Bearer credential")
+	return c, false, dm.Errorf(dm.Unauthenticated, op, "the Authorization header must be Basic or Bearer")
 }
 
 // peer is the address of the client, as apihandlers.Proxies left it.

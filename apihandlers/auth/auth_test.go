@@ -170,9 +170,9 @@ func TestHtpasswdFaults(t *testing.T) {
 		{"plain password", "ana:PLANTED", "line 1: the hash of user ana is not bcrypt"},
 		{"SHA-1", "# x\n\nana:{SHA}PLANTED", "line 3: the hash of user ana is not bcrypt"},
 		{"MD5", "ana:$apr1$PLANTED$x", "line 1: the hash of user ana is not bcrypt"},
-		{"no colon", "ana:" + good + "\nPLANTED", "line 2: no ':'"},
+		{"no colon", "ana:" + good + "\nPLANTED", "line 2: missing ':'"},
 		{"bad user", "-x:" + good, "line 1: the user name"},
-		{"twice", "ana:" + good + "\nana:" + good, "line 2: the user ana is there twice"},
+		{"twice", "ana:" + good + "\nana:" + good, "line 2: duplicate user ana"},
 		{"cut off", "ana:" + good[:59], "line 1: the hash of user ana is not bcrypt"},
 		{"letters that bcrypt does not have", "ana:" + good[:20] + "!" + good[21:], "line 1: the hash of user ana is not bcrypt"},
 		{"too dear", "ana:" + strings.Replace(good, "$04$", "$15$", 1), "line 1: the hash of user ana has cost 15, at most 14"},
@@ -220,7 +220,7 @@ func TestHtpasswdReload(t *testing.T) {
 		o.clock.move(watched.Every)
 		check("fault", "bob", "bobs", true)
 	}
-	if n := strings.Count(o.log.String(), "stays in force"); n != 1 {
+	if n := strings.Count(o.log.String(), "stays in effect"); n != 1 {
 		t.Errorf("the fault was told %d times, want once: %s", n, o.log)
 	}
 	must(t, os.Remove(o.path))

@@ -47,7 +47,7 @@ func NewDirectory(cfg DirectoryConfig) (*Directory, error) {
 	d.listed = sorted(d.listed)
 	for _, group := range slices.Sorted(maps.Keys(cfg.Groups)) {
 		if _, err := dm.ParseUserName(group); err != nil {
-			return nil, dm.Errorf(dm.Invalid, "read groups", "the group name %q is not well-formed: %s", group, dm.Public(err))
+			return nil, dm.Errorf(dm.Invalid, "read groups", "invalid group name %q: %s", group, dm.Public(err))
 		}
 		for _, u := range cfg.Groups[group] {
 			if _, err := dm.ParseUserName(string(u)); err != nil {

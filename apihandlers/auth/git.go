@@ -33,7 +33,7 @@ func (d *GitDoor) Authorize(r *http.Request, repo dm.Repository, push bool) (dm.
 	if push {
 		actor.Via = pushVia
 		if actor.User == "" {
-			return dm.Actor{}, dm.Errorf(dm.Unauthenticated, op, "a push needs a credential")
+			return dm.Actor{}, dm.Errorf(dm.Unauthenticated, op, "a credential is required to push")
 		}
 		return actor, d.mayPush(r.Context(), actor, repo)
 	}

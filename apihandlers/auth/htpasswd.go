@@ -110,7 +110,7 @@ func (h *Htpasswd) Authenticate(ctx context.Context, c dm.Credential) (dm.Identi
 	if c.Scheme != "basic" {
 		return dm.Identity{}, false, nil
 	}
-	refused := dm.Errorf(dm.Unauthenticated, op, "the user name or the password is wrong")
+	refused := dm.Errorf(dm.Unauthenticated, op, "invalid user name or password")
 	user, err := dm.ParseUserName(c.User)
 	foreign := h.passOn(c.Secret)
 	if foreign && (err != nil || h.file.Get().hashes[user] == nil) {
@@ -160,7 +160,7 @@ func (h *Htpasswd) check(ctx context.Context, user dm.UserName, c dm.Credential)
 	}
 	release, err := h.guesses.turn(ctx, g.source, h.slots, maxWait)
 	if err != nil {
-		return false, dm.Errorf(dm.Unavailable, "auth.Htpasswd", "too many passwords are being checked").Because(err)
+		return false, dm.Errorf(dm.Unavailable, "auth.Htpasswd", "too many sign-ins in progress").Because(err)
 	}
 	defer release()
 	// Much may have happened while waiting: the same credential was computed,
@@ -200,7 +200,7 @@ func (h *Htpasswd) allow(g guess) bool {
 }
 
 func tooManyGuesses() error {
-	return apihandlers.TooMany("auth.Htpasswd", "too many wrong passwords or tokens; wait a little")
+	return apihandlers.TooMany("auth.Htpasswd", "too many failed sign-ins, try again later")
 }
 
 // compare refuses after the same work whoever it is about: that of the dearest
@@ -277,7 +277,7 @@ func parseHtpasswd(data []byte) (*passwords, error) {
 	const op = "read htpasswd file"
 	fault := func(n int, format string, args ...any) error {
 		e := dm.Errorf(dm.Invalid, op, format, args...)
-		e.Message = dm.Errorf(dm.Invalid, op, "the htpasswd file, line %d: %s", n, e.Message).Message
+		e.Message = dm.Errorf(dm.Invalid, op, "htpasswd file, line %d: %s", n, e.Message).Message
 		return e
 	}
 	list := &passwords{
@@ -291,7 +291,7 @@ func parseHtpasswd(data []byte) (*passwords, error) {
 		}
 		name, hash, ok := strings.Cut(line, ":")
 		if !ok {
-			return nil, fault(n, "no ':' between user and hash")
+			return nil, fault(n, "missing ':' between user and hash")
 		}
 		user, err := dm.ParseUserName(name)
 		if err != nil {
@@ -306,7 +306,7 @@ func parseHtpasswd(data []byte) (*passwords, error) {
 			return nil, fault(n, "the hash of user %s has cost %d, at most %d is allowed", user, cost, maxCost)
 		}
 		if list.hashes[user] != nil {
-			return nil, fault(n, "the user %s is there twice", user)
+			return nil, fault(n, "duplicate user %s", user)
 		}
 		list.highest = max(list.highest, cost)
 		list.hashes[user] = []byte(hash)

@@ -115,15 +115,15 @@ func OpenHub(cfg HubConfig) (*Hub, error) {
 	address, err := url.Parse(cfg.URL)
 	if err != nil || address.Host == "" || address.Scheme != "http" && address.Scheme != "https" ||
 		address.User != nil || address.RawQuery != "" || address.Fragment != "" {
-		return nil, dm.Errorf(dm.Invalid, op, "the address of JupyterHub's API must be like http://hub:8081/hub/api, without name, password and query")
+		return nil, dm.Errorf(dm.Invalid, op, "hub.url must be a URL such as http://hub:8081/hub/api, without user, password and query")
 	}
 	// The name becomes part of a scope, where '!' and '=' have a meaning.
 	if cfg.Service == "" || strings.ContainsAny(cfg.Service, "!=,/ ") {
-		return nil, dm.Errorf(dm.Invalid, op, "%q cannot be the name of a service of JupyterHub", cfg.Service)
+		return nil, dm.Errorf(dm.Invalid, op, "%q is not a valid name of a JupyterHub service", cfg.Service)
 	}
 	for _, name := range cfg.Reserved {
 		if _, err := dm.ParseUserName(string(name)); err != nil {
-			return nil, dm.Errorf(dm.Invalid, op, "%q in hub.reserved cannot be anybody's name", name).Because(err)
+			return nil, dm.Errorf(dm.Invalid, op, "%q in hub.reserved is not a valid user name", name).Because(err)
 		}
 	}
 	roots, err := readRoots(cfg.CA)
@@ -171,11 +171,11 @@ func readRoots(file string) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, dm.Errorf(dm.Invalid, "open JupyterHub sign-in", "the file of JupyterHub's authority cannot be read: %v", err).Because(err)
+		return nil, dm.Errorf(dm.Invalid, "open JupyterHub sign-in", "cannot read JupyterHub's CA certificates: %v", err).Because(err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, dm.Errorf(dm.Invalid, "open JupyterHub sign-in", "the file of JupyterHub's authority holds no certificate in PEM")
+		return nil, dm.Errorf(dm.Invalid, "open JupyterHub sign-in", "the file of JupyterHub's CA certificates has no PEM certificate")
 	}
 	return roots, nil
 }
@@ -210,7 +210,7 @@ func (h *Hub) Authenticate(ctx context.Context, c dm.Credential) (dm.Identity, b
 	case err != nil:
 		return dm.Identity{}, true, err
 	case v.user != "" && c.Scheme == "basic" && !names(c, v.user):
-		return dm.Identity{}, true, dm.Errorf(dm.Unauthenticated, op, "the token is not of this user; JupyterHub knows it under another name")
+		return dm.Identity{}, true, dm.Errorf(dm.Unauthenticated, op, "the token belongs to another JupyterHub user")
 	case v.refusal != nil:
 		return dm.Identity{}, true, v.refusal
 	}
@@ -251,7 +251,7 @@ func (h *Hub) decide(ctx context.Context, key [sha256.Size]byte, token, source s
 	release, err := h.guesses.turn(ctx, source, h.slots, hubWait)
 	if err != nil {
 		h.questions.WithLabelValues(answerUnasked).Inc()
-		return hubVerdict{}, dm.Errorf(dm.Unavailable, "auth.Hub", "too many tokens are being checked").WithHint("try again").Because(err)
+		return hubVerdict{}, dm.Errorf(dm.Unavailable, "auth.Hub", "too many tokens are being verified").WithHint("try again").Because(err)
 	}
 	defer release()
 	now := h.clock() // an answer is as old as its question
@@ -263,7 +263,7 @@ func (h *Hub) decide(ctx context.Context, key [sha256.Size]byte, token, source s
 	if err != nil {
 		h.questions.WithLabelValues(answerFailed).Inc()
 		// The cause is in the log, once for all who ask.
-		return hubVerdict{}, dm.Errorf(dm.Unavailable, "auth.Hub", "JupyterHub cannot be asked whose token this is").WithHint("try again")
+		return hubVerdict{}, dm.Errorf(dm.Unavailable, "auth.Hub", "JupyterHub is unavailable").WithHint("try again")
 	}
 	word, v := h.judge(answer)
 	h.questions.WithLabelValues(word).Inc()
@@ -279,7 +279,7 @@ func (h *Hub) decide(ctx context.Context, key [sha256.Size]byte, token, source s
 }
 
 func tooManyTokens() error {
-	return apihandlers.TooMany("auth.Hub", "too many wrong passwords or tokens; wait a little")
+	return apihandlers.TooMany("auth.Hub", "too many failed sign-ins, try again later")
 }
 
 // recall returns what is remembered of a token; known tells whether it still
@@ -307,9 +307,9 @@ func (h *Hub) noteOutage(err error) {
 	defer h.mu.Unlock()
 	switch {
 	case err != nil && !h.down:
-		h.log.Error("JupyterHub cannot be asked about tokens; until it can, requests with new ones get 503", "err", err)
+		h.log.Error("JupyterHub is unavailable; requests with tokens not seen before get 503", "err", err)
 	case err == nil && h.down:
-		h.log.Info("JupyterHub answers again")
+		h.log.Info("JupyterHub is available again")
 	}
 	h.down = err != nil
 }

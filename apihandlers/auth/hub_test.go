@@ -181,15 +181,15 @@ func TestHubJudges(t *testing.T) {
 	}{
 		{"Basic with one's name", "ana", anaByHub, 200, "", "jupyterhub:a12"},
 		{"Bearer", "", anaByHub, 200, "", "jupyterhub:a12"},
-		{"another's name", "ben", anaByHub, 401, "the token is not of this user", ""},
-		{"the name in capitals", "Ana", anaByHub, 401, "the token is not of this user", ""},
+		{"another's name", "ben", anaByHub, 401, "the token belongs to another JupyterHub user", ""},
+		{"the name in capitals", "Ana", anaByHub, 401, "the token belongs to another JupyterHub user", ""},
 		{"scope for all services", "ana", user("ana", `"access:services"`), 200, "", "jupyterhub:a7"},
 		{"before JupyterHub 5", "ana", `{"kind": "user", "name": "ana", "scopes": [` + ours + `]}`, 200, "", "jupyterhub"},
 		{"odd token id", "ana", `{"kind": "user", "name": "ana", "token_id": "a1\nDM-User: root", "scopes": [` + ours + `]}`, 200, "", "jupyterhub"},
-		{"unknown to the Hub", "ana", "", 401, "JupyterHub does not know the token", ""},
+		{"unknown to the Hub", "ana", "", 401, "JupyterHub does not accept the token", ""},
 
-		{"no scope", "ana", user("ana", ""), 403, "lacks the scope access:services!service=deployment-manager; it must stand in Spawner.server_token_scopes", ""},
-		{"another's name and no scope", "ben", user("ana", ""), 401, "not of this user", ""},
+		{"no scope", "ana", user("ana", ""), 403, "lacks the scope access:services!service=deployment-manager; add it to Spawner.server_token_scopes", ""},
+		{"another's name and no scope", "ben", user("ana", ""), 401, "belongs to another JupyterHub user", ""},
 		{"before JupyterHub 2", "ana", `{"kind": "user", "name": "ana"}`, 403, "lacks the scope", ""},
 		{"another service's scope", "ana", user("ana", `"access:services!service=grader"`), 403, "lacks the scope", ""},
 		{"a service whose name begins like ours", "ana", user("ana", `"access:services!service=deployment-manager-2"`), 403, "lacks the scope", ""},
@@ -198,8 +198,8 @@ func TestHubJudges(t *testing.T) {
 		{"filter that was not expanded", "ana", user("ana", `"access:services!service"`), 403, "lacks the scope", ""},
 		{"scope to read about services", "ana", user("ana", `"read:services", "list:services", "admin:services"`), 403, "lacks the scope", ""},
 		{"access to servers", "ana", user("ana", `"access:servers"`), 403, "lacks the scope", ""},
-		{"a service named like ana", "ana", `{"kind": "service", "name": "ana", "scopes": [` + ours + `]}`, 403, "the token is of a service of JupyterHub, not of a user", ""},
-		{"a thing named like ana", "ana", `{"kind": "PLANTED", "name": "ana", "scopes": [` + ours + `]}`, 403, "not of a user", ""},
+		{"a service named like ana", "ana", `{"kind": "service", "name": "ana", "scopes": [` + ours + `]}`, 403, "the token belongs to a JupyterHub service, not to a user", ""},
+		{"a thing named like ana", "ana", `{"kind": "PLANTED", "name": "ana", "scopes": [` + ours + `]}`, 403, "not to a user", ""},
 		{"a name that is not allowed here", "", user("../ben", ours), 403, "is not allowed here", ""},
 		{"a name that is not normal", "", user("jose\u0301", ours), 403, "is not allowed here", ""},
 	}
@@ -306,7 +306,7 @@ func TestHubFaults(t *testing.T) {
 				t.Errorf("afterwards: %v", err)
 			}
 			log := h.log.String()
-			if n := strings.Count(log, "level=ERROR"); n != 1 || strings.Count(log, "answers again") != 1 || strings.Contains(log, podToken) {
+			if n := strings.Count(log, "level=ERROR"); n != 1 || strings.Count(log, "is available again") != 1 || strings.Contains(log, podToken) {
 				t.Errorf("%d outages are logged, want 1 and its end: %s", n, log)
 			}
 			if got := h.counted(t)[answerFailed]; got != sourceTries+5 {

@@ -53,18 +53,18 @@ func (h *Hub) ask(ctx context.Context, token string) (*hubAnswer, error) {
 	case response.StatusCode == http.StatusUnauthorized, response.StatusCode == http.StatusForbidden:
 		return nil, nil
 	case response.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("it answers with status %d", response.StatusCode)
+		return nil, fmt.Errorf("unexpected status %d", response.StatusCode)
 	case err != nil:
 		return nil, err
 	case len(body) > maxHubAnswer:
-		return nil, fmt.Errorf("its answer has more than %d bytes", maxHubAnswer)
+		return nil, fmt.Errorf("the response has more than %d bytes", maxHubAnswer)
 	}
 	var answer hubAnswer
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("its answer is not the JSON of a user: %w", err)
+		return nil, fmt.Errorf("the response is not a user in JSON: %w", err)
 	}
 	if answer.Kind == "" || answer.Name == "" {
-		return nil, fmt.Errorf("its answer lacks a kind or a name")
+		return nil, fmt.Errorf("the response has no kind or no name")
 	}
 	return &answer, nil
 }
@@ -84,26 +84,26 @@ var tokenID = regexp.MustCompile(`^[a-z][0-9]{1,18}$`)
 func (h *Hub) judge(answer *hubAnswer) (word string, v hubVerdict) {
 	const op = "auth.Hub"
 	if answer == nil {
-		return answerNo, hubVerdict{refusal: dm.Errorf(dm.Unauthenticated, op, "JupyterHub does not know the token")}
+		return answerNo, hubVerdict{refusal: dm.Errorf(dm.Unauthenticated, op, "JupyterHub does not accept the token")}
 	}
 	// A service is not the person who happens to have its name.
 	if answer.Kind != "user" {
-		return answerUnfit, hubVerdict{refusal: apihandlers.Unfit(op, "the token is of a %s of JupyterHub, not of a user", kindWord(answer.Kind))}
+		return answerUnfit, hubVerdict{refusal: apihandlers.Unfit(op, "the token belongs to a JupyterHub %s, not to a user", kindWord(answer.Kind))}
 	}
 	user, err := dm.ParseUserName(answer.Name)
 	if err != nil {
-		return answerUnfit, hubVerdict{refusal: apihandlers.Unfit(op, "the name that JupyterHub has for the token's user is not allowed here: %s", dm.Public(err))}
+		return answerUnfit, hubVerdict{refusal: apihandlers.Unfit(op, "JupyterHub's name for the token's user is not allowed here: %s", dm.Public(err))}
 	}
 	v = hubVerdict{user: user, auth: fromHub}
 	if slices.Contains(h.reserved, user) {
-		v.refusal = apihandlers.Unfit(op, "the name %s is not for users of JupyterHub here; see the option hub.reserved", user)
+		v.refusal = apihandlers.Unfit(op, "the user name %s is reserved here, see the option hub.reserved", user)
 		return answerUnfit, v
 	}
 	if tokenID.MatchString(answer.TokenID) {
 		v.auth += ":" + answer.TokenID
 	}
 	if !slices.Contains(answer.Scopes, h.scope) && !slices.Contains(answer.Scopes, "access:services") {
-		v.refusal = apihandlers.Unfit(op, "the token lacks the scope %s; it must stand in Spawner.server_token_scopes and in a role of the user at JupyterHub, and the user's server must be started again", h.scope)
+		v.refusal = apihandlers.Unfit(op, "the token lacks the scope %s; add it to Spawner.server_token_scopes and to a role of the user in JupyterHub, then restart the user's server", h.scope)
 		return answerUnfit, v
 	}
 	return answerYes, v

@@ -86,20 +86,20 @@ func parseTokens(data []byte) ([]Token, error) {
 		decoder.DisallowUnknownFields()
 		err := decoder.Decode(&one)
 		if _, end := decoder.Token(); err != nil || !errors.Is(end, io.EOF) {
-			return nil, dm.Errorf(dm.Invalid, op, "the token file, line %d: not one token of the known form", i+1)
+			return nil, dm.Errorf(dm.Invalid, op, "token file, line %d: malformed entry", i+1)
 		}
 		if err := one.check(); err != nil {
-			return nil, dm.Errorf(dm.Invalid, op, "the token file, line %d: %s", i+1, dm.Public(err))
+			return nil, dm.Errorf(dm.Invalid, op, "token file, line %d: %s", i+1, dm.Public(err))
 		}
 		sum, err := hex.DecodeString(one.SHA256)
 		id, idErr := hex.DecodeString(one.ID)
 		switch {
 		case idErr != nil || len(id) != idBytes || one.ID != strings.ToLower(one.ID):
-			return nil, dm.Errorf(dm.Invalid, op, "the token file, line %d: the id is not %d hexadecimal digits", i+1, 2*idBytes)
+			return nil, dm.Errorf(dm.Invalid, op, "token file, line %d: the id is not %d hexadecimal digits", i+1, 2*idBytes)
 		case seen[one.ID]:
-			return nil, dm.Errorf(dm.Invalid, op, "the token file, line %d: the id %s is there twice", i+1, one.ID)
+			return nil, dm.Errorf(dm.Invalid, op, "token file, line %d: duplicate id %s", i+1, one.ID)
 		case one.Revoked.IsZero() && (err != nil || len(sum) != 32 || one.SHA256 != strings.ToLower(one.SHA256)):
-			return nil, dm.Errorf(dm.Invalid, op, "the token file, line %d: the hash is not a SHA-256", i+1)
+			return nil, dm.Errorf(dm.Invalid, op, "token file, line %d: the hash is not a SHA-256", i+1)
 		}
 		seen[one.ID] = true
 		list = append(list, one)
@@ -124,7 +124,7 @@ func CreateToken(path string, t Token, now time.Time) (token string, made Token,
 		return "", Token{}, err
 	}
 	if !t.Expires.IsZero() && !t.Expires.After(now) {
-		return "", Token{}, dm.Errorf(dm.Invalid, "create token", "the token would have expired already")
+		return "", Token{}, dm.Errorf(dm.Invalid, "create token", "the expiry is in the past")
 	}
 	t.Created, t.Expires = now.UTC().Truncate(time.Second), t.Expires.UTC().Truncate(time.Second)
 	err = editTokens(path, true, func(list []Token) ([]Token, error) {
@@ -164,7 +164,7 @@ func RevokeTokens(path string, match func(Token) bool, now time.Time) (revoked [
 			}
 		}
 		if len(revoked) == 0 {
-			return nil, dm.Errorf(dm.NotFound, "revoke tokens", "there is no such token that is not yet revoked")
+			return nil, dm.Errorf(dm.NotFound, "revoke tokens", "no such active token")
 		}
 		return list, nil
 	})
@@ -186,7 +186,7 @@ func editTokens(path string, create bool, edit func([]Token) ([]Token, error)) e
 	defer folder.Close() // and with it the lock
 	// The folder is locked, because the file itself is replaced by another.
 	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
-		return dm.Errorf(dm.Unavailable, op, "the folder of the token file cannot be locked").Because(err)
+		return dm.Errorf(dm.Unavailable, op, "cannot lock the folder of the token file").Because(err)
 	}
 	list, err := ReadTokens(path)
 	if err != nil && !(create && errors.Is(err, fs.ErrNotExist)) {
@@ -203,7 +203,7 @@ func editTokens(path string, create bool, edit func([]Token) ([]Token, error)) e
 		}
 	}
 	if data.Len() > maxTokenFile {
-		return dm.Errorf(dm.TooLarge, op, "the token file is full").WithHint("remove lines of tokens that were revoked long ago, or begin another file")
+		return dm.Errorf(dm.TooLarge, op, "the token file is full").WithHint("remove lines of old revoked tokens, or start another file")
 	}
 	return replaceFile(folder, path, data.Bytes())
 }
@@ -252,19 +252,19 @@ func likeOld(temp *os.File, old fs.FileInfo) error {
 	}
 	if err := temp.Chown(int(owner.Uid), int(owner.Gid)); err != nil {
 		return dm.Errorf(dm.Invalid, "write token file", "the token file belongs to another user").
-			WithHint("run this as that user, or the server could no longer read it").Because(err)
+			WithHint("run this as that user, otherwise the server cannot read it").Because(err)
 	}
 	return nil
 }
 
 // fileError is for the person at the terminal, who named the file.
 func fileError(path string, err error) error {
-	e := dm.Errorf(dm.Unavailable, "token file", "%s cannot be used: %v", path, err).Because(err)
+	e := dm.Errorf(dm.Unavailable, "token file", "cannot use %s: %v", path, err).Because(err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Kind, e.Message = dm.Invalid, path+" does not exist"
 	case errors.Is(err, fs.ErrPermission):
-		e.Kind, e.Message = dm.Invalid, "this user may not read or write "+path
+		e.Kind, e.Message = dm.Invalid, "permission denied: "+path
 	}
 	return e
 }

@@ -60,10 +60,10 @@ func OpenTokens(cfg TokensConfig) (*Tokens, error) {
 			mode := files[0].Info.Mode().Perm()
 			switch {
 			case mode&0o022 != 0:
-				return nil, dm.Errorf(dm.Invalid, "read token file", "the token file may be written by others (mode %04o)", mode).
+				return nil, dm.Errorf(dm.Invalid, "read token file", "the token file is writable by others (mode %04o)", mode).
 					WithHint("chmod 600 it")
 			case mode&0o004 != 0: // a group may: that is how a pod reads a mounted Secret
-				cfg.Log.Warn("the token file may be read by others; it holds no token, but names of users", "mode", mode.String())
+				cfg.Log.Warn("the token file is readable by others; it contains no token, but user names", "mode", mode.String())
 			}
 			list, err := parseTokens(files[0].Data)
 			byID := make(map[string]Token, len(list))
@@ -95,7 +95,7 @@ func (t *Tokens) Authenticate(_ context.Context, c dm.Credential) (dm.Identity, 
 	if match == nil && (c.Scheme == "basic" || !strings.HasPrefix(c.Secret, tokenPrefix)) {
 		return dm.Identity{}, false, nil // a password may begin like a token
 	}
-	refused := dm.Errorf(dm.Unauthenticated, op, "the token is not valid")
+	refused := dm.Errorf(dm.Unauthenticated, op, "invalid token")
 	if match == nil {
 		return dm.Identity{}, true, refused
 	}

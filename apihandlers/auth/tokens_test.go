@@ -81,7 +81,7 @@ func TestTokens(t *testing.T) {
 			texts = append(texts, string(dm.KindOf(err))+" "+dm.Public(err))
 		}
 	}
-	if texts = slices.Compact(texts); len(texts) != 1 || texts[0] != "unauthenticated the token is not valid" {
+	if texts = slices.Compact(texts); len(texts) != 1 || texts[0] != "unauthenticated invalid token" {
 		t.Errorf("refusals differ: %q", texts)
 	}
 }
@@ -136,7 +136,7 @@ func TestTokensReload(t *testing.T) {
 	must(t, os.WriteFile(path, []byte("PLANTED"), 0o600))
 	check("a fault", token, true)
 	check("a fault still", token, true)
-	if n := strings.Count(log.String(), "stays in force"); n != 1 || strings.Contains(log.String(), "PLANTED") {
+	if n := strings.Count(log.String(), "stays in effect"); n != 1 || strings.Contains(log.String(), "PLANTED") {
 		t.Errorf("the fault was told %d times, want once and no content: %s", n, log)
 	}
 	must(t, os.WriteFile(path, sound, 0o600))
@@ -147,12 +147,12 @@ func TestTokensReload(t *testing.T) {
 	must(t, os.Chmod(path, 0o640))
 	check("revoked", token, false)
 	check("another's", second, true)
-	if strings.Contains(log.String(), "may be read by others") {
+	if strings.Contains(log.String(), "is readable by others") {
 		t.Errorf("a warning about a file that its group may read: %s", log)
 	}
 	must(t, os.Chmod(path, 0o644))
 	check("another's still", second, true)
-	if !strings.Contains(log.String(), "may be read by others") {
+	if !strings.Contains(log.String(), "is readable by others") {
 		t.Errorf("no warning: %s", log)
 	}
 	if got := tokens.Users(); !slices.Equal(got, []dm.UserName{"ben"}) {
@@ -204,13 +204,13 @@ func TestTokenFaults(t *testing.T) {
 	}
 	sum := `,"sha256":"` + hash + `"`
 	cases := []struct{ name, text, want string }{
-		{"no JSON", "PLANTED", "line 1: not one token"},
-		{"two on a line", line("00000001", "ana", sum) + line("00000002", "ana", sum), "line 1: not one token"},
-		{"unknown field", "\n" + line("00000001", "ana", sum+`,"PLANTED":1`), "line 2: not one token"},
+		{"no JSON", "PLANTED", "line 1: malformed entry"},
+		{"two on a line", line("00000001", "ana", sum) + line("00000002", "ana", sum), "line 1: malformed entry"},
+		{"unknown field", "\n" + line("00000001", "ana", sum+`,"PLANTED":1`), "line 2: malformed entry"},
 		{"bad user", line("00000001", "a/b", sum), "line 1: the user name"},
 		{"bad scope", line("00000001", "ana", sum+`,"scopes":["all"]`), "line 1: the scope"},
 		{"bad id", line("PLANTED", "ana", sum), "line 1: the id"},
-		{"twice", line("00000001", "ana", sum) + "\n" + line("00000001", "ana", sum), "line 2: the id 00000001 is there twice"},
+		{"twice", line("00000001", "ana", sum) + "\n" + line("00000001", "ana", sum), "line 2: duplicate id 00000001"},
 		{"no hash", line("00000001", "ana", ""), "line 1: the hash"},
 		{"a token for a hash", line("00000001", "ana", `,"sha256":"dmt_PLANTED"`), "line 1: the hash"},
 		{"too large", strings.Repeat("\n", maxTokenFile+1), "larger than"},

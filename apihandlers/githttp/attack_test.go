@@ -111,7 +111,7 @@ func TestDumbProtocol(t *testing.T) {
 		if resp.StatusCode != want {
 			t.Errorf("%s: %d %q, want %d", path, resp.StatusCode, body, want)
 		}
-		if path == "/info/refs" && body != "the dumb protocol is not served\n" {
+		if path == "/info/refs" && body != "the dumb HTTP protocol is not supported\n" {
 			t.Errorf("%s: %q", path, body)
 		}
 	}

@@ -368,8 +368,8 @@ func TestAnswers(t *testing.T) {
 		}
 	})
 	s.add(t, dm.PackageRepository, "p", "x")
-	const onlyGet, onlyPost = "the method is not allowed here, only GET, HEAD\n", "the method is not allowed here, only POST\n"
-	const noSuch = "there is no such repository\n"
+	const onlyGet, onlyPost = "method not allowed, use GET, HEAD\n", "method not allowed, use POST\n"
+	const noSuch = "repository not found\n"
 	derived := dm.Public(dm.ReadOnlyWorkspace("")) + "\n"
 	tests := []struct {
 		name, method, path string
@@ -395,9 +395,9 @@ func TestAnswers(t *testing.T) {
 		{"push to damaged", "GET", "/packages/damaged.git/info/refs?service=git-receive-pack", 503, "the repository is damaged\n"},
 		{"method of push", "GET", "/packages/p.git/git-receive-pack", 405, onlyPost},
 		{"method of a push's refs", "POST", "/packages/p.git/info/refs?service=git-receive-pack", 405, onlyGet},
-		{"unknown service", "GET", "/packages/p.git/info/refs?service=git-upload-archive", 403, "this service is not served\n"},
-		{"two services", "GET", "/packages/p.git/info/refs?service=git-upload-pack&service=git-receive-pack", 400, "the query must name one service\n"},
-		{"bad query", "GET", "/packages/p.git/info/refs?service=git-upload-pack;x", 400, "the query must name one service\n"},
+		{"unknown service", "GET", "/packages/p.git/info/refs?service=git-upload-archive", 403, "unsupported service\n"},
+		{"two services", "GET", "/packages/p.git/info/refs?service=git-upload-pack&service=git-receive-pack", 400, "exactly one service is required in the query\n"},
+		{"bad query", "GET", "/packages/p.git/info/refs?service=git-upload-pack;x", 400, "exactly one service is required in the query\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -415,7 +415,7 @@ func TestAnswers(t *testing.T) {
 			case 503:
 				wantHeaders["Retry-After"] = "5"
 			case 405:
-				wantHeaders["Allow"] = strings.TrimSuffix(strings.TrimPrefix(tt.body, "the method is not allowed here, only "), "\n")
+				wantHeaders["Allow"] = strings.TrimSuffix(strings.TrimPrefix(tt.body, "method not allowed, use "), "\n")
 			}
 			for name, want := range wantHeaders {
 				if got := resp.Header.Get(name); got != want {

@@ -81,7 +81,7 @@ func (a *API) admit(q *request, kind dm.RepositoryKind) (err error) {
 	}
 	q.Request = apihandlers.WithClient(q.Request, q.actor)
 	if pushes && q.actor.User == "" {
-		return dm.Errorf(dm.Unauthenticated, op, "a push needs a credential")
+		return dm.Errorf(dm.Unauthenticated, op, "a credential is required to push")
 	}
 	err = a.transport.Has(q.repository)
 	if pushes && dm.KindOf(err) == dm.NotFound {

@@ -132,7 +132,7 @@ func repositoryOf(kind dm.RepositoryKind, segment string) (dm.Repository, error)
 // missing is the answer for what does not exist and for what the actor may not
 // know to exist; the two must not differ.
 func missing(why error) error {
-	return dm.Errorf(dm.NotFound, "githttp", "there is no such repository").Because(why)
+	return dm.Errorf(dm.NotFound, "githttp", "repository not found").Because(why)
 }
 
 // noService tells what is wrong with a first step that names no service of ours.
@@ -145,11 +145,11 @@ func noService(r *http.Request, kind dm.RepositoryKind) error {
 	_, given, err := apihandlers.Query(r, "service")
 	switch {
 	case err != nil:
-		return dm.Errorf(dm.Invalid, op, "the query must name one service").Because(err)
+		return dm.Errorf(dm.Invalid, op, "exactly one service is required in the query").Because(err)
 	case !given:
-		return dm.Errorf(dm.Forbidden, op, "the dumb protocol is not served")
+		return dm.Errorf(dm.Forbidden, op, "the dumb HTTP protocol is not supported")
 	}
-	return dm.Errorf(dm.Forbidden, op, "this service is not served")
+	return dm.Errorf(dm.Forbidden, op, "unsupported service")
 }
 
 // protocol reduces the Git-Protocol header, a list of keys and values that a

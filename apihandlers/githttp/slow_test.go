@@ -222,7 +222,7 @@ func TestPushesOfOneClientTakeTurns(t *testing.T) {
 	header := http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("ana:x"))}, "Content-Type": {receiveType}}
 	for method, path := range map[string]string{"GET": flowPath + "/info/refs?service=git-receive-pack", "POST": flowPath + "/git-receive-pack"} {
 		resp, text := s.do(t, method, path, header, strings.NewReader(body))
-		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "too many requests of this client are being served") {
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "too many requests from this client") {
 			t.Errorf("%s meanwhile: %s, %s", method, resp.Status, text)
 		}
 	}

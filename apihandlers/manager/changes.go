@@ -44,14 +44,14 @@ func readCreate(w http.ResponseWriter, r *http.Request) (id string, o dm.Overrid
 	}
 	raw, ok := body["package"]
 	if !ok {
-		return "", nil, dm.Errorf(dm.Invalid, op, "the body has no package")
+		return "", nil, dm.Errorf(dm.Invalid, op, "\"package\" is required")
 	}
 	var text *string
 	if json.Unmarshal(raw, &text) != nil || text == nil || *text == "" {
-		return "", nil, dm.Errorf(dm.Invalid, op, "the package must be a text, for example \"flow-collector-2.14.3\"")
+		return "", nil, dm.Errorf(dm.Invalid, op, "\"package\" must be a string, for example \"flow-collector-2.14.3\"")
 	}
 	if _, ok := body["user"]; ok {
-		return "", nil, dm.Errorf(dm.Invalid, op, "the body must not name a user, the user belongs in the URL as user.name")
+		return "", nil, dm.Errorf(dm.Invalid, op, "\"user\" is not allowed in the body, give it in the URL as user.name")
 	}
 	o, err = dm.ParseOverrides(body, "package")
 	return *text, o, err

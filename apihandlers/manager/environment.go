@@ -73,5 +73,5 @@ func environmentText(key string, value any) (string, error) {
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64), nil
 	}
-	return "", dm.Errorf(dm.Invalid, "read environment", "the environment's key %s must be a text or an object of texts", key)
+	return "", dm.Errorf(dm.Invalid, "read environment", "environment: %s must be a string or an object of strings", key)
 }

@@ -118,7 +118,7 @@ func (a *API) runSelftest(w http.ResponseWriter, r *http.Request) error {
 		return dm.Errorf(dm.Unavailable, op, "this server has no self-test")
 	}
 	if !a.selftest.TryLock() {
-		return dm.Errorf(dm.Unavailable, op, "a self-test is running already")
+		return dm.Errorf(dm.Unavailable, op, "a self-test is already running")
 	}
 	defer a.selftest.Unlock()
 	report, pass := a.Selftest(r.Context())

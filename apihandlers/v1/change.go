@@ -59,7 +59,7 @@ func actorWith(r *http.Request, reason string) (dm.Actor, error) {
 	case reason == "" || reason == actor.Reason:
 		return actor, nil
 	case actor.Reason != "":
-		return actor, dm.Errorf(dm.Invalid, "v1", "the reason in the query and the reason in the body differ, give one of them")
+		return actor, dm.Errorf(dm.Invalid, "v1", "reason differs between query and body, give only one")
 	}
 	actor.Reason = reason
 	return actor, nil
@@ -84,14 +84,14 @@ func readEdit(w http.ResponseWriter, r *http.Request) (edit dm.Edit, reason stri
 		case "reason":
 			reason, err = readReason(body[key])
 		default:
-			err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; package, overrides, audience and reason are", key)
+			err = dm.Errorf(dm.Invalid, op, "unknown key %.200q, known keys are package, overrides, audience and reason", key)
 		}
 		if err != nil {
 			return edit, "", err
 		}
 	}
 	if edit.Package == nil && edit.Overrides == nil && edit.Audience == nil {
-		return edit, "", dm.Errorf(dm.Invalid, op, "the body must hold at least one of package, overrides and audience")
+		return edit, "", dm.Errorf(dm.Invalid, op, "at least one of \"package\", \"overrides\" and \"audience\" is required")
 	}
 	return edit, reason, nil
 }
@@ -99,7 +99,7 @@ func readEdit(w http.ResponseWriter, r *http.Request) (edit dm.Edit, reason stri
 func readPackage(raw json.RawMessage) (*dm.PackageRef, error) {
 	var id *string
 	if json.Unmarshal(raw, &id) != nil || id == nil {
-		return nil, dm.Errorf(dm.Invalid, "v1.change", "the package must be a text, for example \"flow-collector-2.14.3\"")
+		return nil, dm.Errorf(dm.Invalid, "v1.change", "\"package\" must be a string, for example \"flow-collector-2.14.3\"")
 	}
 	ref, err := dm.ParsePackageRef(*id)
 	if err != nil {
@@ -111,7 +111,7 @@ func readPackage(raw json.RawMessage) (*dm.PackageRef, error) {
 func readOverrides(raw json.RawMessage) (dm.Overrides, error) {
 	properties, err := dm.ParseProperties(raw)
 	if err != nil {
-		return nil, dm.Errorf(dm.Invalid, "v1.change", "the overrides must be an object of component types")
+		return nil, dm.Errorf(dm.Invalid, "v1.change", "\"overrides\" must be an object of component types")
 	}
 	return dm.ParseOverrides(properties)
 }
@@ -127,7 +127,7 @@ func readAudience(raw json.RawMessage) ([]dm.Subject, error) {
 func readReason(raw json.RawMessage) (string, error) {
 	var text *string
 	if json.Unmarshal(raw, &text) != nil || text == nil {
-		return "", dm.Errorf(dm.Invalid, "v1", "the reason must be a text")
+		return "", dm.Errorf(dm.Invalid, "v1", "\"reason\" must be a string")
 	}
 	return dm.ParseReason(*text)
 }
@@ -142,19 +142,19 @@ func readRollback(w http.ResponseWriter, r *http.Request) (to int, reason string
 		switch key {
 		case "to":
 			if json.Unmarshal(body[key], &to) != nil || to < 1 {
-				err = dm.Errorf(dm.Invalid, op, "the key to must be the number of a deployment, an integer of 1 or more")
+				err = dm.Errorf(dm.Invalid, op, "\"to\" must be the number of a deployment, an integer greater than 0")
 			}
 		case "reason":
 			reason, err = readReason(body[key])
 		default:
-			err = dm.Errorf(dm.Invalid, op, "the key %.200q is not known; to and reason are", key)
+			err = dm.Errorf(dm.Invalid, op, "unknown key %.200q, known keys are to and reason", key)
 		}
 		if err != nil {
 			return 0, "", err
 		}
 	}
 	if to == 0 {
-		return 0, "", dm.Errorf(dm.Invalid, op, "the body must hold the key to, the number of the deployment to go back to")
+		return 0, "", dm.Errorf(dm.Invalid, op, "\"to\" is required, the number of the deployment to roll back to")
 	}
 	return to, reason, nil
 }

@@ -124,7 +124,7 @@ func (a *API) mayCompareSides(past pastOf, found dm.Difference) error {
 	if a.Policy.Authorize(past.actor, dm.ApplicationContent, dm.Resource{Name: past.on.Name}) == nil {
 		return nil
 	}
-	return dm.Errorf(dm.Forbidden, "v1.diff", "what others deployed as %s before deployment %d is read by admins and auditors only", past.on.Name, past.since)
+	return dm.Errorf(dm.Forbidden, "v1.diff", "only admins and auditors may read what others deployed as %s before deployment %d", past.on.Name, past.since)
 }
 
 func (a *API) packageDiff(w http.ResponseWriter, r *http.Request) error {

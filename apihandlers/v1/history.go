@@ -19,7 +19,7 @@ func (a *API) historyRoutes() []apihandlers.Route {
 		{
 			Name: "v1-package-history", Method: http.MethodGet, Path: "/api/v1/packages/{name}/history", Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.RepositoryRead}, Success: http.StatusOK, Handle: a.packageHistory,
-			Summary:  "What happened to all versions of a package, newest first: publish, withdraw, deploy and undeploy. `limit` and `before` as above. `outcome` is null for publish and withdraw, which are done when they are answered; `findings` of a publish tells why the version can't be deployed, and is absent when nothing does.",
+			Summary:  "What happened to all versions of a package, newest first: publish, withdraw, deploy and undeploy. `limit` and `before` as above. `outcome` is null for publish and withdraw, which are done when they are answered; `findings` of a publish tells why the version cannot be deployed, and is absent when nothing does.",
 			Response: `{"package":"flow-collector","changes":[{"revision":"0123456789abcdef0123456789abcdef01234567","action":"deploy","user":"ana","auth":"htpasswd","via":"manager","time":"2025-01-06T10:20:30.123456Z","package":"flow-collector-2.14.3","outcome":{"phase":"DEPLOYED","succeeded":true,"information":null,"time":"2025-01-06T10:20:30.123456Z"}}],"next":null}`,
 		},
 		{
@@ -101,7 +101,7 @@ type pastOf struct {
 func (a *API) readPast(r *http.Request) (p pastOf, err error) {
 	text := apihandlers.Var(r, "name")
 	p.on.Name = text
-	missing := error(dm.Errorf(dm.NotFound, "v1", "there never was an application %.200s", text))
+	missing := error(dm.Errorf(dm.NotFound, "v1", "no application %.200s, now or in the past", text))
 	if name, bad := dm.ParseApplicationName(text); bad == nil {
 		p.name = name
 		on, since, err := a.Owners.ApplicationOwner(r.Context(), name)
@@ -155,7 +155,7 @@ func (a *API) readPackage(r *http.Request) (dm.PackageName, error) {
 	}
 	name, err := dm.ParsePackageName(text)
 	if err != nil {
-		return "", dm.Errorf(dm.NotFound, "v1", "there never was a package %.200s", text)
+		return "", dm.Errorf(dm.NotFound, "v1", "no package %.200s, now or in the past", text)
 	}
 	return name, nil
 }

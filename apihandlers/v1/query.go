@@ -28,7 +28,7 @@ func integer(r *http.Request, name string, most int) (int, error) {
 	case errors.Is(err, strconv.ErrRange) && most == unlimited:
 		return 0, dm.Errorf(dm.Invalid, "parse query", "the query parameter %s is too large a number", name)
 	}
-	bounds := "of 1 or more"
+	bounds := "greater than 0"
 	if most != unlimited {
 		bounds = fmt.Sprintf("from 1 to %d", most)
 	}
@@ -46,7 +46,7 @@ func page(r *http.Request) (p dm.Page, err error) {
 		return p, err
 	}
 	if p.Before, err = dm.ParseRevision(text); err != nil {
-		err = dm.Errorf(dm.Invalid, "parse query", "the query parameter before must be a revision of 40 hexadecimal digits, as next has it")
+		err = dm.Errorf(dm.Invalid, "parse query", "the query parameter before must be a revision of 40 hexadecimal digits, as returned in next")
 	}
 	return p, err
 }
@@ -78,15 +78,15 @@ func instant(r *http.Request, now time.Time) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, text)
 	switch {
 	case !given || err != nil || at.UTC().Year() < 0: // JSON has no years before 0
-		fault := dm.Errorf(dm.Invalid, op, "the query parameter time must be a time as RFC 3339 writes it, for example time=2025-01-06T10:20:30Z")
+		fault := dm.Errorf(dm.Invalid, op, "the query parameter time must be an RFC 3339 time, for example time=2025-01-06T10:20:30Z")
 		if strings.Contains(text, " ") {
-			return at, fault.WithHint("a + must be sent as %%2B")
+			return at, fault.WithHint("encode + as %%2B")
 		}
 		return at, fault
 	case at.After(now) && !at.After(now.Add(clockSkew)):
 		at = now
 	case at.After(now):
-		return at, dm.Errorf(dm.Invalid, op, "the query parameter time lies in the future; give one that has been, for example time=2025-01-06T10:20:30Z")
+		return at, dm.Errorf(dm.Invalid, op, "the query parameter time is in the future")
 	}
 	return at.UTC(), nil
 }

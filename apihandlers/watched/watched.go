@@ -76,11 +76,11 @@ func (f *Files[T]) Get() T {
 	f.seen = found
 	value, err := f.read(f.value)
 	if err != nil {
-		f.cfg.Log.Error(f.cfg.What+" not read, the one before stays in force", "err", err)
+		f.cfg.Log.Error(f.cfg.What+" not reloaded, the previous one stays in effect", "err", err)
 		return f.value
 	}
 	f.value = value
-	f.cfg.Log.Info(f.cfg.What + " read again")
+	f.cfg.Log.Info(f.cfg.What + " reloaded")
 	return value
 }
 

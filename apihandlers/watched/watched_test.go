@@ -104,7 +104,7 @@ func TestFiles(t *testing.T) {
 		if got := k.Get(); got != step.want {
 			t.Errorf("%s: got %s, want %s", step.name, got, step.want)
 		}
-		if got := strings.Count(k.log.String(), "stays in force"); got != step.faults {
+		if got := strings.Count(k.log.String(), "stays in effect"); got != step.faults {
 			t.Errorf("%s: %d faults were told, want %d: %s", step.name, got, step.faults, k.log)
 		}
 	}

@@ -30,8 +30,8 @@ func TestCrossUserReads(t *testing.T) {
 		status           int // git tells of a refusal inside of an answer of 200
 		says             string
 	}{
-		{"the owner's workspace", "ben", "/jupyter-ana", http.StatusNotFound, "there is no such repository"},
-		{"the owner's workspace under its other name", "ben", "/jupyter-ana.git", http.StatusNotFound, "there is no such repository"},
+		{"the owner's workspace", "ben", "/jupyter-ana", http.StatusNotFound, "repository not found"},
+		{"the owner's workspace under its other name", "ben", "/jupyter-ana.git", http.StatusNotFound, "repository not found"},
 		{"the owner's workspace without a password", "", "/jupyter-ana", http.StatusUnauthorized, ""},
 		{"the owner's workspace with a wrong password", "eve", "/jupyter-ana", http.StatusUnauthorized, ""},
 		{"one's own workspace", "ben", "/jupyter-ben", http.StatusOK, "not our ref"},

@@ -43,7 +43,7 @@ PORT_GIT change them.`,
 			return demo(ctx, p, keep)
 		},
 	}
-	cmd.Flags().BoolVar(&keep, "keep", false, "leave the data folder of the walk-through, to look at it afterwards")
+	cmd.Flags().BoolVar(&keep, "keep", false, "keep the data folder of the walk-through")
 	return cmd
 }
 
@@ -84,7 +84,7 @@ func demo(ctx context.Context, p process, keep bool) (err error) {
 	began := time.Now()
 	folder, err := os.MkdirTemp("", "deployment-manager-demo-")
 	if err != nil {
-		return dm.Errorf(dm.Internal, op, "no temporary folder can be made").Because(err)
+		return dm.Errorf(dm.Internal, op, "cannot create a temporary folder").Because(err)
 	}
 	if !keep {
 		defer os.RemoveAll(folder)
@@ -119,7 +119,7 @@ func demo(ctx context.Context, p process, keep bool) (err error) {
 		fmt.Fprintf(p.stderr, "\nthe server's log:\n%s\n", log.String())
 		return dm.Errorf(dm.Unavailable, op, "the walk-through failed: %v", err).Because(err)
 	}
-	fmt.Fprintf(p.stdout, "All steps gave what they should, in %.1f seconds.\n", time.Since(began).Seconds())
+	fmt.Fprintf(p.stdout, "All steps passed in %.1f seconds.\n", time.Since(began).Seconds())
 	if keep {
 		fmt.Fprintf(p.stdout, "The record is in %s; serve it with\n\n    deployment-manager serve --data %[1]s --auth insecure-pnda\n", cfg.Data)
 		return nil

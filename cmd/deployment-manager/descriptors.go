@@ -37,7 +37,7 @@ func descriptorLimit() uint64 {
 func shareDescriptors(cfg config, limit uint64, log *slog.Logger) (all, perAddress int, err error) {
 	const op = "share descriptors"
 	if limit < leastDescriptors {
-		return 0, 0, dm.Errorf(dm.Unavailable, op, "this process may have only %d files open, and the server needs %d", limit, leastDescriptors).
+		return 0, 0, dm.Errorf(dm.Unavailable, op, "the limit of open files is %d, and the server needs %d", limit, leastDescriptors).
 			WithHint("raise the limit, for example with 'ulimit -n 4096'")
 	}
 	all = int(min(mostConnections, limit-max(reservedDescriptors, limit/2)))
@@ -45,15 +45,15 @@ func shareDescriptors(cfg config, limit uint64, log *slog.Logger) (all, perAddre
 		all = cfg.LimitConnections
 	}
 	if uint64(all) > limit-reservedDescriptors {
-		return 0, 0, dm.Errorf(dm.Invalid, op, "limits.connections is %d, but of the %d files that this process may have open %d are the record's own", all, limit, reservedDescriptors).
-			WithHint("raise the limit of open files, or set at most %d", limit-reservedDescriptors)
+		return 0, 0, dm.Errorf(dm.Invalid, op, "limits.connections is %d, but of the limit of %d open files the server itself needs %d", all, limit, reservedDescriptors).
+			WithHint("raise the limit of open files, or set limits.connections to at most %d", limit-reservedDescriptors)
 	}
 	perAddress = max(1, all/4)
 	if cfg.LimitPerAddress > 0 {
 		perAddress = cfg.LimitPerAddress
 	}
 	if limit < amplyDescriptors {
-		log.Warn("this process may have few files open, so it takes few connections at a time; others wait", "files", limit, "connections", all)
+		log.Warn("the limit of open files is low, so few connections are served at a time", "files", limit, "connections", all)
 	}
 	return all, perAddress, nil
 }

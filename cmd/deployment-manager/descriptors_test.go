@@ -25,18 +25,18 @@ func TestShareDescriptors(t *testing.T) {
 		kind            dm.Kind
 		says            string
 	}{
-		{63, 0, 0, 0, 0, dm.Unavailable, "only 63 files open, and the server needs 64"},
-		{64, 0, 0, 8, 2, "", "few files"},
-		{100, 0, 0, 44, 11, "", "few files"},
-		{256, 0, 0, 128, 32, "", "few files"},
-		{1023, 0, 0, 512, 128, "", "few files"},
+		{63, 0, 0, 0, 0, dm.Unavailable, "the limit of open files is 63, and the server needs 64"},
+		{64, 0, 0, 8, 2, "", "limit of open files is low"},
+		{100, 0, 0, 44, 11, "", "limit of open files is low"},
+		{256, 0, 0, 128, 32, "", "limit of open files is low"},
+		{1023, 0, 0, 512, 128, "", "limit of open files is low"},
 		{1024, 0, 0, 512, 128, "", ""},
 		{20000, 0, 0, 4096, 1024, "", ""},
 		{1 << 62, 0, 0, 4096, 1024, "", ""},
 		{20000, 10000, 50, 10000, 50, "", ""},
 		{20000, 0, 5000, 4096, 5000, "", ""},
 		{1024, 968, 0, 968, 242, "", ""},
-		{1024, 969, 0, 0, 0, dm.Invalid, "limits.connections is 969, but of the 1024 files"},
+		{1024, 969, 0, 0, 0, dm.Invalid, "limits.connections is 969, but of the limit of 1024 open files"},
 		{20000, 3, 0, 3, 1, "", ""},
 	} {
 		var log bytes.Buffer

@@ -56,7 +56,7 @@ func startStage(stage []part, failed chan<- error) (stop func() error) {
 				return
 			}
 			if err == nil {
-				err = errors.New(p.name + " ended by itself")
+				err = errors.New(p.name + " stopped unexpectedly")
 			}
 			select {
 			case failed <- err:

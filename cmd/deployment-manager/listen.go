@@ -63,9 +63,9 @@ func listenError(address, knob string, err error) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		e = dm.Errorf(dm.Unavailable, op, "port %s on %s is in use", port, host)
 	case errors.Is(err, syscall.EACCES):
-		e = dm.Errorf(dm.Unavailable, op, "this user may not open port %s on %s", port, host)
+		e = dm.Errorf(dm.Unavailable, op, "permission denied: port %s on %s", port, host)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		e = dm.Errorf(dm.Unavailable, op, "this machine does not have the address %s", host)
+		e = dm.Errorf(dm.Unavailable, op, "this machine has no address %s", host)
 	default:
 		e = dm.Errorf(dm.Unavailable, op, "cannot listen on %s: %v", address, err)
 	}

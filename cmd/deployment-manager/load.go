@@ -123,7 +123,7 @@ func fileTrouble(err error) string {
 	case errors.Is(err, fs.ErrNotExist):
 		return "does not exist"
 	case errors.Is(err, fs.ErrPermission):
-		return "may not be read by this user"
+		return "cannot be read: permission denied"
 	}
 	return "cannot be read"
 }
@@ -151,13 +151,13 @@ func flatten(out map[string]string, prefix string, tree map[string]json.RawMessa
 		case section:
 			inner := map[string]json.RawMessage{}
 			if err := json.Unmarshal(raw, &inner); err != nil {
-				return fmt.Errorf("must hold a map under %q", key)
+				return fmt.Errorf("must have a map at %q", key)
 			}
 			if err := flatten(out, key+".", inner, table); err != nil {
 				return err
 			}
 		default:
-			return fmt.Errorf("holds the unknown key %q", key)
+			return fmt.Errorf("has the unknown key %q", key)
 		}
 	}
 	return nil
@@ -167,11 +167,11 @@ func flatten(out map[string]string, prefix string, tree map[string]json.RawMessa
 func (c config) checkSafety() error {
 	const op = "check configuration"
 	if c.Auth != dm.InsecurePNDA && c.Htpasswd == "" && c.Tokens == "" && c.HubURL == "" {
-		return dm.Errorf(dm.Invalid, op, "auth is %s, so somebody must be able to sign in", c.Auth).
+		return dm.Errorf(dm.Invalid, op, "auth is %s, but nobody could sign in", c.Auth).
 			WithHint("name a file of users with --htpasswd, of tokens with --tokens, or a JupyterHub with --hub-url, or try the server out with --auth insecure-pnda")
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return dm.Errorf(dm.Invalid, op, "tls.cert and tls.key must be given together")
+		return dm.Errorf(dm.Invalid, op, "tls.cert and tls.key must be set together")
 	}
 	return auth.CheckBind(c.Auth, []string{c.ListenPackages, c.ListenManager, c.ListenGit}, c.InsecureAnywhere)
 }

@@ -121,21 +121,21 @@ func TestFaultsNameTheirSource(t *testing.T) {
 		environ, args []string
 		want          string
 	}{
-		{"unknown key", "lissten: 1", nil, nil, `holds the unknown key "lissten"`},
-		{"unknown inner key", "limits: {wired: 1}", nil, nil, `holds the unknown key "limits.wired"`},
+		{"unknown key", "lissten: 1", nil, nil, `has the unknown key "lissten"`},
+		{"unknown inner key", "limits: {wired: 1}", nil, nil, `has the unknown key "limits.wired"`},
 		{"duplicate key", "auth: strict\nauth: strict", nil, nil, `already set`},
 		{"not a map", "- 1", nil, nil, "is not a YAML map"},
-		{"section that is no map", "limits: 5", nil, nil, `must hold a map under "limits"`},
+		{"section that is no map", "limits: 5", nil, nil, `must have a map at "limits"`},
 		{"file value", "limits: {wire: much}", nil, nil, `limits.wire in `},
-		{"variable", "", []string{"DM_LIMITS_ENTRIES=0"}, nil, `DM_LIMITS_ENTRIES: "0" is not a whole number from 1 to 1000000`},
-		{"count too large", "", []string{"DM_DEPLOYER_THREAD_LIMIT=100000000"}, nil, `DM_DEPLOYER_THREAD_LIMIT: "100000000" is not a whole number from 1 to 1000000`},
+		{"variable", "", []string{"DM_LIMITS_ENTRIES=0"}, nil, `DM_LIMITS_ENTRIES: "0" is not an integer from 1 to 1000000`},
+		{"count too large", "", []string{"DM_DEPLOYER_THREAD_LIMIT=100000000"}, nil, `DM_DEPLOYER_THREAD_LIMIT: "100000000" is not an integer from 1 to 1000000`},
 		{"pause", "sweep: {after: 10ms}", nil, nil, `"10ms" is not a time between 1s and 8760h, such as 90s or 24h, or 0`},
 		{"flag", "", nil, []string{"--auth=open"}, `--auth: "open" is not strict, public-read or insecure-pnda`},
 		{"address", "", nil, []string{"--listen-git=8099"}, `--listen-git: "8099" is not HOST:PORT`},
 		{"port", "", nil, []string{"--listen-git=:70000"}, `does not end in a port number`},
 		{"callback", "", nil, []string{"--package-callback=ftp://x"}, `"ftp://x" is not an http or https address`},
 		{"size", "", nil, []string{"--limits-file=9999999999TiB"}, `is not a size`},
-		{"environment", "environment: {a: [1]}", nil, nil, `the value of "a" must be a text or a map of texts`},
+		{"environment", "environment: {a: [1]}", nil, nil, `the value of "a" must be a string or a map of strings`},
 		{"missing file", "", []string{"DM_CONFIG=nowhere.yaml"}, nil, "the configuration file nowhere.yaml does not exist"},
 	}
 	for _, tt := range tests {

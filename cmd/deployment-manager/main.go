@@ -61,8 +61,8 @@ const (
 )
 
 const exitCodesHelp = `Exit codes:
-  0  all went well
-  1  something failed; the message says what
+  0  success
+  1  failure; the message says what
   2  the command line or the configuration is wrong
   3  another server uses the data folder
   4  verify found problems, or repair left a repository out of service`

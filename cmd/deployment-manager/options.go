@@ -85,7 +85,7 @@ func options() []option {
 	return []option{
 		{key: "data", section: "Where", preset: "./data", help: "`FOLDER` that holds the record; made when missing, used by one server at a time",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Data, check: notEmpty} }},
-		{key: "upgrade_format", preset: "false", help: "upgrade a data folder of an earlier format, once; older servers can't open it afterwards, so take a snapshot of it first. Without this option such a folder is refused",
+		{key: "upgrade_format", preset: "false", help: "upgrade a data folder of an earlier format, once; older servers cannot open it afterwards, so take a snapshot of it first. Without this option such a folder is refused",
 			field: func(c *config) pflag.Value { return &boolValue{&c.UpgradeFormat} }},
 		{key: "listen.packages", preset: "127.0.0.1:8888", help: "`HOST:PORT` of the package repository",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.ListenPackages, check: hostPort} }},

@@ -11,7 +11,7 @@ import (
 )
 
 func repairCommand(p process) *cobra.Command {
-	return folderCommand(p, runRepair, "repair", "Look again at what is out of service, and tell why the rest stays",
+	return folderCommand(p, runRepair, "repair", "Check again what is out of service, and say why the rest stays so",
 		`Looks again, now, at every repository that answers 503: those whose files are
 damaged, and those that could not be read. What is sound comes back into service.
 Refs that are gone or were set back are moved to where the record had them, if
@@ -34,9 +34,9 @@ type stillAway int
 
 func (n stillAway) Error() string {
 	if n == 1 {
-		return "one repository stays out of service"
+		return "one repository is still out of service"
 	}
-	return fmt.Sprintf("%d repositories stay out of service", int(n))
+	return fmt.Sprintf("%d repositories are still out of service", int(n))
 }
 
 func runRepair(ctx context.Context, cfg config, p process) error {

@@ -41,7 +41,7 @@ func needGroups() error {
 			text, err := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control")
 			if err != nil || !strings.Contains(string(text), "memory") || !strings.Contains(string(text), "pids") ||
 				unix.Access("/sys/fs/cgroup", unix.W_OK) != nil {
-				return errors.New("control groups for memory and processes can't be made")
+				return errors.New("control groups for memory and processes cannot be made")
 			}
 		}
 	}

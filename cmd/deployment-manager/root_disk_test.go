@@ -33,7 +33,7 @@ func rootTest(t *testing.T, needs ...func() error) {
 		switch err := need(); {
 		case err == nil:
 		case asked == "require", os.Getenv("CI") == "true":
-			t.Fatalf("this machine can't run the test, and nothing may be skipped here: %v", err)
+			t.Fatalf("this machine cannot run the test, and nothing may be skipped here: %v", err)
 		default:
 			tell("skipped: %s: %v", t.Name(), err)
 			t.SkipNow()

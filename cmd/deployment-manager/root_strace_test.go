@@ -30,7 +30,7 @@ func straceCommand() (path string, env []string, err error) {
 	path = filepath.Join(cache, "root", "usr", "bin", "strace")
 	if _, err := os.Stat(path); err != nil {
 		if err := unpackStrace(cache); err != nil {
-			return "", nil, fmt.Errorf("there is no strace, and it can't be had: %w", err)
+			return "", nil, fmt.Errorf("there is no strace, and it cannot be had: %w", err)
 		}
 	}
 	libraries, err := filepath.Glob(filepath.Join(cache, "root", "usr", "lib", "*"))
@@ -108,7 +108,7 @@ func attach(pid int, args ...string) (*tracer, error) {
 	if err == nil && strings.Contains(line, " attached") {
 		return s, nil
 	}
-	return nil, errors.Join(fmt.Errorf("strace can't trace here: %s", strings.TrimSpace(line)), s.detach())
+	return nil, errors.Join(fmt.Errorf("strace cannot trace here: %s", strings.TrimSpace(line)), s.detach())
 }
 
 // detach lets the process go on alone. strace misses the end of a process at

@@ -17,7 +17,7 @@ import (
 func serveCommand(p process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Run the server until it is told to stop",
+		Short: "Run the server",
 		Long: `Runs the server on three ports: the package repository, the deployment manager
 and git over HTTP. It logs "ready" when all three answer.
 

@@ -23,7 +23,7 @@ func openTLS(cfg config, log *slog.Logger) (*tls.Config, error) {
 		Parse: func(files []watched.File, _ *tls.Certificate) (*tls.Certificate, error) {
 			pair, err := tls.X509KeyPair(files[0].Data, files[1].Data)
 			if err != nil {
-				return nil, dm.Errorf(dm.Invalid, "read TLS certificate", "tls.cert and tls.key are not a certificate and its key in PEM").Because(err)
+				return nil, dm.Errorf(dm.Invalid, "read TLS certificate", "tls.cert and tls.key are not a matching certificate and key in PEM").Because(err)
 			}
 			if pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {
 				log.Warn("the TLS certificate has expired", "on", pair.Leaf.NotAfter)

@@ -194,7 +194,7 @@ func TestTLSReload(t *testing.T) {
 	s.write(t, s.cert, second.certificate)
 	must(t, poll(func() (bool, string) {
 		must(t, serves(first))
-		return logged("TLS certificate not read, the one before stays in force"), "the half pair is not complained of"
+		return logged("TLS certificate not reloaded, the previous one stays in effect"), "the half pair is not complained of"
 	}))
 	s.write(t, s.key, second.key)
 	must(t, poll(func() (bool, string) {

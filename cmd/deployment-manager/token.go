@@ -40,7 +40,7 @@ func tokenFile(p process, flags *pflag.FlagSet) (file func() (string, error)) {
 		if path := lookup(p.environ)["DM_TOKENS"]; path != "" {
 			return path, nil
 		}
-		return "", dm.Errorf(dm.Invalid, "token", "no token file is named").WithHint("name one with --file or DM_TOKENS")
+		return "", dm.Errorf(dm.Invalid, "token", "no token file given").WithHint("give one with --file or DM_TOKENS")
 	}
 }
 
@@ -51,7 +51,7 @@ func tokenCreateCommand(p process) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "create --file FILE --user USER",
-		Short: "Make a token and print it, once",
+		Short: "Create a token and print it once",
 		Long: `Makes a token and prints it on standard output, and what it is good for on
 standard error. Nobody can show it again. The file is made when it is missing.
 
@@ -73,7 +73,7 @@ A token may do what its user may do; --scope narrows that to
 			return err
 		}
 		if user == "" {
-			return dm.Errorf(dm.Invalid, "token create", "a token needs a user").WithHint("name one with --user")
+			return dm.Errorf(dm.Invalid, "token create", "--user is required")
 		}
 		now := time.Now()
 		wanted := auth.Token{User: dm.UserName(user), Note: note}
@@ -172,7 +172,7 @@ func tokenRevokeCommand(p process) *cobra.Command {
 	var id, user string
 	cmd := &cobra.Command{
 		Use:   "revoke --file FILE (--id ID | --user USER)",
-		Short: "End a token, or all of a user, for ever",
+		Short: "Revoke a token, or all tokens of a user",
 		Long: `Ends one token, or all tokens of a user. The server notices it within a second.
 A revoked token stays in the list, so that the record, which names tokens by
 their id, can still be read.`,
@@ -187,7 +187,7 @@ their id, can still be read.`,
 			return err
 		}
 		if (id == "") == (user == "") {
-			return dm.Errorf(dm.Invalid, "token revoke", "say which tokens: either --id or --user")
+			return dm.Errorf(dm.Invalid, "token revoke", "one of --id and --user is required")
 		}
 		revoked, err := auth.RevokeTokens(path, func(t auth.Token) bool {
 			return id != "" && t.ID == id || user != "" && string(t.User) == user

@@ -179,7 +179,7 @@ func (v *countValue) String() string { return strconv.Itoa(*v.to) }
 func (v *countValue) Set(s string) error {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > maxCount {
-		return fmt.Errorf("%q is not a whole number from 1 to %d", s, maxCount)
+		return fmt.Errorf("%q is not an integer from 1 to %d", s, maxCount)
 	}
 	*v.to = n
 	return nil
@@ -245,14 +245,14 @@ func (v *listValue) Set(s string) error {
 	list := []string{}
 	if strings.HasPrefix(s, "[") {
 		if err := yaml.UnmarshalStrict([]byte(s), &list); err != nil {
-			return fmt.Errorf("is not a list of texts")
+			return fmt.Errorf("is not a list of strings")
 		}
 	} else if s != "" {
 		list = strings.Split(s, ",")
 	}
 	for i, item := range list {
 		if list[i] = strings.TrimSpace(item); list[i] == "" {
-			return fmt.Errorf("%q holds an empty item", s)
+			return fmt.Errorf("%q has an empty item", s)
 		}
 	}
 	*v.to = list
@@ -282,7 +282,7 @@ func (v *environmentValue) String() string { return jsonText(*v.to) }
 func (v *environmentValue) Set(s string) error {
 	raw := map[string]json.RawMessage{}
 	if err := yaml.UnmarshalStrict([]byte(s), &raw); err != nil {
-		return fmt.Errorf("is not a map from name to text, such as {kafka_brokers: \"kafka:9092\"}")
+		return fmt.Errorf("is not a map of strings, such as {kafka_brokers: \"kafka:9092\"}")
 	}
 	out := make(map[string]any, len(raw))
 	for key, value := range raw {
@@ -292,13 +292,13 @@ func (v *environmentValue) Set(s string) error {
 		}
 		nested := map[string]json.RawMessage{}
 		if err := json.Unmarshal(value, &nested); err != nil {
-			return fmt.Errorf("the value of %q must be a text or a map of texts", key)
+			return fmt.Errorf("the value of %q must be a string or a map of strings", key)
 		}
 		texts := make(map[string]string, len(nested))
 		for inner, value := range nested {
 			text, ok := scalarText(value)
 			if !ok {
-				return fmt.Errorf("the value of %q must be a text", key+"."+inner)
+				return fmt.Errorf("the value of %q must be a string", key+"."+inner)
 			}
 			texts[inner] = text
 		}

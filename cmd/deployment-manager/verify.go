@@ -86,6 +86,6 @@ func verify(ctx context.Context, cfg config, p process) (err error) {
 	if problems > 0 {
 		return problems
 	}
-	_, err = fmt.Fprintln(p.stdout, "the record is sound")
+	_, err = fmt.Fprintln(p.stdout, "no problems found")
 	return err
 }

@@ -11,7 +11,7 @@ import (
 func versionCommand(p process) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Tell which build this is",
+		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(p.stdout, versionLine())

@@ -73,7 +73,7 @@ func (w *walk) play(ctx context.Context) error {
 		{"Pnda clones the notebooks", w.clone},
 		{"Ana publishes a new version from her own repository with git push", w.publish},
 		{"A push of what no package may hold is refused, with all findings", w.refusal},
-		{"Pnda changes the application with git push, and sees how it goes on", w.push},
+		{"Pnda changes the application with git push, and watches its progress", w.push},
 		{"Pnda pulls the notebooks", w.pull},
 		{"What Pnda has now", w.tree},
 		{"Pnda rolls back to the first deployment", w.rollback},

@@ -155,7 +155,7 @@ const patrolPause = time.Minute
 func patrol(store *gitstore.Store, log *slog.Logger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		for err := store.Service().Patrol(ctx); err != nil && ctx.Err() == nil; err = store.Service().Patrol(ctx) {
-			log.Error("the record could not be checked and is checked again", "after", patrolPause, "err", err)
+			log.Error("the check of the record failed and is tried again", "after", patrolPause, "err", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(patrolPause):

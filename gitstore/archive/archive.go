@@ -106,7 +106,7 @@ type reader struct {
 func (r *reader) hinted(err error) error {
 	var e *dm.Error
 	if r.links && errors.As(err, &e) && e.Kind == dm.Invalid {
-		e.Hint = "tar -h --hard-dereference -czf … puts files in the place of links"
+		e.Hint = "tar -h --hard-dereference -czf … replaces links with files"
 	}
 	return err
 }

@@ -481,8 +481,8 @@ func TestFaultsAreToldWithTheirPlaceAndWhatToDo(t *testing.T) {
 		body []byte
 		want []string
 	}{
-		{"header", damaged, []string{"a header has a wrong checksum, at byte 1024, after the header of \"app-1.0.0/jupyter/c/example.ipynb\"", "tar -czf"}},
-		{"cut", damaged[:600], []string{"ends too early, at byte 600, after the header of \"app-1.0.0/jupyter/c/example.ipynb\"", "tar -tzf"}},
+		{"header", damaged, []string{"header checksum mismatch, at byte 1024, after the header of \"app-1.0.0/jupyter/c/example.ipynb\"", "tar -czf"}},
+		{"cut", damaged[:600], []string{"is truncated, at byte 600, after the header of \"app-1.0.0/jupyter/c/example.ipynb\"", "tar -tzf"}},
 		{"hard link", linked.Bytes(), []string{"a/y: it is a hard link", "--hard-dereference"}},
 		{"name", archivetest.Tar(map[string]string{"a/\x1b[2J数": "x"}), []string{`a/\x1b[2J数`}},
 		{"long name", archivetest.Tar(map[string]string{long: "x"}), []string{strings.Repeat("n", 199) + "…: "}},

@@ -29,7 +29,7 @@ var formats = [...]struct{ magic, name string }{
 	{"7z\xbc\xaf\x27\x1c", "a 7z file"}, {"Rar!\x1a\x07", "a rar file"}, {"!<arch>\n", "an ar archive, such as a Debian package"},
 	{"070701", "a cpio archive"}, {"070702", "a cpio archive"}, {"070707", "a cpio archive"}, {"\xc7\x71", "a cpio archive"},
 	{"\xed\xab\xee\xdb", "an RPM package"}, {"%PDF-", "a PDF document"},
-	{gzipMagic, "a gzip once more"},
+	{gzipMagic, "another gzip"},
 }
 
 // foreign tells what head, the first block or less of what, is if it is not the
@@ -56,7 +56,7 @@ func foreign(what string, head []byte) error {
 		return nil
 	case isFileName(text):
 		return dm.Errorf(dm.Invalid, op, "%s is the name of a file, \"%s\", not the file", what, shown(text)).
-			WithHint("with curl --data-binary an @ stands before the name; better: curl --upload-file <file> <address>")
+			WithHint("curl --data-binary needs an @ before the name; better: curl --upload-file <file> <address>")
 	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
 		return dm.Errorf(dm.Invalid, op, "%s is JSON text, not a tar archive", what).WithHint(hintSend)
 	}

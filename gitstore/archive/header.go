@@ -104,14 +104,14 @@ func (s *stream) next() (*header, error) {
 // out.
 func (s *stream) endMarker() error {
 	if !s.pending.empty() {
-		return malformed("it ends after an extended header")
+		return malformed("unexpected end after an extended header")
 	}
 	n, err := s.most(s.block[:])
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		return s.fault(err)
 	case !zero(s.block[:n]):
-		return malformed("a single zero block stands between entries")
+		return malformed("a single zero block between entries")
 	}
 	return nil
 }
@@ -126,14 +126,14 @@ type block struct {
 
 func parseBlock(b []byte) (block, error) {
 	if !sumHolds(b) {
-		return block{}, malformed("a header has a wrong checksum")
+		return block{}, malformed("header checksum mismatch")
 	}
 	h := block{flag: b[typeAt], name: cString(b[:nameEnd])}
 	magic := string(b[magicStart : magicStart+8])
 	switch {
 	case strings.HasPrefix(magic, magicUstar):
 		if string(b[starTrailerStart:]) == trailerStarFormat {
-			return block{}, malformed("a header is in the format of star")
+			return block{}, malformed("unsupported header format of star")
 		}
 		if prefix := cString(b[prefixStart:prefixEnd]); prefix != "" {
 			h.name = prefix + "/" + h.name
@@ -144,7 +144,7 @@ func parseBlock(b []byte) (block, error) {
 			return block{}, malformed("a GNU header has a prefix")
 		}
 	case strings.HasPrefix(magic, "ustar"):
-		return block{}, malformed("a header has an unknown format")
+		return block{}, malformed("unknown header format")
 	}
 	numbers := [...]struct {
 		into  *int64
@@ -268,7 +268,7 @@ func (s *stream) extend(b block) error {
 		repeated, s.pending.linked = s.pending.linked, true
 	}
 	if err == nil && repeated {
-		err = malformed("two extended headers of one sort stand before one entry")
+		err = malformed("two extended headers of one kind before one entry")
 	}
 	return err
 }

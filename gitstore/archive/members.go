@@ -65,7 +65,7 @@ func (m *members) next() error {
 		return errBehind
 	}
 	if m.begun++; m.begun > freeMembers+m.read/blockSize {
-		return dm.Errorf(dm.Invalid, op, "the gzip data is in %d pieces, almost all of them empty", m.begun).WithHint(hintMake)
+		return dm.Errorf(dm.Invalid, op, "the gzip data has %d members, almost all of them empty", m.begun).WithHint(hintMake)
 	}
 	if err := m.gzip.Reset(m.from); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -93,5 +93,5 @@ func (m *members) padding() error {
 }
 
 // errBehind is a fault of what stands behind the last member.
-var errBehind = dm.Errorf(dm.Invalid, op, "the archive is followed by more bytes after the end of its gzip data").
+var errBehind = dm.Errorf(dm.Invalid, op, "trailing data after the end of the gzip data").
 	WithHint("send the archive alone")

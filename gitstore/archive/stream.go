@@ -48,7 +48,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		return 0, w.err
 	}
 	if err := w.ctx.Err(); err != nil {
-		w.err = dm.Errorf(dm.Unavailable, op, "the upload was given up").Because(err)
+		w.err = dm.Errorf(dm.Unavailable, op, "the upload was aborted").Because(err)
 		return 0, w.err
 	}
 	// One byte more than is allowed tells a body that ends at the limit from
@@ -71,7 +71,7 @@ func bodyFault(err error) error {
 	if errors.As(err, &known) {
 		return dm.Wrap(op, err)
 	}
-	return dm.Errorf(dm.Invalid, op, "the body could not be read to its end").Because(err)
+	return dm.Errorf(dm.Invalid, op, "unexpected end of the body").Because(err)
 }
 
 // errUnpacked is what counter fails with at its limit.
@@ -126,9 +126,9 @@ func openStream(ctx context.Context, body io.Reader, limits Limits) (*stream, er
 		return nil, s.fault(err)
 	}
 	if len(head) == 0 {
-		return nil, dm.Errorf(dm.Invalid, op, "the archive is empty: its gzip holds nothing").WithHint(hintMake)
+		return nil, dm.Errorf(dm.Invalid, op, "the archive is empty: its gzip has no content").WithHint(hintMake)
 	}
-	return s, foreign("what the gzip holds", head)
+	return s, foreign("the content of the gzip", head)
 }
 
 // fault says why reading failed.
@@ -142,18 +142,18 @@ func (s *stream) fault(err error) error {
 	case errors.Is(err, errUnpacked):
 		return dm.Errorf(dm.TooLarge, op, "the archive unpacks to more than %d bytes", s.unpacked.max)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return dm.Errorf(dm.Invalid, op, "the archive is cut off: it ends too early, %s", s.place(s.unpacked.read)).WithHint(hintCheck)
+		return dm.Errorf(dm.Invalid, op, "the archive is truncated, %s", s.place(s.unpacked.read)).WithHint(hintCheck)
 	case errors.Is(err, gzip.ErrChecksum):
-		return dm.Errorf(dm.Invalid, op, "the archive is damaged: the gzip checksum is wrong").WithHint(hintCheck)
+		return dm.Errorf(dm.Invalid, op, "the archive is corrupt: gzip checksum mismatch").WithHint(hintCheck)
 	}
-	return dm.Errorf(dm.Invalid, op, "the archive is damaged: it can't be unpacked with gzip, %s", s.place(s.unpacked.read)).WithHint(hintCheck).Because(err)
+	return dm.Errorf(dm.Invalid, op, "the archive is corrupt: invalid gzip data, %s", s.place(s.unpacked.read)).WithHint(hintCheck).Because(err)
 }
 
 // place is a byte of the tar, and the last entry that was named before it.
 func (s *stream) place(at int64) string {
 	text := fmt.Sprintf("at byte %d", at)
 	if s.packed {
-		text += " of what it unpacks to"
+		text += " of the unpacked data"
 	}
 	if s.last != "" {
 		text += fmt.Sprintf(", after the header of \"%s\"", shown(s.last))
@@ -217,7 +217,7 @@ func (s *stream) skip(h *header) error {
 		return err
 	}
 	if !zero(padding) {
-		return malformed("bytes are hidden behind the end of the file \"%s\"", shown(h.name))
+		return malformed("data is hidden after the end of the file \"%s\"", shown(h.name))
 	}
 	return nil
 }
@@ -242,7 +242,7 @@ func (s *stream) end() error {
 		case !zero(s.block[:n]) && n == blockSize && sumHolds(s.block[:]):
 			return s.placed(malformed("a second archive follows the end of the first; put all files into one"))
 		case !zero(s.block[:n]):
-			return s.placed(malformed("bytes follow the end of the archive"))
+			return s.placed(malformed("trailing data after the end of the archive"))
 		case padding > maxPadding:
 			return malformed("more than %d zero bytes follow the end of the archive", maxPadding)
 		case errors.Is(err, io.EOF):

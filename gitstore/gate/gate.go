@@ -67,7 +67,7 @@ func (g *Gate) enterOwn(ctx context.Context, name string) (leave func(), err err
 	g.mu.Lock()
 	own := g.clients[name]
 	if own == nil {
-		own = &client{Gate: New(Config{What: g.What + " of this client", Places: g.Each, Queue: g.Queue, Wait: g.Wait})}
+		own = &client{Gate: New(Config{What: g.What + " from this client", Places: g.Each, Queue: g.Queue, Wait: g.Wait})}
 		g.clients[name] = own
 	}
 	own.users++
@@ -94,12 +94,12 @@ func (g *Gate) Acquire(ctx context.Context, s *semaphore.Weighted, n int64) erro
 	}
 	defer g.waiting.Add(-1)
 	if g.waiting.Add(1) > g.Queue {
-		return dm.Errorf(dm.Unavailable, op, "too many %s are being served; try again later", g.What)
+		return dm.Errorf(dm.Unavailable, op, "too many %s in progress, try again later", g.What)
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.Wait)
 	defer cancel()
 	if err := s.Acquire(ctx, n); err != nil {
-		return dm.Errorf(dm.Unavailable, op, "too many %s are being served; try again later", g.What).Because(err)
+		return dm.Errorf(dm.Unavailable, op, "too many %s in progress, try again later", g.What).Because(err)
 	}
 	return nil
 }

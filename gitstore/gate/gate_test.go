@@ -48,7 +48,7 @@ func TestGateRefusesInTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := g.Enter(t.Context()); dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many things are being served; try again later" {
+		if _, err := g.Enter(t.Context()); dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many things in progress, try again later" {
 			t.Errorf("without a place: %v", err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestGateLeavesPlacesToOthers(t *testing.T) {
 	for range 20 { // more than may wait in all
 		all.Go(func() {
 			_, err := g.Enter(dm.WithClient(t.Context(), "ana"))
-			if dm.Public(err) != "too many things of this client are being served; try again later" {
+			if dm.Public(err) != "too many things from this client in progress, try again later" {
 				t.Errorf("a third place: %v", err)
 			}
 		})
@@ -95,7 +95,7 @@ func TestGateLeavesPlacesToOthers(t *testing.T) {
 		}
 	}
 	all.Wait()
-	if err := enter("dan"); dm.Public(err) != "too many things are being served; try again later" {
+	if err := enter("dan"); dm.Public(err) != "too many things in progress, try again later" {
 		t.Errorf("a ninth place: %v", err)
 	}
 	for _, out := range leave {

@@ -72,7 +72,7 @@ func takeIn(ctx context.Context, dir string, push io.Reader, opts ReceiveOptions
 	}
 	switch {
 	case ctx.Err() != nil:
-		err = dm.Errorf(dm.Unavailable, op, "the push was ended before it had arrived").Because(ctx.Err())
+		err = dm.Errorf(dm.Unavailable, op, "the push was interrupted").Because(ctx.Err())
 	case err == nil && opts.Shallow && len(a.ids) > 0:
 		err = os.WriteFile(filepath.Join(dir, "shallow"), a.ids, 0o640)
 	}
@@ -169,7 +169,7 @@ func (f *front) read(in *bufio.Reader) error {
 			return nil
 		case text == "push-cert":
 			// Never offered; git would start gpg on what the client sent.
-			return dm.Errorf(dm.Invalid, op, "a push with a certificate is not taken").WithHint("push without --signed")
+			return dm.Errorf(dm.Invalid, op, "signed pushes are not supported").WithHint("push without --signed")
 		case strings.HasPrefix(text, shallowWord):
 			if err := f.take(strings.TrimPrefix(text, shallowWord)); err != nil {
 				return err
@@ -187,7 +187,7 @@ func (f *front) read(in *bufio.Reader) error {
 // errSpecial is of a packet of another version of the protocol. git takes some of
 // these for the end of the commands or of the options, so that what follows would
 // be a pack that Watch has not seen.
-var errSpecial = dm.Errorf(dm.Invalid, "gitcmd.readFront", "the push has a packet that no push may have")
+var errSpecial = dm.Errorf(dm.Invalid, "gitcmd.readFront", "the push has an invalid packet")
 
 // take keeps the name of one commit at which the client's clone ends.
 func (f *front) take(name string) error {
@@ -197,7 +197,7 @@ func (f *front) take(name string) error {
 		return err
 	}
 	if f.ends++; f.ends > maxShallow {
-		return dm.Errorf(dm.Invalid, op, "the clone ends at more than %d commits", maxShallow).
+		return dm.Errorf(dm.Invalid, op, "the shallow clone has more than %d boundary commits", maxShallow).
 			WithHint("fetch more of its history with 'git fetch --unshallow'")
 	}
 	f.ids = append(append(f.ids, id...), '\n')

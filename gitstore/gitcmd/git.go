@@ -61,7 +61,7 @@ func New(ctx context.Context, cfg Config) (*Git, error) {
 	text := strings.TrimSpace(out.String())
 	v, ok := parseVersion(text)
 	if !ok {
-		return nil, dm.Errorf(dm.Invalid, op, "git's version %q cannot be read; git %s or newer is needed", text, oldest)
+		return nil, dm.Errorf(dm.Invalid, op, "unknown git version %q; git %s or newer is needed", text, oldest)
 	}
 	if v.less(oldest) {
 		return nil, dm.Errorf(dm.Invalid, op, "found git %s; git %s or newer is needed", v, oldest)

@@ -98,7 +98,7 @@ func TestNewRefusesUnfitGit(t *testing.T) {
 		want string
 	}{
 		{"too old", Config{Path: program("echo git version 2.30.2")}, "found git 2.30.2; git 2.39.0 or newer is needed"},
-		{"something else", Config{Path: program("echo hello")}, `git's version "hello" cannot be read; git 2.39.0 or newer is needed`},
+		{"something else", Config{Path: program("echo hello")}, `unknown git version "hello"; git 2.39.0 or newer is needed`},
 		{"fails", Config{Path: program("echo secret >&2; exit 3")}, "git version failed"},
 		{"missing", Config{Path: "/nonexistent/git"}, "the git program was not found; git 2.39.0 or newer is needed"},
 		{"relative hooks", Config{HooksPath: "hooks"}, "the hooks folder must be an absolute path"},

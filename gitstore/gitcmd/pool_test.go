@@ -107,7 +107,7 @@ func TestPoolBoundsEachClass(t *testing.T) {
 			return g.UploadPack(ended, dir, dm.UploadRound{Advertise: true, Out: io.Discard})
 		},
 	} {
-		if err := do(); dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many requests are being served; try again later" {
+		if err := do(); dm.KindOf(err) != dm.Unavailable || dm.Public(err) != "too many requests in progress, try again later" {
 			t.Errorf("%s without a slot: %v", name, err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestPoolLeavesSlotsToOthers(t *testing.T) {
 				t.Errorf("class %d: %v", class, err)
 			}
 		}
-		if _, err := p.take(ana, class); dm.Public(err) != "too many requests of this client are being served; try again later" {
+		if _, err := p.take(ana, class); dm.Public(err) != "too many requests from this client; try again later" {
 			t.Errorf("class %d, a third slot: %v", class, err)
 		}
 	}

@@ -247,9 +247,9 @@ func (p *process) failure(err error) error {
 	ended := &exitError{err: err, stderr: p.stderr.String()}
 	switch {
 	case p.cause != nil:
-		return dm.Errorf(dm.Unavailable, op, "git %s was ended before it was done", p.name).Because(p.cause)
+		return dm.Errorf(dm.Unavailable, op, "git %s was interrupted", p.name).Because(p.cause)
 	case starved(err, ended.stderr):
-		return dm.Errorf(dm.Unavailable, op, "git %s had too little memory, or too few processes or files", p.name).Because(ended)
+		return dm.Errorf(dm.Unavailable, op, "git %s ran out of memory, processes or files", p.name).Because(ended)
 	}
 	return dm.Errorf(dm.Internal, op, "git %s failed", p.name).Because(ended)
 }

@@ -45,7 +45,7 @@ func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) 
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return dm.Errorf(dm.Unavailable, op, "the request ended before the ref was moved").Because(err)
+		return dm.Errorf(dm.Unavailable, op, "the request ended before the ref was updated").Because(err)
 	}
 	in, err := transaction(updates)
 	if err != nil {
@@ -60,7 +60,7 @@ func (g *Git) UpdateRefs(ctx context.Context, dir string, updates ...RefUpdate) 
 		return refused(op, err)
 	}
 	if !strings.Contains(out.String(), "commit: ok") {
-		return dm.Errorf(dm.Internal, op, "git did not confirm the move of a ref")
+		return dm.Errorf(dm.Internal, op, "git did not confirm the ref update")
 	}
 	return fsyncFolders(dir, folders)
 }
@@ -114,13 +114,13 @@ func refused(op string, err error) error {
 	}
 	switch {
 	case has("but expected", "reference already exists", "unable to resolve reference", "reference is missing"):
-		return dm.Errorf(dm.Stale, op, "the ref was moved by somebody else meanwhile").Because(err)
+		return dm.Errorf(dm.Stale, op, "the ref was updated concurrently").Because(err)
 	case has("; cannot create", "at the same time"):
-		return dm.Errorf(dm.Conflict, op, "the ref's name is a folder of another ref, or inside one").Because(err)
+		return dm.Errorf(dm.Conflict, op, "the ref name conflicts with that of another ref").Because(err)
 	case has(".lock': File exists"):
 		return dm.Errorf(dm.Unavailable, op, "the ref is locked by an unfinished change").Because(err)
 	case has("invalid ref format", "refusing to update ref with bad name"):
-		return dm.Errorf(dm.Invalid, op, "git does not accept the ref's name").Because(err)
+		return dm.Errorf(dm.Invalid, op, "invalid ref name").Because(err)
 	}
 	return dm.Wrap(op, err)
 }

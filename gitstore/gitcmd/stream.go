@@ -91,7 +91,7 @@ func (g *Git) parse(ctx context.Context, c command, feed feeder, read func(*bufi
 	case unfed != nil:
 		return unfed
 	case stopped != nil:
-		return dm.Errorf(dm.Internal, "git "+c.args[0], "git %s ended its answer too early", c.args[0]).Because(stopped)
+		return dm.Errorf(dm.Internal, "git "+c.args[0], "unexpected end of the output of git %s", c.args[0]).Because(stopped)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func protocol(version string) ([]string, error) {
 	case "version=1", "version=2":
 		return []string{"GIT_PROTOCOL=" + version}, nil
 	}
-	return nil, dm.Errorf(dm.Invalid, "gitcmd.protocol", "the git protocol %q is not known", version)
+	return nil, dm.Errorf(dm.Invalid, "gitcmd.protocol", "unknown git protocol %q", version)
 }
 
 // clientFaults are what git says of requests that it can't follow, in the order
@@ -69,7 +69,7 @@ func unanswered(op string, err error) error {
 	text := said(err)
 	for _, fault := range clientFaults {
 		if strings.Contains(text, fault) {
-			return dm.Errorf(dm.Invalid, op, "git could not follow the request: %s", fault).Because(err)
+			return dm.Errorf(dm.Invalid, op, "invalid git request: %s", fault).Because(err)
 		}
 	}
 	return dm.Wrap(op, err)

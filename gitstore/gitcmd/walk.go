@@ -66,7 +66,7 @@ func parseEntry(line string) (TreeEntry, error) {
 	head, path, ok := strings.Cut(line, "\t")
 	fields := strings.Fields(head)
 	if !ok || len(fields) != 4 {
-		return TreeEntry{}, fmt.Errorf("an entry of a tree can't be read: %.100q", line)
+		return TreeEntry{}, fmt.Errorf("malformed tree entry: %.100q", line)
 	}
 	e := TreeEntry{Mode: fields[0], Type: fields[1], ID: fields[2], Path: path}
 	if e.Type != "blob" {
@@ -74,7 +74,7 @@ func parseEntry(line string) (TreeEntry, error) {
 	}
 	size, err := strconv.ParseInt(fields[3], 10, 64)
 	if err != nil {
-		return TreeEntry{}, fmt.Errorf("the size of %s can't be read: %.20q", e.ID, fields[3])
+		return TreeEntry{}, fmt.Errorf("malformed size of %s: %.20q", e.ID, fields[3])
 	}
 	e.Size = size
 	return e, nil

@@ -73,7 +73,7 @@ func checksum(f *os.File, least int64, magic string) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() < least+trailerSize {
-		return nil, Broken(fmt.Sprintf("it is cut off after %d bytes", info.Size()))
+		return nil, Broken(fmt.Sprintf("it is truncated after %d bytes", info.Size()))
 	}
 	sum := sha1.New()
 	body := info.Size() - trailerSize
@@ -90,10 +90,10 @@ func checksum(f *os.File, least int64, magic string) ([]byte, error) {
 		return nil, err
 	}
 	if !bytes.Equal(sum.Sum(nil), ends[:trailerSize]) {
-		return nil, Broken("its checksum is not that of its bytes")
+		return nil, Broken("checksum mismatch")
 	}
 	if string(ends[trailerSize:]) != magic {
-		return nil, Broken("it does not begin as such a file does")
+		return nil, Broken("bad signature")
 	}
 	return ends[:trailerSize], nil
 }

@@ -85,12 +85,12 @@ func (c *counter) count() error {
 		return unreadable(err)
 	}
 	if string(head[:4]) != "PACK" {
-		return unreadable(errors.New("it does not begin like one"))
+		return unreadable(errors.New("bad signature"))
 	}
 	objects := int64(binary.BigEndian.Uint32(head[8:]))
 	if objects > c.most.Objects {
-		return dm.Errorf(dm.TooLarge, countOp, "the push brings %d objects, at most %d are allowed", objects, c.most.Objects).
-			WithHint("without its history it has fewer: push from a clone made with --depth 1")
+		return dm.Errorf(dm.TooLarge, countOp, "the push has %d objects, at most %d are allowed", objects, c.most.Objects).
+			WithHint("push without the history, from a clone made with --depth 1")
 	}
 	for range objects {
 		if err := c.entry(); err != nil {
@@ -110,7 +110,7 @@ func unreadable(err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	return dm.Errorf(dm.Invalid, countOp, "the pack can't be read").Because(err)
+	return dm.Errorf(dm.Invalid, countOp, "malformed pack").Because(err)
 }
 
 // entry reads one entry.
@@ -152,8 +152,8 @@ func (c *counter) add(size int64) error {
 		return dm.Errorf(dm.TooLarge, countOp, "a file or other object of the push has %d bytes, at most %d are allowed", size, c.most.Object)
 	}
 	if c.all += size; c.all > c.most.All {
-		return dm.Errorf(dm.TooLarge, countOp, "the push has more than %d bytes when it is expanded", c.most.All).
-			WithHint("without its history it has fewer: push from a clone made with --depth 1")
+		return dm.Errorf(dm.TooLarge, countOp, "the push has more than %d bytes when unpacked", c.most.All).
+			WithHint("push without the history, from a clone made with --depth 1")
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (c *counter) header() (kind plumbing.ObjectType, size int64, err error) {
 			return 0, 0, noEnd(err)
 		}
 		if shift > 55 {
-			return 0, 0, errors.New("the size of an entry is too long")
+			return 0, 0, errors.New("object size too large")
 		}
 		size |= int64(b&0x7f) << shift
 	}
@@ -186,9 +186,9 @@ func (c *counter) header() (kind plumbing.ObjectType, size int64, err error) {
 				return kind, size, noEnd(err)
 			}
 		}
-		return 0, 0, errors.New("the base of a difference is too far")
+		return 0, 0, errors.New("delta base offset out of range")
 	}
-	return 0, 0, fmt.Errorf("an entry has the type %d", kind)
+	return 0, 0, fmt.Errorf("unknown object type %d", kind)
 }
 
 // open begins to inflate an entry. bufio.Reader is read byte by byte, so nothing
@@ -219,7 +219,7 @@ func resultSize(r io.Reader) (size int64, err error) {
 			return 0, noEnd(err)
 		}
 		if size = int64(n); size < 0 {
-			return 0, errors.New("the size of a difference is too long")
+			return 0, errors.New("delta size too large")
 		}
 	}
 	return size, nil

@@ -97,7 +97,7 @@ type index struct {
 	fanout  [256]uint32
 }
 
-var errIndexOrder = errors.New("read index: its table is not in order")
+var errIndexOrder = errors.New("read index: its fan-out table is not sorted")
 
 func newIndex(from io.ReaderAt, size int64) (*index, error) {
 	var head [indexHeader + fanoutSize]byte

@@ -120,7 +120,7 @@ func entryHeader(b []byte) (t plumbing.ObjectType, size int64, used int, err err
 			return t, size, i + 1, nil
 		}
 	}
-	return 0, 0, 0, errors.New("read pack: the header of an entry is broken")
+	return 0, 0, 0, errors.New("read pack: malformed object header")
 }
 
 // Size is the number of bytes.

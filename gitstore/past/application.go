@@ -46,14 +46,14 @@ func pageLimit(op string, limit int) (int, error) {
 	case limit == 0:
 		return dm.DefaultPage, nil
 	case limit < 0 || limit > dm.MaxPage:
-		return 0, dm.Errorf(dm.Invalid, op, "a page has 1 to %d entries, %d were asked for", dm.MaxPage, limit)
+		return 0, dm.Errorf(dm.Invalid, op, "limit must be from 1 to %d, not %d", dm.MaxPage, limit)
 	}
 	return limit, nil
 }
 
 func noChange(op string, before dm.Revision, of string) error {
-	return dm.Errorf(dm.Invalid, op, "%q is no change of %s", string(before), of).
-		WithHint("take the value that the page before gave for the next one")
+	return dm.Errorf(dm.Invalid, op, "%q is not a change of %s", string(before), of).
+		WithHint("use the value of next from the previous page")
 }
 
 // Page cuts a page out of the history.

@@ -33,14 +33,14 @@ const (
 // deployments.
 func (p *Application) numbers(op string, app dm.ApplicationName, from, to int) (int, int, error) {
 	if from < 0 || to < 0 {
-		return 0, 0, dm.Errorf(dm.Invalid, op, "the number of a deployment is 1 or more")
+		return 0, 0, dm.Errorf(dm.Invalid, op, "the number of a deployment must be greater than 0")
 	}
 	if to == 0 {
 		to = p.newest
 	}
 	if from == 0 {
 		if from = to - 1; from == 0 {
-			return 0, 0, dm.Errorf(dm.Invalid, op, "deployment 1 of %s is the first, there is none before it to compare it with", app)
+			return 0, 0, dm.Errorf(dm.Invalid, op, "deployment 1 of %s is the first, there is no earlier one to compare with", app)
 		}
 	}
 	for _, n := range [...]int{to, from} {
@@ -269,9 +269,9 @@ func patch(git *gitcmd.Git, dir string, trees [2]plumbing.Hash, from, to string)
 		err := git.DiffTree(ctx, dir, out, gitcmd.Side{Tree: trees[0].String(), Prefix: from}, gitcmd.Side{Tree: trees[1].String(), Prefix: to})
 		switch {
 		case out.cut != "": // and git has failed because nobody read on
-			_, err = fmt.Fprintf(w, "\n\\ The patch %s and was cut off here.\n", out.cut)
+			_, err = fmt.Fprintf(w, "\n\\ The patch %s and was truncated here.\n", out.cut)
 		case gitcmd.Starved(err):
-			_, err = fmt.Fprint(w, "\n\\ The patch takes too much memory and was cut off here; clone the repository and compare there.\n")
+			_, err = fmt.Fprint(w, "\n\\ The patch takes too much memory and was truncated here; clone the repository and compare there.\n")
 		}
 		return repo.Failed(op, err)
 	}

@@ -106,12 +106,12 @@ func histories() []Case {
 			root := CommitOf(top[1].ID(), "\x1b[2J")
 			return t.push(append(append(top, root), CommitOf(top[1].ID(), "Merge.\n", t.Old, root.ID()))...)
 		}},
-		{Name: "history/a root that is not related", Text: "only moves forward", Body: func(t Target) []byte {
+		{Name: "history/a root that is not related", Text: "your main does not contain the server's; pull first", Body: func(t Target) []byte {
 			top := t.top()
 			return t.push(append(top, CommitOf(top[1].ID(), "A new world.\n"))...)
 		}},
 		{Name: "history/main as it is", Text: "nothing new", Body: func(t Target) []byte { return t.send(t.Old, Pack()) }},
-		{Name: "history/back to an earlier main", Text: "only moves forward", Body: func(t Target) []byte { return t.send(t.Hidden, Pack()) }},
+		{Name: "history/back to an earlier main", Text: "your main does not contain the server's; pull first", Body: func(t Target) []byte { return t.send(t.Hidden, Pack()) }},
 		{Name: "history/no other files", Text: "nothing new", Body: func(t Target) []byte {
 			return t.push(CommitOf(t.Main, "The same files.\n", t.Old))
 		}},

@@ -128,8 +128,8 @@ func Bombs() []Case {
 		}},
 		{Name: "bomb/a delta of 3 GiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte { return deltaBomb(t, 3<<30, 1) }},
 		{Name: "bomb/1,000 deltas of 60 MiB", Text: "at most 1048576 are allowed", Body: func(t Target) []byte { return deltaBomb(t, 60<<20, 1000) }},
-		{Name: "bomb/100 deltas of 900 KiB", Text: "the push has more than 16777216 bytes when it is expanded", Body: func(t Target) []byte { return deltaBomb(t, 900<<10, 100) }},
-		{Name: "bomb/200,000 objects", Text: "the push brings 200000 objects, at most 150000 are allowed", Body: func(t Target) []byte {
+		{Name: "bomb/100 deltas of 900 KiB", Text: "the push has more than 16777216 bytes when unpacked", Body: func(t Target) []byte { return deltaBomb(t, 900<<10, 100) }},
+		{Name: "bomb/200,000 objects", Text: "the push has 200000 objects, at most 150000 are allowed", Body: func(t Target) []byte {
 			objects := t.good("A commit.\n")
 			return t.send(objects[len(objects)-1].ID(), packSaying(2, 200_000, itemsOf(objects)...))
 		}},

@@ -145,7 +145,7 @@ func (s *Service) lookAt(ctx context.Context, r dm.Repository) {
 	if f := repo.Proof(err); f != nil && r.Kind != dm.WorkspaceRepository {
 		least, most = firstLookSick, lastLookSick
 	} else if err != nil {
-		s.Log.Warn("a repository could not be looked at", "kind", r.Kind, "name", r.Name, "err", err)
+		s.Log.Warn("a repository could not be checked", "kind", r.Kind, "name", r.Name, "err", err)
 	}
 	if _, away := s.Why(r); err == nil && !away {
 		s.again.done(r)
@@ -246,7 +246,7 @@ func (s *Service) ReadFirst(ctx context.Context, r dm.Repository) error {
 	if f := repo.Proof(err); f != nil {
 		s.setAside(r, f)
 	} else {
-		s.Log.Error("a repository can't be read and is looked at again", "kind", r.Kind, "name", r.Name, "err", err)
+		s.Log.Error("a repository cannot be read and is tried again", "kind", r.Kind, "name", r.Name, "err", err)
 		s.takeAway(r, outOfService{err: err, since: s.Clock().UTC()})
 	}
 	s.again.ask(r, firstLook)

@@ -41,7 +41,7 @@ const (
 func (s *Service) Repair(ctx context.Context) Repaired {
 	for _, aside := range s.SetAside() {
 		if err := s.restoreRefs(ctx, aside.Repository); err != nil && ctx.Err() == nil {
-			s.Log.Error("refs that are gone could not be brought back", "kind", aside.Repository.Kind, "name", aside.Repository.Name, "err", err)
+			s.Log.Error("missing refs could not be restored", "kind", aside.Repository.Kind, "name", aside.Repository.Name, "err", err)
 		}
 	}
 	return s.LookNow(ctx)
@@ -94,7 +94,7 @@ func (s *Service) answerQuestions(ctx context.Context) {
 	}
 	for _, path := range questions {
 		if err := os.Remove(path); err != nil {
-			s.Log.Error("a repair was asked for, and the question can't be taken", "err", err)
+			s.Log.Error("cannot read a request for repair", "err", err)
 			return
 		}
 	}
@@ -105,7 +105,7 @@ func (s *Service) answerQuestions(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		s.Log.Error("a repair was asked for, and the answer can't be given", "err", err)
+		s.Log.Error("cannot answer a request for repair", "err", err)
 	}
 }
 
@@ -124,7 +124,7 @@ func Ask(ctx context.Context, dir string) (done Repaired, err error) {
 	const op = "gitstore.AskRepair"
 	f, err := os.CreateTemp(filepath.Join(dir, repo.DamagedDir), askPrefix+"*"+askEnding)
 	if err != nil {
-		return done, dm.Errorf(dm.Unavailable, op, "the data folder can't be written: %s", repo.Reason(err)).Because(err)
+		return done, dm.Errorf(dm.Unavailable, op, "the data folder is not writable: %s", repo.Reason(err)).Because(err)
 	}
 	question := f.Name()
 	answer := strings.TrimSuffix(question, askEnding) + answerEnding
@@ -137,16 +137,16 @@ func Ask(ctx context.Context, dir string) (done Repaired, err error) {
 		if err == nil {
 			return done, dm.Wrap(op, json.Unmarshal(text, &done))
 		}
-		patience, hint := askPatience, "it may be starting; try again, or stop it and repair then"
+		patience, hint := askPatience, "it may be starting; try again, or stop it and then repair"
 		if _, err := os.Lstat(question); errors.Is(err, fs.ErrNotExist) {
-			patience, hint = answerPatience, "its log tells whether the repair goes on, or it was ended in between; ask again"
+			patience, hint = answerPatience, "see its log for whether the repair is still running, and try again"
 		}
 		if time.Since(begin) > patience {
 			return done, dm.Errorf(dm.Unavailable, op, "the server that uses the data folder does not answer").WithHint("%s", hint)
 		}
 		select {
 		case <-ctx.Done():
-			return done, dm.Errorf(dm.Unavailable, op, "the repair was not waited for").Because(ctx.Err())
+			return done, dm.Errorf(dm.Unavailable, op, "interrupted while waiting for the repair").Because(ctx.Err())
 		case <-time.After(askPause):
 		}
 	}

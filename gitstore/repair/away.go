@@ -20,7 +20,7 @@ func (o outOfService) tell(r dm.Repository) SetAside {
 	if o.fault != nil {
 		return SetAside{Repository: r, Since: o.since, File: o.fault.File, Cause: o.fault.Cause, Damaged: true}
 	}
-	cause := "it was not looked at yet"
+	cause := "not checked yet"
 	if o.err != nil {
 		cause = dm.OneLine(o.err.Error())
 	}
@@ -31,10 +31,10 @@ func (o outOfService) tell(r dm.Repository) SetAside {
 func (o outOfService) answer(r dm.Repository) error {
 	const op = "read the record"
 	if o.fault != nil {
-		return dm.Errorf(dm.Unavailable, op, "the repository of %s is damaged and was set aside", r.Name).
-			WithHint("an administrator finds the cause with 'deployment-manager repair'").Because(o.fault)
+		return dm.Errorf(dm.Unavailable, op, "the repository of %s is damaged and out of service", r.Name).
+			WithHint("an administrator sees the cause with 'deployment-manager repair'").Because(o.fault)
 	}
-	return dm.Errorf(dm.Unavailable, op, "the repository of %s can't be read at the moment", r.Name).WithHint("try again in a moment")
+	return dm.Errorf(dm.Unavailable, op, "the repository of %s cannot be read at the moment", r.Name).WithHint("try again")
 }
 
 // takeAway takes a repository out of service.

@@ -38,9 +38,9 @@ func (s *Service) Contradicted(ctx context.Context, r dm.Repository, objects *re
 			return nil, fmt.Errorf("%s: %w", was.Name, err)
 		case ok:
 		case is.IsZero():
-			list = append(list, Finding{was.Name, fmt.Sprintf("it is gone, %s has it at %s", repo.KnownFile, was.Hash)})
+			list = append(list, Finding{was.Name, fmt.Sprintf("it is missing, %s has it at %s", repo.KnownFile, was.Hash)})
 		default:
-			list = append(list, Finding{was.Name, fmt.Sprintf("it is at %s, which does not follow %s, where %s has it", is, was.Hash, repo.KnownFile)})
+			list = append(list, Finding{was.Name, fmt.Sprintf("it is at %s, not a descendant of %s, where %s has it", is, was.Hash, repo.KnownFile)})
 		}
 	}
 	return list, nil
@@ -135,7 +135,7 @@ func (s *Service) MarkAbsent(kind dm.RepositoryKind) error {
 }
 
 // absentCause is what is wrong with a repository that is not there.
-const absentCause = "it is gone, " + repo.KnownFile + " has it"
+const absentCause = "it is missing, " + repo.KnownFile + " has it"
 
 // takeAbsent takes one of them out of service, until it is there again, and
 // returns why. In the place of a workspace a new one is made.
@@ -148,7 +148,7 @@ func (s *Service) takeAbsent(r dm.Repository, cause string) error {
 	if o, away := s.Why(r); away && o.fault != nil && *o.fault == *f {
 		return f
 	}
-	s.Log.Error("a repository is not there and is out of service", "kind", r.Kind, "name", r.Name, "cause", cause)
+	s.Log.Error("a repository is missing and is out of service", "kind", r.Kind, "name", r.Name, "cause", cause)
 	s.takeAway(r, outOfService{fault: f, since: s.Clock().UTC()})
 	s.again.ask(r, firstLook)
 	return f

@@ -32,12 +32,12 @@ func (s *Service) mended(ctx context.Context, r dm.Repository, err error, again 
 		s.Log.Warn("a repository is damaged", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
 		if failed := s.mend(ctx, r, s.Data.Path(r)); failed != nil {
 			if !errors.Is(failed, errUnmended) {
-				s.Log.Error("a damaged repository could not be mended", "kind", r.Kind, "name", r.Name, "err", failed)
+				s.Log.Error("a damaged repository could not be repaired", "kind", r.Kind, "name", r.Name, "err", failed)
 			}
 			return err
 		}
 		if err = again(); err == nil {
-			s.Log.Info("a damaged repository is mended", "kind", r.Kind, "name", r.Name)
+			s.Log.Info("a damaged repository was repaired", "kind", r.Kind, "name", r.Name)
 		}
 	}
 	return err

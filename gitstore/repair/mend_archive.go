@@ -27,7 +27,7 @@ func (s *Service) fromArchives(ctx context.Context, dir string, left map[plumbin
 			continue
 		}
 		if err := s.fromArchive(ctx, dir, h, left, w); err != nil {
-			s.Log.Warn("an archive gives nothing to mend its package from", "archive", h, "err", err)
+			s.Log.Warn("an archive does not help to repair its package", "archive", h, "err", err)
 		}
 	}
 }

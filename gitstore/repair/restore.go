@@ -77,7 +77,7 @@ func (s *Service) returnRef(ctx context.Context, r dm.Repository, objects *repo.
 		if err := s.Data.MoveRefs(ctx, objects.Dir, u); err != nil {
 			return err
 		}
-		s.Log.Warn("a ref that was gone or set back is where it was", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)
+		s.Log.Warn("a missing or rewound ref was restored", "kind", r.Kind, "name", r.Name, "ref", u.Ref, "object", u.New)
 	}
 	heads[was.Name] = was.Hash
 	return nil

@@ -29,7 +29,7 @@ type SetAside struct {
 // String is a line for the administrator.
 func (a SetAside) String() string {
 	if !a.Damaged {
-		return fmt.Sprintf("%s/%s: can't be read: %s", a.Repository.Kind, a.Repository.Name, a.Cause)
+		return fmt.Sprintf("%s/%s: cannot be read: %s", a.Repository.Kind, a.Repository.Name, a.Cause)
 	}
 	return fmt.Sprintf("%s/%s: damaged: %s: %s (set aside %s)", a.Repository.Kind, a.Repository.Name, a.File, a.Cause, a.Since.Format(time.RFC3339))
 }
@@ -56,7 +56,7 @@ func (s *Service) setAside(r dm.Repository, f *repo.Fault) {
 		err = s.writeNote(r, f)
 	}
 	if err != nil {
-		s.Log.Error("what was set aside could not be noted", "kind", r.Kind, "name", r.Name, "err", err)
+		s.Log.Error("the note of a damaged repository could not be written", "kind", r.Kind, "name", r.Name, "err", err)
 	}
 }
 
@@ -184,7 +184,7 @@ func (s *Service) takeNote(kind dm.RepositoryKind, file string) error {
 		return err
 	}
 	if err != nil { // the note is broken, so the repository alone must tell
-		note = SetAside{File: ".", Cause: "its note in damaged/ can't be read", Since: s.Clock().UTC()}
+		note = SetAside{File: ".", Cause: "its note in damaged/ cannot be read", Since: s.Clock().UTC()}
 	}
 	s.Log.Error("a repository is still set aside", "kind", kind, "name", name, "file", note.File, "cause", note.Cause, "since", note.Since)
 	s.takeAway(r, outOfService{fault: &repo.Fault{File: note.File, Cause: note.Cause}, since: note.Since})

@@ -21,7 +21,7 @@ func (f *Folder) Clean(ctx context.Context, dir string) error {
 	}
 	switch _, err := os.Lstat(filepath.Join(dir, "objects", "info", "alternates")); {
 	case err == nil:
-		return Broken("objects/info/alternates", "a repository of the record borrows no objects")
+		return Broken("objects/info/alternates", "repositories of the record must not have alternates")
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -61,7 +61,7 @@ func (f *Folder) Clean(ctx context.Context, dir string) error {
 		if err := f.Git.IndexPack(ctx, dir, path); err != nil {
 			return err
 		}
-		f.Log.Warn("a pack had no index, and got one", "repository", filepath.Base(dir), "pack", filepath.Base(path))
+		f.Log.Warn("a missing pack index was built", "repository", filepath.Base(dir), "pack", filepath.Base(path))
 	}
 	return err
 }

@@ -81,5 +81,5 @@ func Failed(op string, err error) error {
 	if errors.As(err, &e) && e.Kind != dm.Internal {
 		return dm.Wrap(op, err)
 	}
-	return dm.Errorf(dm.Unavailable, op, "the record can't be read or written now").Because(err)
+	return dm.Errorf(dm.Unavailable, op, "storage is unavailable, try again").Because(err)
 }

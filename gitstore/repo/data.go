@@ -163,7 +163,7 @@ func (f *Folder) EmptyTemporary() error {
 			err = os.RemoveAll(path)
 		}
 		if err != nil {
-			f.Log.Warn("a temporary file of an earlier server stays until the next start", "err", err)
+			f.Log.Warn("a temporary file of an earlier server is kept until the next start", "err", err)
 		}
 	}
 	return nil

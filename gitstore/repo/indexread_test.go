@@ -53,6 +53,6 @@ func TestBufferedIndexes(t *testing.T) {
 		t.Errorf("a missing file: got %v", err)
 	}
 	if !billy.CapabilityCheck(files, billy.ReadAndWriteCapability) {
-		t.Error("go-git is told that the folder can't be written, and would read it in another way")
+		t.Error("go-git is told that the folder cannot be written, and would read it in another way")
 	}
 }

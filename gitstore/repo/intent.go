@@ -52,7 +52,7 @@ func (f *Folder) intend(r dm.Repository) (end func(failed bool), err error) {
 			err = f.sweepRepository(note)
 		}
 		if err := errors.Join(err, os.Remove(file.Name())); err != nil {
-			f.Log.Warn("what a change left could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
+			f.Log.Warn("leftovers of a change could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
 		}
 	}
 	if _, err := file.Write(text); err != nil {

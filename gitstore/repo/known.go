@@ -69,7 +69,7 @@ func openKnown(path string, kinds []Kind, log *slog.Logger) (*knownRefs, error) 
 		w.set(folder, ref, h)
 	}
 	if bad > 0 {
-		log.Warn("lines of "+KnownFile+" can't be read and are passed over", "lines", bad)
+		log.Warn("lines of "+KnownFile+" cannot be read and are skipped", "lines", bad)
 	}
 	if w.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o640); err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (w *knownRefs) tell(folder string, moved Refs) {
 	}
 	// At its place, so that the next line goes over one that was cut off.
 	if _, err := w.file.WriteAt([]byte(text.String()), w.end); err != nil {
-		w.log.Warn("what a ref was moved to could not be noted in "+KnownFile, "err", err)
+		w.log.Warn("a ref update could not be noted in "+KnownFile, "err", err)
 		return
 	}
 	w.end += int64(text.Len())
@@ -307,6 +307,6 @@ func (f *Folder) MustBeThere(r dm.Repository) error {
 	if len(f.Known(r)) == 0 {
 		return nil
 	}
-	return dm.Errorf(dm.Unavailable, "write the record", "the repository of %s is gone", r.Name).
-		WithHint("an administrator must bring it back")
+	return dm.Errorf(dm.Unavailable, "write the record", "the repository of %s is missing", r.Name).
+		WithHint("an administrator must restore it")
 }

@@ -37,7 +37,7 @@ func ReadRefs(dir string) (Refs, error) {
 		}
 		h, err := readLooseRef(path)
 		if errors.Is(err, ErrBadRef) {
-			return Broken(filepath.ToSlash(rel), "it holds no object name")
+			return Broken(filepath.ToSlash(rel), "it is not an object name")
 		}
 		if err != nil {
 			return err

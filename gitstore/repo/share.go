@@ -62,7 +62,7 @@ func (o *Objects) CopyTo(w *pack.Writer, h plumbing.Hash) error {
 		return err
 	}
 	if sum.Sum() != h {
-		return Broken("objects", "the content of %s is not that of its name", h)
+		return Broken("objects", "hash mismatch of %s", h)
 	}
 	if object.Type() == plumbing.BlobObject {
 		r, err := object.Reader()

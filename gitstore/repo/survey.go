@@ -143,7 +143,7 @@ func checkLoose(path, id string) error {
 		_, err = io.Copy(sum, z)
 	}
 	if err != nil || hex.EncodeToString(sum.Sum(nil)) != id {
-		return Broken("objects/"+id[:2]+"/"+id[2:], "its content is not that of its name")
+		return Broken("objects/"+id[:2]+"/"+id[2:], "hash mismatch")
 	}
 	return nil
 }
@@ -208,5 +208,5 @@ func ConfirmFsck(dir string, lines []string) error {
 			}
 		}
 	}
-	return fmt.Errorf("git fsck tells what the files do not show: %s", strings.Join(lines, "; "))
+	return fmt.Errorf("git fsck: %s", strings.Join(lines, "; "))
 }

@@ -156,7 +156,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	d.mu.Lock()
 	if d.runs {
 		d.mu.Unlock()
-		return errors.New("dispatch: the dispatcher runs already")
+		return errors.New("dispatch: the dispatcher is already running")
 	}
 	d.runs = true
 	d.mu.Unlock()

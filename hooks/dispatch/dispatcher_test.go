@@ -120,7 +120,7 @@ func TestPanicOfTheRecordLeavesAWayOut(t *testing.T) {
 			return nil
 		}
 		b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report")
-		b.wantWaiting("noon", "Waiting: the server failed at it unexpectedly; it is tried again until it works")
+		b.wantWaiting("noon", "Waiting: unexpected failure of the server; retrying until it works")
 	})
 }
 

@@ -150,7 +150,7 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 		if err != nil {
 			deaf = true
 			if !w.deaf {
-				d.cfg.Log.Warn("plugin can't tell how an application does", "app", app, "type", r.Type, "err", err)
+				d.cfg.Log.Warn("plugin cannot tell how an application does", "app", app, "type", r.Type, "err", err)
 			}
 		}
 		r.Components = slices.Clone(r.Components)
@@ -179,7 +179,7 @@ func told(r *dm.PluginRecord, health []dm.Health, err error) (changes []string) 
 	for i := range r.Components {
 		c := &r.Components[i]
 		if err != nil {
-			c.Information = "how it does can't be told now: " + dm.Public(err)
+			c.Information = "how it does cannot be told now: " + dm.Public(err)
 			continue
 		}
 		var h dm.Health

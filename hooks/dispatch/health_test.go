@@ -145,7 +145,7 @@ func TestHealthThatCannotBeTold(t *testing.T) {
 		recorded := len(b.told("noon"))
 		engine.Deafen(errDown)
 		b.pass(time.Minute)
-		b.wantShown("noon", "SUBMITTED", "how it does can't be told now: the engine is down")
+		b.wantShown("noon", "SUBMITTED", "how it does cannot be told now: the engine is down")
 		engine.Deafen(nil)
 		b.pass(time.Minute)
 		b.wantShown("noon", "SUBMITTED", "")

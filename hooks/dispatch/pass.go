@@ -71,7 +71,7 @@ func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (
 		if r := recover(); r != nil {
 			d.cfg.Log.Error("dispatch panicked", "app", app, "panic", r, "stack", string(debug.Stack()))
 			j.unread++
-			d.cfg.Outbox.Waiting(app, "", waiting("the server failed at it unexpectedly", untilItWorks))
+			d.cfg.Outbox.Waiting(app, "", waiting("unexpected failure of the server", untilItWorks))
 			n = next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
 		}
 	}()

@@ -425,7 +425,7 @@ func TestPluginThatNeverEndsIsTimedOut(t *testing.T) {
 			return false, nil
 		})
 		b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report")
-		b.wantWaiting("noon", "Waiting: the plugin for jupyter did not finish within 1m0s; it is tried again until it works")
+		b.wantWaiting("noon", "Waiting: the plugin for jupyter did not finish within 1m0s; retrying until it works")
 	})
 }
 
@@ -464,7 +464,7 @@ func TestAudienceThatCannotBeRead(t *testing.T) {
 		b.d.Wake("noon")
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		b.wantWaiting("noon", "Waiting: the users cannot be listed; it is tried again until it works")
+		b.wantWaiting("noon", "Waiting: the users cannot be listed; retrying until it works")
 	})
 }
 
@@ -473,6 +473,6 @@ func TestUnknownActionSettlesAtOnce(t *testing.T) {
 	withBench(t, nil, func(b *bench) {
 		b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		wantOutcome(t, b.do("noon", "paint", dm.WantCreated), dm.Created, 1,
-			`Error changing noon Invalid, details: "the action "paint" is not known"`)
+			`Error changing noon Invalid, details: "unknown action "paint""`)
 	})
 }

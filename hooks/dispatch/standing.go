@@ -53,7 +53,7 @@ func (p *pass) carryOut(ctx context.Context) error {
 	case dm.Destroy:
 		return p.destroy(ctx, slices.Collect(maps.Keys(p.job.standing)))
 	}
-	return dm.Errorf(dm.Invalid, "dispatch", "the action %q is not known", p.work.Change.Verb)
+	return dm.Errorf(dm.Invalid, "dispatch", "unknown action %q", p.work.Change.Verb)
 }
 
 // takeBack undoes a change that was given up: after it, what was in effect

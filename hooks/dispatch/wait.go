@@ -45,14 +45,14 @@ func waitingText(err error) string {
 	case next == dm.Suspect:
 		how = forAWhile
 	case dm.KindOf(err) == dm.Internal:
-		why = "this machine is short of memory, disk, files or processes"
+		why = "the server is out of memory, disk space, files or processes"
 	case !at.IsZero():
 		how = "at " + at.UTC().Format(time.RFC3339)
 	}
 	return waiting(why, how)
 }
 
-func waiting(why, how string) string { return "Waiting: " + why + "; it is tried again " + how }
+func waiting(why, how string) string { return "Waiting: " + why + "; retrying " + how }
 
 // tryAgain counts a failed attempt and tells whether another one is due. What
 // passes by itself is no attempt that counts: it never settles a change.

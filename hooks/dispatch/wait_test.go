@@ -91,7 +91,7 @@ func TestWaitingChangeIsOvertaken(t *testing.T) {
 					b.jupyter.on(func(op string) (bool, error) { return false, nil })
 					b.oozie.on(func(string) (bool, error) { return false, errDown })
 					b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
-					b.wantWaiting("noon", "Waiting: the engine is down; it is tried again until it works")
+					b.wantWaiting("noon", "Waiting: the engine is down; retrying until it works")
 					if restart {
 						b.stop()
 						var err error
@@ -220,7 +220,7 @@ func TestErrorSaysWhenToTryAgain(t *testing.T) {
 			return false, nil
 		})
 		b.begin("noon", dm.Create, dm.WantCreated, "jupyter/report")
-		b.wantWaiting("noon", "Waiting: the queue is closed; it is tried again at "+until.UTC().Format(time.RFC3339))
+		b.wantWaiting("noon", "Waiting: the queue is closed; retrying at "+until.UTC().Format(time.RFC3339))
 		time.Sleep(2*time.Hour + time.Minute)
 		synctest.Wait()
 		wantOutcome(t, b.box.last(t, "noon"), dm.Created, 1, "")
@@ -247,7 +247,7 @@ func TestWhatNobodyForesawWaitsAWhile(t *testing.T) {
 		b.d.Wake("noon")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		b.wantWaiting("noon", "Waiting: internal error; it is tried again for half an hour")
+		b.wantWaiting("noon", "Waiting: internal error; retrying for half an hour")
 		wantOutcome(t, b.do("noon", dm.Destroy, dm.WantDestroyed, "jupyter/report"), dm.NotCreated, 0, "")
 
 		began := time.Now()
@@ -274,9 +274,9 @@ func TestPluginThatHeedsNoDeadline(t *testing.T) {
 		b.d.Wake("noon")
 		time.Sleep(time.Minute + lingering)
 		synctest.Wait()
-		b.wantWaiting("noon", "Waiting: the plugin for jupyter did not finish within 1m0s; it is tried again until it works")
+		b.wantWaiting("noon", "Waiting: the plugin for jupyter did not finish within 1m0s; retrying until it works")
 		b.quiet("other", dm.Create, dm.WantCreated, "jupyter/report")
-		b.wantWaiting("noon", "Waiting: the plugin for jupyter has not returned yet from an earlier call; it is tried again until it works")
+		b.wantWaiting("noon", "Waiting: the plugin for jupyter has not returned yet from an earlier call; retrying until it works")
 		if b.jupyter.calls != 2 {
 			t.Errorf("the plugin was called %d times, want no second one for noon while the first goes on", b.jupyter.calls)
 		}

@@ -33,16 +33,16 @@ func Program(stdin io.Reader, stdout, stderr io.Writer, environ func(string) str
 	return exit
 }
 
-var errLost = errors.New("the server has gone away before it said what became of this push; fetch, look, and push again")
+var errLost = errors.New("lost the connection to the server; fetch to see whether the push was accepted, and push again if not")
 
 func callServer(stdin io.Reader, stdout, stderr io.Writer, environ func(string) string) (exit int, err error) {
 	socket, session := environ(SocketVariable), environ(SessionVariable)
 	if socket == "" || len(session) != SessionLength {
-		return 0, errors.New("this repository takes pushes only through its server")
+		return 0, errors.New("this repository accepts pushes only through its server")
 	}
 	conn, err := dial(socket)
 	if err != nil {
-		return 0, errors.New("the server can't be reached; push again when it is back")
+		return 0, errors.New("the server is unreachable, push again later")
 	}
 	defer conn.Close()
 	if _, err := conn.Write(Hello(session)); err != nil {

@@ -155,10 +155,10 @@ func (*Plugin) Moved(before, after dm.PluginRecord) string {
 	case len(before.Folders) == 0 || len(after.Folders) == 0 || was == is:
 		return ""
 	case is:
-		return fmt.Sprintf("the files of %s stand in the folder %s itself now, not in one of their own below it: it is the only jupyter component",
+		return fmt.Sprintf("the files of %s are in the folder %s itself now, not in one of their own below it: it is the only jupyter component",
 			name, after.Application)
 	}
-	return fmt.Sprintf("each of the %d jupyter components has a folder of its own in %s now: the files of %s stand in %s/%s",
+	return fmt.Sprintf("each of the %d jupyter components has a folder of its own in %s now: the files of %s are in %s/%s",
 		len(after.Folders), after.Application, after.Components[0].Name, after.Application, after.Components[0].Name)
 }
 

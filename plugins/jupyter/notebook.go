@@ -107,11 +107,11 @@ func notebookFault(data []byte, whole bool) string {
 	case len(text) == 0:
 		return ""
 	case bytes.HasPrefix(text, []byte("version https://git-lfs.github.com/spec/")):
-		return "it is a pointer of git-lfs, run git lfs pull before you pack or push"
+		return "it is a Git LFS pointer, run git lfs pull before you pack or push"
 	}
 	// JSON has no line of that form, so one is enough.
 	if at := conflict.FindIndex(data); at != nil {
-		return fmt.Sprintf("it holds git's conflict markers, in line %d", lineOf(data, at[0]))
+		return fmt.Sprintf("it has conflict markers, at line %d", lineOf(data, at[0]))
 	}
 	if text[0] != '{' {
 		return "it is not a JSON object"
@@ -134,11 +134,11 @@ func formatFault(text []byte) string {
 	}
 	switch syntax := (*json.SyntaxError)(nil); {
 	case errors.As(err, &syntax):
-		return fmt.Sprintf("it is not JSON, from line %d on", lineOf(text, int(syntax.Offset)))
+		return fmt.Sprintf("it is not JSON, at line %d", lineOf(text, int(syntax.Offset)))
 	case err != nil:
 		return "it is not JSON"
 	case !bytes.HasPrefix(notebook.Cells, []byte("[")) && !bytes.HasPrefix(notebook.Worksheets, []byte("[")):
-		return "it is JSON without cells"
+		return "it has no cells"
 	}
 	return ""
 }

@@ -58,7 +58,7 @@ func TestValidateRefusesUpstart(t *testing.T) {
 func TestApplyNamesWhatIsNotConfigured(t *testing.T) {
 	t.Parallel()
 	_, err := spark.New().Apply(t.Context(), dm.ApplyRequest{Components: []dm.Component{{Type: "sparkStreaming", Name: "count"}}})
-	want := "sparkStreaming components can't be run: this server has no Spark engine configured"
+	want := "sparkStreaming components cannot be run: this server has no Spark engine configured"
 	if got := dm.Public(err); got != want {
 		t.Errorf("error = %q, want %q", got, want)
 	}

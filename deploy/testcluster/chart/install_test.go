@@ -157,7 +157,7 @@ func testUnsafePod(t *testing.T, cluster *testcluster.Cluster) {
 		_, err := r.helm.Install(installing, release, loadChart(t), parse(t, `securityContext: {allowPrivilegeEscalation: null}`))
 		installed <- err
 	}()
-	eventually(t, "the StatefulSet tells that it can't make its pod", func() error {
+	eventually(t, "the StatefulSet tells that it cannot make its pod", func() error {
 		events, err := r.client.CoreV1().Events(r.namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err

@@ -173,10 +173,10 @@ func modes() []Case {
 
 func collisions() []Case {
 	return []Case{
-		bad("collisions/same name", "twice", file(in("a"), "1"), file(in("a"), "2")),
-		bad("collisions/same directory", "twice", dir(in("d/")), dir(in("d/"))),
+		bad("collisions/same name", "duplicate path", file(in("a"), "1"), file(in("a"), "2")),
+		bad("collisions/same directory", "duplicate path", dir(in("d/")), dir(in("d/"))),
 		bad("collisions/dot spelling", `"."`, file(in("a"), "1"), file(in("./a"), "2")),
-		bad("collisions/leading dot", "twice", file(in("a"), "1"), file("./"+in("a"), "2")),
+		bad("collisions/leading dot", "duplicate path", file(in("a"), "1"), file("./"+in("a"), "2")),
 		bad("collisions/slash spelling", "empty part", file(in("a"), "1"), file(Top+"//a", "2")),
 		bad("collisions/file as directory", "both a file and a directory", file(in("a"), "1"), file(in("a/b"), "2")),
 		bad("collisions/directory replaced by file", "both a file and a directory", dir(in("d/")), file(in("d"), "2")),
@@ -185,7 +185,7 @@ func collisions() []Case {
 		bad("collisions/letter case of a directory", "letter case", file(in("D/a"), "1"), file(in("d/b"), "2")),
 		bad("collisions/joiners", "differ only in joiners", file(in("می\u200cخواهم"), "1"), file(in("میخواهم"), "2")),
 		bad("collisions/sharp letters", "letter case", file(in("\u212a"), "1"), file(in("k"), "2")),
-		bad("collisions/NFC and NFD", "twice", file(in("caf\u00e9"), "1"), file(in("cafe\u0301"), "2")),
+		bad("collisions/NFC and NFD", "duplicate path", file(in("caf\u00e9"), "1"), file(in("cafe\u0301"), "2")),
 	}
 }
 

@@ -37,15 +37,15 @@ func mistakes() []Case {
 		{"JSON", "the body is JSON text, not a tar archive", ` {"package": "flow-1.0.0"}`},
 		{"JSON with a mark", "JSON text", "\ufeff[1]"},
 		{"notebook", "JSON text", "{\n \"cells\": [],\n" + strings.Repeat(" \"é\": 1,\n", 200)},
-		{"HTML", "the body is an HTML page, not a tar archive; look into it", "\n<!doctype html><title>404</title>"},
+		{"HTML", "the body is an HTML page, not a tar archive; it may be a sign-in page", "\n<!doctype html><title>404</title>"},
 		{"HTML without a type", "an HTML page", "<html>"},
 		{"XML", "the body is XML", `<?xml version="1.0"?><Error/>`},
-		{"pointer of Git LFS", "a pointer of Git LFS, not a tar archive; 'git lfs pull'", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"},
+		{"pointer of Git LFS", "a Git LFS pointer, not a tar archive; get the file itself with", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"},
 		{"one line", `the body is text, not a tar archive; it begins with "hello"`, "hello"},
 		{"many letters", "the body is text", strings.Repeat("数", 1000)},
 	} {
 		cases = append(cases, raw("mistake/"+c.name, dm.Invalid, c.text, []byte(c.body)),
-			raw("mistake/"+c.name+" in gzip", dm.Invalid, "what the gzip holds is", pack([]byte(c.body))))
+			raw("mistake/"+c.name+" in gzip", dm.Invalid, "the content of the gzip is", pack([]byte(c.body))))
 	}
-	return append(cases, raw("mistake/gzip twice", dm.Invalid, "what the gzip holds is a gzip once more", pack(pack(tarball(file(Harmless, "x"))))))
+	return append(cases, raw("mistake/gzip twice", dm.Invalid, "the content of the gzip is another gzip", pack(pack(tarball(file(Harmless, "x"))))))
 }
