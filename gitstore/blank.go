@@ -11,7 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -72,7 +72,7 @@ func (s *Store) mendBlankRef(dir string) error {
 	}
 	for tip := range tips {
 		if !followed[tip] {
-			return pack.WriteFile(filepath.Join(dir, filepath.FromSlash(repo.Main)), []byte(tip.String()+"\n"))
+			return durable.WriteFile(filepath.Join(dir, filepath.FromSlash(repo.Main)), []byte(tip.String()+"\n"))
 		}
 	}
 	return errors.New("the blank workspace has no commit")

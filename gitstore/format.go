@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -53,7 +53,7 @@ func (s *Store) upgrade(found int) error {
 }
 
 func (s *Store) writeFormat() error {
-	return dm.Wrap("gitstore.Open", pack.WriteFile(filepath.Join(s.data.Dir, repo.FormatFile), []byte(strconv.Itoa(format)+"\n")))
+	return dm.Wrap("gitstore.Open", durable.WriteFile(filepath.Join(s.data.Dir, repo.FormatFile), []byte(strconv.Itoa(format)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what

@@ -15,8 +15,8 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -251,7 +251,7 @@ func (s *Store) prepare() (format int, err error) {
 	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.service.ForgetQuestions(), pack.Fsync(filepath.Join(s.data.Dir, repo.DamagedDir)), pack.Fsync(s.data.Dir)))
+	return format, dm.Wrap(op, errors.Join(s.service.ForgetQuestions(), durable.Sync(filepath.Join(s.data.Dir, repo.DamagedDir)), durable.Sync(s.data.Dir)))
 }
 
 // How long a start waits for what it can't do without.

@@ -14,8 +14,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -299,7 +299,7 @@ func (s *Store) takeWorkspace(w form.Swept) error {
 		return err
 	}
 	s.users.m.Delete(w.User)
-	if err := pack.Fsync(filepath.Dir(dir)); err != nil {
+	if err := durable.Sync(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	s.Step("sweep-taken")

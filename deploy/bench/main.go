@@ -48,6 +48,7 @@ var sections = []section{
 	{"packages", packages},
 	{"memory", memory},
 	{"versions", versions},
+	{"storage", storage},
 	{"applications", applications},
 	{"scale", scale}, // after applications: it goes on with their server
 }

@@ -23,8 +23,11 @@ type sizes struct {
 	names         int           // packages of the long list
 	versionsEach  int           // versions of each
 	listRequests  int
-	fillers       int // clients that fill a server at once
-	burstOfClient int // clients of a burst
+	changes       int   // of one application's overrides
+	changeContent int64 // raw bytes of its package
+	sameVersions  int   // of a package, with the same files
+	fillers       int   // clients that fill a server at once
+	burstOfClient int   // clients of a burst
 }
 
 // gitSize is one package as a repository, and what is done with it.
@@ -79,6 +82,9 @@ var full = sizes{
 	names:         250,
 	versionsEach:  20,
 	listRequests:  100,
+	changes:       300,
+	changeContent: 1_900_000,
+	sameVersions:  200,
 	fillers:       8,
 	burstOfClient: 8,
 }

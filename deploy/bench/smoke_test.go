@@ -29,6 +29,7 @@ var small = sizes{
 	gits: []gitSize{{label: "1 KB", name: "small", raw: 1_000, goal: 0.5,
 		pushes: []burst{{2, 2, 1}}, clones: []burst{{2, 2, 2}}, looks: []burst{{1, 2, 1}}}},
 	scale: 9, scaleEach: 3, starts: 1,
+	changes: 2, changeContent: 100_000, sameVersions: 2,
 	names: 3, versionsEach: 2, listRequests: 2, fillers: 3, burstOfClient: 2,
 }
 
@@ -49,6 +50,7 @@ func TestEverySectionMeasures(t *testing.T) {
 	for _, want := range []string{
 		"upload of 1 MB", "gzip -dc", "download of 1 MB", "durable move of a ref", "create until 202", "create until CREATED",
 		"creates per second", "of the same user", "GET /applications with 6", "GET /applications with 9", "start until ready with 9", "GET /packages of the repository with 6 versions",
+		"2 changes of overrides", "2 versions with the same files",
 		"processor time of a clone", "memory during the upload", "cores",
 		"clone of 1 KB, 2 at once", "push of 1 KB, 2 at once", "fetch of nothing new from 1 KB, 1 at once", "gitkit",
 	} {

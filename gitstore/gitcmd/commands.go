@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // Run runs any other git command on the repository dir; in and out may be nil.
@@ -88,5 +88,5 @@ func (g *Git) RepackSmall(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return pack.Fsync(filepath.Join(dir, "objects", "pack"))
+	return durable.Sync(filepath.Join(dir, "objects", "pack"))
 }

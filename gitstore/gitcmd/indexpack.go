@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // IndexPack makes the index of a pack of the repository dir anew, durably. git
@@ -23,5 +23,5 @@ func (g *Git) IndexPack(ctx context.Context, dir, packPath string) error {
 	if err := os.Rename(between, index); err != nil {
 		return err
 	}
-	return pack.Fsync(filepath.Dir(packPath))
+	return durable.Sync(filepath.Dir(packPath))
 }

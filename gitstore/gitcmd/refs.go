@@ -15,7 +15,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // updateTimeout ends an update-ref that hangs. It is long: killing git while
@@ -153,7 +153,7 @@ func missing(dir, folder string) bool {
 // ref's content and never the directory.
 func fsyncFolders(dir string, folders []string) error {
 	for _, folder := range folders {
-		err := pack.Fsync(filepath.Join(dir, filepath.FromSlash(folder)))
+		err := durable.Sync(filepath.Join(dir, filepath.FromSlash(folder)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // git removed an empty one; the one above records that
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // Grace is how long an object that no ref leads to is kept at least. git has no
@@ -24,7 +24,7 @@ func (g *Git) PackRefs(ctx context.Context, dir string) error {
 		if err := g.run(ctx, command{class: Upkeep, dir: dir, args: []string{"pack-refs", "--all", prune}, writes: true}); err != nil {
 			return err
 		}
-		if err := pack.Fsync(dir); err != nil {
+		if err := durable.Sync(dir); err != nil {
 			return err
 		}
 	}
@@ -43,7 +43,7 @@ func (g *Git) Prune(ctx context.Context, dir string) error {
 	if err := g.run(ctx, c); err != nil {
 		return err
 	}
-	return pack.Fsync(filepath.Join(dir, "objects", "pack"))
+	return durable.Sync(filepath.Join(dir, "objects", "pack"))
 }
 
 // Gather is Prune for a repository in which little is going to happen: it leaves
@@ -56,7 +56,7 @@ func (g *Git) Gather(ctx context.Context, dir string) error {
 	if err := g.run(ctx, c); err != nil {
 		return err
 	}
-	return pack.Fsync(filepath.Join(dir, "objects", "pack"))
+	return durable.Sync(filepath.Join(dir, "objects", "pack"))
 }
 
 // Reachable visits the names of all objects that the refs of the repository dir

@@ -11,6 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // Pack tells of a committed pack. The zero Pack is that of an empty Writer.
@@ -88,7 +89,7 @@ func (w *Writer) publish(base, index string) error {
 		return err
 	}
 	w.step("index-renamed")
-	if err := Fsync(w.cfg.Dir); err != nil {
+	if err := durable.Sync(w.cfg.Dir); err != nil {
 		return err
 	}
 	w.file, w.done = nil, true
@@ -134,7 +135,7 @@ func writeKeep(path, text string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
-	return writeWhole(path, []byte(strings.TrimSuffix(text, "\n")+"\n"))
+	return durable.WriteWhole(path, []byte(strings.TrimSuffix(text, "\n")+"\n"))
 }
 
 // Clean removes what a crash left in an objects/pack folder: temporary files
@@ -169,7 +170,7 @@ func Clean(dir string) (unindexed []string, err error) {
 		}
 	}
 	if removed {
-		return unindexed, dm.Wrap(op, Fsync(dir))
+		return unindexed, dm.Wrap(op, durable.Sync(dir))
 	}
 	return unindexed, nil
 }

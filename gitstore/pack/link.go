@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // Link makes the pack at srcPack part of another repository whose objects/pack
@@ -23,7 +24,7 @@ func Link(srcPack, dstDir, keep string) error {
 	from := strings.TrimSuffix(srcPack, ".pack")
 	to := filepath.Join(dstDir, filepath.Base(from))
 	if _, err := os.Lstat(to + ".idx"); err == nil {
-		return dm.Wrap(op, Fsync(dstDir))
+		return dm.Wrap(op, durable.Sync(dstDir))
 	}
 	if err := linkKeep(from, to, keep); err != nil {
 		return dm.Wrap(op, err)
@@ -33,7 +34,7 @@ func Link(srcPack, dstDir, keep string) error {
 			return dm.Wrap(op, err)
 		}
 	}
-	return dm.Wrap(op, Fsync(dstDir))
+	return dm.Wrap(op, durable.Sync(dstDir))
 }
 
 // linkKeep gives the pack the .keep file of its source when there is no text of

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // Replace puts the pack at srcPack with its index in the place of the one at
@@ -27,7 +28,7 @@ func Replace(srcPack, packPath string) error {
 			return dm.Wrap(op, err)
 		}
 	}
-	return dm.Wrap(op, Fsync(filepath.Dir(packPath)))
+	return dm.Wrap(op, durable.Sync(filepath.Dir(packPath)))
 }
 
 // replaceFile needs the name in between, because a link never takes the place of

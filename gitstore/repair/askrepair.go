@@ -12,7 +12,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -101,7 +101,7 @@ func (s *Service) answerQuestions(ctx context.Context) {
 	text, err := json.Marshal(s.Repair(ctx))
 	for _, path := range questions {
 		if err == nil {
-			err = pack.WriteFile(strings.TrimSuffix(path, askEnding)+answerEnding, text)
+			err = durable.WriteFile(strings.TrimSuffix(path, askEnding)+answerEnding, text)
 		}
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -73,7 +73,7 @@ func (s *Service) writeNote(r dm.Repository, f *repo.Fault) error {
 	if err != nil {
 		return err
 	}
-	return pack.WriteFile(s.notePath(r), append(text, '\n'))
+	return durable.WriteFile(s.notePath(r), append(text, '\n'))
 }
 
 func readNote(path string) (SetAside, error) {
@@ -95,7 +95,7 @@ func (s *Service) MoveAway(r dm.Repository) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return errors.Join(pack.Fsync(filepath.Dir(to)), pack.Fsync(filepath.Dir(from)))
+	return errors.Join(durable.Sync(filepath.Dir(to)), durable.Sync(filepath.Dir(from)))
 }
 
 // comeBack puts a repository into service again. The caller holds its lock, or
@@ -104,7 +104,7 @@ func (s *Service) comeBack(r dm.Repository) {
 	s.BringBack(r)
 	err := os.Remove(s.notePath(r))
 	if err == nil {
-		err = pack.Fsync(s.DamagedDirOf(r.Kind))
+		err = durable.Sync(s.DamagedDirOf(r.Kind))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Log.Warn("the note of a repository that is sound again could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
@@ -159,7 +159,7 @@ func (s *Service) moveBack(r dm.Repository, folder string) error {
 	if err := os.Rename(filepath.Join(s.DamagedDirOf(r.Kind), folder), to); err != nil {
 		return err
 	}
-	return errors.Join(pack.Fsync(filepath.Dir(to)), pack.Fsync(s.DamagedDirOf(r.Kind)))
+	return errors.Join(durable.Sync(filepath.Dir(to)), durable.Sync(s.DamagedDirOf(r.Kind)))
 }
 
 // takeNote marks the repository of one note. A note whose repository somebody

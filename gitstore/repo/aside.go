@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
 // Steps are the named points of the write protocol, in the order of each
@@ -96,7 +96,7 @@ func (a *Aside) install(target string, first Refs) error {
 		case path == PackDir(a.Dir):
 			return fs.SkipDir
 		}
-		return pack.Fsync(path)
+		return durable.Sync(path)
 	})
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (a *Aside) install(target string, first Refs) error {
 		return err
 	}
 	a.Folder.Step("aside-renamed")
-	if err := pack.Fsync(filepath.Dir(target)); err != nil {
+	if err := durable.Sync(filepath.Dir(target)); err != nil {
 		return err
 	}
 	a.Folder.note(target, first)

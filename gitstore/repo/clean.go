@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
@@ -75,7 +76,7 @@ func mendFile(path, content string) error {
 	if err == nil && string(is) == content {
 		return nil
 	}
-	return pack.WriteFile(path, []byte(content))
+	return durable.WriteFile(path, []byte(content))
 }
 
 // noLinks fails for a repository that has a link in the place of a folder of its

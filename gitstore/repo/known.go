@@ -18,8 +18,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // knownRefs is what the record knew of its refs: one line for each move of a ref
@@ -217,12 +217,12 @@ func (w *knownRefs) rewrite() error {
 	}
 	// What a killed server leaves there goes at the next start.
 	aside := filepath.Join(filepath.Dir(w.path), TmpDir, KnownFile)
-	err := pack.WriteFile(aside, text.Bytes())
+	err := durable.WriteFile(aside, text.Bytes())
 	if err == nil {
 		err = os.Rename(aside, w.path)
 	}
 	if err == nil {
-		err = pack.Fsync(filepath.Dir(w.path))
+		err = durable.Sync(filepath.Dir(w.path))
 	}
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package pack_test
+package durable_test
 
 import (
 	"os"
@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
-func TestFsyncDirMissing(t *testing.T) {
+func TestSyncOfNothing(t *testing.T) {
 	t.Parallel()
-	if err := pack.Fsync(filepath.Join(t.TempDir(), "x")); dm.KindOf(err) != dm.Internal {
-		t.Errorf("Fsync of nothing: %v", err)
+	if err := durable.Sync(filepath.Join(t.TempDir(), "x")); dm.KindOf(err) != dm.Internal {
+		t.Errorf("Sync of nothing: %v", err)
 	}
 }
 
@@ -22,7 +22,7 @@ func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	for _, content := range []string{"one", "two"} {
-		if err := pack.WriteFile(path, []byte(content)); err != nil {
+		if err := durable.WriteFile(path, []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != content {
@@ -32,7 +32,7 @@ func TestWriteFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if err := pack.WriteFile(filepath.Join(dir, "folder"), nil); err == nil {
+	if err := durable.WriteFile(filepath.Join(dir, "folder"), nil); err == nil {
 		t.Error("a file took the place of a folder")
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {

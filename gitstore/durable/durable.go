@@ -1,4 +1,6 @@
-package pack
+// Package durable writes small files so that they survive a power cut. It may
+// import the root package.
+package durable
 
 import (
 	"errors"
@@ -13,15 +15,15 @@ import (
 // after a power cut. What a crash leaves beside it has the same name, a dash and
 // a number.
 func WriteFile(path string, content []byte) error {
-	const op = "pack.WriteFile"
-	if err := writeWhole(path, content); err != nil {
+	const op = "durable.WriteFile"
+	if err := WriteWhole(path, content); err != nil {
 		return dm.Wrap(op, err)
 	}
-	return Fsync(filepath.Dir(path))
+	return Sync(filepath.Dir(path))
 }
 
-// writeWhole is WriteFile but for the folder, which the caller makes durable.
-func writeWhole(path string, content []byte) (err error) {
+// WriteWhole is WriteFile but for the folder, which the caller makes durable.
+func WriteWhole(path string, content []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -38,9 +40,9 @@ func writeWhole(path string, content []byte) (err error) {
 	return nil
 }
 
-// Fsync makes a file's content, or the names in a folder, durable.
-func Fsync(path string) error {
-	const op = "pack.Fsync"
+// Sync makes a file's content, or the names in a folder, durable.
+func Sync(path string) error {
+	const op = "durable.Sync"
 	f, err := os.Open(path)
 	if err != nil {
 		return dm.Wrap(op, err)
