@@ -1,5 +1,3 @@
-// Package durable writes small files so that they survive a power cut. It may
-// import the root package.
 package durable
 
 import (
