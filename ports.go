@@ -109,9 +109,9 @@ type ApplicationStore interface {
 	Applications() []ApplicationName
 }
 
-// Outbox is the record's slice for the dispatcher: what is desired and not yet
+// WorkStore is the record's slice for the dispatcher: what is desired and not yet
 // observed, and where outcomes go.
-type Outbox interface {
+type WorkStore interface {
 	// Pending returns the applications whose observed desired commit is not
 	// the tip of main.
 	Pending() []ApplicationName

@@ -151,7 +151,7 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	check(t, err)
 	workspaces.Workspaces = h.Store
 	dispatcher, err = dispatch.New(dispatch.Config{
-		Outbox: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: dispatch.Retry{Base: 10 * time.Millisecond},
+		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: dispatch.Retry{Base: 10 * time.Millisecond},
 	})
 	check(t, err)
 	return h, dispatcher

@@ -9,14 +9,14 @@ import (
 // of its components. It lasts as long as that outcome is the last.
 type shown struct{ of, now *dm.Observation }
 
-// Standing implements dm.Outbox.
+// Standing implements dm.WorkStore.
 func (s *Store) Standing() []dm.ApplicationName {
 	return s.index.appNames(func(e *appEntry) bool {
 		return e.observed != nil && len(e.observed.Records) > 0 && !e.working() && !e.left()
 	})
 }
 
-// Settled implements dm.Outbox.
+// Settled implements dm.WorkStore.
 func (s *Store) Settled(app dm.ApplicationName) *dm.Observation {
 	e := s.index.app(app)
 	if e == nil || e.working() {
@@ -25,7 +25,7 @@ func (s *Store) Settled(app dm.ApplicationName) *dm.Observation {
 	return e.observed
 }
 
-// Show implements dm.Outbox.
+// Show implements dm.WorkStore.
 func (s *Store) Show(app dm.ApplicationName, of, now *dm.Observation) {
 	release := s.data.Hold(repo.Application(app))
 	defer release()

@@ -16,7 +16,7 @@ import (
 // may be accepted in its place; the one that waited then gets its outcome, that
 // it was given up, in the same move of a ref as the one that overtook it.
 
-// Waiting implements dm.Outbox.
+// Waiting implements dm.WorkStore.
 func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
 	release := s.data.Hold(repo.Application(app))
 	defer release()
@@ -29,7 +29,7 @@ func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
 	s.index.putApp(app, &next)
 }
 
-// Leftovers implements dm.Outbox.
+// Leftovers implements dm.WorkStore.
 func (s *Store) Leftovers() []dm.ApplicationName { return s.index.appNames((*appEntry).left) }
 
 // overtaken returns the commits of main before its tip that have no outcome,

@@ -83,7 +83,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		}
 	}()
 	dispatcher, err := dispatch.New(dispatch.Config{
-		Outbox: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(), Directory: people.directory,
+		Record: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(), Directory: people.directory,
 		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // Config is what a Dispatcher needs.
 type Config struct {
-	Outbox     dm.Outbox                                // required
+	Record     dm.WorkStore                             // required
 	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; knows each spelling
 	Directory  dm.Directory                             // required
 	Types      []dm.ComponentType                       // those whose plugins may notice or tell something by themselves
@@ -87,8 +87,8 @@ type entry struct {
 // New checks cfg and starts nothing.
 func New(cfg Config) (*Dispatcher, error) {
 	switch {
-	case cfg.Outbox == nil:
-		return nil, errors.New("dispatch: a dispatcher needs an outbox")
+	case cfg.Record == nil:
+		return nil, errors.New("dispatch: a dispatcher needs a record")
 	case cfg.Plugins == nil:
 		return nil, errors.New("dispatch: a dispatcher needs plugins")
 	case cfg.Directory == nil:
@@ -177,7 +177,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			workers.Go(func() { d.watch(ctx, t, able) })
 		}
 	}
-	for _, app := range d.cfg.Outbox.Leftovers() {
+	for _, app := range d.cfg.Record.Leftovers() {
 		d.Wake(app)
 	}
 	scan := time.NewTimer(0)
@@ -210,7 +210,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // on (a change during the work makes its observation stale) and what waits for
 // its next attempt.
 func (d *Dispatcher) scan() {
-	pending := d.cfg.Outbox.Pending()
+	pending := d.cfg.Record.Pending()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.cfg.Clock()

@@ -237,7 +237,7 @@ func TestDispatchIsCounted(t *testing.T) {
 			}
 		}
 	})
-	if _, err := New(Config{Outbox: newFakeOutbox(), Directory: directory, Registerer: registry,
+	if _, err := New(Config{Record: newFakeRecord(), Directory: directory, Registerer: registry,
 		Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}); err == nil {
 		t.Error("figures registered twice were accepted")
 	}
@@ -266,9 +266,9 @@ func measured(t *testing.T, g prometheus.Gatherer, metric string) float64 {
 
 func TestNewChecks(t *testing.T) {
 	t.Parallel()
-	full := Config{Outbox: newFakeOutbox(), Directory: directory, Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}
+	full := Config{Record: newFakeRecord(), Directory: directory, Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}
 	for want, spoil := range map[string]func(*Config){
-		"outbox":    func(c *Config) { c.Outbox = nil },
+		"record":    func(c *Config) { c.Record = nil },
 		"plugins":   func(c *Config) { c.Plugins = nil },
 		"directory": func(c *Config) { c.Directory = nil },
 		"negative":  func(c *Config) { c.Workers = -1 },

@@ -17,9 +17,9 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// fakeOutbox is a record in memory: per application the accepted changes and
+// fakeRecord is a record in memory: per application the accepted changes and
 // the outcomes.
-type fakeOutbox struct {
+type fakeRecord struct {
 	mu    sync.Mutex
 	apps  map[dm.ApplicationName]*fakeApp
 	users []dm.UserName
@@ -53,13 +53,13 @@ func (a *fakeApp) left() bool {
 	return seen != nil && seen.Desired == a.tip().Desired && (seen.Left || seen.Phase == dm.NotCreated && len(seen.Records) > 0)
 }
 
-func newFakeOutbox() *fakeOutbox {
-	return &fakeOutbox{apps: map[dm.ApplicationName]*fakeApp{}, waits: map[dm.ApplicationName]string{}, shown: map[dm.ApplicationName]*dm.Observation{}}
+func newFakeRecord() *fakeRecord {
+	return &fakeRecord{apps: map[dm.ApplicationName]*fakeApp{}, waits: map[dm.ApplicationName]string{}, shown: map[dm.ApplicationName]*dm.Observation{}}
 }
 
 // accept makes a change durable, as the record's Create, Change and so on do.
 // Components are "type/name".
-func (o *fakeOutbox) accept(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, audience []dm.Subject, components ...string) dm.Revision {
+func (o *fakeRecord) accept(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, audience []dm.Subject, components ...string) dm.Revision {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	a := o.apps[app]
@@ -89,14 +89,14 @@ func (o *fakeOutbox) accept(app dm.ApplicationName, verb dm.Verb, state dm.Wante
 	return w.Desired
 }
 
-func (o *fakeOutbox) failure(method string, app dm.ApplicationName) error {
+func (o *fakeRecord) failure(method string, app dm.ApplicationName) error {
 	if o.fail == nil {
 		return nil
 	}
 	return o.fail(method, app)
 }
 
-func (o *fakeOutbox) Pending() []dm.ApplicationName {
+func (o *fakeRecord) Pending() []dm.ApplicationName {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var list []dm.ApplicationName
@@ -109,7 +109,7 @@ func (o *fakeOutbox) Pending() []dm.ApplicationName {
 	return list
 }
 
-func (o *fakeOutbox) Work(_ context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
+func (o *fakeRecord) Work(_ context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.failure("Work", app); err != nil {
@@ -134,7 +134,7 @@ func (o *fakeOutbox) Work(_ context.Context, app dm.ApplicationName) (dm.Work, b
 	return w, !w.TakeBack || a.left(), nil
 }
 
-func (o *fakeOutbox) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
+func (o *fakeRecord) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.failure("WorkAt", app); err != nil {
@@ -148,7 +148,7 @@ func (o *fakeOutbox) WorkAt(_ context.Context, app dm.ApplicationName, at dm.Rev
 	return dm.Work{}, dm.Errorf(dm.NotFound, "WorkAt", "no change %s", at)
 }
 
-func (o *fakeOutbox) Observe(_ context.Context, app dm.ApplicationName, outcome dm.Observation) error {
+func (o *fakeRecord) Observe(_ context.Context, app dm.ApplicationName, outcome dm.Observation) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.failure("Observe", app); err != nil {
@@ -164,7 +164,7 @@ func (o *fakeOutbox) Observe(_ context.Context, app dm.ApplicationName, outcome 
 	return nil
 }
 
-func (o *fakeOutbox) Standing() []dm.ApplicationName {
+func (o *fakeRecord) Standing() []dm.ApplicationName {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var list []dm.ApplicationName
@@ -176,7 +176,7 @@ func (o *fakeOutbox) Standing() []dm.ApplicationName {
 	return list
 }
 
-func (o *fakeOutbox) Settled(app dm.ApplicationName) *dm.Observation {
+func (o *fakeRecord) Settled(app dm.ApplicationName) *dm.Observation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	a := o.apps[app]
@@ -186,7 +186,7 @@ func (o *fakeOutbox) Settled(app dm.ApplicationName) *dm.Observation {
 	return &a.outcomes[len(a.outcomes)-1]
 }
 
-func (o *fakeOutbox) Show(app dm.ApplicationName, of, now *dm.Observation) {
+func (o *fakeRecord) Show(app dm.ApplicationName, of, now *dm.Observation) {
 	if o.Settled(app) == of {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -195,7 +195,7 @@ func (o *fakeOutbox) Show(app dm.ApplicationName, of, now *dm.Observation) {
 }
 
 // reads is what a reader sees of how app does.
-func (o *fakeOutbox) reads(app dm.ApplicationName) *dm.Observation {
+func (o *fakeRecord) reads(app dm.ApplicationName) *dm.Observation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now := o.shown[app]; now != nil {
@@ -204,14 +204,14 @@ func (o *fakeOutbox) reads(app dm.ApplicationName) *dm.Observation {
 	return o.apps[app].observed()
 }
 
-func (o *fakeOutbox) Users() ([]dm.UserName, error) {
+func (o *fakeRecord) Users() ([]dm.UserName, error) {
 	if err := o.failure("Users", ""); err != nil {
 		return nil, err
 	}
 	return o.users, nil
 }
 
-func (o *fakeOutbox) Leftovers() []dm.ApplicationName {
+func (o *fakeRecord) Leftovers() []dm.ApplicationName {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var list []dm.ApplicationName
@@ -223,20 +223,20 @@ func (o *fakeOutbox) Leftovers() []dm.ApplicationName {
 	return list
 }
 
-func (o *fakeOutbox) Waiting(app dm.ApplicationName, _ dm.Revision, why string) {
+func (o *fakeRecord) Waiting(app dm.ApplicationName, _ dm.Revision, why string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waits[app] = why
 }
 
-func (o *fakeOutbox) waiting(app dm.ApplicationName) string {
+func (o *fakeRecord) waiting(app dm.ApplicationName) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.waits[app]
 }
 
 // last returns the newest outcome, which must be that of the newest change.
-func (o *fakeOutbox) last(t *testing.T, app dm.ApplicationName) dm.Observation {
+func (o *fakeRecord) last(t *testing.T, app dm.ApplicationName) dm.Observation {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -381,7 +381,7 @@ func (p *fakePlugin) onCall(script func(ctx context.Context, op string, app dm.A
 // bench is a dispatcher with two fake engines, inside a bubble of fake time.
 type bench struct {
 	*testing.T
-	box     *fakeOutbox
+	box     *fakeRecord
 	log     *callLog
 	jupyter *fakePlugin
 	oozie   *fakePlugin
@@ -406,10 +406,10 @@ func newBench(t *testing.T, configure func(*Config)) *bench {
 	plugin := func(kind dm.ComponentType) *fakePlugin {
 		return &fakePlugin{kind: kind, t: t, log: log, stands: map[dm.ApplicationName]dm.ApplyRequest{}}
 	}
-	b := &bench{T: t, box: newFakeOutbox(), log: log, jupyter: plugin("jupyter"), oozie: plugin("oozie")}
+	b := &bench{T: t, box: newFakeRecord(), log: log, jupyter: plugin("jupyter"), oozie: plugin("oozie")}
 	plugins := map[dm.ComponentType]dm.Plugin{"jupyter": b.jupyter, "oozie": b.oozie}
 	cfg := Config{
-		Outbox: b.box, Directory: directory,
+		Record: b.box, Directory: directory,
 		Plugins: func(kind dm.ComponentType) (dm.Plugin, bool) { p, ok := plugins[kind]; return p, ok },
 	}
 	if configure != nil {

@@ -49,8 +49,8 @@ func (d *Dispatcher) lookAtAll() {
 	if !slices.ContainsFunc(d.cfg.Types, func(t dm.ComponentType) bool { _, ok := d.observer(t); return ok }) {
 		return
 	}
-	for _, app := range d.cfg.Outbox.Standing() {
-		of := d.cfg.Outbox.Settled(app)
+	for _, app := range d.cfg.Record.Standing() {
+		of := d.cfg.Record.Settled(app)
 		if of != nil && slices.ContainsFunc(of.Records, func(r dm.PluginRecord) bool { _, ok := d.observer(r.Type); return ok }) {
 			d.mu.Lock()
 			d.enqueueLook(app)
@@ -123,7 +123,7 @@ func (d *Dispatcher) watch(ctx context.Context, t dm.ComponentType, w dm.Watcher
 // look asks how what stands of app does, shows it to readers, and records it when
 // a component does otherwise than the record says.
 func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
-	of := d.cfg.Outbox.Settled(app)
+	of := d.cfg.Record.Settled(app)
 	if of == nil {
 		return
 	}
@@ -166,7 +166,7 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 	if len(changes) > 0 && d.quiet(of, w) {
 		w = d.transition(ctx, app, of, now, strings.Join(changes, "; "), w)
 	} else {
-		d.cfg.Outbox.Show(app, of, &now)
+		d.cfg.Record.Show(app, of, &now)
 	}
 	d.mu.Lock()
 	d.watched[app] = w
@@ -209,11 +209,11 @@ func (d *Dispatcher) transition(ctx context.Context, app dm.ApplicationName, of 
 		w.restless = 0
 	}
 	now.Health = changes
-	switch err := d.cfg.Outbox.Observe(ctx, app, now); {
+	switch err := d.cfg.Record.Observe(ctx, app, now); {
 	case err == nil:
 		d.cfg.Log.Info("components changed their state", "app", app, "health", changes)
 	case dm.KindOf(err) != dm.Stale: // else a change came, and its outcome tells
-		d.cfg.Outbox.Show(app, of, &now)
+		d.cfg.Record.Show(app, of, &now)
 		d.cfg.Log.Warn("health cannot be recorded", "app", app, "err", err)
 	}
 	return w

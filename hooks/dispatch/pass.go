@@ -71,11 +71,11 @@ func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (
 		if r := recover(); r != nil {
 			d.cfg.Log.Error("dispatch panicked", "app", app, "panic", r, "stack", string(debug.Stack()))
 			j.unread++
-			d.cfg.Outbox.Waiting(app, "", waiting("unexpected failure of the server", untilItWorks))
+			d.cfg.Record.Waiting(app, "", waiting("unexpected failure of the server", untilItWorks))
 			n = next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
 		}
 	}()
-	work, ok, err := d.cfg.Outbox.Work(ctx, app)
+	work, ok, err := d.cfg.Record.Work(ctx, app)
 	switch {
 	case ctx.Err() != nil:
 		return next{}
@@ -83,7 +83,7 @@ func (d *Dispatcher) pass(ctx context.Context, app dm.ApplicationName, j *job) (
 		if j.unread++; j.unread == 1 {
 			d.cfg.Log.Warn("pending change cannot be read", "app", app, "err", err)
 		}
-		d.cfg.Outbox.Waiting(app, "", waitingText(err))
+		d.cfg.Record.Waiting(app, "", waitingText(err))
 		return next{more: true, after: d.cfg.Retry.pause(j.unread, d.cfg.Scan)}
 	case !ok:
 		d.look(ctx, app)
@@ -201,7 +201,7 @@ func (p *pass) effective() dm.Revision {
 func (p *pass) observe(ctx context.Context, o dm.Observation) next {
 	cfg := p.d.cfg
 	cfg.Step(stepBeforeObserve)
-	err := cfg.Outbox.Observe(ctx, p.app, o)
+	err := cfg.Record.Observe(ctx, p.app, o)
 	if err == nil {
 		cfg.Step(stepObserved)
 		p.settled(o)
@@ -222,7 +222,7 @@ func (p *pass) observe(ctx context.Context, o dm.Observation) next {
 		p.count(resultUnrecorded)
 	}
 	n := next{more: true, after: cfg.Retry.pause(p.job.unrecorded, cfg.Scan)}
-	cfg.Outbox.Waiting(p.app, p.work.Desired, waitingText(err))
+	cfg.Record.Waiting(p.app, p.work.Desired, waitingText(err))
 	cfg.Log.Warn("outcome cannot be recorded", "app", p.app, "action", p.work.Change.Verb,
 		"request_id", p.work.Change.RequestID, "after", n.after, "err", err)
 	return n

@@ -67,7 +67,7 @@ func (p *pass) takeBack(ctx context.Context) error {
 	case verb == dm.Create || p.effective() == "":
 		return p.destroyCreated(ctx)
 	}
-	earlier, err := p.d.cfg.Outbox.WorkAt(ctx, p.app, p.effective())
+	earlier, err := p.d.cfg.Record.WorkAt(ctx, p.app, p.effective())
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (p *pass) audience(spec dm.Spec) ([]dm.UserName, error) {
 		} else if g, ok := s.Group(); ok {
 			users = append(users, p.d.cfg.Directory.Members(g)...)
 		} else if s == dm.Everyone {
-			present, err := p.d.cfg.Outbox.Users()
+			present, err := p.d.cfg.Record.Users()
 			if err != nil {
 				return nil, err
 			}

@@ -70,7 +70,7 @@ func (p *pass) tryAgain(err error) (next, bool) {
 	if what == dm.Stall || p.job.attempts >= cfg.Retry.Attempts {
 		return next{}, false
 	}
-	cfg.Outbox.Waiting(p.app, p.work.Desired, waitingText(err))
+	cfg.Record.Waiting(p.app, p.work.Desired, waitingText(err))
 	tries := p.job.attempts + p.job.waits
 	n := next{more: true, after: max(cfg.Retry.pause(tries, most), at.Sub(cfg.Clock()))}
 	p.count(resultRetry)

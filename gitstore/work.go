@@ -16,12 +16,12 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Pending implements dm.Outbox.
+// Pending implements dm.WorkStore.
 func (s *Store) Pending() []dm.ApplicationName {
 	return s.index.appNames((*appEntry).working)
 }
 
-// Work implements dm.Outbox.
+// Work implements dm.WorkStore.
 func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
 	const op = "gitstore.Work"
 	if err := s.service.Sound(repo.Application(app)); err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 	return w, true, repo.Failed(op, err)
 }
 
-// WorkAt implements dm.Outbox.
+// WorkAt implements dm.WorkStore.
 func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revision) (dm.Work, error) {
 	const op = "gitstore.WorkAt"
 	r := repo.Application(app)
@@ -110,7 +110,7 @@ func listComponents(objects *repo.Objects, tree plumbing.Hash) ([]dm.Component, 
 	}
 }
 
-// Observe implements dm.Outbox.
+// Observe implements dm.WorkStore.
 func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.Observation) error {
 	const op = "gitstore.Observe"
 	tx, err := s.data.Begin(repo.Application(app), "observed")
@@ -188,7 +188,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, out
 	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.observedTip, last.Commit, "observed-moved"))...)
 }
 
-// Users implements dm.Outbox.
+// Users implements dm.WorkStore.
 func (s *Store) Users() ([]dm.UserName, error) {
 	names, err := s.data.Names(dm.WorkspaceRepository)
 	if err != nil {
