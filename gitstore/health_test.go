@@ -126,7 +126,7 @@ func TestWaitingForAnEngine(t *testing.T) {
 		h.until("the change waits", func() bool {
 			view, _, err := h.Application(ctx, "app")
 			check(t, err)
-			return view.Phase == phase && view.Information == "Waiting: the cluster is being upgraded; it is tried again at "+until.UTC().Format(time.RFC3339)
+			return view.Phase == phase && view.Information == "Waiting: the cluster is being upgraded; retrying at "+until.UTC().Format(time.RFC3339)
 		})
 	}
 	check(t, h.Start(ctx, as("ana"), "app"))

@@ -189,7 +189,7 @@ func TestWhatAPluginNoticesWakesAChange(t *testing.T) {
 		then := time.Now().Add(24 * time.Hour)
 		engine.Fail(dm.Errorf(dm.Unavailable, "engine", "no room in the cluster").NotBefore(then))
 		b.begin("noon", dm.Create, dm.WantCreated, "oozie/nightly")
-		b.wantWaiting("noon", "Waiting: no room in the cluster; it is tried again at "+then.UTC().Format(time.RFC3339))
+		b.wantWaiting("noon", "Waiting: no room in the cluster; retrying at "+then.UTC().Format(time.RFC3339))
 		engine.Fail(nil)
 		engine.Tell("noon")
 		b.pass(time.Second)
@@ -209,7 +209,7 @@ func TestNoticesDoNotHurryWhatNobodyForesaw(t *testing.T) {
 			engine.Tell("noon")
 			b.pass(time.Second)
 		}
-		b.wantWaiting("noon", "Waiting: internal error; it is tried again for half an hour")
+		b.wantWaiting("noon", "Waiting: internal error; retrying for half an hour")
 	})
 }
 
@@ -234,7 +234,7 @@ func TestWaitingTakesAnotherChange(t *testing.T) {
 					b.quiet("noon", dm.Create, dm.WantCreated, "oozie/nightly")
 					engine.Fail(errDown)
 					b.begin("noon", dm.Start, dm.WantStarted, "oozie/nightly")
-					b.wantWaiting("noon", "Waiting: the engine is down; it is tried again until it works")
+					b.wantWaiting("noon", "Waiting: the engine is down; retrying until it works")
 					if restart {
 						b.restart()
 					}
