@@ -74,25 +74,33 @@ func Wrap(op string, err error) error {
 	return &w
 }
 
-// Error is the text for the log: operation, message and the chain of causes.
+// Error is the text for the log: operation, message and the chain of causes. A
+// message that Wrap took over from below is said once, with the operations that
+// it came through and what was said around them.
 func (e *Error) Error() string {
-	var b strings.Builder
-	if e.Op != "" {
-		b.WriteString(e.Op + ": ")
-	}
-	b.WriteString(e.Message)
-	var below *Error
-	switch {
-	case errors.As(e.Err, &below) && below.Message == e.Message:
-		// The message was taken over by Wrap; say only where it came from.
-		fmt.Fprintf(&b, " [%s]", below.Op)
-		if below.Err != nil {
-			fmt.Fprintf(&b, ": %v", below.Err)
+	var through []string
+	last, cause := e.Op, e.Err
+	for below := (*Error)(nil); errors.As(cause, &below) && below.Message == e.Message; cause = below.Err {
+		around, whole := strings.CutSuffix(cause.Error(), below.Error())
+		if !whole {
+			break // it is one of several causes, or more was said after it
 		}
-	case e.Err != nil:
-		fmt.Fprintf(&b, ": %v", e.Err)
+		if around != "" || below.Op != last {
+			through = append(through, around+below.Op)
+		}
+		last = below.Op
 	}
-	return b.String()
+	text := e.Message
+	if e.Op != "" {
+		text = e.Op + ": " + text
+	}
+	if len(through) > 0 {
+		text += " [" + strings.Join(through, ", ") + "]"
+	}
+	if cause != nil {
+		text += ": " + cause.Error()
+	}
+	return text
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -35,6 +35,37 @@ func TestWrapKeepsWhatTheClientMayKnow(t *testing.T) {
 	}
 }
 
+// TestWrapSaysTheMessageOnce wraps an error as often as the rooms do: the log
+// has its message and its cause once, each operation, and what was said around.
+func TestWrapSaysTheMessageOnce(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("device busy")
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"not wrapped", dm.Errorf(dm.Stale, "git.Move", "the ref is locked").Because(cause), "git.Move: the ref is locked: device busy"},
+		{"thrice", dm.Wrap("api.Start", dm.Wrap("store.Start", dm.Wrap("store.move", dm.Errorf(dm.Stale, "git.Move", "the ref is locked").Because(cause)))),
+			"api.Start: the ref is locked [store.Start, store.move, git.Move]: device busy"},
+		{"with words around", dm.Wrap("api.Start", fmt.Errorf("workspace of ana: %w", dm.Wrap("store.move", dm.Errorf(dm.Stale, "git.Move", "the ref is locked")))),
+			"api.Start: the ref is locked [workspace of ana: store.move, git.Move]"},
+		{"by the same operation", dm.Wrap("store.Start", dm.Wrap("store.Start", dm.Errorf(dm.Stale, "store.Start", "the ref is locked"))),
+			"store.Start: the ref is locked"},
+		{"one of two", dm.Wrap("api.Start", errors.Join(dm.Errorf(dm.Stale, "git.Move", "the ref is locked"), cause)), "api.Start: the ref is locked: git.Move: the ref is locked\ndevice busy"},
+		{"a foreign one", dm.Wrap("api.Start", dm.Wrap("store.Start", cause)), "api.Start: internal error [store.Start]: device busy"},
+		{"another message", dm.Errorf(dm.Unavailable, "api.Start", "try again").Because(dm.Wrap("store.move", dm.Errorf(dm.Stale, "git.Move", "the ref is locked").Because(cause))),
+			"api.Start: try again: store.move: the ref is locked [git.Move]: device busy"},
+	} {
+		if got := c.err.Error(); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+		if !errors.Is(c.err, cause) && strings.Contains(c.want, cause.Error()) {
+			t.Errorf("%s: the cause is lost", c.name)
+		}
+	}
+}
+
 func TestForeignErrorsStayInside(t *testing.T) {
 	t.Parallel()
 	err := dm.Wrap("op", fmt.Errorf("read /secret/path: %w", io.ErrUnexpectedEOF))
