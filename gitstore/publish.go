@@ -228,7 +228,7 @@ func (s *Store) moveMain(ctx context.Context, name dm.PackageName, commit plumbi
 		err = s.data.MoveRefs(ctx, dir, repo.Update(repo.Main, old, commit))
 	}
 	if err != nil {
-		s.Log.Error("main of a package could not be moved", "name", name, "err", err)
+		s.Log.Error("main of a package could not be moved", "package", name, "err", err)
 		s.service.LookSoon(r)
 	}
 }

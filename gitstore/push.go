@@ -50,7 +50,7 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	}
 	defer func() {
 		if err := stage.Discard(); err != nil {
-			s.Log.Warn("a temporary repository could not be removed", "err", err)
+			s.Log.Warn("a temporary repository could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
 		}
 	}()
 	if round.Advertise {

@@ -134,7 +134,7 @@ func (s *Store) takeBack(u dm.UserName, err error) {
 	defer release()
 	s.users.m.Delete(u)
 	if err := s.service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.Log.Error("an incomplete workspace could not be moved away", "name", u, "err", err)
+		s.Log.Error("an incomplete workspace could not be moved away", "user", u, "err", err)
 	}
 }
 

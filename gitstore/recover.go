@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -294,7 +295,7 @@ func (s *Store) mendNumbers(ctx context.Context, objects *repo.Objects, dir stri
 		h = change.Before
 	}
 	if err := s.data.MoveRefs(ctx, dir, missing...); err != nil {
-		s.Log.Error("numbers of deployments could not be written", "err", err) // a full disk is no damage
+		s.Log.Error("numbers of deployments could not be written", "repository", filepath.Base(dir), "err", err) // a full disk is no damage
 	}
 	return highest, nil
 }

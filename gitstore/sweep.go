@@ -138,7 +138,7 @@ func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept
 		}
 		w, ok, err := s.emptyWorkspace(ctx, r)
 		if err != nil {
-			s.Log.Warn("a workspace cannot be read for a sweep", "name", r.Name, "err", err)
+			s.Log.Warn("a workspace cannot be read for a sweep", "user", r.Name, "err", err)
 		} else if ok {
 			found[w.User] = w
 		}

@@ -145,9 +145,8 @@ func (s *PushServer) end(id string, p *pushSession) {
 	s.mu.Unlock()
 	p.running.Wait()
 	s.progress.forget(p.news)
-	r := p.push.Repository()
-	s.pushes.WithLabelValues(string(r.Kind), p.outcome).Inc()
-	s.cfg.Log.Info("push ended", "repository", string(r.Kind)+"/"+r.Name, "actor", p.push.Actor().User,
+	s.pushes.WithLabelValues(string(p.push.Repository().Kind), p.outcome).Inc()
+	s.cfg.Log.Info("push ended", "repository", p.repository(), "actor", p.push.Actor().User,
 		"outcome", p.outcome, "refs", len(p.asked.commands), "request_id", p.request)
 }
 

@@ -43,6 +43,12 @@ type pushSession struct {
 	done    []acceptedRef  // what has been made true
 }
 
+// repository is where the push goes, for the log.
+func (p *pushSession) repository() string {
+	r := p.push.Repository()
+	return string(r.Kind) + "/" + r.Name
+}
+
 // acceptedRef is one ref with what became of it.
 type acceptedRef struct {
 	ref     dm.PushedRef
@@ -109,7 +115,7 @@ func (s *PushServer) enter(id string, cancel func()) (*pushSession, error) {
 func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSession, t *talk) (exit int) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.cfg.Log.Error("hook panicked", "panic", r, "stack", string(debug.Stack()), "request_id", p.request)
+			s.cfg.Log.Error("hook panicked", "panic", r, "stack", string(debug.Stack()), "repository", p.repository(), "request_id", p.request)
 			p.outcome = pushFailed
 			t.say("internal error")
 			exit = 2
@@ -119,7 +125,7 @@ func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSes
 	var err error
 	if p.asked, err = readAsked(t.conn, t); err != nil {
 		t.say("protocol error between git and the server")
-		s.cfg.Log.Error("a push was not understood", "request_id", p.request, "err", s.orLate(ctx, err))
+		s.cfg.Log.Error("a push was not understood", "repository", p.repository(), "request_id", p.request, "err", s.orLate(ctx, err))
 		return 2
 	}
 	var gone sync.WaitGroup
@@ -150,7 +156,7 @@ func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSes
 	}
 	report.WriteString(flushPacket)
 	if _, err := t.Write(report.Bytes()); err != nil {
-		s.cfg.Log.Warn("a push was gone before its result was reported", "request_id", p.request, "outcome", p.outcome, "err", err)
+		s.cfg.Log.Warn("a push was gone before its result was reported", "repository", p.repository(), "request_id", p.request, "outcome", p.outcome, "err", err)
 	}
 	s.tellProgress(ctx, p, t)
 	return 0

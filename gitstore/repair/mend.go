@@ -101,7 +101,7 @@ func (s *Service) mendPack(ctx context.Context, r dm.Repository, dir, path strin
 		return false, err
 	}
 	if twin := s.twin(path); twin != "" {
-		s.Log.Warn("a pack is taken from another repository", "pack", filepath.Base(path), "from", filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(twin)))))
+		s.Log.Warn("a pack is taken from another repository", "kind", r.Kind, "name", r.Name, "pack", filepath.Base(path), "from", filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(twin)))))
 		return true, pack.Replace(twin, path)
 	}
 	objects, err := pack.Names(path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -27,7 +28,7 @@ func (s *Service) fromArchives(ctx context.Context, dir string, left map[plumbin
 			continue
 		}
 		if err := s.fromArchive(ctx, dir, h, left, w); err != nil {
-			s.Log.Warn("an archive does not help to repair its package", "archive", h, "err", err)
+			s.Log.Warn("an archive does not help to repair its package", "repository", filepath.Base(dir), "archive", h, "err", err)
 		}
 	}
 }

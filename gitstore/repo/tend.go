@@ -114,7 +114,7 @@ func (f *Folder) tidy(r dm.Repository) {
 			return
 		}
 		if err := f.Git.RepackSmall(f.alive, dir); err != nil && f.alive.Err() == nil {
-			f.Log.Error("small packs could not be repacked", "kind", r.Kind, "err", err)
+			f.Log.Error("small packs could not be repacked", "kind", r.Kind, "name", r.Name, "err", err)
 		}
 	})
 }

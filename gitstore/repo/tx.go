@@ -235,7 +235,7 @@ func (t *Tx) close(failed bool) {
 	}
 	if t.fresh != nil {
 		if err := t.fresh.Discard(); err != nil {
-			t.folder.Log.Warn("a temporary repository could not be removed", "err", err)
+			t.folder.Log.Warn("a temporary repository could not be removed", "kind", t.r.Kind, "name", t.r.Name, "err", err)
 		}
 	}
 	t.dir, t.fresh, t.pack, t.there, t.clear, t.Keep = "", nil, nil, nil, nil, ""
