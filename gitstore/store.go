@@ -82,7 +82,7 @@ var (
 	_ dm.PackageStore     = (*Store)(nil)
 	_ dm.DeployedStore    = (*Store)(nil)
 	_ dm.ApplicationStore = (*Store)(nil)
-	_ dm.WorkStore           = (*Store)(nil)
+	_ dm.WorkStore        = (*Store)(nil)
 	_ dm.Workspaces       = (*Store)(nil)
 	_ dm.GitTransport     = (*Store)(nil)
 	_ dm.History          = (*Store)(nil)
