@@ -5,7 +5,6 @@ import (
 	"context"
 
 	"runtime"
-	"strings"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -146,21 +145,6 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	return d, repo.Failed(op, err)
 }
 
-// listedVersions is how many versions a hint names.
-const listedVersions = 10
-
-// list names the newest versions for a hint.
-func (e *packageEntry) list() string {
-	var names []string
-	for _, v := range e.versions[:min(len(e.versions), listedVersions)] {
-		names = append(names, v.file.Ref.Version.String())
-	}
-	if len(e.versions) > listedVersions {
-		names = append(names, "and older ones")
-	}
-	return strings.Join(names, ", ")
-}
-
 // At implements dm.History. An application whose newest outcome is older than
 // the instant is answered from the index; the others' histories are read once,
 // several at a time. keep is asked with the present owner before anything is
@@ -203,24 +187,6 @@ func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationNa
 		}
 	}
 	return list, nil
-}
-
-// then tells what was in effect at an instant, nil for nothing, if the newest
-// outcome knows it.
-func (e *appEntry) then(app dm.ApplicationName, at time.Time) (then *dm.Then, known bool) {
-	o := e.observed
-	switch {
-	case o.Time.After(at):
-		return nil, false
-	case o.Effective == "":
-		return nil, true
-	case o.Effective != o.Desired, o.Health != "":
-		return nil, false // what is in effect came earlier
-	}
-	return &dm.Then{
-		Application: app, Owner: e.effective.spec.Owner, Phase: o.Phase, Package: e.effective.spec.Package,
-		Deployment: o.Deployment, Revision: o.Effective, Since: o.Time.UTC(),
-	}, true
 }
 
 // readThen asks the history what was in effect at an instant, nil for nothing.

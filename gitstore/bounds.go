@@ -44,19 +44,6 @@ func (s *Store) roomForApplication(owner dm.UserName) error {
 	return nil
 }
 
-// countApplications counts the names that have a repository, or get one now,
-// and those of one owner.
-func (x *index) countApplications(owner dm.UserName) (all, own int) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for _, e := range x.apps {
-		if e.desired.spec.Owner == owner {
-			own++
-		}
-	}
-	return len(x.apps), own
-}
-
 // roomForSpec fails when an application.json of an owner is too much for memory
 // beside the others. The application's present one counts too: until the change
 // is carried out both are kept.
@@ -79,50 +66,11 @@ func (s *Store) roomForSpec(spec dm.Spec) error {
 	return nil
 }
 
-// specBytes adds up what is kept of all applications and of those of one owner.
-func (x *index) specBytes(owner dm.UserName) (all, own int64) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for _, e := range x.apps {
-		n := int64(e.desired.size)
-		if e.effective.commit != e.desired.commit {
-			n += int64(e.effective.size)
-		}
-		all += n
-		if e.desired.spec.Owner == owner {
-			own += n
-		}
-	}
-	return all, own
-}
-
 // roomForFailure tells whether another failed deploy of what is not there may
 // enter the record.
 func (s *Store) roomForFailure(by dm.UserName) bool {
 	all, own := s.index.countFailures(by)
 	return all < s.Bounds.Failures && own < s.Bounds.FailuresOf
-}
-
-// countFailures counts the failed deploys of versions that are not there, and
-// those of one user.
-func (x *index) countFailures(by dm.UserName) (all, own int) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	for _, e := range x.packages {
-		for v, o := range e.outcomes {
-			if o.phase != dm.NotDeployed || o.information == "" {
-				continue
-			}
-			if _, there := e.version(v); there {
-				continue
-			}
-			all++
-			if o.by == by {
-				own++
-			}
-		}
-	}
-	return all, own
 }
 
 // workspaceCount is how many users have a repository, as far as is known.

@@ -216,15 +216,13 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 // DeployedPackages implements dm.DeployedStore.
 func (s *Store) DeployedPackages() []string {
 	ids := []string{}
-	s.index.mu.RLock()
-	for name, e := range s.index.packages {
+	s.index.eachPackage(func(name dm.PackageName, e *packageEntry) {
 		for v, o := range e.outcomes {
 			if o.phase == dm.Deployed {
 				ids = append(ids, dm.PackageRef{Name: name, Version: v}.String())
 			}
 		}
-	}
-	s.index.mu.RUnlock()
+	})
 	slices.Sort(ids)
 	return ids
 }

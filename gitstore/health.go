@@ -5,10 +5,6 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// shown is what readers see in the place of an outcome: the same with newer states
-// of its components. It lasts as long as that outcome is the last.
-type shown struct{ of, now *dm.Observation }
-
 // Standing implements dm.WorkStore.
 func (s *Store) Standing() []dm.ApplicationName {
 	return s.index.appNames(func(e *appEntry) bool {
@@ -31,15 +27,7 @@ func (s *Store) Show(app dm.ApplicationName, of, now *dm.Observation) {
 	defer release()
 	if e := s.index.app(app); e != nil && e.observed == of && of != nil {
 		next := *e
-		next.shown = shown{of, now}
+		next.shown = shown{Of: of, Now: now}
 		s.index.putApp(app, &next)
 	}
-}
-
-// seen is the last outcome as readers see it.
-func (e *appEntry) seen() *dm.Observation {
-	if e.observed != nil && e.shown.of == e.observed {
-		return e.shown.now
-	}
-	return e.observed
 }

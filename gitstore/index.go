@@ -267,6 +267,15 @@ func (x *index) putApp(a dm.ApplicationName, e *appEntry) {
 	same[a] = true
 }
 
+// eachPackage calls do for every package, in no order; do asks the index nothing.
+func (x *index) eachPackage(do func(dm.PackageName, *packageEntry)) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for name, e := range x.packages {
+		do(name, e)
+	}
+}
+
 // appNames returns the names for which keep holds, in byte order.
 func (x *index) appNames(keep func(*appEntry) bool) []dm.ApplicationName {
 	x.mu.RLock()

@@ -93,10 +93,6 @@ func unchanged(old versionEntry, file dm.PackageFile, digest string) (dm.Publish
 	return p, nil
 }
 
-func (v versionEntry) answer() dm.Published {
-	return dm.Published{File: v.file, Tag: dm.Revision(v.tag.String()), Commit: dm.Revision(v.commit.String()), Digest: v.digest, Findings: v.findings}
-}
-
 // digest reads a body for comparison only.
 func (s *Store) digest(body io.Reader, size int64) (string, error) {
 	if size > s.Limits.Wire {
@@ -282,13 +278,11 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v versionEntry, stamp
 
 // ListPackages implements dm.PackageStore.
 func (s *Store) ListPackages(recency int) []dm.PackageListing {
-	s.index.mu.RLock()
-	defer s.index.mu.RUnlock()
-	list := make([]dm.PackageListing, 0, len(s.index.packages))
-	for name, e := range s.index.packages {
+	list := []dm.PackageListing{}
+	s.index.eachPackage(func(name dm.PackageName, e *packageEntry) {
 		n := len(e.versions)
 		if n == 0 {
-			continue
+			return
 		}
 		if recency > 0 {
 			n = min(n, recency)
@@ -298,7 +292,7 @@ func (s *Store) ListPackages(recency int) []dm.PackageListing {
 			l.Versions[i] = v.file
 		}
 		list = append(list, l)
-	}
+	})
 	slices.SortFunc(list, func(a, b dm.PackageListing) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return list
 }

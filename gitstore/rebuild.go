@@ -287,24 +287,3 @@ func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
 	slices.Reverse(list)
 	return list, nil
 }
-
-// placed fills in where the files of records went that were made before plugins
-// kept it: one component into the application's folder itself, each of several
-// into a sub-folder of its own.
-func placed(o dm.Observation) *dm.Observation {
-	for i := range o.Records {
-		r := &o.Records[i]
-		if r.Folders != nil || len(r.Users) == 0 {
-			continue
-		}
-		r.Folders = map[string]dm.ComponentName{}
-		for _, c := range r.Components {
-			sub := string(c.Name)
-			if len(r.Components) == 1 {
-				sub = ""
-			}
-			r.Folders[sub] = c.Name
-		}
-	}
-	return &o
-}

@@ -2,13 +2,8 @@ package gitstore
 
 import (
 	"context"
-	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -32,23 +27,6 @@ func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
 // Leftovers implements dm.WorkStore.
 func (s *Store) Leftovers() []dm.ApplicationName { return s.index.appNames((*appEntry).left) }
 
-// overtaken returns the commits of main before its tip that have no outcome,
-// oldest first.
-func overtaken(ctx context.Context, objects *repo.Objects, e *appEntry) ([]*object.Commit, error) {
-	answered := plumbing.ZeroHash
-	if e.observed != nil {
-		answered = plumbing.NewHash(string(e.observed.Desired))
-	}
-	if e.main == answered {
-		return nil, nil
-	}
-	list, _, err := form.Chain(ctx, objects, e.main, answered)
-	if err != nil {
-		return nil, err
-	}
-	return list[:len(list)-1], nil
-}
-
 // overtakenWork describes the changes that were overtaken, since a server that
 // ended may have carried out some of each.
 func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *appEntry) ([]dm.Work, error) {
@@ -70,16 +48,4 @@ func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *ap
 		list = append(list, w)
 	}
 	return list, nil
-}
-
-// givenUp is the outcome of a change that another overtook: it changed nothing.
-func (e *appEntry) givenUp(change plumbing.Hash, at time.Time) dm.Observation {
-	o := dm.Observation{
-		Desired: dm.Revision(change.String()), Phase: e.settled(), Time: at,
-		Information: "given up while it waited: " + string(e.last.Verb) + " came in its place",
-	}
-	if e.observed != nil {
-		o.Effective, o.Deployment, o.Records = e.observed.Effective, e.observed.Deployment, e.observed.Records
-	}
-	return o
 }

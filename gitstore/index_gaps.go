@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
@@ -141,71 +140,4 @@ func answeredBefore(ctx context.Context, objects *repo.Objects, main plumbing.Ha
 		}
 	}
 	return false, ctx.Err()
-}
-
-// markUnpublished finds the packages that applications were made from and of
-// which the record has no deployment. Their numbers are not free.
-func (s *Store) markUnpublished() {
-	s.index.mu.Lock()
-	defer s.index.mu.Unlock()
-	for app, e := range s.index.apps {
-		for _, content := range []contentEntry{e.desired, e.effective} {
-			ref := content.spec.Package
-			if content.commit.IsZero() || content.packageTree == repo.EmptyTree || s.index.deployedOnce(ref) {
-				continue
-			}
-			_, away := s.service.Why(repo.Package(ref.Name))
-			if s.index.unpublished[ref] == "" && !away {
-				s.Log.Error("the record of a package is missing", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
-			}
-			s.index.unpublished[ref] = app
-		}
-	}
-}
-
-// deployedOnce tells whether there is an outcome with the files of a version, the
-// last one or one before: the deploy of what was withdrawn has none. The caller
-// holds the lock.
-func (x *index) deployedOnce(ref dm.PackageRef) bool {
-	e := x.packages[ref.Name]
-	if e == nil {
-		return false
-	}
-	o, ok := e.outcomes[ref.Version]
-	return ok && (o.tree != repo.EmptyTree || o.once)
-}
-
-// hadFiles tells whether an outcome before c had the files of its version.
-func hadFiles(objects *repo.Objects, c *object.Commit) (bool, error) {
-	for h := form.ParentOf(c); !h.IsZero(); h = form.ParentOf(c) {
-		var err error
-		if c, err = objects.Commit(h); err != nil || c.TreeHash != repo.EmptyTree {
-			return err == nil, err
-		}
-	}
-	return false, nil
-}
-
-// published fails for a version that applications were made from and of which
-// the record has nothing any more.
-func (x *index) published(ref dm.PackageRef) error {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	app := x.unpublished[ref]
-	if app == "" || x.deployedOnce(ref) {
-		return nil
-	}
-	return dm.Errorf(dm.Unavailable, "read the record", "the record of %s is missing, the application %s was made from it", ref, app).
-		WithHint("an administrator must restore it; publish changes under a new version number")
-}
-
-// read tells whether the index has something of a repository.
-func (x *index) read(r dm.Repository) bool {
-	switch r.Kind {
-	case dm.PackageRepository:
-		return x.pkg(dm.PackageName(r.Name)) != nil
-	case dm.ApplicationRepository:
-		return x.app(dm.ApplicationName(r.Name)) != nil
-	}
-	return false
 }

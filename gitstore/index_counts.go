@@ -1,0 +1,113 @@
+package gitstore
+
+import (
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// countApplications counts the names that have a repository, or get one now,
+// and those of one owner.
+func (x *index) countApplications(owner dm.UserName) (all, own int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.apps {
+		if e.desired.spec.Owner == owner {
+			own++
+		}
+	}
+	return len(x.apps), own
+}
+
+// specBytes adds up what is kept of all applications and of those of one owner.
+func (x *index) specBytes(owner dm.UserName) (all, own int64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.apps {
+		n := int64(e.desired.size)
+		if e.effective.commit != e.desired.commit {
+			n += int64(e.effective.size)
+		}
+		all += n
+		if e.desired.spec.Owner == owner {
+			own += n
+		}
+	}
+	return all, own
+}
+
+// countFailures counts the failed deploys of versions that are not there, and
+// those of one user.
+func (x *index) countFailures(by dm.UserName) (all, own int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.packages {
+		for v, o := range e.outcomes {
+			if o.phase != dm.NotDeployed || o.information == "" {
+				continue
+			}
+			if _, there := e.version(v); there {
+				continue
+			}
+			all++
+			if o.by == by {
+				own++
+			}
+		}
+	}
+	return all, own
+}
+
+// deployedOnce tells whether there is an outcome with the files of a version, the
+// last one or one before: the deploy of what was withdrawn has none. The caller
+// holds the lock.
+func (x *index) deployedOnce(ref dm.PackageRef) bool {
+	e := x.packages[ref.Name]
+	if e == nil {
+		return false
+	}
+	o, ok := e.outcomes[ref.Version]
+	return ok && (o.tree != repo.EmptyTree || o.once)
+}
+
+// published fails for a version that applications were made from and of which
+// the record has nothing any more.
+func (x *index) published(ref dm.PackageRef) error {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	app := x.unpublished[ref]
+	if app == "" || x.deployedOnce(ref) {
+		return nil
+	}
+	return dm.Errorf(dm.Unavailable, "read the record", "the record of %s is missing, the application %s was made from it", ref, app).
+		WithHint("an administrator must restore it; publish changes under a new version number")
+}
+
+// read tells whether the index has something of a repository.
+func (x *index) read(r dm.Repository) bool {
+	switch r.Kind {
+	case dm.PackageRepository:
+		return x.pkg(dm.PackageName(r.Name)) != nil
+	case dm.ApplicationRepository:
+		return x.app(dm.ApplicationName(r.Name)) != nil
+	}
+	return false
+}
+
+// markUnpublished finds the packages that applications were made from and of
+// which the record has no deployment. Their numbers are not free.
+func (x *index) markUnpublished(tell func(dm.PackageRef, dm.ApplicationName)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for app, e := range x.apps {
+		for _, content := range []contentEntry{e.desired, e.effective} {
+			ref := content.spec.Package
+			if content.commit.IsZero() || content.packageTree == repo.EmptyTree || x.deployedOnce(ref) {
+				continue
+			}
+			if x.unpublished[ref] == "" {
+				tell(ref, app)
+			}
+			x.unpublished[ref] = app
+		}
+	}
+}
