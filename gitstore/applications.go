@@ -10,6 +10,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -17,11 +18,11 @@ import (
 // Create implements dm.ApplicationStore.
 func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error {
 	const op = "gitstore.Create"
-	if err := s.index.reserve(spec.Name, s.service.AwayOf(dm.ApplicationRepository)); err != nil {
+	if err := s.index.Reserve(spec.Name, s.service.AwayOf(dm.ApplicationRepository)); err != nil {
 		return err
 	}
-	defer s.index.release(spec.Name)
-	return s.change(op, spec.Name, func(tx *repo.Tx, e *appEntry) error {
+	defer s.index.Release(spec.Name)
+	return s.change(op, spec.Name, func(tx *repo.Tx, e *index.Application) error {
 		spec.State = dm.WantCreated
 		w, err := s.admitCreate(ctx, actor, e, spec)
 		if err != nil {
@@ -33,15 +34,15 @@ func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error 
 
 // admitCreate admits a first or a new life of an application. The actor becomes
 // its owner.
-func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *appEntry, spec dm.Spec) (wanted, error) {
-	if p := e.phase(); p != dm.NotCreated {
+func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *index.Application, spec dm.Spec) (wanted, error) {
+	if p := e.Phase(); p != dm.NotCreated {
 		return wanted{}, wrongPhase("gitstore.Create", spec.Name, p)
 	}
 	src, err := s.deployedSource(spec.Package)
 	if err != nil {
 		return wanted{}, err
 	}
-	if e.main.IsZero() {
+	if e.Main.IsZero() {
 		if err := s.roomForApplication(actor.User); err != nil {
 			return wanted{}, err
 		}
@@ -57,8 +58,8 @@ func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *appEntry, sp
 // Change implements dm.ApplicationStore.
 func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error {
 	const op = "gitstore.Change"
-	return s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
-		w, err := s.admitChange(ctx, actor, e, app, edit, e.current().spec.State)
+	return s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
+		w, err := s.admitChange(ctx, actor, e, app, edit, e.Current().Spec.State)
 		if err != nil {
 			return err
 		}
@@ -68,14 +69,14 @@ func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationNa
 
 // admitChange admits other content for an application, and another state with
 // it.
-func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, app dm.ApplicationName, edit dm.Edit, state dm.WantedState) (wanted, error) {
+func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *index.Application, app dm.ApplicationName, edit dm.Edit, state dm.WantedState) (wanted, error) {
 	if err := takes("gitstore.Change", app, e, dm.Created, dm.Started); err != nil {
 		return wanted{}, err
 	}
-	now := e.current()
-	spec := now.spec
+	now := e.Current()
+	spec := now.Spec
 	spec.State = state
-	src := source{dir: s.data.Path(repo.Application(app)), tree: now.packageTree}
+	src := source{dir: s.data.Path(repo.Application(app)), tree: now.PackageTree}
 	if edit.Package != nil && *edit.Package != spec.Package {
 		var err error
 		if src, err = s.deployedSource(*edit.Package); err != nil {
@@ -97,7 +98,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *appEntry, ap
 // package since.
 func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
 	const op = "gitstore.Rollback"
-	return s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
+	return s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
 		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return err
 		}
@@ -105,9 +106,9 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		if err != nil {
 			return err
 		}
-		spec := e.current().spec
-		spec.Package, spec.Overrides, spec.Audience = then.spec.Package, then.spec.Overrides, then.spec.Audience
-		src := source{dir: s.data.Path(repo.Application(app)), tree: then.packageTree}
+		spec := e.Current().Spec
+		spec.Package, spec.Overrides, spec.Audience = then.Spec.Package, then.Spec.Overrides, then.Spec.Audience
+		src := source{dir: s.data.Path(repo.Application(app)), tree: then.PackageTree}
 		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 		if err != nil {
 			return err
@@ -117,28 +118,28 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 }
 
 // deployment reads deployment number n of the life that app lives now.
-func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, e *appEntry, n int) (contentEntry, error) {
+func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, e *index.Application, n int) (index.Content, error) {
 	dir := s.data.Path(repo.Application(app))
 	heads, err := repo.ReadRefs(dir)
 	if err != nil {
-		return contentEntry{}, repo.Failed(op, err)
+		return index.Content{}, repo.Failed(op, err)
 	}
 	at := heads[repo.Deployment(n)]
 	if at.IsZero() {
-		return contentEntry{}, past.NoDeployment(dm.Invalid, op, app, n, e.deployments)
+		return index.Content{}, past.NoDeployment(dm.Invalid, op, app, n, e.Deployments)
 	}
 	objects := repo.Open(dir)
-	for later := e.deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number
+	for later := e.Deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number
 		c, err := objects.Commit(heads[repo.Deployment(later)])
 		if err != nil {
-			return contentEntry{}, repo.Failed(op, err)
+			return index.Content{}, repo.Failed(op, err)
 		}
 		if form.ParseChange(c).Verb == dm.Create {
-			return contentEntry{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier %s, destroyed before deployment %d", n, app, later).
+			return index.Content{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier %s, destroyed before deployment %d", n, app, later).
 				WithHint("change the application to the package that it ran then")
 		}
 	}
-	content, _, err := readContent(objects, at)
+	content, _, err := index.ReadContent(objects, at)
 	return content, repo.Failed(op, cmp.Or(ctx.Err(), err))
 }
 
@@ -155,7 +156,7 @@ func (s *Store) Stop(ctx context.Context, actor dm.Actor, app dm.ApplicationName
 // Destroy implements dm.ApplicationStore.
 func (s *Store) Destroy(ctx context.Context, actor dm.Actor, app dm.ApplicationName, clear bool) error {
 	legal := []dm.Phase{dm.Created, dm.Started}
-	if e := s.index.app(app); clear && e != nil && e.recorded() {
+	if e := s.index.Application(app); clear && e != nil && e.Recorded() {
 		legal = append(legal, dm.NotCreated)
 	}
 	return s.changeState(ctx, actor, app, stateChange{dm.Destroy, dm.WantDestroyed, legal})
@@ -171,7 +172,7 @@ type stateChange struct {
 // changeState changes the state and keeps the content in effect.
 func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.ApplicationName, c stateChange) error {
 	op := "gitstore." + string(c.verb)
-	return s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
+	return s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
 		w, err := s.admitState(ctx, actor, e, app, c)
 		if err != nil {
 			return err
@@ -181,7 +182,7 @@ func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.Applicat
 }
 
 // admitState admits the content in effect in another state.
-func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *appEntry, app dm.ApplicationName, c stateChange) (wanted, error) {
+func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *index.Application, app dm.ApplicationName, c stateChange) (wanted, error) {
 	ready := takes
 	if c.verb == dm.Start {
 		ready = idle
@@ -189,38 +190,38 @@ func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *appEntry, app
 	if err := ready("gitstore."+string(c.verb), app, e, c.legal...); err != nil {
 		return wanted{}, err
 	}
-	w := wanted{content: e.current()}
+	w := wanted{content: e.Current()}
 	proposal := dm.Proposal{
-		Actor: actor, Verb: c.verb, Application: app, ApplicationOwner: w.content.spec.Owner, Package: w.content.spec.Package,
+		Actor: actor, Verb: c.verb, Application: app, ApplicationOwner: w.content.Spec.Owner, Package: w.content.Spec.Package,
 	}
 	if _, err := s.Admission.Admit(ctx, proposal); err != nil {
 		return wanted{}, err
 	}
-	w.content.spec.State = c.want
+	w.content.Spec.State = c.want
 	if c.want == dm.WantDestroyed {
-		w.content.notes = nil
+		w.content.Notes = nil
 	}
 	return w, nil
 }
 
 // change runs do under the application's lock with its entry, which is an
 // empty one when there is no repository yet.
-func (s *Store) change(op string, app dm.ApplicationName, do func(*repo.Tx, *appEntry) error) error {
+func (s *Store) change(op string, app dm.ApplicationName, do func(*repo.Tx, *index.Application) error) error {
 	tx, err := s.data.Begin(repo.Application(app), "desired")
 	if err != nil {
 		return err
 	}
 	defer tx.End()
-	e := s.index.app(app)
+	e := s.index.Application(app)
 	if e == nil {
-		e = &appEntry{}
+		e = &index.Application{}
 	}
 	return repo.Failed(op, do(tx, e))
 }
 
 // idle checks that the application is in one of the legal phases.
-func idle(op string, app dm.ApplicationName, e *appEntry, legal ...dm.Phase) error {
-	if p := e.phase(); !slices.Contains(legal, p) {
+func idle(op string, app dm.ApplicationName, e *index.Application, legal ...dm.Phase) error {
+	if p := e.Phase(); !slices.Contains(legal, p) {
 		return wrongPhase(op, app, p)
 	}
 	return nil
@@ -228,8 +229,8 @@ func idle(op string, app dm.ApplicationName, e *appEntry, legal ...dm.Phase) err
 
 // takes is idle for the changes that also come in the place of one that waits:
 // they are judged by the phase that it would lead to.
-func takes(op string, app dm.ApplicationName, e *appEntry, legal ...dm.Phase) error {
-	if e.waits() && slices.Contains(legal, e.desired.spec.State.Settled()) {
+func takes(op string, app dm.ApplicationName, e *index.Application, legal ...dm.Phase) error {
+	if e.Waits() && slices.Contains(legal, e.Desired.Spec.State.Settled()) {
 		return nil
 	}
 	return idle(op, app, e, legal...)
@@ -255,26 +256,26 @@ func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 	if err := s.service.Sound(r); err != nil {
 		return source{}, err
 	}
-	working, o := s.index.packagePhase(ref)
+	working, o := s.index.PackagePhase(ref)
 	switch {
 	case working != "":
 		return source{}, dm.Errorf(dm.Conflict, op, "the package %s is %s", ref, working).In(working)
-	case o.phase != dm.Deployed:
+	case o.Phase != dm.Deployed:
 		return source{}, dm.Errorf(dm.NotFound, op, "the package %s is %s", ref, dm.NotDeployed).In(dm.NotDeployed)
 	}
-	return source{dir: s.data.Path(r), tree: o.tree}, nil
+	return source{dir: s.data.Path(r), tree: o.Tree}, nil
 }
 
 // wanted is an admitted change of an application: what main shall be next.
 type wanted struct {
-	content contentEntry
+	content index.Content
 	fresh   *delivered // nil when the content stays
 	room    *room      // the memory that fresh takes; whoever gets a wanted ends it
 }
 
 // admitContent asks admission for other content. Overrides that name secrets are
 // left out: what enters the record stays there.
-func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, verb dm.Verb, spec dm.Spec, src source, audience bool) (wanted, error) {
+func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Application, verb dm.Verb, spec dm.Spec, src source, audience bool) (wanted, error) {
 	open, secrets := spec.Overrides.WithoutSecrets()
 	if len(secrets) > 0 {
 		spec.Overrides = open
@@ -304,7 +305,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *appEntry, v
 		notes = append(slices.Clip(notes), "left out, because secrets are not stored: "+strings.Join(few(secrets), ", "))
 	}
 	return wanted{
-		content: contentEntry{packageTree: src.tree, spec: spec, notes: notes, deployment: e.deployments + 1},
+		content: index.Content{PackageTree: src.tree, Spec: spec, Notes: notes, Deployment: e.Deployments + 1},
 		fresh:   &delivered{plan: plan, from: src},
 		room:    room,
 	}, nil
@@ -317,26 +318,26 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 	if err := s.service.Sound(r); err != nil {
 		return dm.Application{}, false, err
 	}
-	e := s.index.app(app)
-	if e == nil || !e.recorded() {
+	e := s.index.Application(app)
+	if e == nil || !e.Recorded() {
 		return dm.Application{}, false, nil
 	}
-	now := e.current()
+	now := e.Current()
 	view := dm.Application{
-		Spec: now.spec, Phase: e.phase(), Deployment: now.deployment, Desired: dm.Revision(e.main.String()),
-		Observed: e.seen(), Last: e.last,
+		Spec: now.Spec, Phase: e.Phase(), Deployment: now.Deployment, Desired: dm.Revision(e.Main.String()),
+		Observed: e.Seen(), Last: e.Last,
 	}
-	if e.working() {
-		view.Information = e.waiting
+	if e.Working() {
+		view.Information = e.Waiting
 	} else {
-		view.Information = e.observed.Information
+		view.Information = e.Observed.Information
 	}
 	var err error
-	view.Defaults, err = s.packageDefaults(ctx, s.data.Path(r), now.spec.Package, now.packageTree)
+	view.Defaults, err = s.packageDefaults(ctx, s.data.Path(r), now.Spec.Package, now.PackageTree)
 	return view, true, repo.Failed(op, err)
 }
 
 // Applications implements dm.ApplicationStore.
 func (s *Store) Applications() []dm.ApplicationName {
-	return s.index.appNames(func(e *appEntry) bool { return e.settled() != dm.NotCreated })
+	return s.index.Names(func(e *index.Application) bool { return e.Settled() != dm.NotCreated })
 }

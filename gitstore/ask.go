@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -41,11 +42,11 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 	if err := s.service.Sound(r); err != nil {
 		return err
 	}
-	e := s.index.app(app)
+	e := s.index.Application(app)
 	if e == nil {
 		return dm.Errorf(dm.NotFound, op, "no application %s, now or in the past", app)
 	}
-	return repo.Failed(op, s.pasts.Application(ctx, r, s.data.Path(r), e.main, e.observedTip, do))
+	return repo.Failed(op, s.pasts.Application(ctx, r, s.data.Path(r), e.Main, e.ObservedTip, do))
 }
 
 // ApplicationOwner implements dm.Owners. It reads the history of the application
@@ -53,11 +54,11 @@ func (s *Store) withApplicationPast(ctx context.Context, op string, app dm.Appli
 func (s *Store) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
 	const op = "gitstore.ApplicationOwner"
 	err = s.withApplicationPast(ctx, op, app, func(p *past.Application) error {
-		e := s.index.app(app)
+		e := s.index.Application(app)
 		if e == nil { // set aside meanwhile
 			return dm.Errorf(dm.Unavailable, op, "the repository of %s was set aside", app)
 		}
-		spec := e.current().spec
+		spec := e.Current().Spec
 		on = dm.Resource{Name: string(app), Owner: spec.Owner, Audience: spec.Audience}
 		since = p.Since(spec.Owner)
 		return nil
@@ -98,16 +99,16 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 	if err := s.service.Sound(r); err != nil {
 		return dm.ChangePage{}, err
 	}
-	entry := s.index.pkg(name)
+	entry := s.index.Package(name)
 	if entry == nil {
 		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "no package %s, now or in the past", name)
 	}
 	tips := past.Tips{State: entry}
-	for _, v := range entry.versions {
-		tips.Tags = append(tips.Tags, v.tag)
+	for _, v := range entry.Versions {
+		tips.Tags = append(tips.Tags, v.Tag)
 	}
-	for _, o := range entry.outcomes {
-		tips.Outcomes = append(tips.Outcomes, o.tip)
+	for _, o := range entry.Outcomes {
+		tips.Outcomes = append(tips.Outcomes, o.Tip)
 	}
 	list, err := s.pasts.Package(ctx, op, r, s.data.Path(r), tips, page)
 	return list, repo.Failed(op, err)
@@ -125,23 +126,23 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	if err := s.service.Sound(r); err != nil {
 		return dm.Difference{}, err
 	}
-	entry := s.index.pkg(name)
-	if entry == nil || len(entry.versions) == 0 {
+	entry := s.index.Package(name)
+	if entry == nil || len(entry.Versions) == 0 {
 		return dm.Difference{}, dm.Errorf(dm.NotFound, op, "no published version of %s", name)
 	}
-	var sides [2]versionEntry
+	var sides [2]index.Version
 	for i, v := range [...]dm.Version{from, to} {
 		var ok bool
-		if sides[i], ok = entry.version(v); !ok {
+		if sides[i], ok = entry.Version(v); !ok {
 			return dm.Difference{}, dm.Errorf(dm.NotFound, op, "no published version %s of %s", v, name).
-				WithHint("published versions are %s", entry.list())
+				WithHint("published versions are %s", entry.List())
 		}
 	}
-	side := func(v versionEntry) dm.Side {
-		return dm.Side{Revision: dm.Revision(v.tag.String()), Package: v.file.Ref}
+	side := func(v index.Version) dm.Side {
+		return dm.Side{Revision: dm.Revision(v.Tag.String()), Package: v.File.Ref}
 	}
 	dir := s.data.Path(r)
-	d, err := past.Versions(ctx, s.git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].tree, sides[1].tree})
+	d, err := past.Versions(ctx, s.git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].Tree, sides[1].Tree})
 	return d, repo.Failed(op, err)
 }
 
@@ -156,17 +157,17 @@ func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationNa
 		return nil, err
 	}
 	defer leave()
-	names := s.index.appNames(func(e *appEntry) bool { return e.observed != nil })
+	names := s.index.Names(func(e *index.Application) bool { return e.Observed != nil })
 	found := make([]*dm.Then, len(names))
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	for i, app := range names {
-		e := s.index.app(app)
-		if e == nil || !keep(app, e.current().spec.Owner) { // nil when set aside meanwhile
+		e := s.index.Application(app)
+		if e == nil || !keep(app, e.Current().Spec.Owner) { // nil when set aside meanwhile
 			continue
 		}
 		var known bool
-		if found[i], known = e.then(app, at); known {
+		if found[i], known = e.Then(app, at); known {
 			continue
 		}
 		group.Go(func() (err error) {
@@ -182,7 +183,7 @@ func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationNa
 		if then == nil {
 			continue
 		}
-		if e := s.index.app(then.Application); e != nil && (e.current().spec.Owner == then.Owner || keep(then.Application, then.Owner)) {
+		if e := s.index.Application(then.Application); e != nil && (e.Current().Spec.Owner == then.Owner || keep(then.Application, then.Owner)) {
 			list = append(list, *then)
 		}
 	}

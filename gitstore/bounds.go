@@ -32,7 +32,7 @@ func DefaultBounds() Bounds {
 // roomForApplication fails when a new name of an application is one too many.
 func (s *Store) roomForApplication(owner dm.UserName) error {
 	const op = "gitstore.Create"
-	all, own := s.index.countApplications(owner)
+	all, own := s.index.CountApplications(owner)
 	switch {
 	case own >= s.Bounds.ApplicationsOf:
 		return dm.Errorf(dm.Conflict, op, "exceeded quota: %s has used %d names of applications", owner, own).In(dm.NotCreated).
@@ -53,7 +53,7 @@ func (s *Store) roomForSpec(spec dm.Spec) error {
 	if err != nil {
 		return err
 	}
-	all, own := s.index.specBytes(spec.Owner)
+	all, own := s.index.SpecBytes(spec.Owner)
 	size := int64(len(file))
 	switch {
 	case own+size > s.Bounds.Specs/4:
@@ -69,7 +69,7 @@ func (s *Store) roomForSpec(spec dm.Spec) error {
 // roomForFailure tells whether another failed deploy of what is not there may
 // enter the record.
 func (s *Store) roomForFailure(by dm.UserName) bool {
-	all, own := s.index.countFailures(by)
+	all, own := s.index.CountFailures(by)
 	return all < s.Bounds.Failures && own < s.Bounds.FailuresOf
 }
 

@@ -11,6 +11,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -22,11 +23,11 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		if err := s.service.Sound(repo.Package(ref.Name)); err != nil {
 			return err
 		}
-		if err := s.index.published(ref); err != nil {
+		if err := s.index.Published(ref); err != nil {
 			return err
 		}
 	}
-	release, err := s.index.claim(id, dm.NotDeployed, dm.Deploying)
+	release, err := s.index.Claim(id, dm.NotDeployed, dm.Deploying)
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		// can't be is one that isn't.
 		missing := dm.Errorf(dm.NotFound, op, "no such package: %s", dm.Public(parseErr))
 		text := deployFailure("deploying", id, missing)
-		s.index.setOddity(id, text)
+		s.index.SetOddity(id, text)
 		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
 		return nil
 	}
@@ -54,7 +55,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, repo.Failed(op, err)), stamp))
 		return repo.Failed(op, err)
 	}
-	s.emit(packageEvent(id, o.phase, o.information, stamp))
+	s.emit(packageEvent(id, o.Phase, o.Information, stamp))
 	return nil
 }
 
@@ -64,32 +65,32 @@ func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.
 
 // judge validates the published version and says how its deployment ended. A
 // package that can't be read now is not judged.
-func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (outcomeEntry, error) {
+func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (index.Outcome, error) {
 	v, ok := s.version(ref)
 	if !ok {
 		err := dm.Errorf(dm.NotFound, "deploy", "no package %s in the repository", ref)
-		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: repo.EmptyTree}, nil
+		return index.Outcome{Phase: dm.NotDeployed, Information: deployFailure("deploying", ref.String(), err), Tree: repo.EmptyTree}, nil
 	}
-	failure := func(err error) (outcomeEntry, error) {
-		return outcomeEntry{phase: dm.NotDeployed, information: deployFailure("deploying", ref.String(), err), tree: v.tree}, nil
+	failure := func(err error) (index.Outcome, error) {
+		return index.Outcome{Phase: dm.NotDeployed, Information: deployFailure("deploying", ref.String(), err), Tree: v.Tree}, nil
 	}
 	room, err := s.planning.enter(ctx)
 	if err != nil {
-		return outcomeEntry{}, err
+		return index.Outcome{}, err
 	}
 	defer room.end()
-	files := repo.NewFS(repo.Open(s.data.Path(repo.Package(ref.Name))), v.tree)
-	valid, err := s.Planner.Validate(ref, v.top, files)
+	files := repo.NewFS(repo.Open(s.data.Path(repo.Package(ref.Name))), v.Tree)
+	valid, err := s.Planner.Validate(ref, v.Top, files)
 	switch {
 	case err != nil && dm.KindOf(repo.Failed("deploy", err)) == dm.Unavailable:
-		return outcomeEntry{}, err
+		return index.Outcome{}, err
 	case err != nil:
 		return failure(err)
 	case len(valid.Findings) > 0:
 		return failure(dm.Refuse("deploy", "invalid package", valid.Findings))
 	}
-	s.defaults.put(v.tree, valid.Defaults)
-	return outcomeEntry{phase: dm.Deployed, owner: stamp.User, information: form.DeployedText(ref, stamp), tree: v.tree}, nil
+	s.defaults.put(v.Tree, valid.Defaults)
+	return index.Outcome{Phase: dm.Deployed, Owner: stamp.User, Information: form.DeployedText(ref, stamp), Tree: v.Tree}, nil
 }
 
 // deployFailure is PNDA's sentence for a failed change of a package.
@@ -115,18 +116,18 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 			return err
 		}
 	}
-	release, err := s.index.claim(id, dm.Deployed, dm.Undeploying)
+	release, err := s.index.Claim(id, dm.Deployed, dm.Undeploying)
 	if err != nil {
 		return err
 	}
 	defer release()
-	before := s.index.outcome(ref)
-	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.owner}); err != nil {
+	before := s.index.Outcome(ref)
+	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.Owner}); err != nil {
 		return err
 	}
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
 	s.emit(packageEvent(id, dm.Undeploying, "", stamp))
-	if err := s.writeOutcome(ctx, ref, outcomeEntry{phase: dm.NotDeployed, tree: before.tree}, stamp); err != nil {
+	if err := s.writeOutcome(ctx, ref, index.Outcome{Phase: dm.NotDeployed, Tree: before.Tree}, stamp); err != nil {
 		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, repo.Failed(op, err)), stamp))
 		return repo.Failed(op, err)
 	}
@@ -138,49 +139,49 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 // of what is not there and there are too many such records: then the text is
 // only remembered, the oldest forgotten, as that of an id that can't name a
 // package. Nothing was deployed, so nothing that counts is lost.
-func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
+func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o index.Outcome, stamp dm.Stamp) error {
 	id := ref.String()
-	before := s.index.outcome(ref)
+	before := s.index.Outcome(ref)
 	switch {
-	case o.phase == dm.NotDeployed && before.phase == o.phase && before.tree == o.tree && before.information == dm.Printable(o.information):
+	case o.Phase == dm.NotDeployed && before.Phase == o.Phase && before.Tree == o.Tree && before.Information == dm.Printable(o.Information):
 		return nil
-	case o.tree == repo.EmptyTree && before.tip.IsZero() && !s.roomForFailure(stamp.User):
+	case o.Tree == repo.EmptyTree && before.Tip.IsZero() && !s.roomForFailure(stamp.User):
 		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", ref, "user", stamp.User)
-		s.index.setOddity(id, o.information)
+		s.index.SetOddity(id, o.Information)
 		return nil
 	}
 	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
 		return err
 	}
-	s.index.dropOddity(id)
+	s.index.DropOddity(id)
 	return nil
 }
 
 // writeOutcome records how a deploy or an undeploy ended by moving one ref. A
 // package that was never uploaded gets a repository that holds only that.
-func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o outcomeEntry, stamp dm.Stamp) error {
+func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o index.Outcome, stamp dm.Stamp) error {
 	tx, err := s.data.Begin(repo.Package(ref.Name), "outcome")
 	if err != nil {
 		return err // set aside since the phase was looked at
 	}
 	defer tx.End()
-	entry := s.index.pkg(ref.Name)
+	entry := s.index.Package(ref.Name)
 	if entry == nil {
-		entry = &packageEntry{}
+		entry = &index.Package{}
 	}
-	before := entry.outcomes[ref.Version]
+	before := entry.Outcomes[ref.Version]
 	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	d := form.Decision{Stamp: stamp, Package: ref, Phase: o.phase, Information: o.information, Tree: o.tree, Before: before.tip}
+	d := form.Decision{Stamp: stamp, Package: ref, Phase: o.Phase, Information: o.Information, Tree: o.Tree, Before: before.Tip}
 	if err := d.Encode(w); err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.tip, d.Commit, "outcome-moved")); err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.Tip, d.Commit, "outcome-moved")); err != nil {
 		return err
 	}
-	s.index.putPackage(ref.Name, entry.withOutcome(ref.Version, newOutcomeEntry(d)))
+	s.index.PutPackage(ref.Name, entry.WithOutcome(ref.Version, index.NewOutcome(d)))
 	return nil
 }
 
@@ -191,24 +192,24 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 	st := dm.PackageStatus{Name: name, Version: version, Phase: dm.NotDeployed}
 	ref, err := dm.ParsePackageRef(id)
 	if err != nil {
-		st.Phase, st.Information = s.index.oddity(id)
+		st.Phase, st.Information = s.index.Oddity(id)
 		return st, nil
 	}
 	if err := s.service.Sound(repo.Package(ref.Name)); err != nil {
 		return st, err
 	}
-	working, o := s.index.packagePhase(ref)
-	st.Owner = o.owner
+	working, o := s.index.PackagePhase(ref)
+	st.Owner = o.Owner
 	if working != "" {
 		st.Phase = working
 		return st, nil
 	}
-	st.Phase, st.Information = o.phase, o.information
-	if o.tip.IsZero() {
-		_, st.Information = s.index.oddity(id)
+	st.Phase, st.Information = o.Phase, o.Information
+	if o.Tip.IsZero() {
+		_, st.Information = s.index.Oddity(id)
 	}
 	if st.Phase == dm.Deployed {
-		st.Defaults, err = s.packageDefaults(ctx, s.data.Path(repo.Package(ref.Name)), ref, o.tree)
+		st.Defaults, err = s.packageDefaults(ctx, s.data.Path(repo.Package(ref.Name)), ref, o.Tree)
 	}
 	return st, repo.Failed(op, err)
 }
@@ -216,9 +217,9 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 // DeployedPackages implements dm.DeployedStore.
 func (s *Store) DeployedPackages() []string {
 	ids := []string{}
-	s.index.eachPackage(func(name dm.PackageName, e *packageEntry) {
-		for v, o := range e.outcomes {
-			if o.phase == dm.Deployed {
+	s.index.EachPackage(func(name dm.PackageName, e *index.Package) {
+		for v, o := range e.Outcomes {
+			if o.Phase == dm.Deployed {
 				ids = append(ids, dm.PackageRef{Name: name, Version: v}.String())
 			}
 		}
@@ -229,8 +230,8 @@ func (s *Store) DeployedPackages() []string {
 
 // PackageApplications implements dm.DeployedStore.
 func (s *Store) PackageApplications(id string) []dm.ApplicationName {
-	return s.index.appNames(func(e *appEntry) bool {
-		return e.settled() != dm.NotCreated && e.current().spec.Package.String() == id
+	return s.index.Names(func(e *index.Application) bool {
+		return e.Settled() != dm.NotCreated && e.Current().Spec.Package.String() == id
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -32,24 +33,24 @@ type proposed struct {
 // desire records an accepted change: it writes the objects, then moves main.
 // From then on the change is a fact that a crash does not forget. pushed is nil
 // unless a push proposed it.
-func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, stamp dm.Stamp, pushed *proposed) error {
+func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w wanted, stamp dm.Stamp, pushed *proposed) error {
 	defer w.room.end()
 	content := w.content
-	app := content.spec.Name
+	app := content.Spec.Name
 	out, err := tx.Objects()
 	if err != nil {
 		return err
 	}
 	change := form.Change{
-		Stamp: stamp, Spec: content.spec, Deployment: content.deployment, Information: strings.Join(content.notes, "; "), Before: e.main,
+		Stamp: stamp, Spec: content.Spec, Deployment: content.Deployment, Information: strings.Join(content.Notes, "; "), Before: e.Main,
 	}
 	if w.fresh != nil {
-		content.packageTree = w.fresh.from.tree
-		content.components, err = s.writeContent(tx, content, w.fresh)
+		content.PackageTree = w.fresh.from.tree
+		content.Components, err = s.writeContent(tx, content, w.fresh)
 	}
-	change.Package, change.Components = content.packageTree, content.components
-	if e.working() {
-		change.Overtakes = e.main
+	change.Package, change.Components = content.PackageTree, content.Components
+	if e.Working() {
+		change.Overtakes = e.Main
 	}
 	if err == nil && pushed != nil {
 		change.Pushed = pushed.commit
@@ -61,23 +62,23 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 	if err != nil {
 		return err
 	}
-	content.commit, content.tree, content.size = change.Commit, change.Tree, change.Size
-	moves := []repo.Move{repo.Moved(repo.Main, e.main, content.commit, "desired-moved")}
+	content.Commit, content.Tree, content.Size = change.Commit, change.Tree, change.Size
+	moves := []repo.Move{repo.Moved(repo.Main, e.Main, content.Commit, "desired-moved")}
 	if w.fresh != nil { // numberOwed has it written when it can't be written now
-		moves = append(moves, repo.Derived(repo.Deployment(content.deployment), plumbing.ZeroHash, content.commit, "desired-numbered"))
+		moves = append(moves, repo.Derived(repo.Deployment(content.Deployment), plumbing.ZeroHash, content.Commit, "desired-numbered"))
 	}
 	if err := tx.Land(ctx, moves...); err != nil {
 		return err
 	}
-	next := &appEntry{
-		main: content.commit, desired: content, last: stamp, deployments: e.deployments,
-		observedTip: e.observedTip, observed: e.observed, effective: e.effective,
+	next := &index.Application{
+		Main: content.Commit, Desired: content, Last: stamp, Deployments: e.Deployments,
+		ObservedTip: e.ObservedTip, Observed: e.Observed, Effective: e.Effective,
 	}
 	if w.fresh != nil {
-		next.deployments = content.deployment
+		next.Deployments = content.Deployment
 	}
-	s.index.putApp(app, next)
-	s.emit(dm.Event{Kind: dm.ApplicationEvent, ID: string(app), State: next.phase(), Stamp: stamp})
+	s.index.PutApp(app, next)
+	s.emit(dm.Event{Kind: dm.ApplicationEvent, ID: string(app), State: next.Phase(), Stamp: stamp})
 	s.wake(app)
 	return nil
 }
@@ -86,7 +87,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *appEntry, w wanted, 
 // is new in the components: what users get into a pack of its own, which can be
 // made again from theirs, and the rest into that of tx. It returns the tree of all
 // components.
-func (s *Store) writeContent(tx *repo.Tx, content contentEntry, fresh *delivered) (none plumbing.Hash, err error) {
+func (s *Store) writeContent(tx *repo.Tx, content index.Content, fresh *delivered) (none plumbing.Hash, err error) {
 	own, err := tx.Objects()
 	if err != nil {
 		return none, err
@@ -96,7 +97,7 @@ func (s *Store) writeContent(tx *repo.Tx, content contentEntry, fresh *delivered
 		return none, err
 	}
 	if fresh.from.dir != dir {
-		if err := s.takeOver(tx, fresh.from, content.spec.Package); err != nil {
+		if err := s.takeOver(tx, fresh.from, content.Spec.Package); err != nil {
 			return none, err
 		}
 	}
@@ -137,8 +138,8 @@ func (s *Store) takeOver(tx *repo.Tx, from source, ref dm.PackageRef) error {
 	if err := o.Below(from.tree, names); err != nil {
 		return err
 	}
-	if v, ok := s.version(ref); ok && v.tree == from.tree {
-		names[v.tag], names[v.commit] = struct{}{}, struct{}{}
+	if v, ok := s.version(ref); ok && v.Tree == from.tree {
+		names[v.Tag], names[v.Commit] = struct{}{}, struct{}{}
 	}
 	return tx.Bring(o, names, "package "+ref.String())
 }
@@ -174,14 +175,14 @@ func hashOf(e *object.TreeEntry) plumbing.Hash {
 
 // numberOwed is the move that writes the number of the newest deployment when it is
 // missing, as when the disk was full just after main had moved.
-func (s *Store) numberOwed(e *appEntry) (owed []repo.Move, err error) {
-	if !e.last.Verb.MakesDeployment() {
+func (s *Store) numberOwed(e *index.Application) (owed []repo.Move, err error) {
+	if !e.Last.Verb.MakesDeployment() {
 		return nil, nil // it has made none
 	}
-	number := repo.Deployment(e.desired.deployment)
-	h, err := repo.ReadRef(s.data.Path(repo.Application(e.desired.spec.Name)), number)
+	number := repo.Deployment(e.Desired.Deployment)
+	h, err := repo.ReadRef(s.data.Path(repo.Application(e.Desired.Spec.Name)), number)
 	if err == nil && h.IsZero() {
-		owed = []repo.Move{repo.Derived(number, plumbing.ZeroHash, e.desired.commit, "observed-numbered")}
+		owed = []repo.Move{repo.Derived(number, plumbing.ZeroHash, e.Desired.Commit, "observed-numbered")}
 	}
 	return owed, err
 }

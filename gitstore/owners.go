@@ -8,8 +8,8 @@ import (
 
 // PackageOwner implements dm.Owners.
 func (s *Store) PackageOwner(name dm.PackageName) dm.UserName {
-	if e := s.index.pkg(name); e != nil {
-		return e.owner
+	if e := s.index.Package(name); e != nil {
+		return e.Owner
 	}
 	return ""
 }

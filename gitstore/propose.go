@@ -16,6 +16,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -26,9 +27,9 @@ func (p *push) judgeProposal(ctx context.Context, from pushedObjects, ref dm.Pus
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	e := p.s.index.app(app)
+	e := p.s.index.Application(app)
 	if e == nil {
-		e = &appEntry{}
+		e = &index.Application{}
 	}
 	verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
 	defer w.room.end()
@@ -47,12 +48,12 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	if err := p.s.index.reserve(app, p.s.service.AwayOf(dm.ApplicationRepository)); err != nil {
+	if err := p.s.index.Reserve(app, p.s.service.AwayOf(dm.ApplicationRepository)); err != nil {
 		return dm.PushOutcome{}, err
 	}
-	defer p.s.index.release(app)
+	defer p.s.index.Release(app)
 	var outcome dm.PushOutcome
-	err = p.s.change(op, app, func(tx *repo.Tx, e *appEntry) error {
+	err = p.s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
 		verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
 		defer w.room.end()
 		if err != nil {
@@ -68,11 +69,11 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 
 // outcomeOf tells of an admitted change in words.
 func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
-	note := form.ChangeSubject(w.content.spec, verb)
+	note := form.ChangeSubject(w.content.Spec, verb)
 	if w.fresh != nil {
-		note += fmt.Sprintf(" (deployment %d)", w.content.deployment)
+		note += fmt.Sprintf(" (deployment %d)", w.content.Deployment)
 	}
-	return dm.PushOutcome{Changed: true, Application: app, Ref: repo.Main, Notes: append([]string{note}, w.content.notes...)}
+	return dm.PushOutcome{Changed: true, Application: app, Ref: repo.Main, Notes: append([]string{note}, w.content.Notes...)}
 }
 
 // readProposal judges what the push would add to the record and reads the
@@ -81,8 +82,8 @@ func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.Push
 	const op = "gitstore.push"
 	app := dm.ApplicationName(p.repository.Name)
 	main := plumbing.ZeroHash
-	if e := p.s.index.app(app); e != nil {
-		main = e.main
+	if e := p.s.index.Application(app); e != nil {
+		main = e.Main
 	}
 	switch {
 	case string(ref.New) == main.String():
@@ -205,22 +206,22 @@ func behind(op string, app dm.ApplicationName) error {
 
 // decide finds out which change spec asks for in the present state, and admits
 // it.
-func (s *Store) decide(ctx context.Context, actor dm.Actor, e *appEntry, ref dm.PushedRef, spec dm.Spec) (dm.Verb, wanted, error) {
+func (s *Store) decide(ctx context.Context, actor dm.Actor, e *index.Application, ref dm.PushedRef, spec dm.Spec) (dm.Verb, wanted, error) {
 	const op = "gitstore.push"
 	app := spec.Name
-	if old := plumbing.NewHash(string(ref.Old)); old != e.main {
+	if old := plumbing.NewHash(string(ref.Old)); old != e.Main {
 		return "", wanted{}, behind(op, app)
 	}
-	switch phase := e.phase(); {
-	case phase.Working() && !e.waits():
+	switch phase := e.Phase(); {
+	case phase.Working() && !e.Waits():
 		return "", wanted{}, wrongPhase(op, app, phase)
 	case phase == dm.NotCreated && spec.State != dm.WantDestroyed:
 		w, err := s.decideCreate(ctx, actor, e, spec)
 		return dm.Create, w, err
-	case phase == dm.NotCreated && !e.recorded():
+	case phase == dm.NotCreated && !e.Recorded():
 		return "", wanted{}, wrongPhase(op, app, phase)
 	}
-	now := e.current().spec
+	now := e.Current().Spec
 	edit, changed := compareSpecs(now, &spec)
 	var findings []dm.Finding
 	if spec.Owner != now.Owner {
@@ -236,7 +237,7 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *appEntry, ref dm.
 }
 
 // decideCreate admits a create, and the start that may be wanted with it.
-func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *appEntry, spec dm.Spec) (wanted, error) {
+func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *index.Application, spec dm.Spec) (wanted, error) {
 	const op = "gitstore.push"
 	var findings []dm.Finding
 	if spec.Package == (dm.PackageRef{}) {
@@ -253,13 +254,13 @@ func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *appEntry, s
 	}
 	w, err := s.admitCreate(ctx, actor, e, spec)
 	if err == nil && spec.State == dm.WantStarted {
-		err = s.admitVerb(ctx, actor, dm.Start, w.content.spec)
+		err = s.admitVerb(ctx, actor, dm.Start, w.content.Spec)
 	}
 	return w, err
 }
 
 // decideChange admits a change of content, of state, or of both.
-func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *appEntry, spec dm.Spec, state dm.WantedState, edit dm.Edit, changed bool) (dm.Verb, wanted, error) {
+func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *index.Application, spec dm.Spec, state dm.WantedState, edit dm.Edit, changed bool) (dm.Verb, wanted, error) {
 	const op = "gitstore.push"
 	turn := map[dm.WantedState]stateChange{
 		dm.WantStarted:   {dm.Start, dm.WantStarted, []dm.Phase{dm.Created}},
@@ -270,13 +271,13 @@ func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *appEntry, s
 		w, err := s.admitState(ctx, actor, e, spec.Name, turn)
 		return turn.verb, w, err
 	}
-	if !changed && e.desired.commit == e.current().commit {
+	if !changed && e.Desired.Commit == e.Current().Commit {
 		return "", wanted{}, dm.Errorf(dm.Invalid, op, "%s changes nothing", form.SpecFile).
 			WithHint("a push changes package, overrides, audience and state in %s; all other files are written by the server", form.SpecFile)
 	}
 	w, err := s.admitChange(ctx, actor, e, spec.Name, edit, spec.State)
 	if err == nil && spec.State != state {
-		err = s.admitVerb(ctx, actor, turn.verb, w.content.spec)
+		err = s.admitVerb(ctx, actor, turn.verb, w.content.Spec)
 	}
 	return dm.Change, w, err
 }

@@ -17,6 +17,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -30,7 +31,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.service.Sound(r); err != nil {
 		return dm.Published{}, err
 	}
-	if err := s.index.published(file.Ref); err != nil {
+	if err := s.index.Published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
 	leave, err := s.gates.uploads.Enter(ctx)
@@ -70,7 +71,7 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 	if err := s.admitPackage(ctx, actor, dm.Publish, file.Ref); err != nil {
 		return dm.Published{}, err
 	}
-	if err := s.index.published(file.Ref); err != nil {
+	if err := s.index.Published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
 	p, err := s.accept(ctx, tx, actor, file, up)
@@ -78,17 +79,17 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 }
 
 // unchanged answers an upload of a version that is there and may not change.
-func unchanged(old versionEntry, file dm.PackageFile, digest string) (dm.Published, error) {
+func unchanged(old index.Version, file dm.PackageFile, digest string) (dm.Published, error) {
 	const op = "gitstore.Publish"
 	switch {
-	case old.file != file:
-		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s already exists as %s", file.Ref, old.file).
+	case old.File != file:
+		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s already exists as %s", file.Ref, old.File).
 			WithHint("versions are immutable: publish the change under a new version number")
-	case old.digest != digest:
+	case old.Digest != digest:
 		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s already exists with other content", file).
 			WithHint("versions are immutable: publish the change under a new version number")
 	}
-	p := old.answer()
+	p := old.Answer()
 	p.Already = true
 	return p, nil
 }
@@ -109,33 +110,33 @@ func (s *Store) digest(body io.Reader, size int64) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func (s *Store) version(ref dm.PackageRef) (versionEntry, bool) {
-	e := s.index.pkg(ref.Name)
+func (s *Store) version(ref dm.PackageRef) (index.Version, bool) {
+	e := s.index.Package(ref.Name)
 	if e == nil {
-		return versionEntry{}, false
+		return index.Version{}, false
 	}
-	return e.version(ref.Version)
+	return e.Version(ref.Version)
 }
 
 // accept makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
 // is the moment at which the version exists.
 func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	old, had := s.version(file.Ref)
-	if had && (!s.Replace || old.file == file && old.digest == up.digest) {
+	if had && (!s.Replace || old.File == file && old.Digest == up.digest) {
 		return unchanged(old, file, up.digest)
 	}
-	entry := s.index.pkg(file.Ref.Name)
+	entry := s.index.Package(file.Ref.Name)
 	if entry == nil {
-		entry = &packageEntry{}
+		entry = &index.Package{}
 	}
 	if !had && !s.Replace {
-		if err := entry.stillUsed(file, up.digest); err != nil {
+		if err := entry.StillUsed(file, up.digest); err != nil {
 			return dm.Published{}, err
 		}
 	}
 	said := form.Version{
 		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Archive: up.blob.Hash, Digest: up.digest, Top: up.top, Findings: up.findings,
-		Before: entry.main,
+		Before: entry.Main,
 	}
 	archivePack, err := up.archive.Commit("archive of " + file.Ref.String())
 	if err != nil {
@@ -146,16 +147,16 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 	if err != nil {
 		return dm.Published{}, err
 	}
-	v := newVersionEntry(said)
+	v := index.NewVersion(said)
 	s.Step("publish-content-packed")
 	if err := s.record(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
 		return dm.Published{}, err
 	}
-	next := entry.with(v)
-	next.main, next.owner = v.commit, cmp.Or(entry.owner, v.by)
-	s.index.putPackage(file.Ref.Name, next)
+	next := entry.With(v)
+	next.Main, next.Owner = v.Commit, cmp.Or(entry.Owner, v.By)
+	s.index.PutPackage(file.Ref.Name, next)
 	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Stamp: said.Stamp})
-	return v.answer(), nil
+	return v.Answer(), nil
 }
 
 // seal adds trees, commit and tag to the content pack and ends it: it holds what
@@ -179,24 +180,24 @@ func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
 
 // record moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
-func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old versionEntry, packs ...pack.Pack) error {
+func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old index.Version, packs ...pack.Pack) error {
 	if err := tx.Adopt(up.aside, packs...); err != nil {
 		return err
 	}
-	dir := s.data.Path(repo.Package(v.file.Ref.Name))
+	dir := s.data.Path(repo.Package(v.File.Ref.Name))
 	heads, err := repo.ReadRefs(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	moves := []repo.Move{
-		repo.Moved(repo.Tag(v.file.Ref.Version), old.tag, v.tag, "publish-tagged"),
-		repo.Derived(repo.Main, heads[repo.Main], v.commit, "publish-main"),
+		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged"),
+		repo.Derived(repo.Main, heads[repo.Main], v.Commit, "publish-main"),
 	}
-	if name := repo.Archive(v.archive.String()); heads[name].IsZero() {
-		moves = append(moves, repo.Before(name, plumbing.ZeroHash, v.archive, "publish-superseded"))
+	if name := repo.Archive(v.Archive.String()); heads[name].IsZero() {
+		moves = append(moves, repo.Before(name, plumbing.ZeroHash, v.Archive, "publish-superseded"))
 	}
-	if !old.tag.IsZero() {
-		moves = append(moves, repo.Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, old.tag, "publish-superseded"))
+	if !old.Tag.IsZero() {
+		moves = append(moves, repo.Before(nextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, old.Tag, "publish-superseded"))
 	}
 	return tx.Land(ctx, moves...)
 }
@@ -249,7 +250,7 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 	if err := s.withdraw(ctx, tx, v, stamp); err != nil {
 		return repo.Failed(op, err)
 	}
-	s.index.putPackage(file.Ref.Name, s.index.pkg(file.Ref.Name).withdraw(v))
+	s.index.PutPackage(file.Ref.Name, s.index.Package(file.Ref.Name).Withdraw(v))
 	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.NotCreated, Stamp: stamp})
 	return nil
 }
@@ -258,29 +259,29 @@ func noFile(op string, file dm.PackageFile) error {
 	return dm.Errorf(dm.NotFound, op, "no package file %s", file)
 }
 
-func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v versionEntry, stamp dm.Stamp) error {
+func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v index.Version, stamp dm.Stamp) error {
 	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	gone := form.Withdrawal{Stamp: stamp, Package: v.file.Ref, Upload: v.tag}
+	gone := form.Withdrawal{Stamp: stamp, Package: v.File.Ref, Upload: v.Tag}
 	if err := gone.Encode(w); err != nil {
 		return err
 	}
-	heads, err := repo.ReadRefs(s.data.Path(repo.Package(v.file.Ref.Name)))
+	heads, err := repo.ReadRefs(s.data.Path(repo.Package(v.File.Ref.Name)))
 	if err != nil {
 		return err
 	}
 	return tx.Land(ctx,
-		repo.Before(nextSuperseded(heads, v.file.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
-		repo.Moved(repo.Tag(v.file.Ref.Version), v.tag, plumbing.ZeroHash, "withdraw-untagged"))
+		repo.Before(nextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
+		repo.Moved(repo.Tag(v.File.Ref.Version), v.Tag, plumbing.ZeroHash, "withdraw-untagged"))
 }
 
 // ListPackages implements dm.PackageStore.
 func (s *Store) ListPackages(recency int) []dm.PackageListing {
 	list := []dm.PackageListing{}
-	s.index.eachPackage(func(name dm.PackageName, e *packageEntry) {
-		n := len(e.versions)
+	s.index.EachPackage(func(name dm.PackageName, e *index.Package) {
+		n := len(e.Versions)
 		if n == 0 {
 			return
 		}
@@ -288,8 +289,8 @@ func (s *Store) ListPackages(recency int) []dm.PackageListing {
 			n = min(n, recency)
 		}
 		l := dm.PackageListing{Name: name, Versions: make([]dm.PackageFile, n)}
-		for i, v := range e.versions[:n] {
-			l.Versions[i] = v.file
+		for i, v := range e.Versions[:n] {
+			l.Versions[i] = v.File
 		}
 		list = append(list, l)
 	})
@@ -312,11 +313,11 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	if err != nil {
 		return dm.Archive{}, err
 	}
-	blob, size, err := s.data.OpenBlob(ctx, s.data.Path(r), v.archive)
+	blob, size, err := s.data.OpenBlob(ctx, s.data.Path(r), v.Archive)
 	if err != nil {
 		leave()
 		s.service.Suspect(r)
 		return dm.Archive{}, repo.Failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
-	return dm.Archive{File: v.file, Size: size, Digest: v.digest, Uploaded: v.published, ReadSeekCloser: &leaving{blob, leave}}, nil
+	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Published, ReadSeekCloser: &leaving{blob, leave}}, nil
 }

@@ -131,16 +131,16 @@ func (p *push) compare(file dm.PackageFile, tree plumbing.Hash) (dm.PushOutcome,
 	outcome := dm.PushOutcome{Changed: true, Ref: repo.Tag(file.Ref.Version)}
 	old, had := p.s.version(file.Ref)
 	switch {
-	case had && old.tree == tree:
+	case had && old.Tree == tree:
 		outcome.Changed = false
 		return outcome, nil
 	case had && !p.s.Replace:
 		_, err := unchanged(old, file, "")
 		return dm.PushOutcome{}, err
 	}
-	if e := p.s.index.pkg(file.Ref.Name); !had && !p.s.Replace && e != nil {
-		if old, withdrawn := e.withdrawn[file.Ref.Version]; withdrawn && old.tree != tree {
-			return dm.PushOutcome{}, e.stillUsed(file, "")
+	if e := p.s.index.Package(file.Ref.Name); !had && !p.s.Replace && e != nil {
+		if old, withdrawn := e.Withdrawn[file.Ref.Version]; withdrawn && old.Tree != tree {
+			return dm.PushOutcome{}, e.StillUsed(file, "")
 		}
 	}
 	return outcome, nil

@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -140,7 +141,7 @@ func (s *Store) takeBack(u dm.UserName, err error) {
 
 // lostWorkspaces lists the users whose workspace is to be derived anew.
 func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
-	users := s.index.readers()
+	users := s.index.Readers()
 	for _, r := range s.service.AwayOf(dm.WorkspaceRepository) {
 		users[dm.UserName(r.Name)] = true
 	}
@@ -164,13 +165,13 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 // redeliver gives an application that is in service again to those of its users
 // whose workspace was rebuilt while it was not. What is there is passed over.
 func (s *Store) redeliver(ctx context.Context, app dm.ApplicationName) {
-	e := s.index.app(app)
-	if e == nil || e.working() || e.observed == nil {
+	e := s.index.Application(app)
+	if e == nil || e.Working() || e.Observed == nil {
 		return
 	}
-	for _, r := range e.observed.Records {
+	for _, r := range e.Observed.Records {
 		for _, u := range r.Users {
-			o := *e.observed
+			o := *e.Observed
 			if o.Effective != "" {
 				o.Desired = o.Effective
 			}
@@ -229,7 +230,7 @@ func (d redelivery) handouts(s *Store) ([]*handout, error) {
 func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 	var list []redelivery
 	var errs []error
-	for _, app := range s.index.appNames(func(e *appEntry) bool { return e.observed != nil }) {
+	for _, app := range s.index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
 		history, err := s.outcomes(app)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("outcomes of %s: %w", app, err))
@@ -270,18 +271,18 @@ func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 
 // outcomes reads the history of refs/observed/head, oldest first.
 func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
-	e := s.index.app(app)
+	e := s.index.Application(app)
 	if e == nil {
 		return nil, fmt.Errorf("the repository of %s was set aside", app)
 	}
 	objects := repo.Open(s.data.Path(repo.Application(app)))
 	var list []*dm.Observation
-	for h := e.observedTip; !h.IsZero(); {
+	for h := e.ObservedTip; !h.IsZero(); {
 		o, err := form.DecodeOutcome(objects, h)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, placed(o.Observation))
+		list = append(list, index.Placed(o.Observation))
 		h = o.Before
 	}
 	slices.Reverse(list)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -39,7 +40,7 @@ func (s *Store) recover(ctx context.Context) error {
 			return repo.Failed(op, err)
 		}
 	}
-	s.index.markUnpublished(func(ref dm.PackageRef, app dm.ApplicationName) {
+	s.index.MarkUnpublished(func(ref dm.PackageRef, app dm.ApplicationName) {
 		if _, away := s.service.Why(repo.Package(ref.Name)); !away {
 			s.Log.Error("the record of a package is missing", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
 		}
@@ -98,7 +99,7 @@ func (v served) Recover(ctx context.Context, r dm.Repository) error {
 
 // Forget implements ServiceRecord.
 func (v served) Forget(r dm.Repository) {
-	v.s.index.forget(r)
+	v.s.index.Forget(r)
 	if r.Kind == dm.WorkspaceRepository {
 		v.s.users.m.Delete(dm.UserName(r.Name))
 	}
@@ -107,7 +108,7 @@ func (v served) Forget(r dm.Repository) {
 // Resume implements ServiceRecord: an application's change is carried out, and
 // main of a package is where the tags have it.
 func (v served) Resume(r dm.Repository) error {
-	if e := v.s.index.app(dm.ApplicationName(r.Name)); r.Kind == dm.ApplicationRepository && e != nil && e.working() {
+	if e := v.s.index.Application(dm.ApplicationName(r.Name)); r.Kind == dm.ApplicationRepository && e != nil && e.Working() {
 		v.s.wake(dm.ApplicationName(r.Name))
 	}
 	if owes, err := v.s.owesMain(r); err != nil || owes {
@@ -130,14 +131,14 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 	if err != nil {
 		return repo.Broken(".", "the folder is not named for a package: %s", dm.Public(err))
 	}
-	entry, gaps, err := readPackage(repo.Open(dir), name, heads)
+	entry, gaps, err := index.ReadPackage(repo.Open(dir), name, heads)
 	if err != nil {
 		return err
 	}
-	if entry.main != heads[repo.Main] {
-		s.moveMain(ctx, name, entry.main)
+	if entry.Main != heads[repo.Main] {
+		s.moveMain(ctx, name, entry.Main)
 	}
-	s.index.putPackage(name, entry)
+	s.index.PutPackage(name, entry)
 	return repair.LostRef(gaps)
 }
 
@@ -149,14 +150,14 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 	if err != nil {
 		return repo.Broken(".", "the folder is not named for an application: %s", dm.Public(err))
 	}
-	e, missing, gaps, err := readApplication(ctx, repo.Open(dir), app, heads)
+	e, missing, gaps, err := index.ReadApplication(ctx, repo.Open(dir), app, heads)
 	if err != nil {
 		return err
 	}
 	if err := s.data.MoveRefs(ctx, dir, missing...); err != nil {
 		s.Log.Error("numbers of deployments could not be written", "app", app, "err", err) // a full disk is no damage
 	}
-	s.index.putApp(app, e)
+	s.index.PutApp(app, e)
 	return repair.LostRef(gaps)
 }
 

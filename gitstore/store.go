@@ -17,6 +17,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -53,7 +54,7 @@ type Store struct {
 	data    *repo.Folder
 	git     *gitcmd.Git
 	lock    *os.File
-	index   *index
+	index   *index.Index
 	service *repair.Service
 	users   workspaceCache
 
@@ -122,7 +123,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{
-		Config: cfg, index: newIndex(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places),
+		Config: cfg, index: index.New(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places),
 	}
 	s.data = repo.New(ctx, repo.Config{
 		Dir: dir, Kinds: folderKinds(), Log: cfg.Log, Step: cfg.Step,

@@ -12,6 +12,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -35,7 +36,7 @@ func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	if repo.Exists(s.sweepsDir()) {
 		taken = s.verifySweepCommits(ctx, say)
 	}
-	for _, app := range s.index.appNames(func(e *appEntry) bool { return e.observed != nil }) {
+	for _, app := range s.index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
 		outcomes, err := s.outcomes(app)
 		if err != nil {
 			continue // it is told with the application

@@ -205,13 +205,13 @@ func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs 
 // never published. There may be many of them, for ever, so they are made as small
 // as git allows.
 func (s *Store) applicationAtRest(name string) bool {
-	e := s.index.app(dm.ApplicationName(name))
-	return e != nil && !e.working() && e.settled() == dm.NotCreated
+	e := s.index.Application(dm.ApplicationName(name))
+	return e != nil && !e.Working() && e.Settled() == dm.NotCreated
 }
 
 func (s *Store) packageAtRest(name string) bool {
-	e := s.index.pkg(dm.PackageName(name))
-	return e != nil && len(e.versions) == 0
+	e := s.index.Package(dm.PackageName(name))
+	return e != nil && len(e.Versions) == 0
 }
 
 // owesMain tells whether main of a package is not where the index has it.
@@ -219,12 +219,12 @@ func (s *Store) owesMain(r dm.Repository) (bool, error) {
 	if r.Kind != dm.PackageRepository {
 		return false, nil
 	}
-	entry := s.index.pkg(dm.PackageName(r.Name))
+	entry := s.index.Package(dm.PackageName(r.Name))
 	if entry == nil {
 		return false, nil
 	}
 	main, err := repo.ReadRef(s.data.Path(r), repo.Main)
-	return main != entry.main, err
+	return main != entry.Main, err
 }
 
 // clear does it. The caller holds the repository's lock.
@@ -232,7 +232,7 @@ func (s *Store) clear(ctx context.Context, r dm.Repository, todo chores) error {
 	dir := s.data.Path(r)
 	if todo.main {
 		name := dm.PackageName(r.Name)
-		s.moveMain(ctx, name, s.index.pkg(name).main)
+		s.moveMain(ctx, name, s.index.Package(name).Main)
 	}
 	if todo.refs {
 		if err := s.git.PackRefs(ctx, dir); err != nil {

@@ -18,6 +18,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -36,7 +37,7 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	deployed := map[dm.PackageRef]deployedTrees{}
 	for _, kind := range s.data.Many() {
 		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
-			if s.service.Sound(r) != nil && !s.index.read(r) {
+			if s.service.Sound(r) != nil && !s.index.Read(r) {
 				return nil
 			}
 			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: repo.Open(s.data.Path(r)), report: problem, deployed: deployed}
@@ -95,28 +96,28 @@ func (v *verifier) pkg(ctx context.Context) {
 
 // packageRefs compares the index and the archives with the tags.
 func (v *verifier) packageRefs(ctx context.Context) {
-	entry := v.s.index.pkg(dm.PackageName(v.r.Name))
+	entry := v.s.index.Package(dm.PackageName(v.r.Name))
 	if entry == nil {
 		v.problem("it is not in the index")
 		return
 	}
-	for _, version := range entry.versions {
-		ref := repo.Tag(version.file.Ref.Version)
-		if v.heads[ref] != version.tag {
-			v.problem("%s is %s, the index has %s", ref, v.heads[ref], version.tag)
+	for _, version := range entry.Versions {
+		ref := repo.Tag(version.File.Ref.Version)
+		if v.heads[ref] != version.Tag {
+			v.problem("%s is %s, the index has %s", ref, v.heads[ref], version.Tag)
 		}
 		v.archived(ctx, version)
 	}
 	v.earlierArchives(ctx)
-	for version, o := range entry.outcomes {
-		if ref := repo.Deployed(version); v.heads[ref] != o.tip {
-			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.tip)
+	for version, o := range entry.Outcomes {
+		if ref := repo.Deployed(version); v.heads[ref] != o.Tip {
+			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.Tip)
 		}
 	}
 	for ref := range v.heads {
-		prefix, version, _ := versionOf(ref)
-		_, tagged := entry.version(version)
-		_, decided := entry.outcomes[version]
+		prefix, version, _ := index.VersionOf(ref)
+		_, tagged := entry.Version(version)
+		_, decided := entry.Outcomes[version]
 		if prefix == repo.TagPrefix && !tagged || prefix == repo.DeployedPrefix && !decided {
 			v.problem("%s is not in the index", ref)
 		}
@@ -144,24 +145,24 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 			v.problem("%s: %v", ref, err)
 			continue
 		}
-		v.archived(ctx, newVersionEntry(version))
+		v.archived(ctx, index.NewVersion(version))
 	}
 }
 
 // archived proves that the archive of an upload is there and kept.
-func (v *verifier) archived(ctx context.Context, version versionEntry) {
-	if v.heads[repo.Archive(version.archive.String())] != version.archive {
-		v.problem("the ref of the archive of %s is missing", version.file)
+func (v *verifier) archived(ctx context.Context, version index.Version) {
+	if v.heads[repo.Archive(version.Archive.String())] != version.Archive {
+		v.problem("the ref of the archive of %s is missing", version.File)
 	}
 	if err := v.archiveOf(ctx, version); err != nil {
-		v.problem("%s: %v", version.file, err)
+		v.problem("%s: %v", version.File, err)
 	}
 }
 
 // archiveOf reads the archive anew and compares its digest and each of its
 // files with the version's tree.
-func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
-	blob, _, err := v.s.data.OpenBlob(ctx, v.dir, version.archive)
+func (v *verifier) archiveOf(ctx context.Context, version index.Version) error {
+	blob, _, err := v.s.data.OpenBlob(ctx, v.dir, version.Archive)
 	if err != nil {
 		return err
 	}
@@ -172,15 +173,15 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 	if err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(digest.Sum(nil)); got != version.digest {
-		return fmt.Errorf("the archive has SHA-256 %s, its tag says %s", got, version.digest)
+	if got := hex.EncodeToString(digest.Sum(nil)); got != version.Digest {
+		return fmt.Errorf("the archive has SHA-256 %s, its tag says %s", got, version.Digest)
 	}
 	// An older server took litter beside the directory for a second entry.
-	older := version.top == "" && len(result.TopEntries) > 1
-	if result.Top != version.top && !older {
-		return fmt.Errorf("the archive's top directory is %q, its tag says %q", result.Top, version.top)
+	older := version.Top == "" && len(result.TopEntries) > 1
+	if result.Top != version.Top && !older {
+		return fmt.Errorf("the archive's top directory is %q, its tag says %q", result.Top, version.Top)
 	}
-	tree, err := v.objects.Tree(version.tree)
+	tree, err := v.objects.Tree(version.Tree)
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 		return err
 	}
 	packed := map[string]form.FileLine{}
-	place := form.NewPlacer(version.top, maps.Keys(sink.Files))
+	place := form.NewPlacer(version.Top, maps.Keys(sink.Files))
 	for path, f := range sink.Files {
 		if path, ok := place.Place(path); ok {
 			packed[path] = f
@@ -204,16 +205,16 @@ func (v *verifier) archiveOf(ctx context.Context, version versionEntry) error {
 // application compares the index with the refs, the numbers of deployments
 // with the trailers on main, and checks who did what.
 func (v *verifier) application(ctx context.Context) {
-	e := v.s.index.app(dm.ApplicationName(v.r.Name))
+	e := v.s.index.Application(dm.ApplicationName(v.r.Name))
 	if e == nil {
 		v.problem("it is not in the index")
 		return
 	}
-	if v.heads[repo.Main] != e.main || v.heads[repo.Observed] != e.observedTip {
+	if v.heads[repo.Main] != e.Main || v.heads[repo.Observed] != e.ObservedTip {
 		v.problem("main or observed is not what the index has")
 	}
-	if e.observed != nil {
-		v.recordedUsers(e.observed)
+	if e.Observed != nil {
+		v.recordedUsers(e.Observed)
 	}
 	v.foreign(repo.Main, repo.Observed, repo.DeploymentPrefix)
 	main, read := v.changes(v.chainOf(ctx, repo.Main))
@@ -266,9 +267,9 @@ func (v *verifier) workspace(context.Context) {
 		v.problem("%v", err)
 		return
 	}
-	for _, app := range v.s.index.appNames(func(e *appEntry) bool { return !e.working() }) {
+	for _, app := range v.s.index.Names(func(e *index.Application) bool { return !e.Working() }) {
 		given := false
-		if o := v.s.index.app(app).observed; o != nil {
+		if o := v.s.index.Application(app).Observed; o != nil {
 			given = slices.ContainsFunc(o.Records, func(r dm.PluginRecord) bool { return slices.Contains(r.Users, user) })
 		}
 		if has := !state.folder(app).IsZero(); has != given {
@@ -284,7 +285,7 @@ func (v *verifier) workspace(context.Context) {
 	}
 	for _, e := range state.entries {
 		app := dm.ApplicationName(e.Name)
-		if e.Mode == filemode.Dir && v.s.index.app(app) == nil && v.s.service.Sound(repo.Application(app)) == nil {
+		if e.Mode == filemode.Dir && v.s.index.Application(app) == nil && v.s.service.Sound(repo.Application(app)) == nil {
 			v.problem("main has the folder %s, and there is no such application", app)
 		}
 	}
@@ -308,18 +309,18 @@ func (v *verifier) gaps(ctx context.Context) {
 	var more []repair.Finding
 	switch v.r.Kind {
 	case dm.PackageRepository:
-		if e := v.s.index.pkg(dm.PackageName(v.r.Name)); e != nil && err == nil {
+		if e := v.s.index.Package(dm.PackageName(v.r.Name)); e != nil && err == nil {
 			follows := map[plumbing.Hash]plumbing.Hash{}
-			for _, u := range e.versions {
-				if c, err := v.objects.Commit(u.commit); err == nil {
-					follows[form.ParentOf(c)] = u.commit
+			for _, u := range e.Versions {
+				if c, err := v.objects.Commit(u.Commit); err == nil {
+					follows[form.ParentOf(c)] = u.Commit
 				}
 			}
-			more, err = gapsOfPackage(v.objects, dm.PackageName(v.r.Name), e, v.heads, follows)
+			more, err = index.GapsOfPackage(v.objects, dm.PackageName(v.r.Name), e, v.heads, follows)
 		}
 	case dm.ApplicationRepository:
-		if e := v.s.index.app(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
-			more, err = gapsOfApplication(ctx, v.objects, e, v.heads)
+		if e := v.s.index.Application(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
+			more, err = index.GapsOfApplication(ctx, v.objects, e, v.heads)
 		}
 	}
 	if err != nil {

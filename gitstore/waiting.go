@@ -4,6 +4,7 @@ import (
 	"context"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -15,29 +16,29 @@ import (
 func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
 	release := s.data.Hold(repo.Application(app))
 	defer release()
-	e := s.index.app(app)
-	if e == nil || !e.working() || at != "" && e.main.String() != string(at) || e.waiting == why {
+	e := s.index.Application(app)
+	if e == nil || !e.Working() || at != "" && e.Main.String() != string(at) || e.Waiting == why {
 		return
 	}
 	next := *e
-	next.waiting = why
-	s.index.putApp(app, &next)
+	next.Waiting = why
+	s.index.PutApp(app, &next)
 }
 
 // Leftovers implements dm.WorkStore.
-func (s *Store) Leftovers() []dm.ApplicationName { return s.index.appNames((*appEntry).left) }
+func (s *Store) Leftovers() []dm.ApplicationName { return s.index.Names((*index.Application).Left) }
 
 // overtakenWork describes the changes that were overtaken, since a server that
 // ended may have carried out some of each.
-func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *appEntry) ([]dm.Work, error) {
+func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *index.Application) ([]dm.Work, error) {
 	objects := repo.Open(s.data.Path(repo.Application(app)))
-	commits, err := overtaken(ctx, objects, e)
+	commits, err := index.Overtaken(ctx, objects, e)
 	if err != nil {
 		return nil, err
 	}
 	var list []dm.Work
 	for _, c := range commits {
-		content, stamp, err := readContent(objects, c.Hash)
+		content, stamp, err := index.ReadContent(objects, c.Hash)
 		if err != nil {
 			return nil, err
 		}

@@ -13,12 +13,13 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Pending implements dm.WorkStore.
 func (s *Store) Pending() []dm.ApplicationName {
-	return s.index.appNames((*appEntry).working)
+	return s.index.Names((*index.Application).Working)
 }
 
 // Work implements dm.WorkStore.
@@ -27,15 +28,15 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 	if err := s.service.Sound(repo.Application(app)); err != nil {
 		return dm.Work{}, false, err
 	}
-	e := s.index.app(app)
-	if e == nil || !e.working() && !e.left() {
+	e := s.index.Application(app)
+	if e == nil || !e.Working() && !e.Left() {
 		return dm.Work{}, false, nil
 	}
-	w, err := s.work(app, e, e.desired, e.last)
+	w, err := s.work(app, e, e.Desired, e.Last)
 	if err != nil {
 		s.service.Suspect(repo.Application(app))
 	}
-	if w.TakeBack = !e.working(); err == nil && !w.TakeBack {
+	if w.TakeBack = !e.Working(); err == nil && !w.TakeBack {
 		w.Overtaken, err = s.overtakenWork(ctx, app, e)
 	}
 	return w, true, repo.Failed(op, err)
@@ -48,14 +49,14 @@ func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 	if err := s.service.Sound(r); err != nil {
 		return dm.Work{}, err
 	}
-	e := s.index.app(app)
+	e := s.index.Application(app)
 	if e == nil {
 		return dm.Work{}, dm.Errorf(dm.NotFound, op, "no application %s", app)
 	}
 	objects := repo.Open(s.data.Path(r))
-	content, last, err := readContent(objects, plumbing.NewHash(string(at)))
+	content, last, err := index.ReadContent(objects, plumbing.NewHash(string(at)))
 	if err == nil {
-		err = e.number(ctx, objects, &content)
+		err = e.Number(ctx, objects, &content)
 	}
 	if err != nil {
 		return dm.Work{}, repo.Failed(op, err)
@@ -65,15 +66,15 @@ func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 }
 
 // work describes the change that made content.
-func (s *Store) work(app dm.ApplicationName, e *appEntry, content contentEntry, last dm.Stamp) (dm.Work, error) {
+func (s *Store) work(app dm.ApplicationName, e *index.Application, content index.Content, last dm.Stamp) (dm.Work, error) {
 	objects := repo.Open(s.data.Path(repo.Application(app)))
 	w := dm.Work{
-		Spec: content.spec, Change: last, Desired: dm.Revision(content.commit.String()), Deployment: content.deployment,
-		Observed: e.observed, Before: e.settled(), Notes: content.notes,
+		Spec: content.Spec, Change: last, Desired: dm.Revision(content.Commit.String()), Deployment: content.Deployment,
+		Observed: e.Observed, Before: e.Settled(), Notes: content.Notes,
 	}
-	w.Open = repo.NewFS(objects, content.components)
+	w.Open = repo.NewFS(objects, content.Components)
 	var err error
-	w.Components, err = listComponents(objects, content.components)
+	w.Components, err = listComponents(objects, content.Components)
 	return w, err
 }
 
@@ -118,8 +119,8 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 		return err
 	}
 	defer tx.End()
-	e := s.index.app(app)
-	if e == nil || e.main.String() != string(outcome.Desired) {
+	e := s.index.Application(app)
+	if e == nil || e.Main.String() != string(outcome.Desired) {
 		return dm.Errorf(dm.Stale, op, "the application %s was changed concurrently", app)
 	}
 	if outcome.Time.IsZero() {
@@ -128,24 +129,24 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	next := *e
 	switch outcome.Effective {
 	case "":
-		next.effective, outcome.Deployment = contentEntry{}, 0
+		next.Effective, outcome.Deployment = index.Content{}, 0
 	case outcome.Desired:
-		next.effective, outcome.Deployment = e.desired, e.desired.deployment
+		next.Effective, outcome.Deployment = e.Desired, e.Desired.Deployment
 	default:
-		outcome.Deployment = e.effective.deployment
+		outcome.Deployment = e.Effective.Deployment
 	}
-	again := !e.working() // the outcome of the change is known, and this one corrects it
+	again := !e.Working() // the outcome of the change is known, and this one corrects it
 	tip, err := s.writeObserved(ctx, tx, e, outcome)
 	if err != nil {
 		return repo.Failed(op, err)
 	}
-	next.observedTip, next.observed, next.waiting = tip, &outcome, ""
-	next.slim()
-	s.index.putApp(app, &next)
+	next.ObservedTip, next.Observed, next.Waiting = tip, &outcome, ""
+	next.Slim()
+	s.index.PutApp(app, &next)
 	if !again {
 		s.emit(dm.Event{
 			Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,
-			Stamp: dm.Stamp{Time: outcome.Time, RequestID: e.last.RequestID},
+			Stamp: dm.Stamp{Time: outcome.Time, RequestID: e.Last.RequestID},
 		})
 	}
 	return nil
@@ -153,7 +154,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 
 // writeObserved writes the outcome of the newest change behind those of the
 // changes that it overtook, and moves the ref once.
-func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, outcome dm.Observation) (plumbing.Hash, error) {
+func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Application, outcome dm.Observation) (plumbing.Hash, error) {
 	w, err := tx.Objects()
 	if err != nil {
 		return plumbing.ZeroHash, err
@@ -162,16 +163,16 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, out
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	overtaken, err := overtaken(ctx, repo.Open(dir), e)
+	overtaken, err := index.Overtaken(ctx, repo.Open(dir), e)
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	app := e.desired.spec.Name
-	last := form.Outcome{Stamp: e.last, Application: app, Package: e.desired.spec.Package, Observation: outcome, Before: e.observedTip}
+	app := e.Desired.Spec.Name
+	last := form.Outcome{Stamp: e.Last, Application: app, Package: e.Desired.Spec.Package, Observation: outcome, Before: e.ObservedTip}
 	for _, commit := range overtaken {
 		c := form.ParseChange(commit)
 		o := form.Outcome{
-			Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Observation: e.givenUp(c.Commit, outcome.Time), Before: last.Before,
+			Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Observation: e.GivenUp(c.Commit, outcome.Time), Before: last.Before,
 		}
 		if err := o.Encode(w); err != nil {
 			return plumbing.ZeroHash, err
@@ -185,7 +186,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *appEntry, out
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.observedTip, last.Commit, "observed-moved"))...)
+	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved"))...)
 }
 
 // Users implements dm.WorkStore.

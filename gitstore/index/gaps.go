@@ -1,4 +1,4 @@
-package gitstore
+package index
 
 import (
 	"context"
@@ -14,21 +14,21 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// gapsOfPackage finds refs that others of a package prove to have been there.
+// GapsOfPackage finds refs that others of a package prove to have been there.
 // follows are the parents of uploads.
-func gapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *packageEntry, heads repo.Refs, follows map[plumbing.Hash]plumbing.Hash) ([]repair.Finding, error) {
+func GapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *Package, heads repo.Refs, follows map[plumbing.Hash]plumbing.Hash) ([]repair.Finding, error) {
 	list, counted := gapsOfSuperseded(heads)
-	for v, o := range entry.outcomes {
-		if _, ok := entry.version(v); !ok && counted[v.String()] == 0 && o.tree != repo.EmptyTree {
+	for v, o := range entry.Outcomes {
+		if _, ok := entry.Version(v); !ok && counted[v.String()] == 0 && o.Tree != repo.EmptyTree {
 			list = append(list, repair.Finding{Ref: repo.Tag(v), Why: fmt.Sprintf("it is missing, %s is of its files", repo.Deployed(v))})
 		}
 	}
 	uploads := map[plumbing.Hash]bool{}
-	for _, v := range entry.versions {
-		uploads[v.commit] = true
+	for _, v := range entry.Versions {
+		uploads[v.Commit] = true
 	}
 	earlier := false
-	for _, c := range append([]plumbing.Hash{entry.main}, keysOf(follows)...) {
+	for _, c := range append([]plumbing.Hash{entry.Main}, keysOf(follows)...) {
 		if c.IsZero() || uploads[c] {
 			continue
 		}
@@ -98,30 +98,30 @@ func earlierUploads(objects *repo.Objects, heads repo.Refs, uploads map[plumbing
 	return nil
 }
 
-// gapsOfApplication finds whether main or the outcomes were set back.
-func gapsOfApplication(ctx context.Context, objects *repo.Objects, e *appEntry, heads repo.Refs) ([]repair.Finding, error) {
+// GapsOfApplication finds whether main or the outcomes were set back.
+func GapsOfApplication(ctx context.Context, objects *repo.Objects, e *Application, heads repo.Refs) ([]repair.Finding, error) {
 	var list []repair.Finding
 	for ref, h := range heads {
 		n, err := strconv.Atoi(strings.TrimPrefix(ref, repo.DeploymentPrefix))
-		if err != nil || n <= e.deployments || h == e.main {
+		if err != nil || n <= e.Deployments || h == e.Main {
 			continue
 		}
-		if follows, err := repair.LeadsTo(ctx, objects, h, e.main); err != nil {
+		if follows, err := repair.LeadsTo(ctx, objects, h, e.Main); err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		} else if follows {
 			list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, %s goes on from it", ref)})
 			break
 		}
 	}
-	if e.observed == nil {
-		if followed, err := answeredBefore(ctx, objects, e.main); err != nil || followed {
+	if e.Observed == nil {
+		if followed, err := answeredBefore(ctx, objects, e.Main); err != nil || followed {
 			list = append(list, repair.Finding{Ref: repo.Observed, Why: "it is missing, and a change is only accepted when the one before it has an outcome"})
 			return list, err
 		}
 		return list, nil
 	}
-	if ok, err := repair.LeadsTo(ctx, objects, e.main, plumbing.NewHash(string(e.observed.Desired))); err != nil || !ok {
-		list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, the last outcome is of %.40s, which is not on it", e.observed.Desired)})
+	if ok, err := repair.LeadsTo(ctx, objects, e.Main, plumbing.NewHash(string(e.Observed.Desired))); err != nil || !ok {
+		list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, the last outcome is of %.40s, which is not on it", e.Observed.Desired)})
 		return list, err
 	}
 	return list, nil

@@ -1,4 +1,4 @@
-package gitstore
+package index
 
 import (
 	"cmp"
@@ -19,8 +19,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// versionOf reads refs/tags/<v> and refs/deployed/<v>; prefix is "" for others.
-func versionOf(ref string) (prefix string, v dm.Version, err error) {
+// VersionOf reads refs/tags/<v> and refs/deployed/<v>; prefix is "" for others.
+func VersionOf(ref string) (prefix string, v dm.Version, err error) {
 	for _, p := range [...]string{repo.TagPrefix, repo.DeployedPrefix} {
 		if text, ok := strings.CutPrefix(ref, p); ok {
 			v, err = dm.ParseVersion(text)
@@ -30,17 +30,17 @@ func versionOf(ref string) (prefix string, v dm.Version, err error) {
 	return "", v, nil
 }
 
-// readContent reads one commit of an application's main.
-func readContent(objects *repo.Objects, h plumbing.Hash) (contentEntry, dm.Stamp, error) {
+// ReadContent reads one commit of an application's main.
+func ReadContent(objects *repo.Objects, h plumbing.Hash) (Content, dm.Stamp, error) {
 	c, err := form.DecodeChange(objects, h)
-	return newContentEntry(c), c.Stamp, err
+	return NewContent(c), c.Stamp, err
 }
 
-// stillUsed refuses other bytes under the number of a version that was withdrawn:
+// StillUsed refuses other bytes under the number of a version that was withdrawn:
 // who has the number in hand must never get something else for it.
-func (e *packageEntry) stillUsed(file dm.PackageFile, digest string) error {
-	old, withdrawn := e.withdrawn[file.Ref.Version]
-	if !withdrawn || old.digest == digest {
+func (e *Package) StillUsed(file dm.PackageFile, digest string) error {
+	old, withdrawn := e.Withdrawn[file.Ref.Version]
+	if !withdrawn || old.Digest == digest {
 		return nil
 	}
 	return dm.Errorf(dm.Conflict, "gitstore.Publish", "%s was withdrawn, and its number accepts only the same bytes again", file.Ref).
@@ -50,13 +50,13 @@ func (e *packageEntry) stillUsed(file dm.PackageFile, digest string) error {
 // readPast reads who owns the package and which versions were withdrawn. The
 // owner is who published first: by the order of the commits, because a clock can
 // have been wrong.
-func (e *packageEntry) readPast(objects *repo.Objects, name dm.PackageName, heads repo.Refs) error {
+func (e *Package) readPast(objects *repo.Objects, name dm.PackageName, heads repo.Refs) error {
 	people := map[dm.UserName]bool{}
-	for _, v := range e.versions {
-		people[v.by] = true
+	for _, v := range e.Versions {
+		people[v.By] = true
 	}
 	last := map[dm.Version]int{}
-	e.withdrawn = map[dm.Version]versionEntry{}
+	e.Withdrawn = map[dm.Version]Version{}
 	for ref, h := range heads {
 		text, ok := strings.CutPrefix(ref, repo.SupersededPrefix)
 		if !ok {
@@ -66,13 +66,13 @@ func (e *packageEntry) readPast(objects *repo.Objects, name dm.PackageName, head
 		if err != nil {
 			return err
 		}
-		people[v.by] = true
-		if _, published := e.version(v.file.Ref.Version); !published && n > last[v.file.Ref.Version] {
-			last[v.file.Ref.Version], e.withdrawn[v.file.Ref.Version] = n, v
+		people[v.By] = true
+		if _, published := e.Version(v.File.Ref.Version); !published && n > last[v.File.Ref.Version] {
+			last[v.File.Ref.Version], e.Withdrawn[v.File.Ref.Version] = n, v
 		}
 	}
 	if len(people) == 1 {
-		for e.owner = range people {
+		for e.Owner = range people {
 			return nil
 		}
 	}
@@ -80,7 +80,7 @@ func (e *packageEntry) readPast(objects *repo.Objects, name dm.PackageName, head
 }
 
 // readSuperseded reads the version behind refs/superseded/<version>/<n>.
-func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v versionEntry, n int, err error) {
+func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v Version, n int, err error) {
 	number, place, _ := strings.Cut(text, "/")
 	version, err := dm.ParseVersion(number)
 	if err == nil {
@@ -90,92 +90,92 @@ func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h p
 		return v, 0, fmt.Errorf("%w: %s%s", repo.ErrBadRef, repo.SupersededPrefix, text)
 	}
 	u, _, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
-	return newVersionEntry(u), n, err
+	return NewVersion(u), n, err
 }
 
 // readOwner follows main to the first upload.
-func (e *packageEntry) readOwner(objects *repo.Objects) error {
-	for h := e.main; !h.IsZero(); {
+func (e *Package) readOwner(objects *repo.Objects) error {
+	for h := e.Main; !h.IsZero(); {
 		c, err := objects.Commit(h)
 		if err != nil {
 			return err
 		}
 		v := form.ParseVersion(c)
-		e.owner, h = v.User, v.Before
+		e.Owner, h = v.User, v.Before
 	}
 	return nil
 }
 
-// overtaken returns the commits of main before its tip that have no outcome,
+// Overtaken returns the commits of main before its tip that have no outcome,
 // oldest first.
-func overtaken(ctx context.Context, objects *repo.Objects, e *appEntry) ([]*object.Commit, error) {
+func Overtaken(ctx context.Context, objects *repo.Objects, e *Application) ([]*object.Commit, error) {
 	answered := plumbing.ZeroHash
-	if e.observed != nil {
-		answered = plumbing.NewHash(string(e.observed.Desired))
+	if e.Observed != nil {
+		answered = plumbing.NewHash(string(e.Observed.Desired))
 	}
-	if e.main == answered {
+	if e.Main == answered {
 		return nil, nil
 	}
-	list, _, err := form.Chain(ctx, objects, e.main, answered)
+	list, _, err := form.Chain(ctx, objects, e.Main, answered)
 	if err != nil {
 		return nil, err
 	}
 	return list[:len(list)-1], nil
 }
 
-// givenUp is the outcome of a change that another overtook: it changed nothing.
-func (e *appEntry) givenUp(change plumbing.Hash, at time.Time) dm.Observation {
+// GivenUp is the outcome of a change that another overtook: it changed nothing.
+func (e *Application) GivenUp(change plumbing.Hash, at time.Time) dm.Observation {
 	o := dm.Observation{
-		Desired: dm.Revision(change.String()), Phase: e.settled(), Time: at,
-		Information: "given up while it waited: " + string(e.last.Verb) + " came in its place",
+		Desired: dm.Revision(change.String()), Phase: e.Settled(), Time: at,
+		Information: "given up while it waited: " + string(e.Last.Verb) + " came in its place",
 	}
-	if e.observed != nil {
-		o.Effective, o.Deployment, o.Records = e.observed.Effective, e.observed.Deployment, e.observed.Records
+	if e.Observed != nil {
+		o.Effective, o.Deployment, o.Records = e.Observed.Effective, e.Observed.Deployment, e.Observed.Records
 	}
 	return o
 }
 
-// number fills in the number of a content in effect or at main whose commit does
+// Number fills in the number of a content in effect or at main whose commit does
 // not tell it: before format 3 a start, a stop and a destroy had none. It is that
 // of the overtaken change that they follow, or else of what is in effect. Nothing
 // else reads commits without a number, but verify.
-func (e *appEntry) number(ctx context.Context, objects *repo.Objects, content *contentEntry) error {
-	if content.deployment > 0 || content.commit.IsZero() {
+func (e *Application) Number(ctx context.Context, objects *repo.Objects, content *Content) error {
+	if content.Deployment > 0 || content.Commit.IsZero() {
 		return nil
 	}
-	if content.commit == e.main {
-		commits, err := overtaken(ctx, objects, e)
+	if content.Commit == e.Main {
+		commits, err := Overtaken(ctx, objects, e)
 		if err != nil {
 			return err
 		}
 		for _, c := range commits { // oldest first
 			if n := form.ParseChange(c).Deployment; n > 0 {
-				content.deployment = n
+				content.Deployment = n
 			}
 		}
 	}
-	if content.deployment == 0 && e.observed != nil {
-		content.deployment = e.observed.Deployment
+	if content.Deployment == 0 && e.Observed != nil {
+		content.Deployment = e.Observed.Deployment
 	}
 	return nil
 }
 
-// seen is the last outcome as readers see it.
-func (e *appEntry) seen() *dm.Observation {
-	if e.observed != nil && e.shown.Of == e.observed {
-		return e.shown.Now
+// Seen is the last outcome as readers see it.
+func (e *Application) Seen() *dm.Observation {
+	if e.Observed != nil && e.Shown.Of == e.Observed {
+		return e.Shown.Now
 	}
-	return e.observed
+	return e.Observed
 }
 
-// shown is what readers see in the place of an outcome: the same with newer states
+// Shown is what readers see in the place of an outcome: the same with newer states
 // of its components. It lasts as long as that outcome is the last.
-type shown struct{ Of, Now *dm.Observation }
+type Shown struct{ Of, Now *dm.Observation }
 
-// then tells what was in effect at an instant, nil for nothing, if the newest
+// Then tells what was in effect at an instant, nil for nothing, if the newest
 // outcome knows it.
-func (e *appEntry) then(app dm.ApplicationName, at time.Time) (then *dm.Then, known bool) {
-	o := e.observed
+func (e *Application) Then(app dm.ApplicationName, at time.Time) (then *dm.Then, known bool) {
+	o := e.Observed
 	switch {
 	case o.Time.After(at):
 		return nil, false
@@ -185,18 +185,18 @@ func (e *appEntry) then(app dm.ApplicationName, at time.Time) (then *dm.Then, kn
 		return nil, false // what is in effect came earlier
 	}
 	return &dm.Then{
-		Application: app, Owner: e.effective.spec.Owner, Phase: o.Phase, Package: e.effective.spec.Package,
+		Application: app, Owner: e.Effective.Spec.Owner, Phase: o.Phase, Package: e.Effective.Spec.Package,
 		Deployment: o.Deployment, Revision: o.Effective, Since: o.Time.UTC(),
 	}, true
 }
 
-// list names the newest versions for a hint.
-func (e *packageEntry) list() string {
+// List names the newest versions for a hint.
+func (e *Package) List() string {
 	var names []string
-	for _, v := range e.versions[:min(len(e.versions), listedVersions)] {
-		names = append(names, v.file.Ref.Version.String())
+	for _, v := range e.Versions[:min(len(e.Versions), listedVersions)] {
+		names = append(names, v.File.Ref.Version.String())
 	}
-	if len(e.versions) > listedVersions {
+	if len(e.Versions) > listedVersions {
 		names = append(names, "and older ones")
 	}
 	return strings.Join(names, ", ")
@@ -205,8 +205,8 @@ func (e *packageEntry) list() string {
 // listedVersions is how many versions a hint names.
 const listedVersions = 10
 
-func (v versionEntry) answer() dm.Published {
-	return dm.Published{File: v.file, Tag: dm.Revision(v.tag.String()), Commit: dm.Revision(v.commit.String()), Digest: v.digest, Findings: v.findings}
+func (v Version) Answer() dm.Published {
+	return dm.Published{File: v.File, Tag: dm.Revision(v.Tag.String()), Commit: dm.Revision(v.Commit.String()), Digest: v.Digest, Findings: v.findings}
 }
 
 // hadFiles tells whether an outcome before c had the files of its version.
@@ -220,14 +220,14 @@ func hadFiles(objects *repo.Objects, c *object.Commit) (bool, error) {
 	return false, nil
 }
 
-// readPackage reads a package, and the refs that others of it prove to be gone. Its
+// ReadPackage reads a package, and the refs that others of it prove to be gone. Its
 // main is where it ought to be: a server that was killed may not have moved it.
-func readPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*packageEntry, []repair.Finding, error) {
-	entry := &packageEntry{main: heads[repo.Main], outcomes: map[dm.Version]outcomeEntry{}}
+func ReadPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*Package, []repair.Finding, error) {
+	entry := &Package{Main: heads[repo.Main], Outcomes: map[dm.Version]Outcome{}}
 	var newest form.Version
 	after := map[plumbing.Hash]plumbing.Hash{} // commit of an upload → commit of the next
 	for ref, h := range heads {
-		switch text, v, err := versionOf(ref); {
+		switch text, v, err := VersionOf(ref); {
 		case text == "":
 			continue
 		case err != nil:
@@ -241,7 +241,7 @@ func readPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 				return nil, nil, repo.Broken(ref, "it is a withdrawal")
 			}
 			after[u.Before] = u.Commit
-			entry.versions = append(entry.versions, newVersionEntry(u))
+			entry.Versions = append(entry.Versions, NewVersion(u))
 			if newest.Time.Before(u.Time) {
 				newest = u
 			}
@@ -253,22 +253,22 @@ func readPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 			if _, err := objects.Tree(c.TreeHash); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", ref, err)
 			}
-			o := newOutcomeEntry(form.DecodeDecision(c))
-			if o.tree == repo.EmptyTree {
+			o := NewOutcome(form.DecodeDecision(c))
+			if o.Tree == repo.EmptyTree {
 				if o.once, err = hadFiles(objects, c); err != nil {
 					return nil, nil, fmt.Errorf("%s: %w", ref, err)
 				}
 			}
-			entry.outcomes[v] = o
+			entry.Outcomes[v] = o
 		}
 	}
-	slices.SortFunc(entry.versions, func(a, b versionEntry) int { return b.file.Ref.Version.Compare(a.file.Ref.Version) })
-	gaps, err := gapsOfPackage(objects, name, entry, heads, after)
+	slices.SortFunc(entry.Versions, func(a, b Version) int { return b.File.Ref.Version.Compare(a.File.Ref.Version) })
+	gaps, err := GapsOfPackage(objects, name, entry, heads, after)
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(gaps) == 0 {
-		entry.main = nextMain(entry.main, newest.Commit, after)
+		entry.Main = nextMain(entry.Main, newest.Commit, after)
 	}
 	return entry, gaps, entry.readPast(objects, name, heads)
 }
@@ -286,41 +286,41 @@ func nextMain(main, newest plumbing.Hash, after map[plumbing.Hash]plumbing.Hash)
 	return main
 }
 
-// readApplication reads an application, the moves that write numbers of deployments
+// ReadApplication reads an application, the moves that write numbers of deployments
 // which are missing, and the refs that others of it prove to be gone or set back.
-func readApplication(ctx context.Context, objects *repo.Objects, app dm.ApplicationName, heads repo.Refs) (_ *appEntry, missing []gitcmd.RefUpdate, gaps []repair.Finding, err error) {
+func ReadApplication(ctx context.Context, objects *repo.Objects, app dm.ApplicationName, heads repo.Refs) (_ *Application, missing []gitcmd.RefUpdate, gaps []repair.Finding, err error) {
 	if heads[repo.Main].IsZero() {
 		return nil, nil, nil, repo.Broken(repo.Main, "it is missing")
 	}
-	e := &appEntry{main: heads[repo.Main], observedTip: heads[repo.Observed]}
-	if e.desired, e.last, err = readContent(objects, e.main); err != nil {
+	e := &Application{Main: heads[repo.Main], ObservedTip: heads[repo.Observed]}
+	if e.Desired, e.Last, err = ReadContent(objects, e.Main); err != nil {
 		return nil, nil, nil, fmt.Errorf("%s: %w", repo.Main, err)
 	}
-	if e.desired.spec.Name != app {
-		return nil, nil, nil, repo.Broken(repo.Main, "%s names the application %q", form.SpecFile, e.desired.spec.Name)
+	if e.Desired.Spec.Name != app {
+		return nil, nil, nil, repo.Broken(repo.Main, "%s names the application %q", form.SpecFile, e.Desired.Spec.Name)
 	}
-	if !e.observedTip.IsZero() {
-		o, err := form.DecodeOutcome(objects, e.observedTip)
+	if !e.ObservedTip.IsZero() {
+		o, err := form.DecodeOutcome(objects, e.ObservedTip)
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", repo.Observed, err)
 		}
-		e.observed = placed(o.Observation)
+		e.Observed = Placed(o.Observation)
 	}
-	if e.observed != nil && e.observed.Effective != "" {
-		if e.effective, _, err = readContent(objects, plumbing.NewHash(string(e.observed.Effective))); err != nil {
+	if e.Observed != nil && e.Observed.Effective != "" {
+		if e.Effective, _, err = ReadContent(objects, plumbing.NewHash(string(e.Observed.Effective))); err != nil {
 			return nil, nil, nil, err
 		}
 	}
-	if err := cmp.Or(e.number(ctx, objects, &e.desired), e.number(ctx, objects, &e.effective)); err != nil {
+	if err := cmp.Or(e.Number(ctx, objects, &e.Desired), e.Number(ctx, objects, &e.Effective)); err != nil {
 		return nil, nil, nil, err
 	}
-	if e.deployments, missing, err = numbers(objects, e.main, heads); err != nil {
+	if e.Deployments, missing, err = numbers(objects, e.Main, heads); err != nil {
 		return nil, nil, nil, err
 	}
-	if gaps, err = gapsOfApplication(ctx, objects, e, heads); err != nil {
+	if gaps, err = GapsOfApplication(ctx, objects, e, heads); err != nil {
 		return nil, nil, nil, err
 	}
-	e.slim()
+	e.Slim()
 	return e, missing, gaps, nil
 }
 
@@ -353,10 +353,10 @@ func numbers(objects *repo.Objects, main plumbing.Hash, heads repo.Refs) (highes
 	return highest, missing, nil
 }
 
-// placed fills in where the files of records went that were made before plugins
+// Placed fills in where the files of records went that were made before plugins
 // kept it: one component into the application's folder itself, each of several
 // into a sub-folder of its own.
-func placed(o dm.Observation) *dm.Observation {
+func Placed(o dm.Observation) *dm.Observation {
 	for i := range o.Records {
 		r := &o.Records[i]
 		if r.Folders != nil || len(r.Users) == 0 {

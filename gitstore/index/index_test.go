@@ -1,4 +1,4 @@
-package gitstore
+package index
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 // the name stays reserved for the second.
 func TestReservation(t *testing.T) {
 	t.Parallel()
-	x := newIndex()
+	x := New()
 	for _, step := range []struct {
 		name string
 		app  dm.ApplicationName
@@ -26,8 +26,8 @@ func TestReservation(t *testing.T) {
 		{"a spelling beside none", "My_App", false, ""},
 	} {
 		if step.free {
-			x.release(step.app)
-		} else if err := x.reserve(step.app, nil); dm.KindOf(err) != step.want {
+			x.Release(step.app)
+		} else if err := x.Reserve(step.app, nil); dm.KindOf(err) != step.want {
 			t.Errorf("%s: %v, want kind %q", step.name, err, step.want)
 		}
 	}
