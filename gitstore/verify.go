@@ -34,13 +34,13 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 		problem(aside.String())
 		s.readAside(ctx, aside.Repository)
 	}
-	deployed := map[dm.PackageRef]deployedTrees{}
+	deployed, given := map[dm.PackageRef]deployedTrees{}, map[plumbing.Hash]form.Delivery{}
 	for _, kind := range s.data.Many() {
 		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
 			if s.service.Sound(r) != nil && !s.index.Read(r) {
 				return nil
 			}
-			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: repo.Open(s.data.Path(r)), report: problem, deployed: deployed}
+			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: repo.Open(s.data.Path(r)), report: problem, deployed: deployed, given: given}
 			v.run(ctx)
 			return nil
 		})
@@ -63,6 +63,7 @@ type verifier struct {
 	problems int // reported until now
 
 	deployed map[dm.PackageRef]deployedTrees // of all packages, as far as they were asked for
+	given    map[plumbing.Hash]form.Delivery // of all applications: change → what users get of it
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -259,7 +260,7 @@ func (v *verifier) recordedUsers(o *dm.Observation) {
 
 // workspace compares each folder on main with what the application's
 // records say was delivered to this user.
-func (v *verifier) workspace(context.Context) {
+func (v *verifier) workspace(ctx context.Context) {
 	v.foreign(repo.Main, repo.AppBranchPrefix)
 	user := dm.UserName(v.r.Name)
 	state, err := readWorkspace(v.dir)
@@ -291,6 +292,9 @@ func (v *verifier) workspace(context.Context) {
 	}
 	if readme := slices.IndexFunc(state.entries, func(e object.TreeEntry) bool { return e.Name == readmeFile }); readme < 0 {
 		v.problem("%s is missing", readmeFile)
+	}
+	for ref := range v.heads {
+		v.deliveries(v.chainOf(ctx, ref))
 	}
 }
 

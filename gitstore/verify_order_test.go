@@ -129,6 +129,10 @@ func TestConsistentForgeriesAreFound(t *testing.T) {
 		decided   = "refs/deployed/1.0.0"
 		day       = 24 * time.Hour
 	)
+	another := func(f forger) {
+		eve := replaced("root <root@pnda>", "eve <eve@pnda>", "DM-User: root", "DM-User: eve")
+		f.application(only(1, eve), only(1, eve))
+	}
 	for _, c := range []struct {
 		name, repository string
 		forge            func(forger)
@@ -139,9 +143,10 @@ func TestConsistentForgeriesAreFound(t *testing.T) {
 		{"a change dated after its outcome", app, func(f forger) { f.application(only(1, dated(time.Hour)), same) }, "is dated 1h0m0s before commit"},
 		{"all dated back", app, func(f forger) { f.application(every(dated(-day)), every(dated(-day))) }, "before the deploy of flow-1.0.0"},
 		{"all dated ahead", app, func(f forger) { f.application(every(dated(day)), every(dated(day))) }, " from now"},
-		{"another author", app, func(f forger) {
-			eve := replaced("root <root@pnda>", "eve <eve@pnda>", "DM-User: root", "DM-User: eve")
-			f.application(only(1, eve), only(1, eve))
+		{"another author", app, another, "which is not on main of app"},
+		{"another author, and no workspace that tells", app, func(f forger) {
+			another(f)
+			check(t, os.RemoveAll(filepath.Join(f.dir, "../../users/ana.git"))) // it is derived anew
 		}, ""},
 		{"another verb", app, func(f forger) {
 			stop := replaced("Start app", "Stop app", "DM-Action: start", "DM-Action: stop")

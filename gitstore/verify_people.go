@@ -205,6 +205,7 @@ func (v *verifier) changes(commits []*object.Commit) (list []form.Change, whole 
 			v.asked(d, commit, c)
 		}
 		list = append(list, c)
+		v.given[commit.Hash] = form.DeliveryOf(dm.ApplicationName(v.r.Name), c)
 		if i == 0 && c.Verb != dm.Create {
 			v.problem("%s is the first, and it is no create", d.what)
 		}
@@ -300,6 +301,27 @@ func (v *verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 		}
 	}
 	return list, whole
+}
+
+// deliveries checks that each commit of a workspace is of a change of the
+// application, and says what that says.
+func (v *verifier) deliveries(commits []*object.Commit) {
+	for len(commits) > 0 && commits[0].Message == blankMessage { // it begins with some
+		commits = commits[1:]
+	}
+	for _, commit := range commits {
+		said := form.DecodeDelivery(commit)
+		want, ok := v.given[said.Change]
+		d := told{"commit " + commit.Hash.String(), want.Stamp}
+		switch {
+		case ok:
+			want.Removed, want.Tree, want.Before = said.Removed, said.Tree, said.Before
+			again, _ := v.again(d, &want)
+			v.commit(d, commit, again, "")
+		case v.s.service.Sound(repo.Application(said.Application)) == nil:
+			v.problem("%s is of the change %s, which is not on main of %s", d.what, said.Change, said.Application)
+		}
+	}
 }
 
 // packagePeople checks who uploaded, withdrew, deployed and undeployed.

@@ -111,6 +111,7 @@ func TestForgeriesAreFound(t *testing.T) {
 	record := genuine(t)
 	const (
 		app, flow  = "applications/app.git", "packages/flow.git"
+		users      = "users/ana.git"
 		main       = "refs/heads/main"
 		ana        = "ana <ana@pnda>"
 		eve        = "eve <eve@pnda>"
@@ -190,6 +191,10 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"another archive of a withdrawn version", flow, func(f forger) { f.point(f.archive(withdrawn), f.archive(tagged)) }, "refs/archives/"},
 		{"an archive that nobody uploaded", flow, func(f forger) { f.point("refs/archives/"+strings.Repeat("3", 40), f.archive(tagged)) }, "names another blob"},
 		{"a foreign ref", flow, func(f forger) { f.point("refs/notes/commits", main) }, "refs/notes/commits is no ref of the record"},
+
+		{"a delivery by another", users, some(main, "author root <root@pnda>", "author "+eve), "has the author eve"},
+		{"a delivery of another branch", users, some("refs/heads/apps/app", "DM-Via: test", "DM-Via: push"), `says "push" as DM-Via`},
+		{"a delivery of no change", users, func(f forger) { f.rewrite(main, f.last(main), "DM-Desired: "+strings.Repeat("1", 40)) }, "which is not on main of app"},
 
 		{"none", app, func(forger) {}, ""},
 		{"none, but a push", app, func(f forger) {
