@@ -74,7 +74,7 @@ type Health struct {
 // noticed something; it reads only, and answers in seconds. Readers see the answer
 // at once; each change of a State becomes a commit, so State is of the work as a
 // whole: of a schedule that it is kept, never how its last run went. A component that
-// is left out is unknown to its engine; an error keeps the states that were known.
+// is left out is missing; an error keeps the states that were known.
 type Observer interface {
 	Observe(ctx context.Context, record PluginRecord) ([]Health, error)
 }

@@ -52,7 +52,7 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 		{
 			Name: "v1-application", Method: http.MethodGet, Path: path, Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.ApplicationRead, dm.ApplicationOverrides}, Success: http.StatusOK, Handle: a.get,
-			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed. `overrides` and `audience` are null for whom the second action is not granted.",
+			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed: a component's `state` is the word of its engine, where it has one. `overrides` and `audience` are null for whom the second action is not granted.",
 			Response: `{"name":"noon-run","package":"flow-collector-2.14.3","owner":"ana","state":"started","overrides":{},"audience":["user:ana"],"phase":"STARTED","information":null,"deployment":2,"desired":"0123456789abcdef0123456789abcdef01234567","last":{"action":"change","user":"ana","impersonator":"console","auth":"htpasswd","via":"api","reason":"the topic was renamed","time":"2025-01-06T10:20:30.123456Z"},"observed":null}`,
 		},
 		{

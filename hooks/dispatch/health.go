@@ -150,7 +150,7 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 		if err != nil {
 			deaf = true
 			if !w.deaf {
-				d.cfg.Log.Warn("plugin cannot tell how an application does", "app", app, "type", r.Type, "err", err)
+				d.cfg.Log.Warn("status of an application unavailable", "app", app, "type", r.Type, "err", err)
 			}
 		}
 		r.Components = slices.Clone(r.Components)
@@ -160,7 +160,7 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 		return
 	}
 	if w.deaf && !deaf {
-		d.cfg.Log.Info("plugins can tell again how an application does", "app", app)
+		d.cfg.Log.Info("status of an application available again", "app", app)
 	}
 	w.deaf = deaf
 	if len(changes) > 0 && d.quiet(of, w) {
@@ -179,7 +179,7 @@ func told(r *dm.PluginRecord, health []dm.Health, err error) (changes []string) 
 	for i := range r.Components {
 		c := &r.Components[i]
 		if err != nil {
-			c.Information = "how it does cannot be told now: " + dm.Public(err)
+			c.Information = "status unavailable: " + dm.Public(err)
 			continue
 		}
 		var h dm.Health
@@ -189,7 +189,7 @@ func told(r *dm.PluginRecord, health []dm.Health, err error) (changes []string) 
 		c.Information = dm.Printable(fmt.Sprintf("%.1000s", h.Information))
 		if state := dm.Printable(fmt.Sprintf("%.100s", h.State)); state != c.State {
 			c.State = state
-			changes = append(changes, fmt.Sprintf("%s/%s is %s", r.Type, c.Name, cmp.Or(state, "unknown to its engine")))
+			changes = append(changes, fmt.Sprintf("%s/%s is %s", r.Type, c.Name, cmp.Or(state, "missing")))
 		}
 	}
 	return changes

@@ -145,7 +145,7 @@ func TestHealthThatCannotBeTold(t *testing.T) {
 		recorded := len(b.told("noon"))
 		engine.Deafen(errDown)
 		b.pass(time.Minute)
-		b.wantShown("noon", "SUBMITTED", "how it does cannot be told now: the engine is down")
+		b.wantShown("noon", "SUBMITTED", "status unavailable: the engine is down")
 		engine.Deafen(nil)
 		b.pass(time.Minute)
 		b.wantShown("noon", "SUBMITTED", "")
@@ -331,7 +331,7 @@ func TestJobThatVanished(t *testing.T) {
 		}
 		b.pass(time.Minute)
 		b.wantShown("noon", "", "")
-		if got := b.told("noon"); got[len(got)-1] != "oozie/nightly is unknown to its engine" {
+		if got := b.told("noon"); got[len(got)-1] != "oozie/nightly is missing" {
 			t.Errorf("%q are recorded, want that the job is gone", got)
 		}
 	})
