@@ -41,20 +41,67 @@ func (g *Git) ListTree(ctx context.Context, dir string, tree string, visit func(
 	args := []string{"ls-tree", "-r", "-t", "-z", "-l", "--full-tree", "--end-of-options", tree}
 	return g.parse(ctx, command{class: Looks, dir: dir, args: args}, nothing, func(out *bufio.Reader) error {
 		for {
-			line, err := out.ReadSlice(0)
-			switch {
-			case errors.Is(err, bufio.ErrBufferFull):
-				return dm.Errorf(dm.Invalid, op, "a path in the tree is longer than %d bytes", maxLine)
-			case err == io.EOF && len(line) == 0:
-				return nil
-			case err != nil:
-				return errCut
+			line, err := record(op, out)
+			if line == "" || err != nil {
+				return err
 			}
-			entry, err := parseEntry(string(line[:len(line)-1]))
+			entry, err := parseEntry(line)
 			if err != nil {
 				return dm.Wrap(op, err)
 			}
 			if err := visit(entry); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// record reads up to a zero byte; "" is the end.
+func record(op string, out *bufio.Reader) (string, error) {
+	line, err := out.ReadSlice(0)
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", dm.Errorf(dm.Invalid, op, "a path in the tree is longer than %d bytes", maxLine)
+	case err == io.EOF && len(line) == 0:
+		return "", nil
+	case err != nil:
+		return "", errCut
+	}
+	return string(line[:len(line)-1]), nil
+}
+
+// FileDiff is a file that differs between two trees. ID and mode of a side on which
+// it is missing are zeros.
+type FileDiff struct {
+	Path           string
+	Modes, Objects [2]string
+}
+
+// DiffFiles visits the files that differ between two trees of the repository dir
+// in byte order of their paths, those below the folders only when any are given.
+func (g *Git) DiffFiles(ctx context.Context, dir, from, to string, folders []string, visit func(FileDiff) error) error {
+	const op = "gitcmd.DiffFiles"
+	for _, tree := range []string{from, to} {
+		if _, err := dm.ParseRevision(tree); err != nil {
+			return err
+		}
+	}
+	args := append([]string{"diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--end-of-options", from, to, "--"}, folders...)
+	return g.parse(ctx, command{class: Looks, dir: dir, args: args}, nothing, func(out *bufio.Reader) error {
+		for {
+			head, err := record(op, out)
+			if head == "" || err != nil {
+				return err
+			}
+			fields := strings.Fields(strings.TrimPrefix(head, ":"))
+			if len(fields) != 5 {
+				return fmt.Errorf("a difference can't be read: %.100q", head)
+			}
+			path, err := record(op, out)
+			if err != nil {
+				return err
+			}
+			if err := visit(FileDiff{path, [2]string{fields[0], fields[1]}, [2]string{fields[2], fields[3]}}); err != nil {
 				return err
 			}
 		}

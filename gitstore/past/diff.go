@@ -10,11 +10,8 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
@@ -86,16 +83,11 @@ func Deployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]
 	if d.Overrides, err = overrideChanges(content[0].Spec.Overrides, content[1].Spec.Overrides); err != nil {
 		return d, err
 	}
-	t := treeDiff{objects: objects}
-	// By path in byte order.
-	if err := t.compare(ctx, form.ComponentsTree+"/", content[0].Components, content[1].Components); err != nil {
+	trees := [2]plumbing.Hash{content[0].Tree, content[1].Tree}
+	if err := compare(ctx, git, dir, trees, &d, form.ComponentsTree, form.PackageTree); err != nil {
 		return d, err
 	}
-	if err := t.compare(ctx, form.PackageTree+"/", content[0].Package, content[1].Package); err != nil {
-		return d, err
-	}
-	d.Files, d.FilesMore = t.files, t.more
-	d.WritePatch = patch(git, dir, [2]plumbing.Hash{content[0].Tree, content[1].Tree},
+	d.WritePatch = patch(git, dir, trees,
 		fmt.Sprintf("deployment-%d/", d.From.Deployment), fmt.Sprintf("deployment-%d/", d.To.Deployment))
 	return d, nil
 }
@@ -103,11 +95,9 @@ func Deployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]
 // Versions compares the trees of two versions of the package in dir.
 func Versions(ctx context.Context, git *gitcmd.Git, dir string, from, to dm.Side, trees [2]plumbing.Hash) (dm.Difference, error) {
 	d := dm.Difference{From: from, To: to}
-	t := treeDiff{objects: repo.Open(dir)}
-	if err := t.compare(ctx, "", trees[0], trees[1]); err != nil {
+	if err := compare(ctx, git, dir, trees, &d); err != nil {
 		return d, err
 	}
-	d.Files, d.FilesMore = t.files, t.more
 	d.WritePatch = patch(git, dir, trees, from.Package.String()+"/", to.Package.String()+"/")
 	return d, nil
 }
@@ -169,96 +159,34 @@ func flatten(o dm.Overrides) (map[overrideKey]json.RawMessage, error) {
 	return flat, nil
 }
 
-// treeDiff collects the files that differ between two trees. It opens only the
-// folders that differ, and its order is that of the paths' bytes.
-type treeDiff struct {
-	objects *repo.Objects
-	files   []dm.FileChange
-	more    int
-}
-
-// compare compares two trees whose path is prefix.
-func (d *treeDiff) compare(ctx context.Context, prefix string, from, to plumbing.Hash) error {
-	if from == to {
+// compare lists the files of the repository in dir that differ between two trees,
+// and counts those over the limit.
+func compare(ctx context.Context, git *gitcmd.Git, dir string, trees [2]plumbing.Hash, d *dm.Difference, folders ...string) error {
+	objects := repo.Open(dir)
+	return git.DiffFiles(ctx, dir, trees[0].String(), trees[1].String(), folders, func(f gitcmd.FileDiff) error {
+		if len(d.Files) >= maxDiffFiles {
+			d.FilesMore++
+			return nil
+		}
+		change := dm.FileChange{Path: f.Path}
+		for i, size := range [...]*int64{&change.FromSize, &change.ToSize} {
+			h := plumbing.NewHash(f.Objects[i])
+			if *size = -1; h.IsZero() {
+				continue
+			}
+			change.Executable = f.Modes[i] == executable
+			var err error
+			if *size, err = objects.Size(h); err != nil {
+				return err
+			}
+		}
+		d.Files = append(d.Files, change)
 		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	before, err := d.entries(from)
-	if err != nil {
-		return err
-	}
-	after, err := d.entries(to)
-	if err != nil {
-		return err
-	}
-	keys := maps.Clone(before)
-	maps.Copy(keys, after)
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		old, had := before[key]
-		now, has := after[key]
-		if had == has && old.Hash == now.Hash && old.Mode == now.Mode {
-			continue
-		}
-		if strings.HasSuffix(key, "/") {
-			err = d.compare(ctx, prefix+key, orEmpty(old, had), orEmpty(now, has))
-		} else {
-			err = d.file(prefix+key, old, now, had, has)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
-func orEmpty(e object.TreeEntry, there bool) plumbing.Hash {
-	if !there {
-		return repo.EmptyTree
-	}
-	return e.Hash
-}
-
-// entries reads a tree; the key of a folder ends in '/', so a file and a folder
-// of one name are two things.
-func (d *treeDiff) entries(tree plumbing.Hash) (map[string]object.TreeEntry, error) {
-	t, err := d.objects.Tree(tree)
-	if err != nil {
-		return nil, err
-	}
-	entries := make(map[string]object.TreeEntry, len(t.Entries))
-	for _, e := range t.Entries {
-		key := e.Name
-		if e.Mode == filemode.Dir {
-			key += "/"
-		}
-		entries[key] = e
-	}
-	return entries, nil
-}
-
-// file adds one file, or counts it.
-func (d *treeDiff) file(path string, old, now object.TreeEntry, had, has bool) (err error) {
-	if len(d.files) >= maxDiffFiles {
-		d.more++
-		return nil
-	}
-	f := dm.FileChange{Path: path, FromSize: -1, ToSize: -1, Executable: old.Mode == filemode.Executable}
-	if had {
-		if f.FromSize, err = d.objects.Size(old.Hash); err != nil {
-			return err
-		}
-	}
-	if has {
-		f.Executable = now.Mode == filemode.Executable
-		if f.ToSize, err = d.objects.Size(now.Hash); err != nil {
-			return err
-		}
-	}
-	d.files = append(d.files, f)
-	return nil
-}
+// executable is git's mode of a program.
+const executable = "100755"
 
 // patch returns what writes the unified diff of two trees, as git shows it. The
 // prefixes stand for git's a/ and b/, so that the patch says what it compares.
