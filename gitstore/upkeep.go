@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -26,8 +25,7 @@ var usually = worth{refs: 8, packs: 8}
 
 // upkeep is what maintenance remembers and tells of itself.
 type upkeep struct {
-	mu       sync.Mutex                  // one pass at a time; guards searched
-	searched map[dm.Repository]time.Time // when its packs had changed, as they were searched for unreachable objects
+	mu sync.Mutex // one pass at a time
 
 	runs    *prometheus.CounterVec
 	tended  prometheus.Counter
@@ -139,66 +137,52 @@ type chores struct {
 
 // tend maintains one repository and tells whether there was anything to do. It
 // looks once without the lock, because mostly there is nothing, and once more
-// with it: what a change brought whose ref had not moved yet looked unreachable.
+// with it, because a change or a repack may have come between.
 func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (changed bool, err error) {
 	if s.service.Sound(r) != nil {
 		return false, nil
 	}
-	packs, todo, err := s.look(ctx, r, enough)
+	todo, err := s.look(r, enough)
 	if err == nil && todo != (chores{}) {
 		release := s.data.Hold(r)
 		defer release()
 		if s.service.Sound(r) != nil {
 			return false, nil
 		}
-		if packs, todo, err = s.look(ctx, r, enough); err == nil {
+		if todo, err = s.look(r, enough); err == nil {
 			err = s.clear(ctx, r, todo)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // it was set aside, or repacked, meanwhile; the next pass sees
 	}
-	if err != nil {
-		return false, err
-	}
-	if s.upkeep.searched == nil {
-		s.upkeep.searched = map[dm.Repository]time.Time{}
-	}
-	s.upkeep.searched[r] = packs
-	return todo != (chores{}), nil
+	return err == nil && todo != (chores{}), err
 }
 
-// look finds out what there is to do, and when the packs changed last.
-func (s *Store) look(ctx context.Context, r dm.Repository, enough worth) (packs time.Time, todo chores, err error) {
+// look finds out what there is to do.
+func (s *Store) look(r dm.Repository, enough worth) (todo chores, err error) {
 	dir := s.data.Path(r)
-	info, err := os.Stat(repo.PackDir(dir))
-	if err != nil {
-		return packs, todo, err
-	}
 	loose, err := repo.CountLooseRefs(dir)
 	if err != nil {
-		return packs, todo, err
+		return todo, err
 	}
 	small, err := repo.CountSmallPacks(dir)
 	if err != nil {
-		return packs, todo, err
+		return todo, err
 	}
 	if todo.main, err = s.owesMain(r); err != nil {
-		return packs, todo, err
+		return todo, err
 	}
-	packs, todo.refs, todo.packs = info.ModTime(), loose >= enough.refs, small >= enough.packs
+	todo.refs, todo.packs = loose >= enough.refs, small >= enough.packs
 	if kindOf(r).atRest(s, r.Name) {
 		cruft, err := filepath.Glob(filepath.Join(repo.PackDir(dir), "pack-*.mtimes"))
 		if err != nil {
-			return packs, todo, err
+			return todo, err
 		}
 		todo.refs, todo.gather = loose > 0, small-len(cruft) > 1
 	}
-	todo.prune, err = repo.OldCruft(dir, time.Now())
-	if err == nil && !todo.prune && !packs.Equal(s.upkeep.searched[r]) {
-		todo.prune, err = s.data.Unreachable(ctx, dir)
-	}
-	return packs, todo, err
+	todo.prune, err = repo.Prunable(dir, time.Now())
+	return todo, err
 }
 
 // applicationAtRest tells of one that was destroyed, packageAtRest of one that was

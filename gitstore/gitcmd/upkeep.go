@@ -1,11 +1,8 @@
 package gitcmd
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"path/filepath"
-	"strings"
 
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
@@ -57,24 +54,4 @@ func (g *Git) Gather(ctx context.Context, dir string) error {
 		return err
 	}
 	return durable.Sync(filepath.Join(dir, "objects", "pack"))
-}
-
-// Reachable visits the names of all objects that the refs of the repository dir
-// lead to.
-func (g *Git) Reachable(ctx context.Context, dir string, visit func(id string) error) error {
-	c := command{class: Upkeep, dir: dir, args: []string{"rev-list", "--objects", "--no-object-names", "--all"}}
-	return g.parse(ctx, c, nothing, func(out *bufio.Reader) error {
-		for {
-			line, err := out.ReadString('\n')
-			switch {
-			case err == io.EOF && line == "":
-				return nil
-			case err != nil:
-				return errCut
-			}
-			if err := visit(strings.TrimSuffix(line, "\n")); err != nil {
-				return err
-			}
-		}
-	})
 }

@@ -1,81 +1,50 @@
 package repo
 
 import (
-	"context"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-// cruftAge is how old a cruft pack gets before another pass looks for what has
-// become too old in it. It is git's grace time.
-const cruftAge = 14 * 24 * time.Hour
+// pruneAge is how old a pack gets before git looks for what can go. It is git's
+// grace time: nothing in younger ones can.
+const pruneAge = 14 * 24 * time.Hour
 
-// errNoneLeft ends a walk that has nothing more to find.
-var errNoneLeft = errors.New("all objects are reachable")
-
-// Unreachable tells whether the packs of a repository hold objects that no ref
-// leads to. It passes over cruft packs, where those are already, and packs with
-// a .keep file, which nobody takes anything out of.
-func (f *Folder) Unreachable(ctx context.Context, dir string) (bool, error) {
-	left := map[plumbing.Hash]struct{}{}
+// Prunable tells whether the packs of a repository may hold objects that no ref has
+// led to for two weeks: a cruft pack that is so old, where git puts those, or one
+// of several others. A last one alone is what git made of the others.
+func Prunable(dir string, now time.Time) (bool, error) {
 	packs, err := Packs(dir)
 	if err != nil {
 		return false, err
 	}
+	others, old := 0, false
 	for _, path := range packs {
 		base := strings.TrimSuffix(path, ".pack")
-		if Exists(base+".keep") || Exists(base+".mtimes") {
+		if Exists(base + ".keep") {
 			continue
 		}
-		names, err := pack.Names(path)
-		if err != nil {
-			return false, err
+		cruft := Exists(base + ".mtimes")
+		if cruft {
+			path = base + ".mtimes"
 		}
-		for _, h := range names {
-			left[h] = struct{}{}
-		}
-	}
-	if len(left) == 0 {
-		return false, nil
-	}
-	err = f.Git.Reachable(ctx, dir, func(id string) error {
-		delete(left, plumbing.NewHash(id))
-		if len(left) == 0 {
-			return errNoneLeft
-		}
-		return nil
-	})
-	if errors.Is(err, errNoneLeft) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// OldCruft tells whether a cruft pack may hold objects whose time has come.
-func OldCruft(dir string, now time.Time) (bool, error) {
-	lists, err := filepath.Glob(filepath.Join(PackDir(dir), "pack-*.mtimes"))
-	if err != nil {
-		return false, err
-	}
-	for _, path := range lists {
 		info, err := os.Stat(path)
 		if err != nil {
 			return false, err
 		}
-		if now.Sub(info.ModTime()) > cruftAge {
+		aged := now.Sub(info.ModTime()) > pruneAge
+		if cruft && aged {
 			return true, nil
 		}
+		if !cruft {
+			others, old = others+1, old || aged
+		}
 	}
-	return false, nil
+	return old && others > 1, nil
 }
 
 // CountLooseRefs counts the refs that are files of their own.
