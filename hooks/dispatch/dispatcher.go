@@ -263,6 +263,7 @@ func (d *Dispatcher) take(ctx context.Context) (app dm.ApplicationName, e *entry
 type next struct {
 	after time.Duration // another attempt after this pause; 0 means at once
 	more  bool          // false: the application is settled for now
+	look  bool          // something new stands, and how it does is not known yet
 }
 
 func (d *Dispatcher) release(ctx context.Context, app dm.ApplicationName, e *entry, n next, owner *sync.WaitGroup) {
@@ -289,6 +290,9 @@ func (d *Dispatcher) release(ctx context.Context, app dm.ApplicationName, e *ent
 		})
 	default:
 		delete(d.apps, app)
+		if n.look {
+			d.enqueueLook(app)
+		}
 	}
 }
 

@@ -44,14 +44,15 @@ func (d *Dispatcher) observer(t dm.ComponentType) (dm.Observer, bool) {
 	return able, ok
 }
 
+// tells reports whether a plugin can tell how what o names does.
+func (d *Dispatcher) tells(o *dm.Observation) bool {
+	return slices.ContainsFunc(o.Records, func(r dm.PluginRecord) bool { _, ok := d.observer(r.Type); return ok })
+}
+
 // lookAtAll queues every application that a plugin can tell about.
 func (d *Dispatcher) lookAtAll() {
-	if !slices.ContainsFunc(d.cfg.Types, func(t dm.ComponentType) bool { _, ok := d.observer(t); return ok }) {
-		return
-	}
 	for _, app := range d.cfg.Record.Standing() {
-		of := d.cfg.Record.Settled(app)
-		if of != nil && slices.ContainsFunc(of.Records, func(r dm.PluginRecord) bool { _, ok := d.observer(r.Type); return ok }) {
+		if of := d.cfg.Record.Settled(app); of != nil && d.tells(of) {
 			d.mu.Lock()
 			d.enqueueLook(app)
 			d.mu.Unlock()

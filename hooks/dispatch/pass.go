@@ -207,7 +207,7 @@ func (p *pass) observe(ctx context.Context, o dm.Observation) next {
 		p.settled(o)
 		*p.job = job{}
 		p.d.forget(p.app)
-		return next{}
+		return next{look: !o.Left && p.d.tells(&o)}
 	}
 	if ctx.Err() != nil {
 		return next{}
