@@ -251,7 +251,7 @@ type source struct {
 
 // deployedSource finds a package that is DEPLOYED and idle.
 func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
-	const op = "gitstore.Create"
+	const op = "gitstore.deployedSource"
 	r := repo.Package(ref.Name)
 	if err := s.service.Sound(r); err != nil {
 		return source{}, err

@@ -48,7 +48,7 @@ func (s *Store) roomForApplication(owner dm.UserName) error {
 // beside the others. The application's present one counts too: until the change
 // is carried out both are kept.
 func (s *Store) roomForSpec(spec dm.Spec) error {
-	const op = "gitstore.Change"
+	const op = "gitstore.roomForSpec"
 	file, err := form.ApplicationFile(spec)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (s *Store) roomForWorkspaces(n int) error {
 		c.known, c.n = true, len(users)
 	}
 	if c.n+n > s.Bounds.Workspaces {
-		return dm.Errorf(dm.Conflict, "gitstore.Deliver", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Bounds.Workspaces).
+		return dm.Errorf(dm.Conflict, "gitstore.roomForWorkspaces", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Bounds.Workspaces).
 			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
 	}
 	return nil

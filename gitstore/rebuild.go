@@ -198,7 +198,7 @@ func (d redelivery) again(ctx context.Context, s *Store) error {
 		return err
 	}
 	for _, h := range handouts {
-		if err := s.toUsers(ctx, "gitstore.rebuild", h, []dm.UserName{d.user}); err != nil {
+		if err := s.toUsers(ctx, "gitstore.again", h, []dm.UserName{d.user}); err != nil {
 			return err
 		}
 	}

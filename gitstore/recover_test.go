@@ -361,7 +361,7 @@ func TestLostPackIsNotNotFound(t *testing.T) {
 		check(t, os.Remove(path))
 	}
 	_, err = h.OpenArchive(ctx, file(t, "word-1.0.0.tar.gz"))
-	wantKind(t, err, dm.Unavailable, "the record lacks an object")
+	wantKind(t, err, dm.Unavailable, "an object is missing from the record")
 	if left := h.Service().Repair(ctx).Left; len(left) != 1 || !left[0].Damaged {
 		t.Errorf("what could not be read was not looked at: %v", left)
 	}

@@ -186,7 +186,7 @@ func (a *Auth) refusedAfter(ctx context.Context, n int, c dm.Credential, err err
 
 // credentialOf reads the Authorization header. Its text appears in no error.
 func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
-	const op = "auth.credential"
+	const op = "auth.credentialOf"
 	list := r.Header.Values("Authorization")
 	switch {
 	case len(list) == 0:

@@ -24,7 +24,7 @@ type GitDoor struct {
 // when it is known what it changes; here is refused who may make no change at
 // all. Kinds: Unauthenticated, Forbidden, NotFound, Unavailable.
 func (d *GitDoor) Authorize(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error) {
-	const op = "auth.Git"
+	const op = "auth.GitDoor"
 	actor, err := d.gitActor(r)
 	if err != nil {
 		return dm.Actor{}, err
@@ -67,7 +67,7 @@ func (d *GitDoor) mayReadAll(actor dm.Actor, on dm.Resource, since int) error {
 		return err
 	}
 	if d.policy.Authorize(actor, dm.ApplicationContent, dm.Resource{Name: on.Name}) != nil {
-		return dm.Errorf(dm.Forbidden, "auth.Git", "the repository of %s also holds what others deployed under this name before deployment %d", on.Name, since).
+		return dm.Errorf(dm.Forbidden, "auth.GitDoor", "the repository of %s also holds what others deployed under this name before deployment %d", on.Name, since).
 			WithHint("the differences since then are at /api/v1/applications/%s/diff; admins and auditors may clone it", on.Name)
 	}
 	return nil
@@ -82,7 +82,7 @@ func (d *GitDoor) mayPush(ctx context.Context, actor dm.Actor, repo dm.Repositor
 		on := dm.Resource{Name: repo.Name, Owner: d.Owners.PackageOwner(dm.PackageName(repo.Name))}
 		return d.policy.Authorize(actor, dm.RepositoryWrite, on)
 	case dm.WorkspaceRepository:
-		return dm.ReadOnlyWorkspace("auth.Git")
+		return dm.ReadOnlyWorkspace("auth.GitDoor")
 	}
 	on, since, err := d.Owners.ApplicationOwner(ctx, dm.ApplicationName(repo.Name))
 	switch {
@@ -114,7 +114,7 @@ func (d *GitDoor) mayChange(actor dm.Actor, on dm.Resource) (first error) {
 // gitActor identifies who talks git. There is no user.name here: where names
 // are taken on trust, that is the Basic user name.
 func (a *Auth) gitActor(r *http.Request) (dm.Actor, error) {
-	const op = "auth.Git"
+	const op = "auth.GitDoor"
 	if a.mode == dm.InsecurePNDA {
 		return a.claimedActor(r)
 	}

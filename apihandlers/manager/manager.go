@@ -110,7 +110,7 @@ func (a *API) environment(w http.ResponseWriter, r *http.Request) error {
 // runSelftest lets one run at a time, because the names it uses are reserved
 // once.
 func (a *API) runSelftest(w http.ResponseWriter, r *http.Request) error {
-	const op = "manager.selftest"
+	const op = "manager.runSelftest"
 	if err := a.reader(r, dm.SelftestRun, dm.Resource{}); err != nil {
 		return err
 	}

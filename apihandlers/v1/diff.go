@@ -110,7 +110,7 @@ func (a *API) applicationDiff(w http.ResponseWriter, r *http.Request) error {
 func (a *API) mayCompare(past pastOf) error {
 	err := a.Policy.Authorize(past.actor, dm.ApplicationContent, past.on)
 	if err != nil && past.actor.User == "" {
-		return dm.Errorf(dm.Unauthenticated, "v1.diff", "a credential is required to read what was delivered").Because(err)
+		return dm.Errorf(dm.Unauthenticated, "v1.mayCompare", "a credential is required to read what was delivered").Because(err)
 	}
 	return err
 }
@@ -124,7 +124,7 @@ func (a *API) mayCompareSides(past pastOf, found dm.Difference) error {
 	if a.Policy.Authorize(past.actor, dm.ApplicationContent, dm.Resource{Name: past.on.Name}) == nil {
 		return nil
 	}
-	return dm.Errorf(dm.Forbidden, "v1.diff", "only admins and auditors may read what others deployed as %s before deployment %d", past.on.Name, past.since)
+	return dm.Errorf(dm.Forbidden, "v1.mayCompareSides", "only admins and auditors may read what others deployed as %s before deployment %d", past.on.Name, past.since)
 }
 
 func (a *API) packageDiff(w http.ResponseWriter, r *http.Request) error {

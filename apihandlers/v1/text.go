@@ -101,9 +101,9 @@ func writeText(w http.ResponseWriter, r *http.Request, words string, patch func(
 	}
 	bound(w) // for the answer of a failure too
 	if connection.err != nil {
-		return dm.Errorf(dm.Invalid, "v1.diff", "the client stopped reading").Because(connection.err)
+		return dm.Errorf(dm.Invalid, "v1.writeText", "the client stopped reading").Because(connection.err)
 	}
-	return dm.Wrap("v1.diff", err)
+	return dm.Wrap("v1.writeText", err)
 }
 
 // A client gets pieceTime for each piece of an answer of unknown length: one

@@ -147,7 +147,7 @@ type front struct {
 // read reads up to the flush packet. Rubbish it leaves to git, with what comes
 // after it: git says what is wrong.
 func (f *front) read(in *bufio.Reader) error {
-	const op = "gitcmd.readFront"
+	const op = "gitcmd.front"
 	for len(f.kept) <= maxFront {
 		head, err := in.Peek(4)
 		if err != nil {
@@ -187,11 +187,11 @@ func (f *front) read(in *bufio.Reader) error {
 // errSpecial is of a packet of another version of the protocol. git takes some of
 // these for the end of the commands or of the options, so that what follows would
 // be a pack that Watch has not seen.
-var errSpecial = dm.Errorf(dm.Invalid, "gitcmd.readFront", "the push has an invalid packet")
+var errSpecial = dm.Errorf(dm.Invalid, "gitcmd.front", "the push has an invalid packet")
 
 // take keeps the name of one commit at which the client's clone ends.
 func (f *front) take(name string) error {
-	const op = "gitcmd.readFront"
+	const op = "gitcmd.front"
 	id, err := dm.ParseRevision(name)
 	if err != nil {
 		return err

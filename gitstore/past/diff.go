@@ -192,7 +192,7 @@ const executable = "100755"
 // prefixes stand for git's a/ and b/, so that the patch says what it compares.
 func patch(git *gitcmd.Git, dir string, trees [2]plumbing.Hash, from, to string) func(context.Context, io.Writer) error {
 	return func(ctx context.Context, w io.Writer) error {
-		const op = "past.WritePatch"
+		const op = "past.patch"
 		out := &cutWriter{w: w, left: maxPatchBytes, lines: maxPatchLines}
 		err := git.DiffTree(ctx, dir, out, gitcmd.Side{Tree: trees[0].String(), Prefix: from}, gitcmd.Side{Tree: trees[1].String(), Prefix: to})
 		switch {

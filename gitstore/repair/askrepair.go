@@ -121,7 +121,7 @@ func (s *Service) ForgetQuestions() error {
 // Ask has the server that owns the data folder dir make a repair, and
 // returns what came of it. Kind Unavailable: nobody takes the question.
 func Ask(ctx context.Context, dir string) (done Repaired, err error) {
-	const op = "gitstore.AskRepair"
+	const op = "repair.Ask"
 	f, err := os.CreateTemp(filepath.Join(dir, repo.DamagedDir), askPrefix+"*"+askEnding)
 	if err != nil {
 		return done, dm.Errorf(dm.Unavailable, op, "the data folder is not writable: %s", repo.Reason(err)).Because(err)

@@ -13,7 +13,7 @@ import (
 // broken, and whose files prove it, is set aside, a workspace is rebuilt; one
 // that could not be checked is in service and is checked again, see LookAgain.
 func (s *Service) Patrol(ctx context.Context) error {
-	const op = "gitstore.Patrol"
+	const op = "repair.Patrol"
 	for _, kind := range s.Data.Many() {
 		err := s.Data.Each(ctx, kind, func(r dm.Repository) error {
 			if err := s.inspect(ctx, r); err != nil && ctx.Err() == nil {

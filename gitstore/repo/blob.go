@@ -57,7 +57,7 @@ func (f *Folder) spoolBlob(ctx context.Context, dir string, h plumbing.Hash) (_ 
 func FindPack(dir string, h plumbing.Hash) (string, error) {
 	path, err := pack.Find(PackDir(dir), h)
 	if err != nil {
-		return "", dm.Errorf(dm.Unavailable, "gitstore.findPack", "the record lacks an object").Because(err)
+		return "", dm.Errorf(dm.Unavailable, "repo.FindPack", "an object is missing from the record").Because(err)
 	}
 	return path, nil
 }
