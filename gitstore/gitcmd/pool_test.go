@@ -174,7 +174,7 @@ func TestPoolLeavesSlotsToOthers(t *testing.T) {
 				t.Errorf("class %d: %v", class, err)
 			}
 		}
-		if _, err := p.take(ana, class); dm.Public(err) != "too many requests from this client; try again later" {
+		if _, err := p.take(ana, class); dm.Public(err) != "too many requests from this client in progress, try again later" {
 			t.Errorf("class %d, a third slot: %v", class, err)
 		}
 	}
