@@ -71,8 +71,8 @@ func (c *Change) Encode(w repo.Adder) error {
 		{trailerPackage, c.Spec.Package.String()},
 		{trailerDeployment, numberText(c.Deployment)},
 		{trailerInformation, c.Information},
-		{trailerOvertakes, HashText(c.Overtakes)},
-		{trailerPushed, HashText(c.Pushed)},
+		{trailerOvertakes, hashText(c.Overtakes)},
+		{trailerPushed, hashText(c.Pushed)},
 	}...).message(ChangeSubject(c.Spec, c.Verb))
 	c.Commit, err = AddCommit(w, person(c.Stamp), c.Tree, message, parents...)
 	return err

@@ -92,4 +92,4 @@ func Chain(ctx context.Context, objects *repo.Objects, tip, known plumbing.Hash)
 }
 
 // Revision is the name of a commit or a tag as others have it, "" for none.
-func Revision(h plumbing.Hash) dm.Revision { return dm.Revision(HashText(h)) }
+func Revision(h plumbing.Hash) dm.Revision { return dm.Revision(hashText(h)) }

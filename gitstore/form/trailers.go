@@ -69,8 +69,8 @@ func (t trailers) message(subject string) string {
 	return b.String()
 }
 
-// HashText and numberText are empty for a zero, which leaves the trailer out.
-func HashText(h plumbing.Hash) string {
+// hashText and numberText are empty for a zero, which leaves the trailer out.
+func hashText(h plumbing.Hash) string {
 	if h.IsZero() {
 		return ""
 	}
