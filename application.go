@@ -179,6 +179,7 @@ type Stamp struct {
 	Reason       string
 	Time         time.Time
 	RequestID    string
+	Seq          uint64 // number in the sequence of Events; 0 before format 3
 }
 
 // Application is what a reader may know of one application, at one instant.
@@ -220,16 +221,15 @@ const (
 // Event is one transition: a ref of the record moved. For uploads and deletions
 // of a package State is CREATED and NOTCREATED.
 type Event struct {
-	Seq         uint64 // its number in the server-wide sequence, the trailer DM-Seq of New; of a withdrawal, of its tag
 	Kind        string // PackageEvent or ApplicationEvent
 	ID          string // package id or application name
 	State       Phase  // that it led to; of a change of an application the working state that it began
 	Information string
-	Stamp                // who asked for it, when it happened, and how
+	Stamp                // who asked for it, when it happened, how, and its number
 	Owner       UserName // whose the application was then
 	Ref         string   // that moved; "" when none did, because what happened is not recorded
 	Old, New    Revision // of Ref; "" when it did not exist, or does no more
-	Again       bool     // a second outcome of the same change, which corrects the first
+	Again       bool     // one more outcome of the same change, which corrects it or tells of its health
 }
 
 // Before is the working state that ended with e, for who is told states: deploys

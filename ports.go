@@ -301,7 +301,8 @@ type Events interface {
 	// most so many. It waits until there is one or ctx ends. Kinds: Invalid (there
 	// is no such number yet), Unavailable (older ones can't be read now).
 	Events(ctx context.Context, after uint64, most int) ([]Event, error)
-	// Newest is the number up to which everything was told.
+	// Newest is the highest number that was told and that the record has: who
+	// begins behind it misses nothing.
 	Newest() uint64
 	// Concerns tells what e is about as the policy sees it now; of a name that
 	// never was, one without an owner.
@@ -316,10 +317,6 @@ type Cursors interface {
 	// KeepCursor is durable when it returns nil. Kinds: Unavailable.
 	KeepCursor(name string, seq uint64) error
 }
-
-// EventSink takes events. Emit never blocks and never fails; events of one id
-// arrive in order.
-type EventSink interface{ Emit(Event) }
 
 // RepositoryKind is a folder of repositories.
 type RepositoryKind string

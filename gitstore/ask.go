@@ -95,13 +95,23 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 		return dm.ChangePage{}, err
 	}
 	defer leave()
+	var list dm.ChangePage
+	err = s.withPackagePast(ctx, op, name, func(p *past.Package) (err error) {
+		list, err = p.Page(op, name, page)
+		return err
+	})
+	return list, err
+}
+
+// withPackagePast is withApplicationPast for a package.
+func (s *Store) withPackagePast(ctx context.Context, op string, name dm.PackageName, do func(*past.Package) error) error {
 	r := repo.Package(name)
 	if err := s.service.Sound(r); err != nil {
-		return dm.ChangePage{}, err
+		return err
 	}
 	entry := s.index.Package(name)
 	if entry == nil {
-		return dm.ChangePage{}, dm.Errorf(dm.NotFound, op, "no package %s, now or in the past", name)
+		return dm.Errorf(dm.NotFound, op, "no package %s, now or in the past", name)
 	}
 	tips := past.Tips{State: entry}
 	for _, v := range entry.Versions {
@@ -110,8 +120,7 @@ func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm
 	for _, o := range entry.Outcomes {
 		tips.Outcomes = append(tips.Outcomes, o.Tip)
 	}
-	list, err := s.pasts.Package(ctx, op, r, s.data.Path(r), tips, page)
-	return list, repo.Failed(op, err)
+	return repo.Failed(op, s.pasts.Package(ctx, r, s.data.Path(r), tips, do))
 }
 
 // PackageDiff implements dm.History.

@@ -85,7 +85,7 @@ func TestFailuresAreBounded(t *testing.T) {
 		if st, err := h.PackageStatus(ctx, id); err != nil || st.Phase != dm.NotDeployed || !strings.Contains(st.Information, id+" NotFound") {
 			t.Errorf("%s: %s %q, %v", id, st.Phase, st.Information, err)
 		}
-		if states := h.events.states(id); len(states) < 2 || states[len(states)-1] != dm.NotDeployed {
+		if states := h.states(id); len(states) < 2 || states[len(states)-1] != dm.NotDeployed {
 			t.Errorf("%s went through %v", id, states)
 		}
 	}

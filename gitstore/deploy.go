@@ -36,7 +36,6 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		return err
 	}
 	stamp := s.stamp(ctx, actor, dm.Deploy)
-	s.emit(packageEvent(id, dm.Deploying, "", stamp))
 	if parseErr != nil {
 		// Nothing of that name can ever be stored, so there is no repository
 		// that could hold the outcome either. To who deploys, a package that
@@ -44,7 +43,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		missing := dm.Errorf(dm.NotFound, op, "no such package: %s", dm.Public(parseErr))
 		text := deployFailure("deploying", id, missing)
 		s.index.SetOddity(id, text)
-		s.emit(packageEvent(id, dm.NotDeployed, text, stamp))
+		s.tellPassing(packageEvent(id, dm.NotDeployed, text, stamp))
 		return nil
 	}
 	o, err := s.judge(ctx, ref, stamp)
@@ -52,15 +51,9 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		err = s.keepOutcome(ctx, ref, o, stamp)
 	}
 	if err != nil {
-		s.emit(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, repo.Failed(op, err)), stamp))
-		return repo.Failed(op, err)
+		s.tellPassing(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, repo.Failed(op, err)), stamp))
 	}
-	s.emit(packageEvent(id, o.Phase, o.Information, stamp))
-	return nil
-}
-
-func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.Event {
-	return dm.Event{Kind: dm.PackageEvent, ID: id, State: p, Information: information, Stamp: stamp}
+	return repo.Failed(op, err)
 }
 
 // judge validates the published version and says how its deployment ended. A
@@ -126,12 +119,10 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 		return err
 	}
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
-	s.emit(packageEvent(id, dm.Undeploying, "", stamp))
 	if err := s.writeOutcome(ctx, ref, index.Outcome{Phase: dm.NotDeployed, Tree: before.Tree}, stamp); err != nil {
-		s.emit(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, repo.Failed(op, err)), stamp))
+		s.tellPassing(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, repo.Failed(op, err)), stamp))
 		return repo.Failed(op, err)
 	}
-	s.emit(packageEvent(id, dm.NotDeployed, "", stamp))
 	return nil
 }
 
@@ -144,10 +135,12 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o index.Outc
 	before := s.index.Outcome(ref)
 	switch {
 	case o.Phase == dm.NotDeployed && before.Phase == o.Phase && before.Tree == o.Tree && before.Information == dm.Printable(o.Information):
+		s.tellPassing(packageEvent(id, o.Phase, o.Information, stamp))
 		return nil
 	case o.Tree == repo.EmptyTree && before.Tip.IsZero() && !s.roomForFailure(stamp.User):
 		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", ref, "user", stamp.User)
 		s.index.SetOddity(id, o.Information)
+		s.tellPassing(packageEvent(id, o.Phase, o.Information, stamp))
 		return nil
 	}
 	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
@@ -175,10 +168,12 @@ func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o index.Out
 		return err
 	}
 	d := form.Decision{Stamp: stamp, Package: ref, Phase: o.Phase, Information: o.Information, Tree: o.Tree, Before: before.Tip}
+	d.Seq = tx.Seq()
 	if err := d.Encode(w); err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.Tip, d.Commit, "outcome-moved")); err != nil {
+	ended := packageEvent(ref.String(), d.Phase, dm.Printable(d.Information), d.Stamp)
+	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.Tip, d.Commit, "outcome-moved").Means(ended)); err != nil {
 		return err
 	}
 	s.index.PutPackage(ref.Name, entry.WithOutcome(ref.Version, index.NewOutcome(d)))

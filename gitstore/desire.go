@@ -57,13 +57,14 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 		err = pushed.copy(out)
 	}
 	if err == nil {
+		change.Seq = tx.Seq()
 		err = change.Encode(out)
 	}
 	if err != nil {
 		return err
 	}
 	content.Commit, content.Tree, content.Size = change.Commit, change.Tree, change.Size
-	moves := []repo.Move{repo.Moved(repo.Main, e.Main, content.Commit, "desired-moved")}
+	moves := []repo.Move{repo.Moved(repo.Main, e.Main, content.Commit, "desired-moved").Means(contentEvent(content, change.Stamp))}
 	if w.fresh != nil { // numberOwed has it written when it can't be written now
 		moves = append(moves, repo.Derived(repo.Deployment(content.Deployment), plumbing.ZeroHash, content.Commit, "desired-numbered"))
 	}
@@ -71,14 +72,13 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 		return err
 	}
 	next := &index.Application{
-		Main: content.Commit, Desired: content, Last: stamp, Deployments: e.Deployments,
+		Main: content.Commit, Desired: content, Last: change.Stamp, Deployments: e.Deployments,
 		ObservedTip: e.ObservedTip, Observed: e.Observed, Effective: e.Effective,
 	}
 	if w.fresh != nil {
 		next.Deployments = content.Deployment
 	}
 	s.index.PutApp(app, next)
-	s.emit(dm.Event{Kind: dm.ApplicationEvent, ID: string(app), State: next.Phase(), Stamp: stamp})
 	s.wake(app)
 	return nil
 }

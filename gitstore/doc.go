@@ -21,6 +21,13 @@
 //     known of it, or another ref, contradicts it, and nothing begins in its place.
 //   - Reads come from an index in memory. Only the questions of dm.History
 //     walk history, once; what came since is read when they come again.
+//   - Each change of a package or of an application has the next number of one
+//     sequence (DM-Seq, since format 3), in the commit or tag that its ref moved to,
+//     or, of a withdrawal, in the tag around what was taken away. Who follows them
+//     (Events) misses none: the newest are in memory (events), those before and
+//     those from before a restart are read from the histories (earlier.go). A
+//     change that failed and was found made only later was never acknowledged, and
+//     who is past its number is not told of it.
 //   - Maintenance brings refs and small packs together under a repository's
 //     lock while readers go on. Packs with a .keep file stay byte for byte, and
 //     an object that no ref leads to stays for two weeks.

@@ -53,3 +53,9 @@ func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
 	_, err = w.Commit("")
 	return ids, err
 }
+
+// ToldNow returns the events that follow after, without waiting for one.
+func (s *Store) ToldNow(ctx context.Context, after uint64, most int) ([]dm.Event, error) {
+	list, _, err := s.readTold(ctx, after, most)
+	return list, err
+}

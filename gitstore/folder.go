@@ -14,7 +14,7 @@ import (
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
 func (s *Store) ours() (files, folders []string) {
-	folders = []string{repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
+	folders = []string{repo.CursorsDir, repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
 	for _, kind := range s.data.Many() {
 		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
 	}

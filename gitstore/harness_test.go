@@ -28,33 +28,38 @@ import (
 // around it, as the server wires them.
 type house struct {
 	*gitstore.Store
-	t      testing.TB
-	dir    string
-	events *eventLog
-	stop   func()
+	t     testing.TB
+	dir   string
+	begun uint64 // number of the newest event when it was opened
+	stop  func()
 }
 
-// eventLog keeps every event in order.
-type eventLog struct {
-	mu   sync.Mutex
-	list []dm.Event
-}
-
-func (l *eventLog) Emit(e dm.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = append(l.list, e)
-}
-
-// states returns the states that id went through, in order.
-func (l *eventLog) states(id string) []dm.Phase {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var list []dm.Phase
-	for _, e := range l.list {
-		if e.ID == id {
-			list = append(list, e.State)
+// told returns what is told of the events after a number.
+func (h *house) told(after uint64) (list []dm.Event) {
+	h.t.Helper()
+	for {
+		some, err := h.ToldNow(ctx, after, 5)
+		check(h.t, err)
+		if len(some) == 0 {
+			return list
 		}
+		list = append(list, some...)
+		after = some[len(some)-1].Seq
+	}
+}
+
+// states returns the states that id went through since the house was opened, as
+// PNDA's receivers are told them.
+func (h *house) states(id string) (list []dm.Phase) {
+	h.t.Helper()
+	for _, e := range h.told(h.begun) {
+		if e.ID != id || e.Again {
+			continue
+		}
+		if before := e.Before(); before != "" {
+			list = append(list, before)
+		}
+		list = append(list, e.State)
 	}
 	return list
 }
@@ -128,7 +133,7 @@ func build(t testing.TB, dir string, options ...option) (*house, *dispatch.Dispa
 // for.
 func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*house, *dispatch.Dispatcher) {
 	t.Helper()
-	h := &house{t: t, dir: dir, events: &eventLog{}}
+	h := &house{t: t, dir: dir}
 	workspaces := &later{}
 	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
 	check(t, err)
@@ -141,7 +146,7 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	var dispatcher *dispatch.Dispatcher
 	cfg := gitstore.Config{
 		// A git of another test, between its fork and its exec, holds our lock.
-		Dir: dir, LockWait: 10 * time.Second, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Events: h.events,
+		Dir: dir, LockWait: 10 * time.Second, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
 		Wake: func(a dm.ApplicationName) { dispatcher.Wake(a) },
 	}
 	for _, o := range options {
@@ -150,6 +155,7 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	h.Store, err = gitstore.Open(t.Context(), cfg)
 	check(t, err)
 	workspaces.Workspaces = h.Store
+	h.begun = h.Newest()
 	dispatcher, err = dispatch.New(dispatch.Config{
 		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: dispatch.Retry{Base: 10 * time.Millisecond},
 	})

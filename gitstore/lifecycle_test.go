@@ -57,7 +57,7 @@ func TestWalkThrough(t *testing.T) {
 		t.Errorf("refs of the application: %q", got)
 	}
 	wantStates := []dm.Phase{dm.Creating, dm.Created, dm.Creating, dm.Created, dm.Starting, dm.Started, dm.Stopping, dm.Created, dm.Destroying, dm.NotCreated}
-	if got := h.events.states("noon-run"); !slices.Equal(got, wantStates) {
+	if got := h.states("noon-run"); !slices.Equal(got, wantStates) {
 		t.Errorf("events: %v\nwant: %v", got, wantStates)
 	}
 	h.sound()

@@ -140,7 +140,7 @@ func TestWithdraw(t *testing.T) {
 		t.Errorf("who withdrew is not told: %s", got)
 	}
 	h.publish("ana", "flow-1.0.0.tgz", content)
-	if got, want := h.events.states("flow-1.0.0"), []dm.Phase{dm.Created, dm.NotCreated, dm.Created}; !slices.Equal(got, want) {
+	if got, want := h.states("flow-1.0.0"), []dm.Phase{dm.Created, dm.NotCreated, dm.Created}; !slices.Equal(got, want) {
 		t.Errorf("events %v, want %v", got, want)
 	}
 	h.sound()
@@ -196,7 +196,7 @@ func TestDeployOutcomes(t *testing.T) {
 		if err != nil || st.Phase != dm.NotDeployed || !strings.Contains(st.Information, c.text) {
 			t.Errorf("%s: %+v %v, want %q", c.id, st, err, c.text)
 		}
-		if got, want := h.events.states(c.id), []dm.Phase{dm.Deploying, dm.NotDeployed}; !slices.Equal(got[max(0, len(got)-2):], want) {
+		if got, want := h.states(c.id), []dm.Phase{dm.Deploying, dm.NotDeployed}; !slices.Equal(got[max(0, len(got)-2):], want) {
 			t.Errorf("%s: events %v", c.id, got)
 		}
 	}
@@ -247,7 +247,7 @@ func TestDeployThatCannotBeRecorded(t *testing.T) {
 	write(t, h.dir+"/packages/flow.git/refs/deployed", "in the way")
 	wantKind(t, h.DeployPackage(ctx, as("ana"), "flow-1.0.0"), dm.Unavailable, "storage is unavailable, try again")
 	want := []dm.Phase{dm.Created, dm.Deploying, dm.NotDeployed}
-	if got := h.events.states("flow-1.0.0"); !slices.Equal(got, want) {
+	if got := h.states("flow-1.0.0"); !slices.Equal(got, want) {
 		t.Errorf("events %v, want %v", got, want)
 	}
 }

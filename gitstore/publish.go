@@ -143,19 +143,19 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 		return dm.Published{}, err
 	}
 	s.Step("publish-archive-packed")
+	said.Seq = tx.Seq()
 	contentPack, err := up.seal(&said)
 	if err != nil {
 		return dm.Published{}, err
 	}
 	v := index.NewVersion(said)
 	s.Step("publish-content-packed")
-	if err := s.record(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
+	if err := s.record(ctx, tx, up, v, old, said.Stamp, archivePack, contentPack); err != nil {
 		return dm.Published{}, err
 	}
 	next := entry.With(v)
 	next.Main, next.Owner = v.Commit, cmp.Or(entry.Owner, v.By)
 	s.index.PutPackage(file.Ref.Name, next)
-	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.Created, Stamp: said.Stamp})
 	return v.Answer(), nil
 }
 
@@ -180,7 +180,7 @@ func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
 
 // record moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
-func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old index.Version, packs ...pack.Pack) error {
+func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old index.Version, stamp dm.Stamp, packs ...pack.Pack) error {
 	if err := tx.Adopt(up.aside, packs...); err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old inde
 		return err
 	}
 	moves := []repo.Move{
-		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged"),
+		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged").Means(packageEvent(v.File.Ref.String(), dm.Created, "", stamp)),
 		repo.Derived(repo.Main, heads[repo.Main], v.Commit, "publish-main"),
 	}
 	if name := repo.Archive(v.Archive.String()); heads[name].IsZero() {
@@ -251,7 +251,6 @@ func (s *Store) Withdraw(ctx context.Context, actor dm.Actor, file dm.PackageFil
 		return repo.Failed(op, err)
 	}
 	s.index.PutPackage(file.Ref.Name, s.index.Package(file.Ref.Name).Withdraw(v))
-	s.emit(dm.Event{Kind: dm.PackageEvent, ID: file.Ref.String(), State: dm.NotCreated, Stamp: stamp})
 	return nil
 }
 
@@ -264,6 +263,7 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v index.Version, stam
 	if err != nil {
 		return err
 	}
+	stamp.Seq = tx.Seq()
 	gone := form.Withdrawal{Stamp: stamp, Package: v.File.Ref, Upload: v.Tag}
 	if err := gone.Encode(w); err != nil {
 		return err
@@ -274,7 +274,8 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v index.Version, stam
 	}
 	return tx.Land(ctx,
 		repo.Before(nextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
-		repo.Moved(repo.Tag(v.File.Ref.Version), v.Tag, plumbing.ZeroHash, "withdraw-untagged"))
+		repo.Moved(repo.Tag(v.File.Ref.Version), v.Tag, plumbing.ZeroHash, "withdraw-untagged").
+			Means(packageEvent(v.File.Ref.String(), dm.NotCreated, "", stamp)))
 }
 
 // ListPackages implements dm.PackageStore.

@@ -138,6 +138,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 	if entry.Main != heads[repo.Main] {
 		s.moveMain(ctx, name, entry.Main)
 	}
+	s.saw(repo.Package(name), entry.Seq)
 	s.index.PutPackage(name, entry)
 	return repair.LostRef(gaps)
 }
@@ -157,6 +158,7 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 	if err := s.data.MoveRefs(ctx, dir, missing...); err != nil {
 		s.Log.Error("numbers of deployments could not be written", "app", app, "err", err) // a full disk is no damage
 	}
+	s.saw(repo.Application(app), e.Seq)
 	s.index.PutApp(app, e)
 	return repair.LostRef(gaps)
 }

@@ -47,7 +47,7 @@ func TestRollback(t *testing.T) {
 	if got := h.git("applications/course.git", "diff", "--name-only", "refs/deployments/1", "refs/deployments/3"); got != "application.json" {
 		t.Errorf("deployments 1 and 3 differ in %q, want the wanted state only", got)
 	}
-	states := h.events.states("course")
+	states := h.states("course")
 	if got := states[len(states)-2:]; !slices.Equal(got, []dm.Phase{dm.Starting, dm.Started}) {
 		t.Errorf("events: %v", states)
 	}

@@ -16,6 +16,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
+	"github.com/pndaproject/deployment-manager/gitstore/events"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
@@ -39,7 +40,6 @@ type Config struct {
 	Bounds     Bounds                   // zero means DefaultBounds()
 	Earlier    Earlier                  // what happens to a folder of an earlier format
 	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
-	Events     dm.EventSink             // nil means none
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
 	Wake       func(dm.ApplicationName) // called after a desired ref moved; nil means none
 	Clock      func() time.Time         // nil means time.Now
@@ -55,6 +55,8 @@ type Store struct {
 	git     *gitcmd.Git
 	lock    *os.File
 	index   *index.Index
+	told    *events.Log
+	past    pastEvents
 	service *repair.Service
 	users   workspaceCache
 
@@ -87,6 +89,8 @@ var (
 	_ dm.Workspaces       = (*Store)(nil)
 	_ dm.GitTransport     = (*Store)(nil)
 	_ dm.History          = (*Store)(nil)
+	_ dm.Events           = (*Store)(nil)
+	_ dm.Cursors          = (*Store)(nil)
 )
 
 // Open takes the data folder for this process and recovers it: stale locks and
@@ -123,10 +127,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{
-		Config: cfg, index: index.New(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places),
+		Config: cfg, index: index.New(), told: events.New(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places),
 	}
 	s.data = repo.New(ctx, repo.Config{
-		Dir: dir, Kinds: folderKinds(), Log: cfg.Log, Step: cfg.Step,
+		Dir: dir, Kinds: folderKinds(), Told: s.told, Log: cfg.Log, Step: cfg.Step,
 		Sound: func(r dm.Repository) error { return s.service.Sound(r) },
 		Doubt: func(ctx context.Context, r dm.Repository) { s.service.Heal(ctx, r) },
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
@@ -230,7 +234,11 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.upgrade(found); err != nil {
 		return err
 	}
-	return s.recover(ctx)
+	if err := s.recover(ctx); err != nil {
+		return err
+	}
+	s.beginNumbers()
+	return nil
 }
 
 // prepare makes the folders of the data folder, empties what is temporary and
@@ -240,7 +248,7 @@ func (s *Store) prepare() (format int, err error) {
 	if format, err = s.readFormat(); err != nil {
 		return format, err
 	}
-	folders := []string{filepath.Join(s.data.Dir, repo.HooksDir)}
+	folders := []string{filepath.Join(s.data.Dir, repo.CursorsDir), filepath.Join(s.data.Dir, repo.HooksDir)}
 	for _, kind := range s.data.Many() {
 		folders = append(folders, filepath.Join(s.data.Dir, string(kind)), s.service.DamagedDirOf(kind))
 	}
@@ -252,7 +260,7 @@ func (s *Store) prepare() (format int, err error) {
 	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.service.ForgetQuestions(), durable.Sync(filepath.Join(s.data.Dir, repo.DamagedDir)), durable.Sync(s.data.Dir)))
+	return format, dm.Wrap(op, errors.Join(s.tidyCursors(), s.service.ForgetQuestions(), durable.Sync(filepath.Join(s.data.Dir, repo.DamagedDir)), durable.Sync(s.data.Dir)))
 }
 
 // How long a start waits for what it can't do without.
@@ -309,12 +317,6 @@ func (s *Store) stamp(ctx context.Context, actor dm.Actor, verb dm.Verb) dm.Stam
 	return dm.Stamp{
 		Verb: verb, User: actor.User, Auth: actor.Auth, Via: actor.Via, Impersonator: actor.Impersonator, Reason: actor.Reason,
 		Time: s.now(), RequestID: dm.RequestID(ctx),
-	}
-}
-
-func (s *Store) emit(e dm.Event) {
-	if s.Events != nil {
-		s.Events.Emit(e)
 	}
 }
 

@@ -133,7 +133,7 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"another committer", app, some(main, theServers, "committer "+eve), "has the committer eve"},
 		{"another zone", app, some(main, " +0000\ncommitter", " +0200\ncommitter"), "has the author's time"},
 		{"another time", app, some(main, "DM-Time: 20", "DM-Time: 19"), "has the committer's time"},
-		{"a time of another form", app, some(main, "Z\nDM-Package", "+00:00\nDM-Package"), "which is not one that the server writes"},
+		{"a time of another form", app, some(main, "Z\nDM-Seq", "+00:00\nDM-Seq"), "which is not one that the server writes"},
 		{"no user", app, some(main, "DM-User: ana\n", ""), "has a bad DM-User"},
 		{"no way of knowing", app, some(main, "DM-Auth: test\n", ""), "does not say how its user was known"},
 		{"no door", app, some(main, "DM-Via: test\n", ""), "does not say how its user was known and by which door"},

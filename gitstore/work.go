@@ -135,7 +135,6 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	default:
 		outcome.Deployment = e.Effective.Deployment
 	}
-	again := !e.Working() // the outcome of the change is known, and this one corrects it
 	tip, err := s.writeObserved(ctx, tx, e, outcome)
 	if err != nil {
 		return repo.Failed(op, err)
@@ -143,17 +142,11 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	next.ObservedTip, next.Observed, next.Waiting = tip, &outcome, ""
 	next.Slim()
 	s.index.PutApp(app, &next)
-	if !again {
-		s.emit(dm.Event{
-			Kind: dm.ApplicationEvent, ID: string(app), State: outcome.Phase, Information: outcome.Information,
-			Stamp: dm.Stamp{Time: outcome.Time, RequestID: e.Last.RequestID},
-		})
-	}
 	return nil
 }
 
 // writeObserved writes the outcome of the newest change behind those of the
-// changes that it overtook, and moves the ref once.
+// changes that it overtook, and moves the ref once: all have one number.
 func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Application, outcome dm.Observation) (plumbing.Hash, error) {
 	w, err := tx.Objects()
 	if err != nil {
@@ -174,11 +167,13 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 		o := form.Outcome{
 			Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Observation: e.GivenUp(c.Commit, outcome.Time), Before: last.Before,
 		}
+		o.Seq = tx.Seq()
 		if err := o.Encode(w); err != nil {
 			return plumbing.ZeroHash, err
 		}
 		last.Before = o.Commit
 	}
+	last.Seq = tx.Seq()
 	if err := last.Encode(w); err != nil {
 		return plumbing.ZeroHash, err
 	}
@@ -186,7 +181,10 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved"))...)
+	settled := contentEvent(e.Desired, last.Stamp)
+	settled.State, settled.Information = outcome.Phase, outcome.Information
+	settled.Again = !e.Working() // the outcome of the change is known
+	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)
 }
 
 // Users implements dm.WorkStore.

@@ -22,41 +22,44 @@ import (
 // CallbacksConfig is what Callbacks need. A kind whose address is empty is not
 // delivered.
 type CallbacksConfig struct {
+	Events         dm.Events  // required
+	Cursors        dm.Cursors // required
 	PackageURL     string
 	ApplicationURL string
 	Client         *http.Client  // nil means one of our own; redirects are never followed
 	Timeout        time.Duration // of one attempt; 0 means 5 s
-	Attempts       int           // for one event, the first included; 0 means 3
-	Pause          time.Duration // before the second attempt, doubled each time; 0 means 500 ms
-	Queue          int           // events kept for each address; 0 means 1,000
+	Pause          time.Duration // before the second attempt, doubled each time up to a minute; 0 means 500 ms
+	Queue          int           // events read ahead of what an address has taken; 0 means 1,000
 	Log            *slog.Logger  // nil means silent
 	Registerer     prometheus.Registerer
 }
 
-// Callbacks posts events to PNDA's receivers: in order for each id, several
-// ids at once, and without ever holding up who emits. An event that cannot be
-// delivered in the attempts allowed is dropped, logged and counted.
+// Callbacks post events to PNDA's receivers: in order for each id, several ids
+// at once, at least once each, and for as long as it takes. How far each address
+// has come is kept, so that the next process goes on there.
 type Callbacks struct {
 	cfg       CallbacksConfig
-	receivers map[string]*receiver // by kind of event; fixed after NewCallbacks
+	receivers []*receiver
 	events    *prometheus.CounterVec
 	results   *prometheus.CounterVec
 }
 
-var _ dm.EventSink = (*Callbacks)(nil)
-
 const (
 	senders = 4               // posts at once to one address
-	grace   = 2 * time.Second // for what is queued when Run is told to stop
+	grace   = 2 * time.Second // for posts under way when Run is told to stop
+	keeping = time.Second     // from one look at whether a cursor is to be kept to the next
 )
 
-// NewCallbacks checks cfg and starts nothing.
+// NewCallbacks checks cfg and starts nothing. An address that is new begins with
+// what happens from now on.
 func NewCallbacks(cfg CallbacksConfig) (*Callbacks, error) {
-	if cfg.Timeout < 0 || cfg.Attempts < 0 || cfg.Pause < 0 || cfg.Queue < 0 {
+	if cfg.Timeout < 0 || cfg.Pause < 0 || cfg.Queue < 0 {
 		return nil, errors.New("hooks: the callbacks' numbers must not be negative")
 	}
+	if cfg.Events == nil || cfg.Cursors == nil {
+		return nil, errors.New("hooks: callbacks need events and cursors")
+	}
 	orDefault(&cfg.Timeout, 5*time.Second)
-	orDefault(&cfg.Attempts, 3)
 	orDefault(&cfg.Pause, 500*time.Millisecond)
 	orDefault(&cfg.Queue, 1000)
 	if cfg.Log == nil {
@@ -69,18 +72,40 @@ func NewCallbacks(cfg CallbacksConfig) (*Callbacks, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	cfg.Client = &client
 
-	c := &Callbacks{cfg: cfg, receivers: map[string]*receiver{}}
+	c := &Callbacks{cfg: cfg}
 	for kind, address := range map[string]string{dm.PackageEvent: cfg.PackageURL, dm.ApplicationEvent: cfg.ApplicationURL} {
-		if address == "" {
-			continue
+		if address != "" {
+			u, err := url.Parse(address)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return nil, fmt.Errorf("hooks: the %s callback must be an http or https address", kind)
+			}
 		}
-		u, err := url.Parse(address)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("hooks: the %s callback must be an http or https address", kind)
+		r := newReceiver(kind, address, cfg.Queue)
+		if err := c.place(r); err != nil {
+			return nil, err
 		}
-		c.receivers[kind] = newReceiver(address, cfg.Queue)
+		c.receivers = append(c.receivers, r)
 	}
 	return c, c.register(cfg.Registerer)
+}
+
+// place lets r begin where its cursor is. One that lies beyond the newest event
+// is of a record that was since restored from a copy.
+func (c *Callbacks) place(r *receiver) error {
+	newest := c.cfg.Events.Newest()
+	r.cursor = newest
+	if r.address == "" {
+		return nil
+	}
+	seq, ok, err := c.cfg.Cursors.Cursor(r.name())
+	switch {
+	case err != nil:
+		return err
+	case ok && seq <= newest:
+		r.cursor = seq
+		return nil
+	}
+	return c.cfg.Cursors.KeepCursor(r.name(), newest)
 }
 
 func (c *Callbacks) register(r prometheus.Registerer) error {
@@ -88,7 +113,7 @@ func (c *Callbacks) register(r prometheus.Registerer) error {
 		Name: "dm_events_total", Help: "Transitions of packages and applications, by kind.",
 	}, []string{"kind"})
 	c.results = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dm_callbacks_total", Help: "Callbacks by kind of event and by what became of them.",
+		Name: "dm_callbacks_total", Help: "Callbacks by kind of event and by what became of them; one that failed is tried again.",
 	}, []string{"kind", "result"})
 	if r == nil {
 		return nil
@@ -96,30 +121,8 @@ func (c *Callbacks) register(r prometheus.Registerer) error {
 	return errors.Join(r.Register(c.events), r.Register(c.results))
 }
 
-// Emit queues e. When the queue is full the oldest event that nobody delivers
-// at the moment makes room.
-func (c *Callbacks) Emit(e dm.Event) {
-	if e.Kind != dm.PackageEvent && e.Kind != dm.ApplicationEvent {
-		return
-	}
-	c.events.WithLabelValues(e.Kind).Inc()
-	r := c.receivers[e.Kind]
-	if r == nil {
-		return
-	}
-	for _, dropped := range r.push(e) {
-		c.lost(dropped, errors.New("the queue is full"))
-	}
-}
-
-// lost counts and tells of an event that will not be delivered.
-func (c *Callbacks) lost(e dm.Event, err error) {
-	c.results.WithLabelValues(e.Kind, "lost").Inc()
-	c.cfg.Log.Warn("callback lost", "kind", e.Kind, "id", e.ID, "state", e.State, "request_id", e.RequestID, "err", err)
-}
-
-// Run delivers until ctx ends, then goes on with what is queued for two
-// seconds at most and returns nil.
+// Run delivers until ctx ends, gives the posts that are under way two seconds,
+// and returns nil.
 func (c *Callbacks) Run(ctx context.Context) error {
 	defer c.cfg.Client.CloseIdleConnections()
 	deadline, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -132,50 +135,125 @@ func (c *Callbacks) Run(ctx context.Context) error {
 	})
 	defer stop()
 
-	var running sync.WaitGroup
+	var running, keepers sync.WaitGroup
+	delivered := make(chan struct{})
 	for _, r := range c.receivers {
+		running.Go(func() { c.read(ctx, r) })
+		if r.address == "" {
+			continue
+		}
 		for range senders {
 			running.Go(func() { c.send(deadline, r) })
 		}
+		keepers.Go(func() { c.keep(delivered, r) })
 	}
-	<-ctx.Done()
 	running.Wait()
+	close(delivered)
+	keepers.Wait()
 	return nil
 }
 
-// send is one sender: it takes events of ids that no other sender has in hand.
-func (c *Callbacks) send(ctx context.Context, r *receiver) {
-	for {
-		e, ok := r.take()
-		if !ok {
-			return
+// read hands r what happens.
+func (c *Callbacks) read(ctx context.Context, r *receiver) {
+	for after, failures := r.cursor, 0; ctx.Err() == nil; {
+		list, err := c.cfg.Events.Events(ctx, after, 100)
+		if err != nil && ctx.Err() == nil {
+			failures++
+			c.cfg.Log.Warn("events can't be read for callbacks and are tried again", "kind", r.kind, "err", err)
+			pause(ctx, dispatch.BackOff(c.cfg.Pause, failures, time.Minute))
+			continue
 		}
-		if err := c.deliver(ctx, r.address, e); err != nil {
-			c.lost(e, err)
-		} else {
-			c.results.WithLabelValues(e.Kind, "delivered").Inc()
+		failures = 0
+		for _, e := range list {
+			after = e.Seq
+			tell := e.Kind == r.kind && !e.Again
+			if tell {
+				c.events.WithLabelValues(e.Kind).Inc()
+			}
+			if r.address != "" && !r.push(e, tell) {
+				return
+			}
 		}
-		r.done(e.ID)
 	}
 }
 
-// deliver tries until the receiver has taken e, has refused it, or the
-// attempts are used up.
-func (c *Callbacks) deliver(ctx context.Context, address string, e dm.Event) error {
+// send is one sender: it takes events whose turn it is.
+func (c *Callbacks) send(ctx context.Context, r *receiver) {
+	for {
+		p := r.take()
+		if p == nil {
+			return
+		}
+		again, err := true, error(nil)
+		for _, state := range p.states() {
+			if again, err = c.deliver(ctx, r.address, p.event, state); err != nil {
+				break
+			}
+			p.told++
+		}
+		switch {
+		case err == nil:
+			c.results.WithLabelValues(r.kind, "delivered").Inc()
+			r.done(p)
+		case again:
+			c.results.WithLabelValues(r.kind, "failed").Inc()
+			p.failures++
+			if p.failures == 1 {
+				c.cfg.Log.Warn("callback failed and is tried again", "kind", r.kind, "id", p.event.ID, "seq", p.event.Seq, "err", err)
+			}
+			r.later(p, dispatch.BackOff(c.cfg.Pause, p.failures, time.Minute))
+		default:
+			c.results.WithLabelValues(r.kind, "lost").Inc()
+			c.cfg.Log.Warn("callback lost", "kind", r.kind, "id", p.event.ID, "state", p.event.State, "seq", p.event.Seq,
+				"request_id", p.event.RequestID, "err", err)
+			r.done(p)
+		}
+	}
+}
+
+// deliver makes one attempt to tell a state that e led to.
+func (c *Callbacks) deliver(ctx context.Context, address string, e dm.Event, state dm.Phase) (again bool, err error) {
+	e.State = state
 	body, err := callbackBody(e)
 	if err != nil {
-		return err
+		return false, err
 	}
-	for n := 1; ; n++ {
-		again, err := c.post(ctx, address, body)
-		if err == nil || !again || n >= c.cfg.Attempts {
-			return err
+	return c.post(ctx, address, body)
+}
+
+// keep keeps the cursor of r until ended is closed, and then once more. What it
+// lags behind is delivered twice.
+func (c *Callbacks) keep(ended <-chan struct{}, r *receiver) {
+	kept := r.reached()
+	keep := func() {
+		now := r.reached()
+		if now == kept {
+			return
 		}
+		if err := c.cfg.Cursors.KeepCursor(r.name(), now); err != nil {
+			c.cfg.Log.Error("how far callbacks have come can't be kept", "kind", r.kind, "err", err)
+			return
+		}
+		kept = now
+	}
+	ticker := time.NewTicker(keeping)
+	defer ticker.Stop()
+	for {
 		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(dispatch.BackOff(c.cfg.Pause, n, time.Minute)):
+		case <-ticker.C:
+			keep()
+		case <-ended:
+			keep()
+			return
 		}
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 

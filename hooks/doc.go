@@ -7,8 +7,8 @@
 //     judge and accept the others, and tells progress. It implements dm.Pushes.
 //     Folder hook is the other end, which git starts.
 //   - Folder dispatch carries out what is desired and not yet observed.
-//   - [Callbacks] tells PNDA's receivers about transitions, in order for each
-//     id, and never holds up a change. It implements dm.EventSink.
+//   - [Callbacks] follows dm.Events and tells PNDA's receivers, in order for each
+//     id, until they take it, and never holds up a change.
 //
 // # Promises of the push server
 //
@@ -22,6 +22,18 @@
 // alone. What comes from outside is shown as graphic characters on bounded lines,
 // so that no name moves a cursor. Every wait has an end: a client that stands still
 // loses its push and nothing else.
+//
+// # Promises of the callbacks
+//
+// An address is told every transition that the record has, from when it was first
+// configured, at least once: how far it has come is a cursor that outlives the
+// process, and follows what it has taken. An answer below 500 other than 408 and
+// 429 says that it will never take this one: it is logged and passed over.
+// Everything else is tried again, ever less often, up to once a minute. The
+// working state of an application is the event of its change; that of a deploy or
+// an undeploy moves no ref, so it is told just before the outcome that ended it
+// (dm.Event.Before). A failed deploy that is not recorded, because it says nothing
+// new or its id can't name a package, is told while this process lives.
 //
 // # Imports
 //

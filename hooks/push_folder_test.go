@@ -134,7 +134,7 @@ func leaveSocket(t *testing.T, folder, temporary string) string {
 
 func TestNewPushServerChecks(t *testing.T) {
 	t.Parallel()
-	good := PushConfig{Folder: filepath.Join(t.TempDir(), "hooks"), Program: "/opt/dm"}
+	good := PushConfig{Folder: filepath.Join(t.TempDir(), "hooks"), Program: "/opt/dm", Events: newFakeStream()}
 	for _, tt := range []struct {
 		name   string
 		change func(*PushConfig)
@@ -142,6 +142,7 @@ func TestNewPushServerChecks(t *testing.T) {
 	}{
 		{"no folder", func(c *PushConfig) { c.Folder = "hooks" }, "folder"},
 		{"no program", func(c *PushConfig) { c.Program = "" }, "program"},
+		{"no events", func(c *PushConfig) { c.Events = nil }, "events"},
 		{"a negative time", func(c *PushConfig) { c.Relay = -1 }, "negative"},
 	} {
 		cfg := good

@@ -240,7 +240,7 @@ func TestPushProgress(t *testing.T) {
 			{ID: "noon-run", State: dm.Created, Stamp: dm.Stamp{RequestID: dm.RequestID(ctx)}},
 		} {
 			e.Kind = dm.ApplicationEvent
-			b.server.Emit(e)
+			b.events.emit(e)
 		}
 		return p.moved(ref), nil
 	}
@@ -254,9 +254,6 @@ func TestPushProgress(t *testing.T) {
 		t.Errorf("origin/main = %s, want %s", got, want)
 	}
 	b.wantPushes("applications", pushAccepted, 1)
-	if len(b.server.progress.watchers) != 0 {
-		t.Error("the watcher is left behind")
-	}
 }
 
 // TestPushesAtOnce pushes from several developers to one server.

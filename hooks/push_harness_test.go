@@ -91,6 +91,7 @@ func (p *fakePush) calls() (judged, accepted []string) {
 type pushBench struct {
 	*testing.T
 	server   *PushServer
+	events   *fakeStream
 	registry *prometheus.Registry
 	// stop ends Run and waits for it.
 	stop func()
@@ -103,11 +104,11 @@ func newPushBench(t *testing.T, configure func(*PushConfig)) *pushBench {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	cfg := PushConfig{Folder: filepath.Join(t.TempDir(), "hooks"), Program: program, Relay: time.Minute, Registerer: registry}
+	cfg := PushConfig{Folder: filepath.Join(t.TempDir(), "hooks"), Program: program, Relay: time.Minute, Registerer: registry, Events: newFakeStream()}
 	if configure != nil {
 		configure(&cfg)
 	}
-	b := &pushBench{T: t, registry: registry}
+	b := &pushBench{T: t, registry: registry, events: cfg.Events.(*fakeStream)}
 	if b.server, err = NewPushServer(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -4,86 +4,20 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
-	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// Tee makes one sink of several; each gets every event, in their order. A nil
-// sink is left out.
-func Tee(sinks ...dm.EventSink) dm.EventSink {
-	var t tee
-	for _, s := range sinks {
-		if s != nil {
-			t = append(t, s)
-		}
-	}
-	return t
-}
-
-type tee []dm.EventSink
-
-// Emit implements dm.EventSink.
-func (t tee) Emit(e dm.Event) {
-	for _, s := range t {
-		s.Emit(e)
-	}
-}
-
-// progress hands transitions of applications to the pushes that wait for them.
-type progress struct {
-	mu       sync.Mutex
-	watchers map[*watcher]struct{}
-}
-
-// watcher waits for the transitions of one change of an application.
+// watcher is where a push began to follow the stream, for the transitions of one
+// change of an application.
 type watcher struct {
 	app     dm.ApplicationName
-	request string // of the change; "" takes those of any
-	events  chan dm.Event
+	request string // of the change
+	after   uint64 // number of the event before it
 }
 
-// transitions is how many events a watcher keeps until they are read. A change
-// has two; the rest is for one that is tried several times.
-const transitions = 16
-
-func (p *progress) watch(app dm.ApplicationName, request string) *watcher {
-	w := &watcher{app, request, make(chan dm.Event, transitions)}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.watchers == nil {
-		p.watchers = map[*watcher]struct{}{}
-	}
-	p.watchers[w] = struct{}{}
-	return w
-}
-
-// forget ends watching; of nil it does nothing.
-func (p *progress) forget(w *watcher) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.watchers, w)
-}
-
-// emit never blocks: what a watcher has no room for is lost to it, and it will
-// point to the address where the state can be seen.
-func (p *progress) emit(e dm.Event) {
-	if e.Kind != dm.ApplicationEvent {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for w := range p.watchers {
-		if string(w.app) != e.ID || w.request != "" && w.request != e.RequestID {
-			continue
-		}
-		select {
-		case w.events <- e:
-		default:
-		}
-	}
-}
+// events is how many are read at once.
+const events = 100
 
 // tellProgress says what has become of the push so far and what to do next.
 func (s *PushServer) tellProgress(ctx context.Context, p *pushSession, t *talk) {
@@ -108,19 +42,23 @@ func (s *PushServer) tellProgress(ctx context.Context, p *pushSession, t *talk) 
 // relay tells each transition until the application has settled, the time for
 // it is over, or the client is gone.
 func (s *PushServer) relay(ctx context.Context, w *watcher, t *talk) {
-	over := time.NewTimer(s.cfg.Relay)
-	defer over.Stop()
+	timed, cancel := context.WithTimeout(ctx, s.cfg.Relay)
+	defer cancel()
 	for settled := false; !settled && t.err == nil; {
-		select {
-		case e := <-w.events:
-			sayEvent(t, e)
-			settled = !e.State.Working()
-			continue
-		case <-over.C:
-			t.say(fmt.Sprintf("%s: still in progress", w.app))
-		case <-ctx.Done():
+		list, err := s.cfg.Events.Events(timed, w.after, events)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.say(fmt.Sprintf("%s: still in progress", w.app))
+			}
+			break
 		}
-		break
+		for _, e := range list {
+			w.after = e.Seq
+			if !settled && e.Kind == dm.ApplicationEvent && e.ID == string(w.app) && e.RequestID == w.request {
+				sayEvent(t, e)
+				settled = !e.State.Working()
+			}
+		}
 	}
 	if address := s.cfg.Address(w.app); address != "" {
 		t.say("watch it at " + address)

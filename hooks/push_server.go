@@ -22,6 +22,7 @@ import (
 type PushConfig struct {
 	Folder     string                               // required, absolute: holds the hook program; private to the server
 	Program    string                               // required, absolute: an executable that calls hook.Program when it is called as the hook
+	Events     dm.Events                            // required
 	Address    func(dm.ApplicationName) string      // where a person watches an application; nil leaves it out
 	Deploy     func(dm.Actor, dm.PackageRef) string // the command with which the person deploys a published version; nil names the request
 	Relay      time.Duration                        // how long progress is told after a change; 0 means 10 s
@@ -40,12 +41,11 @@ const (
 )
 
 // PushServer judges pushes for the record and tells the person who pushes what
-// becomes of them. It implements dm.Pushes and, to relay progress, dm.EventSink.
+// becomes of them. It implements dm.Pushes.
 type PushServer struct {
 	cfg      PushConfig
 	listener *net.UnixListener
 	place    socketPlace
-	progress progress
 	pushes   *prometheus.CounterVec
 
 	mu       sync.Mutex
@@ -53,10 +53,7 @@ type PushServer struct {
 	closed   bool // no new sessions
 }
 
-var (
-	_ dm.Pushes    = (*PushServer)(nil)
-	_ dm.EventSink = (*PushServer)(nil)
-)
+var _ dm.Pushes = (*PushServer)(nil)
 
 // NewPushServer checks cfg, puts the hook program into the folder and opens
 // the socket. Connections wait until Run. Who does not call Run calls Close.
@@ -66,6 +63,8 @@ func NewPushServer(cfg PushConfig) (*PushServer, error) {
 		return nil, errors.New("hooks: the folder of the hook programs must be an absolute path")
 	case !filepath.IsAbs(cfg.Program):
 		return nil, errors.New("hooks: the hook program must be an absolute path")
+	case cfg.Events == nil:
+		return nil, errors.New("hooks: a push server needs events")
 	case cfg.Relay < 0 || cfg.Timeout < 0 || cfg.Grace < 0:
 		return nil, errors.New("hooks: a push server's times must not be negative")
 	}
@@ -144,14 +143,10 @@ func (s *PushServer) end(id string, p *pushSession) {
 	}
 	s.mu.Unlock()
 	p.running.Wait()
-	s.progress.forget(p.news)
 	s.pushes.WithLabelValues(string(p.push.Repository().Kind), p.outcome).Inc()
 	s.cfg.Log.Info("push ended", "repository", p.repository(), "actor", p.push.Actor().User,
 		"outcome", p.outcome, "refs", len(p.asked.commands), "request_id", p.request)
 }
-
-// Emit implements dm.EventSink: it hands e to those who wait for it.
-func (s *PushServer) Emit(e dm.Event) { s.progress.emit(e) }
 
 // Run serves hook programs until ctx ends. Then it takes no more connections,
 // ends judgements and relays, gives changes that are being accepted the grace,

@@ -196,7 +196,7 @@ func (s *PushServer) judge(ctx context.Context, p *pushSession, t *talk) (pushOp
 func (s *PushServer) acceptAll(ctx context.Context, p *pushSession, t *talk, report io.Writer) {
 	if r := p.push.Repository(); r.Kind == dm.ApplicationRepository {
 		// Before anything moves, so that the first transition is not missed.
-		p.news = s.progress.watch(dm.ApplicationName(r.Name), p.request)
+		p.news = &watcher{dm.ApplicationName(r.Name), p.request, s.cfg.Events.Newest()}
 	}
 	p.outcome = pushAccepted
 	for _, ref := range p.refs {

@@ -3,85 +3,139 @@ package hooks
 import (
 	"slices"
 	"sync"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// maxQueuedBytes bounds the texts in one queue: an explanation may be long, and
-// anybody may cause one.
+// maxQueuedBytes bounds the texts of what is read ahead for one address: an
+// explanation may be long, and anybody may cause one.
 const maxQueuedBytes = 16 << 20
 
-// receiver is the bounded queue in front of one address. Events of one id
-// leave it one after the other; an id that waits for its receiver does not
-// hold up the others.
+// receiver is one address with what was read of the stream and not yet taken by
+// it. Events of one id are taken one after the other; an id that waits does not
+// hold up the others. When there is too much, reading waits.
 type receiver struct {
-	address string
-	limit   int
+	kind, address string
+	limit         int
 
 	mu      sync.Mutex
-	changed *sync.Cond      // of mu: an event can perhaps be taken, or the queue was closed
-	queue   []dm.Event      // oldest first
-	bytes   int             // of the texts in queue
-	inHand  map[string]bool // ids that a sender delivers now
-	closed  bool            // take returns false when the queue is empty
+	changed *sync.Cond // of mu
+	queue   []*pending // oldest first
+	bytes   int        // of the texts in queue
+	cursor  uint64     // all recorded events up to it are done
+	closed  bool
 }
 
-func newReceiver(address string, limit int) *receiver {
-	r := &receiver{address: address, limit: limit, inHand: map[string]bool{}}
+// pending is one event on its way.
+type pending struct {
+	event    dm.Event
+	inHand   bool // a sender has it
+	over     bool
+	due      time.Time // of the next attempt
+	told     int       // how many of its states were
+	failures int
+}
+
+// states are those of the event that are still to be told.
+func (p *pending) states() []dm.Phase {
+	list := []dm.Phase{p.event.State}
+	if before := p.event.Before(); before != "" {
+		list = []dm.Phase{before, p.event.State}
+	}
+	return list[p.told:]
+}
+
+func newReceiver(kind, address string, limit int) *receiver {
+	r := &receiver{kind: kind, address: address, limit: limit}
 	r.changed = sync.NewCond(&r.mu)
 	return r
 }
 
-// push adds e and returns the oldest events, for which there was no room beside
-// it.
-func (r *receiver) push(e dm.Event) (dropped []dm.Event) {
+// name is that of the cursor: another address begins anew.
+func (r *receiver) name() string { return r.kind + " " + r.address }
+
+// push adds e, to be told or only to be passed, when there is room. false when
+// the receiver is closed.
+func (r *receiver) push(e dm.Event, tell bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.bytes += textOf(e)
-	n := 0
-	for n < len(r.queue) && (len(r.queue)-n >= r.limit || r.bytes > maxQueuedBytes) {
-		r.bytes -= textOf(r.queue[n])
-		n++
+	for !r.closed && len(r.queue) > 0 && (len(r.queue) >= r.limit || r.bytes+textOf(e) > maxQueuedBytes) {
+		r.changed.Wait()
 	}
-	dropped = slices.Clone(r.queue[:n])
-	r.queue = append(slices.Delete(r.queue, 0, n), e)
-	r.changed.Signal()
-	return dropped
+	r.queue = append(r.queue, &pending{event: e, over: !tell})
+	r.bytes += textOf(e)
+	r.advance()
+	return !r.closed
 }
 
 // textOf is the size of what an event says.
 func textOf(e dm.Event) int { return len(e.ID) + len(e.Information) + len(e.RequestID) }
 
-// take waits for the oldest event of an id that is not in hand, and takes the
-// id into hand. ok = false when the queue is closed and empty.
-func (r *receiver) take() (e dm.Event, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for {
-		i := slices.IndexFunc(r.queue, func(e dm.Event) bool { return !r.inHand[e.ID] })
-		if i >= 0 {
-			e = r.queue[i]
-			r.queue = slices.Delete(r.queue, i, i+1)
-			r.bytes -= textOf(e)
-			r.inHand[e.ID] = true
-			return e, true
+// advance moves the cursor over what is done, and wakes who waits. It needs mu.
+func (r *receiver) advance() {
+	n := 0
+	for n < len(r.queue) && r.queue[n].over {
+		if e := r.queue[n].event; e.Ref != "" {
+			r.cursor = e.Seq
 		}
-		if r.closed && len(r.queue) == 0 {
-			return dm.Event{}, false
-		}
-		r.changed.Wait()
+		r.bytes -= textOf(r.queue[n].event)
+		n++
 	}
-}
-
-// done gives the id free.
-func (r *receiver) done(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.inHand, id)
+	r.queue = slices.Delete(r.queue, 0, n)
 	r.changed.Broadcast()
 }
 
-// close lets the senders end when the queue is empty.
+// take waits for the oldest event that is due and follows no other of its id,
+// and takes it into hand. nil when the receiver is closed.
+func (r *receiver) take() *pending {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.closed {
+		now, before := time.Now(), map[string]bool{}
+		for _, p := range r.queue {
+			if p.over || before[p.event.ID] {
+				continue
+			}
+			if !p.inHand && !p.due.After(now) {
+				p.inHand = true
+				return p
+			}
+			before[p.event.ID] = true
+		}
+		r.changed.Wait()
+	}
+	return nil
+}
+
+// done ends p.
+func (r *receiver) done(p *pending) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.over = true
+	r.advance()
+}
+
+// later gives p back for another attempt after d.
+func (r *receiver) later(p *pending, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.inHand, p.due = false, time.Now().Add(d)
+	time.AfterFunc(d, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.changed.Broadcast()
+	})
+}
+
+// reached is the cursor.
+func (r *receiver) reached() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cursor
+}
+
+// close ends taking and reading.
 func (r *receiver) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

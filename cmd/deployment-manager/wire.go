@@ -67,13 +67,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 	if few := fetchesFor(connections.Most(), files); few > 0 {
 		cfg.LimitFetches, cfg.LimitPushes = min(cfg.LimitFetches, few), min(cfg.LimitPushes, few)
 	}
-	events, err := hooks.NewCallbacks(hooks.CallbacksConfig{
-		PackageURL: cfg.PackageCallback, ApplicationURL: cfg.AppCallback, Log: s.log, Registerer: registry,
-	})
-	if err != nil {
-		return nil, dm.Wrap("build callbacks", err)
-	}
-	record, err := openRecord(ctx, cfg, s, people, events, registry)
+	record, err := openRecord(ctx, cfg, s, people, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +76,13 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 			err = errors.Join(err, record.store.Close())
 		}
 	}()
+	callbacks, err := hooks.NewCallbacks(hooks.CallbacksConfig{
+		Events: record.store, Cursors: record.store,
+		PackageURL: cfg.PackageCallback, ApplicationURL: cfg.AppCallback, Log: s.log, Registerer: registry,
+	})
+	if err != nil {
+		return nil, dm.Wrap("build callbacks", err)
+	}
 	dispatcher, err := dispatch.New(dispatch.Config{
 		Record: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(), Directory: people.directory,
 		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
@@ -97,7 +98,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 
 	srv := &server{connections: connections, store: record.store, readiness: &readiness{record: record.store.Ready}}
 	srv.stages = [][]part{
-		{{"callbacks", events.Run}}, // ends last, to deliver what the others still tell
+		{{"callbacks", callbacks.Run}},
 		{
 			{"dispatcher", dispatcher.Run},
 			{"pushes", pushes.Run},
@@ -123,7 +124,7 @@ func buildPushes(cfg config, s serving, record *record, registry *prometheus.Reg
 	}
 	address := strings.TrimSuffix(cfg.PublicManager, "/")
 	pushes, err := hooks.NewPushServer(hooks.PushConfig{
-		Folder: record.store.HooksFolder(), Program: hookProgram(self, s.log), Log: s.log, Registerer: registry,
+		Folder: record.store.HooksFolder(), Program: hookProgram(self, s.log), Events: record.store, Log: s.log, Registerer: registry,
 		Address: func(app dm.ApplicationName) string { return address + "/api/v1/applications/" + string(app) },
 		Deploy: func(by dm.Actor, ref dm.PackageRef) string {
 			return deployCommand(address, cfg.Auth == dm.InsecurePNDA, by.User, ref)
@@ -281,19 +282,12 @@ func (p *pushesLater) Open(ctx context.Context, push dm.Push) (dm.PushSession, f
 	return p.Load().Open(ctx, push)
 }
 
-// Emit implements dm.EventSink: who pushes is told how the change goes on.
-func (p *pushesLater) Emit(e dm.Event) {
-	if pushes := p.Load(); pushes != nil {
-		pushes.Emit(e)
-	}
-}
-
 // workspacesLater closes the one circle of the house: the store needs the
 // planner, the planner the plugins, and the jupyter plugin the store. It is
 // filled before anything is delivered.
 type workspacesLater struct{ dm.Workspaces }
 
-func openRecord(ctx context.Context, cfg config, s serving, who people, events dm.EventSink, registry *prometheus.Registry) (*record, error) {
+func openRecord(ctx context.Context, cfg config, s serving, who people, registry *prometheus.Registry) (*record, error) {
 	r := &record{}
 	workspaces := &workspacesLater{}
 	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
@@ -326,7 +320,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, events d
 		Places:    gitstore.Places{Downloads: cfg.LimitDownloads, Uploads: cfg.LimitUploads, Receiving: cfg.LimitReceiving},
 		GitLimits: gitcmd.Limits{Fetches: cfg.LimitFetches, Pushes: cfg.LimitPushes, Memory: cfg.LimitGitMemory},
 		Bounds:    cfg.Bounds, Earlier: s.earlier, SweepAfter: cfg.SweepAfter,
-		Events: hooks.Tee(events, &r.pushes), Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
+		Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,
 		Wake: func(app dm.ApplicationName) {
 			if d := r.dispatcher.Load(); d != nil {
 				d.Wake(app) // before that, the dispatcher's first look finds it

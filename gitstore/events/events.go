@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"sort"
 	"sync"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -15,19 +14,28 @@ const (
 	KeptBytes = 64 << 20
 )
 
-// Log is the sequence. It is safe for many goroutines.
+// Log is the sequence, and the highest number of each repository that carries
+// some. It is safe for many goroutines.
 type Log struct {
 	most, mostBytes int
 
 	mu      sync.Mutex
-	next    uint64            // the number that Reserve gives
-	told    uint64            // numbers up to it have landed or were given up
-	settled map[uint64]string // above told: the event that landed, "" for a number that was given up
-	list    []entry           // the newest events, oldest first
-	bytes   int               // of list
-	from    uint64            // list has every event above it
-	newest  uint64            // number of the last event
-	more    chan struct{}     // closed when there is another event
+	next    uint64             // the number that Reserve gives
+	told    uint64             // numbers up to it have landed or were given up
+	settled map[uint64]settled // above told
+	list    []entry            // the newest events, oldest first
+	bytes   int                // of list
+	from    uint64             // list has every event above it
+	last    uint64             // number of the last event
+	newest  uint64             // number of the last one that the record has
+	heads   map[dm.Repository]uint64
+	more    chan struct{} // closed when there is another event
+}
+
+// settled is what became of a number.
+type settled struct {
+	data     string // of the event that landed, "" when it was given up
+	recorded bool   // it stands in the record
 }
 
 // entry is one event that was told.
@@ -36,12 +44,45 @@ type entry struct {
 	data string // see pack
 }
 
-// New returns a log whose first number follows last, which was given before.
-func New(last uint64) *Log {
+// New returns a log that waits for Begin.
+func New() *Log {
 	return &Log{
-		most: Kept, mostBytes: KeptBytes, next: last + 1, told: last, from: last, newest: last,
-		settled: map[uint64]string{}, more: make(chan struct{}),
+		most: Kept, mostBytes: KeptBytes, settled: map[uint64]settled{}, more: make(chan struct{}), heads: map[dm.Repository]uint64{},
 	}
+}
+
+// Saw notes a number that a repository has, and tells whether that is news.
+func (l *Log) Saw(r dm.Repository, seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq <= l.heads[r] {
+		return false
+	}
+	l.heads[r] = seq
+	return true
+}
+
+// Begin lets the numbers begin, leap behind the highest that was seen.
+func (l *Log) Begin(leap uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seq := range l.heads {
+		l.newest = max(l.newest, seq)
+	}
+	l.last = l.newest + leap
+	l.next, l.told, l.from = l.last+1, l.last, l.last
+}
+
+// Above returns the repositories that have a number above after.
+func (l *Log) Above(after uint64) (list []dm.Repository) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for r, seq := range l.heads {
+		if seq > after {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // Number is one number of the sequence, reserved until Land or GiveUp is called;
@@ -66,27 +107,38 @@ func (l *Log) Reserve() *Number {
 func (n *Number) Seq() uint64 { return n.seq }
 
 // Land tells that e happened under the number.
-func (n *Number) Land(e dm.Event) { n.once.Do(func() { n.log.settle(n.seq, pack(e)) }) }
+func (n *Number) Land(e dm.Event) {
+	n.once.Do(func() { n.log.settle(n.seq, settled{pack(e), e.Ref != ""}) })
+}
+
+// LandIn is Land for what r carries.
+func (n *Number) LandIn(r dm.Repository, e dm.Event) {
+	n.log.Saw(r, n.seq)
+	n.Land(e)
+}
 
 // GiveUp tells that nothing happened under the number.
-func (n *Number) GiveUp() { n.once.Do(func() { n.log.settle(n.seq, "") }) }
+func (n *Number) GiveUp() { n.once.Do(func() { n.log.settle(n.seq, settled{}) }) }
 
 // settle notes what became of a number and tells what is in order now.
-func (l *Log) settle(seq uint64, data string) {
+func (l *Log) settle(seq uint64, what settled) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.settled[seq] = data
-	before := l.newest
+	l.settled[seq] = what
+	before := l.last
 	for {
-		data, ok := l.settled[l.told+1]
+		what, ok := l.settled[l.told+1]
 		if !ok {
 			break
 		}
 		l.told++
 		delete(l.settled, l.told)
-		if data != "" {
-			l.list = append(l.list, entry{l.told, data})
-			l.bytes += len(data)
+		if what.data != "" {
+			l.list = append(l.list, entry{l.told, what.data})
+			l.bytes += len(what.data)
+			l.last = l.told
+		}
+		if what.recorded {
 			l.newest = l.told
 		}
 	}
@@ -96,14 +148,22 @@ func (l *Log) settle(seq uint64, data string) {
 		l.list[0] = entry{} // what is appended next moves the rest
 		l.list = l.list[1:]
 	}
-	if l.newest > before {
+	if l.last > before {
 		close(l.more)
 		l.more = make(chan struct{})
 	}
 }
 
-// Newest is the number up to which everything was told.
+// Newest is the highest number that was told and that the record has: who begins
+// behind it misses nothing, also after a restart.
 func (l *Log) Newest() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest
+}
+
+// Told is the number up to which everything was told or given up.
+func (l *Log) Told() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.told
@@ -114,24 +174,18 @@ func (l *Log) Newest() uint64 {
 // must be looked for elsewhere, and nothing is returned.
 func (l *Log) Read(after uint64, most int) (list []dm.Event, from uint64) {
 	l.mu.Lock()
-	from = l.from
-	var found []entry
-	if after >= from {
-		at := sort.Search(len(l.list), func(i int) bool { return l.list[i].seq > after })
-		found = append(found, l.list[at:min(at+most, len(l.list))]...)
+	defer l.mu.Unlock()
+	if after < l.from {
+		return nil, l.from
 	}
-	l.mu.Unlock()
-	for _, e := range found {
-		list = append(list, unpack(e.seq, e.data))
-	}
-	return list, from
+	return page(l.list, after, most), l.from
 }
 
 // Wait returns nil when an event above after was told, or the error of ctx.
 func (l *Log) Wait(ctx context.Context, after uint64) error {
 	for {
 		l.mu.Lock()
-		there, more := l.newest > after, l.more
+		there, more := l.last > after, l.more
 		l.mu.Unlock()
 		if there {
 			return nil

@@ -26,17 +26,25 @@ var full = dm.Event{
 	},
 }
 
+// at is a log whose first number follows last.
+func at(last uint64) *Log {
+	l := New()
+	l.Saw(dm.Repository{Name: "a"}, last)
+	l.Begin(0)
+	return l
+}
+
 func TestEventsComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
 	// A field that is added to events must be kept too.
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
-		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Seq" {
-			t.Errorf("the test leaves %s out", name)
+		if v.Field(i).IsZero() {
+			t.Errorf("the test leaves %s out", v.Type().Field(i).Name)
 		}
 	}
 	for v, i := reflect.ValueOf(full.Stamp), 0; i < v.NumField(); i++ {
-		if v.Field(i).IsZero() {
-			t.Errorf("the test leaves %s out", v.Type().Field(i).Name)
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Seq" {
+			t.Errorf("the test leaves %s out", name)
 		}
 	}
 	bare := dm.Event{Stamp: dm.Stamp{Time: full.Time}}
@@ -58,7 +66,7 @@ func TestNoReaderSeesAGap(t *testing.T) {
 	t.Parallel()
 	const writers, each, readers, first = 8, 400, 4, 40
 	last := uint64(first + writers*each)
-	l := New(first)
+	l := at(first)
 	var settled, landed [first + writers*each + 1]atomic.Bool
 	var working sync.WaitGroup
 	for w := range writers {
@@ -121,14 +129,14 @@ func TestNoReaderSeesAGap(t *testing.T) {
 		})
 	}
 	working.Wait()
-	if got := l.Newest(); got != last || len(l.settled) != 0 {
+	if got := l.Told(); got != last || len(l.settled) != 0 {
 		t.Errorf("told up to %d with %d open, want %d and none", got, len(l.settled), last)
 	}
 }
 
 func TestTheNewestAreKept(t *testing.T) {
 	t.Parallel()
-	l := New(10)
+	l := at(10)
 	l.most, l.mostBytes = 3, 10_000
 	land := func(information string) {
 		n := l.Reserve()
@@ -158,7 +166,7 @@ func TestTheNewestAreKept(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	l := New(0)
+	l := at(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- l.Wait(ctx, 0) }()
@@ -177,7 +185,7 @@ func BenchmarkMemory(b *testing.B) {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		l := New(0)
+		l := at(0)
 		for range 2 * Kept {
 			l.Reserve().Land(e)
 		}
@@ -185,5 +193,29 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/Kept, "bytes/event")
 		runtime.KeepAlive(l)
+	}
+}
+
+func TestNumbersFollowWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	l := New()
+	a, b := dm.Repository{Kind: dm.PackageRepository, Name: "a"}, dm.Repository{Kind: dm.PackageRepository, Name: "b"}
+	if !l.Saw(a, 7) || l.Saw(a, 7) || !l.Saw(b, 9) || l.Saw(b, 0) {
+		t.Error("Saw does not tell what is news")
+	}
+	l.Begin(100)
+	n := l.Reserve()
+	if got := n.Seq(); got != 110 || l.Newest() != 9 || l.Told() != 109 {
+		t.Errorf("the first number is %d after %d, want 110 after 9", got, l.Newest())
+	}
+	l.Reserve().Land(dm.Event{ID: "of no record"})
+	n.LandIn(a, dm.Event{ID: "x", Ref: "refs/x"})
+	if l.Newest() != 110 || l.Told() != 111 {
+		t.Errorf("the newest is %d of %d, want 110 of 111", l.Newest(), l.Told())
+	}
+	for after, want := range map[uint64]int{6: 2, 9: 1, 109: 1, 110: 0} {
+		if got := l.Above(after); len(got) != want {
+			t.Errorf("above %d: %v, want %d", after, got, want)
+		}
 	}
 }

@@ -36,9 +36,9 @@ func pack(e dm.Event) string {
 func unpack(seq uint64, data string) dm.Event {
 	head, f := data[:headBytes], strings.SplitN(data[headBytes:], "\x00", textFields)
 	return dm.Event{
-		Seq: seq, Kind: f[0], ID: f[1], State: dm.Phase(f[2]), Ref: f[10], Owner: dm.UserName(f[9]), Information: f[12],
+		Kind: f[0], ID: f[1], State: dm.Phase(f[2]), Ref: f[10], Owner: dm.UserName(f[9]), Information: f[12],
 		Stamp: dm.Stamp{
-			Verb: dm.Verb(f[3]), User: dm.UserName(f[4]), Auth: f[5], Via: f[6], Impersonator: dm.UserName(f[7]), RequestID: f[8], Reason: f[11],
+			Verb: dm.Verb(f[3]), User: dm.UserName(f[4]), Auth: f[5], Via: f[6], Impersonator: dm.UserName(f[7]), RequestID: f[8], Reason: f[11], Seq: seq,
 			Time: time.Unix(0, int64(binary.BigEndian.Uint64([]byte(head[:8])))).UTC(),
 		},
 		Old: unpackName(head[8:]), New: unpackName(head[8+nameBytes:]), Again: head[headBytes-1] == 1,

@@ -28,8 +28,10 @@ type Delivery struct {
 	Commit plumbing.Hash // its name, which Encode fills in
 }
 
-// DeliveryOf is what a change of an application says to those whom it reaches.
+// DeliveryOf is what a change of an application says to those whom it reaches. It
+// has no number: it follows from the change.
 func DeliveryOf(app dm.ApplicationName, c Change) Delivery {
+	c.Seq = 0
 	return Delivery{Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Deployment: c.Deployment, Change: c.Commit}
 }
 

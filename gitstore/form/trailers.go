@@ -23,6 +23,7 @@ const (
 	TrailerReason       = "DM-Reason"
 	trailerTime         = "DM-Time" // RFC 3339 with nanoseconds; git's own times have seconds
 	trailerRequest      = "DM-Request-Id"
+	trailerSeq          = "DM-Seq" // number of the event that this records, since format 3; see dm.Event
 	trailerPackage      = "DM-Package"
 	trailerDeployment   = "DM-Deployment" // of every change of an application: the number that it made, or that is in force
 	trailerDesired      = "DM-Desired"
@@ -54,6 +55,7 @@ func stampTrailers(s dm.Stamp) trailers {
 		{TrailerReason, s.Reason},
 		{trailerTime, s.Time.UTC().Format(time.RFC3339Nano)},
 		{trailerRequest, s.RequestID},
+		{trailerSeq, seqText(s.Seq)},
 	}
 }
 
@@ -109,7 +111,7 @@ func parseStamp(t map[string]string, by object.Signature) dm.Stamp {
 	return dm.Stamp{
 		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[TrailerUser]), Auth: t[trailerAuth],
 		Via: t[trailerVia], Impersonator: dm.UserName(t[TrailerImpersonator]), Reason: t[TrailerReason],
-		Time: at.UTC(), RequestID: t[trailerRequest],
+		Time: at.UTC(), RequestID: t[trailerRequest], Seq: parseSeq(t),
 	}
 }
 
@@ -155,4 +157,18 @@ func personSignature(user dm.UserName, at time.Time) object.Signature {
 		name = "anonymous" // git drops names made of these only
 	}
 	return object.Signature{Name: name, Email: name + "@pnda", When: at.UTC().Truncate(time.Second)}
+}
+
+// seqText is the number of an event as its trailer has it, "" for none.
+func seqText(seq uint64) string {
+	if seq == 0 {
+		return ""
+	}
+	return strconv.FormatUint(seq, 10)
+}
+
+// parseSeq is its inverse; 0 also for one that is damaged.
+func parseSeq(t map[string]string) uint64 {
+	seq, _ := strconv.ParseUint(t[trailerSeq], 10, 63)
+	return seq
 }

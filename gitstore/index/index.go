@@ -52,6 +52,7 @@ type Package struct {
 	Outcomes map[dm.Version]Outcome
 	Main     plumbing.Hash // commit of the newest upload; zero when there never was one
 	Owner    dm.UserName   // who published the first version; "" when there never was one
+	Seq      uint64        // highest number of an event, as it was read
 
 	// withdrawn are the versions that nobody can get any more, as they were last.
 	Withdrawn map[dm.Version]Version
@@ -152,6 +153,7 @@ type Application struct {
 	Observed    *dm.Observation
 	Effective   Content // at observed.Effective; zero when nothing is in effect
 	Shown       Shown
+	Seq         uint64 // highest number of an event, as it was read
 	Waiting     string // why the change at main can't be carried out now; "" when it is not known to wait
 }
 

@@ -62,7 +62,7 @@ func (e *Package) readPast(objects *repo.Objects, name dm.PackageName, heads rep
 		if !ok {
 			continue
 		}
-		v, n, err := readSuperseded(objects, name, text, h)
+		v, n, err := e.readSuperseded(objects, name, text, h)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (e *Package) readPast(objects *repo.Objects, name dm.PackageName, heads rep
 }
 
 // readSuperseded reads the version behind refs/superseded/<version>/<n>.
-func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v Version, n int, err error) {
+func (e *Package) readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v Version, n int, err error) {
 	number, place, _ := strings.Cut(text, "/")
 	version, err := dm.ParseVersion(number)
 	if err == nil {
@@ -89,7 +89,11 @@ func readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h p
 	if err != nil {
 		return v, 0, fmt.Errorf("%w: %s%s", repo.ErrBadRef, repo.SupersededPrefix, text)
 	}
-	u, _, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
+	u, gone, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
+	e.Seq = max(e.Seq, u.Seq)
+	if gone != nil {
+		e.Seq = max(e.Seq, gone.Seq)
+	}
 	return NewVersion(u), n, err
 }
 
@@ -240,6 +244,7 @@ func ReadPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 			case gone != nil:
 				return nil, nil, repo.Broken(ref, "it is a withdrawal")
 			}
+			entry.Seq = max(entry.Seq, u.Seq)
 			after[u.Before] = u.Commit
 			entry.Versions = append(entry.Versions, NewVersion(u))
 			if newest.Time.Before(u.Time) {
@@ -253,7 +258,9 @@ func ReadPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 			if _, err := objects.Tree(c.TreeHash); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", ref, err)
 			}
-			o := NewOutcome(form.DecodeDecision(c))
+			d := form.DecodeDecision(c)
+			entry.Seq = max(entry.Seq, d.Seq)
+			o := NewOutcome(d)
 			if o.Tree == repo.EmptyTree {
 				if o.once, err = hadFiles(objects, c); err != nil {
 					return nil, nil, fmt.Errorf("%s: %w", ref, err)
@@ -304,8 +311,9 @@ func ReadApplication(ctx context.Context, objects *repo.Objects, app dm.Applicat
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", repo.Observed, err)
 		}
-		e.Observed = Placed(o.Observation)
+		e.Observed, e.Seq = Placed(o.Observation), o.Seq
 	}
+	e.Seq = max(e.Seq, e.Last.Seq)
 	if e.Observed != nil && e.Observed.Effective != "" {
 		if e.Effective, _, err = ReadContent(objects, plumbing.NewHash(string(e.Observed.Effective))); err != nil {
 			return nil, nil, nil, err

@@ -34,6 +34,7 @@ type changeLine struct {
 // which name every user that was reached.
 type outcomeLine struct {
 	commit plumbing.Hash
+	seq    uint64 // of the event
 	dm.Observation
 }
 
@@ -198,7 +199,7 @@ func (p *Application) extendOutcomes(ctx context.Context, objects *repo.Objects,
 func readOutcome(objects *repo.Objects, h plumbing.Hash) (outcomeLine, error) {
 	o, err := form.DecodeOutcome(objects, h)
 	o.Observation.Records, o.Observation.Time = nil, o.Observation.Time.UTC()
-	return outcomeLine{h, o.Observation}, err
+	return outcomeLine{h, o.Seq, o.Observation}, err
 }
 
 // Since is the first deployment from which on the application was the owner's: 1

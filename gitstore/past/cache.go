@@ -43,7 +43,7 @@ type Cache struct {
 type entry struct {
 	mu          sync.Mutex // held while it is read and extended
 	application Application
-	pkg         versions
+	pkg         Package
 
 	used uint64 // guarded by pasts.mu, like size
 	size int
@@ -116,22 +116,18 @@ func (c *Cache) Application(ctx context.Context, r dm.Repository, dir string, ma
 	return do(&p.application)
 }
 
-// Package returns a page of a package's history, up to tips.
-func (c *Cache) Package(ctx context.Context, op string, r dm.Repository, dir string, tips Tips, page dm.Page) (dm.ChangePage, error) {
-	limit, err := pageLimit(op, page.Limit)
-	if err != nil {
-		return dm.ChangePage{}, err
-	}
+// Package does it for a package, up to tips.
+func (c *Cache) Package(ctx context.Context, r dm.Repository, dir string, tips Tips, do func(*Package) error) error {
 	p := c.of(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pkg.state != tips.State {
 		next, err := c.readPackage(ctx, dir, tips, p.pkg.lines)
 		if err != nil {
-			return dm.ChangePage{}, fmt.Errorf("history of %s: %w", r.Name, err)
+			return fmt.Errorf("history of %s: %w", r.Name, err)
 		}
 		p.pkg = *next
 		c.resize(r, p, p.pkg.size)
 	}
-	return p.pkg.page(op, dm.PackageName(r.Name), page.Before, limit)
+	return do(&p.pkg)
 }

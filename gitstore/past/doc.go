@@ -1,6 +1,6 @@
 // Package past answers questions about history: what was asked of an application
-// or a package and what came of it, what was in effect at an instant, and what
-// differs between two deployments or versions.
+// or a package and what came of it, what was in effect at an instant, what differs
+// between two deployments or versions, and the events of long ago.
 //
 // # Promises
 //

@@ -17,8 +17,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// versions is the history of all versions of one package.
-type versions struct {
+// Package is the history of all versions of one package.
+type Package struct {
 	state   any // that it was read in
 	lines   map[plumbing.Hash]packageLine
 	changes []dm.PastChange // newest first
@@ -39,13 +39,17 @@ type packageLine struct {
 	size   int
 }
 
-// page cuts a page out of the history.
-func (p *versions) page(op string, name dm.PackageName, before dm.Revision, limit int) (dm.ChangePage, error) {
+// Page cuts a page out of the history.
+func (p *Package) Page(op string, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
+	limit, err := pageLimit(op, page.Limit)
+	if err != nil {
+		return dm.ChangePage{}, err
+	}
 	begin := 0
-	if before != "" {
-		at := slices.IndexFunc(p.changes, func(c dm.PastChange) bool { return c.Revision == before })
+	if page.Before != "" {
+		at := slices.IndexFunc(p.changes, func(c dm.PastChange) bool { return c.Revision == page.Before })
 		if at < 0 {
-			return dm.ChangePage{}, noChange(op, before, string(name))
+			return dm.ChangePage{}, noChange(op, page.Before, string(name))
 		}
 		begin = at + 1
 	}
@@ -62,12 +66,12 @@ func (p *versions) page(op string, name dm.PackageName, before dm.Revision, limi
 type packageReader struct {
 	objects *repo.Objects
 	old     map[plumbing.Hash]packageLine
-	versions
+	Package
 }
 
 // readPackage reads what tips lead to. Refs may be newer than these, never older,
 // because the index follows them.
-func (c *Cache) readPackage(ctx context.Context, dir string, tips Tips, old map[plumbing.Hash]packageLine) (*versions, error) {
+func (c *Cache) readPackage(ctx context.Context, dir string, tips Tips, old map[plumbing.Hash]packageLine) (*Package, error) {
 	ended, err := c.superseded(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func (c *Cache) readPackage(ctx context.Context, dir string, tips Tips, old map[
 	slices.SortFunc(p.changes, func(a, b dm.PastChange) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Revision, a.Revision))
 	})
-	return &p.versions, nil
+	return &p.Package, nil
 }
 
 // uploads adds the tags of the published versions and those of superseded. A

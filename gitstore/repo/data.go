@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/events"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
@@ -20,6 +21,7 @@ import (
 type Config struct {
 	Dir   string // absolute
 	Kinds []Kind
+	Told  *events.Log // who follows what happens
 	Log   *slog.Logger
 	Step  func(name string) // called at the named steps, see Steps
 

@@ -17,6 +17,6 @@
 // # Ownership
 //
 // It owns the data folder's layout (layout.go draws it) and the file known-refs. It
-// starts git through gitcmd and writes packs through pack; it imports these two,
-// the root package, go-git and go-billy for reading objects.
+// starts git through gitcmd, writes packs through pack and tells what landed
+// through events; it imports these three, the root package, go-git and go-billy for reading objects.
 package repo

@@ -14,6 +14,7 @@ import (
 //	<data>/format                        version of this layout
 //	<data>/known-refs                    where each ref that nothing derives was moved last
 //	<data>/lock                          flock of the owning process and its git children
+//	<data>/cursors/<sha256>              how far a receiver of callbacks has come
 //	<data>/hooks/                        core.hooksPath of every repository: the programs for pushes, and their socket
 //	<data>/tmp/                          uploads and repositories while they are built, notes of changes; emptied at start
 //	<data>/damaged/<kind>/<enc>.json     why a repository answers 503; it stays where it is until it is sound
@@ -39,6 +40,7 @@ const (
 	FormatFile = "format"
 	LockFile   = "lock"
 	KnownFile  = "known-refs"
+	CursorsDir = "cursors"
 	HooksDir   = "hooks"
 	TmpDir     = "tmp"
 	DamagedDir = "damaged"

@@ -6,6 +6,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/events"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
@@ -26,6 +27,9 @@ type Tx struct {
 	pack  *pack.Writer      // see Objects
 	there *pack.Reader      // what Has looks at; nil when that may be too old
 	clear func(failed bool) // ends the note of what was there before
+
+	number *events.Number // of what it will tell; nil until somebody asks
+	landed *dm.Event
 }
 
 // Begin locks a repository for changes called name. The caller ends the Tx.
@@ -141,10 +145,20 @@ func (t *Tx) Adopt(a *Aside, packs ...pack.Pack) error {
 	return nil
 }
 
+// Seq is the number in the server-wide sequence of the event that this Tx will
+// tell, for the trailers of the objects that record it.
+func (t *Tx) Seq() uint64 {
+	if t.number == nil {
+		t.number = t.folder.Told.Reserve()
+	}
+	return t.number.Seq()
+}
+
 // Land makes the objects durable and then moves refs, in this order: those that
 // must stand before, the one that makes the change a fact, and those that follow
 // from it. Where git failed the repository is read again, because a ref may have
-// moved all the same.
+// moved all the same. The event of a move that was made is told by End, when its
+// caller has noted what is true now.
 func (t *Tx) Land(ctx context.Context, moves ...Move) error {
 	if _, err := t.Dir(); err != nil {
 		return err
@@ -161,11 +175,41 @@ func (t *Tx) Land(ctx context.Context, moves ...Move) error {
 	err := t.move(ctx, moves)
 	if err != nil {
 		t.folder.Doubt(ctx, t.r)
+	}
+	t.note(moves, err != nil)
+	if err != nil {
 		return err
 	}
 	t.close(false)
 	t.folder.tidy(t.r)
 	return nil
+}
+
+// note keeps the event of the fact for End. Where moving it failed, what the ref
+// is counts; one that can't be read counts as not moved, and nobody was told that
+// it was.
+func (t *Tx) note(moves []Move, failed bool) {
+	for _, m := range moves {
+		if m.event == nil {
+			continue
+		}
+		if failed {
+			if h, err := ReadRef(t.folder.Path(t.r), m.ref); err != nil || h != m.new {
+				return
+			}
+		}
+		e := *m.event
+		e.Ref, e.Old, e.New = m.ref, Revision(m.old), Revision(m.new)
+		t.landed = &e
+	}
+}
+
+// Revision is an object's name in the words of package dm, "" for none.
+func Revision(h plumbing.Hash) dm.Revision {
+	if h.IsZero() {
+		return ""
+	}
+	return dm.Revision(h.String())
 }
 
 func (t *Tx) move(ctx context.Context, moves []Move) error {
@@ -220,9 +264,15 @@ func (t *Tx) derive(ctx context.Context, m Move) {
 // Discard takes away what did not land. The Tx can begin again.
 func (t *Tx) Discard() { t.close(true) }
 
-// End discards, and gives the lock back.
+// End discards, tells what landed, and gives the lock back.
 func (t *Tx) End() {
 	t.close(true)
+	switch {
+	case t.landed != nil:
+		t.number.LandIn(t.r, *t.landed)
+	case t.number != nil:
+		t.number.GiveUp()
+	}
 	t.release()
 }
 
@@ -248,6 +298,7 @@ type Move struct {
 	old, new plumbing.Hash
 	order    order
 	step     string
+	event    *dm.Event // what the fact means to others; nil for nothing
 }
 
 type order int
@@ -260,18 +311,24 @@ const (
 
 // Moved is the move that makes a change a fact. step is called after it.
 func Moved(ref string, old, new plumbing.Hash, step string) Move {
-	return Move{ref, old, new, fact, step}
+	return Move{ref: ref, old: old, new: new, order: fact, step: step}
+}
+
+// Means returns m with what it means to others, under the number of Tx.Seq.
+func (m Move) Means(e dm.Event) Move {
+	m.event = &e
+	return m
 }
 
 // Before is a move that must be durable before the fact. step is called after
 // the last of them.
 func Before(ref string, old, new plumbing.Hash, step string) Move {
-	return Move{ref, old, new, beforeFact, step}
+	return Move{ref: ref, old: old, new: new, order: beforeFact, step: step}
 }
 
 // Derived is a move that follows from the fact.
 func Derived(ref string, old, new plumbing.Hash, step string) Move {
-	return Move{ref, old, new, afterFact, step}
+	return Move{ref: ref, old: old, new: new, order: afterFact, step: step}
 }
 
 // Update is a compare-and-set of one ref; a zero old means that the ref must
