@@ -77,7 +77,7 @@ func (s *Store) give(tx *repo.Tx, c *contents, why string) error {
 	if err != nil {
 		return err
 	}
-	return tx.Link(pack.Path(repo.PackDir(c.folder), p.Name), "")
+	return tx.Link(pack.Path(repo.PackDir(c.folder), p.Name))
 }
 
 // shared makes the pack of some of the contents, or finds it.

@@ -28,6 +28,8 @@
 //     those from before a restart are read from the histories (earlier.go). A
 //     change that failed and was found made only later was never acknowledged, and
 //     who is past its number is not told of it.
+//   - No object is written to a repository that has it, and nobody gets one of a
+//     deployment that was not for them.
 //   - Maintenance brings refs and small packs together under a repository's
 //     lock while readers go on. Packs with a .keep file stay byte for byte, and
 //     an object that no ref leads to stays for two weeks.

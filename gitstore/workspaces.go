@@ -339,7 +339,7 @@ func (s *Store) linkBlank(tx *repo.Tx) error {
 		return err
 	}
 	for _, path := range packs {
-		if err := tx.Link(path, "blank workspace"); err != nil {
+		if err := tx.Link(path); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ type sizes struct {
 	versionsEach  int           // versions of each
 	listRequests  int
 	changes       int   // of one application's overrides
-	changeContent int64 // raw bytes of its package
+	changeContent int64 // raw bytes of its package, and of the versions
 	sameVersions  int   // of a package, with the same files
 	fillers       int   // clients that fill a server at once
 	burstOfClient int   // clients of a burst
@@ -83,7 +83,7 @@ var full = sizes{
 	versionsEach:  20,
 	listRequests:  100,
 	changes:       300,
-	changeContent: 1_900_000,
+	changeContent: 5_300_000, // packed 1.9 MB
 	sameVersions:  200,
 	fillers:       8,
 	burstOfClient: 8,

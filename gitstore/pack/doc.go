@@ -13,10 +13,10 @@
 // Objects never exist loose. Until Commit nothing of a Writer can be seen by
 // git; after it everything is, and is on disk. A crash in between leaves only
 // files that git ignores and Clean removes. Memory is bounded whatever the
-// size of a blob. Names of objects are computed with collision detection.
+// size of a blob; a Reader holds indexes, 28 bytes for each object. Names of objects are computed with collision detection.
 //
 // # What it may import
 //
-// The root package, go-git's plumbing for names and types, klauspost/compress
+// The root package, durable, go-git's plumbing for names and types, klauspost/compress
 // and sha1cd.
 package pack

@@ -15,18 +15,17 @@ import (
 
 // Link makes the pack at srcPack part of another repository whose objects/pack
 // folder is dstDir, durably: by hard links, or by copies where the file system
-// cannot link. A .keep file comes first, with the text keep or, when that is "",
-// the source's if it has one: gc replaces a pack without one and so ends the
-// sharing. The index comes last. A pack that is there already is left alone, but
-// made durable: the call that put it there may not have come so far.
-func Link(srcPack, dstDir, keep string) error {
+// cannot link. A .keep file comes first, because gc replaces a pack without one
+// and so ends the sharing; the index comes last. A pack that is there already is
+// left alone, but made durable: the call that put it there may not have come so far.
+func Link(srcPack, dstDir string) error {
 	const op = "pack.Link"
 	from := strings.TrimSuffix(srcPack, ".pack")
 	to := filepath.Join(dstDir, filepath.Base(from))
 	if _, err := os.Lstat(to + ".idx"); err == nil {
 		return dm.Wrap(op, durable.Sync(dstDir))
 	}
-	if err := linkKeep(from, to, keep); err != nil {
+	if err := linkOrCopy(from+".keep", to+".keep"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return dm.Wrap(op, err)
 	}
 	for _, extension := range [...]string{".pack", ".idx"} {
@@ -35,19 +34,6 @@ func Link(srcPack, dstDir, keep string) error {
 		}
 	}
 	return dm.Wrap(op, durable.Sync(dstDir))
-}
-
-// linkKeep gives the pack the .keep file of its source when there is no text of
-// its own.
-func linkKeep(from, to, text string) error {
-	if text != "" {
-		return writeKeep(to+".keep", text)
-	}
-	err := linkOrCopy(from+".keep", to+".keep")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 func linkOrCopy(from, to string) error {

@@ -12,11 +12,13 @@
 //   - A new repository appears whole, with its first refs, by one rename.
 //   - Only bytes that were read to their end prove damage (Fault). What could not be
 //     looked at is no damage.
+//   - An object that a repository has is not written to it again (share.go).
 //   - Reading takes no lock and goes on while maintenance replaces packs.
 //
 // # Ownership
 //
 // It owns the data folder's layout (layout.go draws it) and the file known-refs. It
 // starts git through gitcmd, writes packs through pack and tells what landed
-// through events; it imports these three, the root package, go-git and go-billy for reading objects.
+// through events; it imports these three, durable, the root
+// package, and go-git and go-billy for reading objects.
 package repo

@@ -145,7 +145,8 @@ func (t *Tx) Lacking(names map[plumbing.Hash]struct{}) ([]plumbing.Hash, error) 
 }
 
 // Bring brings objects in that the repository lacks: as links of packs that consist
-// of them for the most part, kept for the reason why, the rest as a copy.
+// of them for the most part, the rest as a copy, kept for the reason why when it is
+// large.
 func (t *Tx) Bring(from *Origin, names map[plumbing.Hash]struct{}, why string) error {
 	lacking, err := t.Lacking(names)
 	if err != nil {
@@ -156,7 +157,7 @@ func (t *Tx) Bring(from *Origin, names map[plumbing.Hash]struct{}, why string) e
 		return err
 	}
 	for _, path := range linked {
-		if err := t.Link(path, why); err != nil {
+		if err := t.Link(path); err != nil {
 			return err
 		}
 	}

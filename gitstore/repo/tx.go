@@ -112,15 +112,14 @@ func (t *Tx) Has(h plumbing.Hash) bool {
 	return t.there.Has(h)
 }
 
-// Link brings in a pack of another repository, kept for the reason why or, when that
-// is "", as there.
-func (t *Tx) Link(path, why string) error {
+// Link brings in a pack of another repository, kept if it is kept there.
+func (t *Tx) Link(path string) error {
 	dir, err := t.Dir()
 	if err != nil {
 		return err
 	}
 	t.there = nil
-	return pack.Link(path, PackDir(dir), why)
+	return pack.Link(path, PackDir(dir))
 }
 
 // Adopt brings in packs of a repository that was built aside before there was a
@@ -137,7 +136,7 @@ func (t *Tx) Adopt(a *Aside, packs ...pack.Pack) error {
 		if p.IsZero() {
 			continue
 		}
-		if err := t.Link(pack.Path(PackDir(a.Dir), p.Name), ""); err != nil {
+		if err := t.Link(pack.Path(PackDir(a.Dir), p.Name)); err != nil {
 			return err
 		}
 	}
