@@ -290,7 +290,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	})
 	room.leave()
 	if err == nil {
-		err = s.roomForWorkspaces(s.newcomers(spec.Audience))
+		err = s.workspaces.Room(s.workspaces.Newcomers(spec.Audience))
 	}
 	if err == nil {
 		err = s.roomForSpec(spec)

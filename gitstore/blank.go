@@ -12,6 +12,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -19,14 +20,14 @@ import (
 // with it keeps the server from starting: its packs have twins in the workspaces
 // that began with it, its ref follows from its commits, and when all is lost it
 // is made anew. Workspaces that are there keep the beginning that they have.
-func (s *Store) findBlank(ctx context.Context) error {
+func (s *Workspaces) findBlank(ctx context.Context) error {
 	dir := s.blankDir()
-	err := s.patiently(ctx, "the blank workspace", func() error { return repo.Confirm(dir, s.openBlank(ctx)) })
+	err := repair.Patiently(ctx, s.Log, "the blank workspace", func() error { return repo.Confirm(dir, s.openBlank(ctx)) })
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	s.Log.Error("the blank workspace is damaged and is being repaired", "err", err)
-	if _, err := s.service.MendPacks(ctx, dm.Repository{}, dir); err == nil {
+	if _, err := s.Service.MendPacks(ctx, dm.Repository{}, dir); err == nil {
 		if err = s.mendBlankRef(dir); err == nil {
 			err = s.openBlank(ctx)
 		}
@@ -35,7 +36,7 @@ func (s *Store) findBlank(ctx context.Context) error {
 		}
 		s.Log.Error("the blank workspace could not be repaired and is created again", "err", err)
 	}
-	away := filepath.Join(s.data.Dir, repo.TmpDir, "blank.git")
+	away := filepath.Join(s.Data.Dir, repo.TmpDir, "blank.git")
 	if err := errors.Join(os.RemoveAll(away), os.Rename(dir, away)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -48,7 +49,7 @@ func (s *Store) findBlank(ctx context.Context) error {
 
 // mendBlankRef writes main when it can't be read: to the commit that no other
 // follows.
-func (s *Store) mendBlankRef(dir string) error {
+func (s *Workspaces) mendBlankRef(dir string) error {
 	if h, err := repo.ReadRef(dir, repo.Main); err == nil && !h.IsZero() {
 		return nil
 	} else if err != nil && repo.Proof(err) == nil && !errors.Is(err, repo.ErrBadRef) {

@@ -1,11 +1,8 @@
 package gitstore
 
 import (
-	"sync"
-
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
-	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Bounds are the most there may be of what anybody can make and nobody can
@@ -71,54 +68,4 @@ func (s *Store) roomForSpec(spec dm.Spec) error {
 func (s *Store) roomForFailure(by dm.UserName) bool {
 	all, own := s.index.CountFailures(by)
 	return all < s.Bounds.Failures && own < s.Bounds.FailuresOf
-}
-
-// workspaceCount is how many users have a repository, as far as is known.
-type workspaceCount struct {
-	mu    sync.Mutex
-	known bool
-	n     int
-}
-
-func (c *workspaceCount) add() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-}
-
-// roomForWorkspaces fails when n users more are too many. It counts the folder
-// once, and again whenever it would refuse.
-func (s *Store) roomForWorkspaces(n int) error {
-	if n == 0 {
-		return nil
-	}
-	c := &s.people
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.known || c.n+n > s.Bounds.Workspaces {
-		users, err := s.Users() // with those whose repository a sweep took
-		if err != nil {
-			return err
-		}
-		c.known, c.n = true, len(users)
-	}
-	if c.n+n > s.Bounds.Workspaces {
-		return dm.Errorf(dm.Conflict, "gitstore.roomForWorkspaces", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Bounds.Workspaces).
-			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
-	}
-	return nil
-}
-
-// newcomers counts the users whom an audience names and who never had a repository.
-func (s *Store) newcomers(audience []dm.Subject) (n int) {
-	for _, subject := range audience {
-		u, ok := subject.User()
-		if !ok || repo.Exists(s.data.Path(repo.Workspace(u))) {
-			continue
-		}
-		if _, swept := s.sweeps.of(u); !swept {
-			n++
-		}
-	}
-	return n
 }

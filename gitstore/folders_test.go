@@ -29,7 +29,7 @@ func TestRebuildPutsFilesWhereTheRecordSays(t *testing.T) {
 		if folders == nil {
 			folders = map[string]dm.ComponentName{"": "report"}
 		}
-		check(t, h.Deliver(ctx, dm.Delivery{Application: app, At: work.Desired, Type: "jupyter", Users: record.Users, Folders: folders}))
+		check(t, h.Workspaces().Deliver(ctx, dm.Delivery{Application: app, At: work.Desired, Type: "jupyter", Users: record.Users, Folders: folders}))
 		check(t, h.Observe(ctx, app, dm.Observation{
 			Desired: work.Desired, Effective: work.Desired, Phase: dm.Created, Records: []dm.PluginRecord{record},
 		}))

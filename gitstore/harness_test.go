@@ -154,7 +154,7 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	}
 	h.Store, err = gitstore.Open(t.Context(), cfg)
 	check(t, err)
-	workspaces.Workspaces = h.Store
+	workspaces.Workspaces = h.Store.Workspaces()
 	h.begun = h.Newest()
 	dispatcher, err = dispatch.New(dispatch.Config{
 		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: dispatch.Retry{Base: 10 * time.Millisecond},

@@ -19,19 +19,19 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-func (s *Store) blankDir() string { return s.data.Path(repo.Blank) }
+func (s *Workspaces) blankDir() string { return s.Data.Path(repo.Blank) }
 
 // openBlank reads the workspace of a user who has nothing, and makes or
 // refreshes it when the server's README is another.
-func (s *Store) openBlank(ctx context.Context) error {
+func (s *Workspaces) openBlank(ctx context.Context) error {
 	dir := s.blankDir()
 	if !repo.Exists(dir) {
 		return s.writeBlank(ctx)
 	}
-	if err := s.data.Clean(ctx, dir); err != nil {
+	if err := s.Data.Clean(ctx, dir); err != nil {
 		return err
 	}
-	state, err := readWorkspace(dir)
+	state, err := ReadWorkspace(dir)
 	if err != nil {
 		return fmt.Errorf("the blank workspace: %w", err)
 	}
@@ -49,8 +49,8 @@ const (
 
 // writeBlank commits the README. A workspace that was made before keeps the
 // one that it has.
-func (s *Store) writeBlank(ctx context.Context) error {
-	tx, err := s.data.Begin(repo.Blank, "blank")
+func (s *Workspaces) writeBlank(ctx context.Context) error {
+	tx, err := s.Data.Begin(repo.Blank, "blank")
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *Store) writeBlank(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tip, err := form.AddCommit(w, form.ServerSignature(s.now()), tree, blankMessage, s.blank.main)
+	tip, err := form.AddCommit(w, form.ServerSignature(s.Clock().UTC()), tree, blankMessage, s.blank.main)
 	if err != nil {
 		return err
 	}
@@ -81,18 +81,18 @@ func (s *Store) writeBlank(ctx context.Context) error {
 	return nil
 }
 
-// rebuildWorkspaces delivers anew to users whose workspace was set aside or is
+// Rebuild delivers anew to users whose workspace was set aside or is
 // missing, from the outcomes that applications recorded, in the order of their
 // time. A workspace that could not be rebuilt whole, for want of something that
 // comes back, is out of service until it can be.
-func (s *Store) rebuildWorkspaces(ctx context.Context) error {
+func (s *Workspaces) Rebuild(ctx context.Context) error {
 	s.rebuilding.Lock()
 	defer s.rebuilding.Unlock()
 	users, err := s.lostWorkspaces()
 	if len(users) == 0 || err != nil {
 		return err
 	}
-	if s.service.UnreadApps() {
+	if s.Service.UnreadApps() {
 		err := errors.New("an application that may have delivered to it cannot be read now")
 		for u := range users {
 			s.postpone(u, err)
@@ -101,7 +101,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 	}
 	deliveries, unread := s.deliveries(users)
 	for u := range users {
-		s.service.BringBack(repo.Workspace(u))
+		s.Service.BringBack(repo.Workspace(u))
 	}
 	errs := []error{unread}
 	var half []dm.UserName
@@ -110,7 +110,7 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 			continue
 		}
 		err := d.again(ctx, s)
-		if err != nil && repo.Proof(repo.Confirm(s.data.Path(repo.Application(d.app)), err)) == nil {
+		if err != nil && repo.Proof(repo.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
 			half = append(half, d.user)
 			s.takeBack(d.user, err)
 		}
@@ -121,31 +121,31 @@ func (s *Store) rebuildWorkspaces(ctx context.Context) error {
 }
 
 // postpone keeps a workspace out of service until it can be rebuilt.
-func (s *Store) postpone(u dm.UserName, err error) {
+func (s *Workspaces) postpone(u dm.UserName, err error) {
 	r := repo.Workspace(u)
-	s.service.Postpone(r, "it could not be rebuilt yet: "+dm.OneLine(err.Error()))
+	s.Service.Postpone(r, "it could not be rebuilt yet: "+dm.OneLine(err.Error()))
 }
 
 // takeBack removes what there is of a workspace that could not be rebuilt
 // whole: the next attempt begins anew, with the same commits.
-func (s *Store) takeBack(u dm.UserName, err error) {
+func (s *Workspaces) takeBack(u dm.UserName, err error) {
 	s.postpone(u, err)
 	r := repo.Workspace(u)
-	release := s.data.Hold(r)
+	release := s.Data.Hold(r)
 	defer release()
 	s.users.m.Delete(u)
-	if err := s.service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.Service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Log.Error("an incomplete workspace could not be moved away", "user", u, "err", err)
 	}
 }
 
 // lostWorkspaces lists the users whose workspace is to be derived anew.
-func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
-	users := s.index.Readers()
-	for _, r := range s.service.AwayOf(dm.WorkspaceRepository) {
+func (s *Workspaces) lostWorkspaces() (map[dm.UserName]bool, error) {
+	users := s.Index.Readers()
+	for _, r := range s.Service.AwayOf(dm.WorkspaceRepository) {
 		users[dm.UserName(r.Name)] = true
 	}
-	moved, unread := repo.NamesIn(s.service.DamagedDirOf(dm.WorkspaceRepository))
+	moved, unread := repo.NamesIn(s.Service.DamagedDirOf(dm.WorkspaceRepository))
 	for _, name := range moved {
 		if _, swept := s.sweeps.of(dm.UserName(name)); !swept {
 			users[dm.UserName(name)] = true
@@ -153,7 +153,7 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	}
 	errs := []error{unread}
 	for u := range users {
-		_, err := os.Lstat(s.data.Path(repo.Workspace(u)))
+		_, err := os.Lstat(s.Data.Path(repo.Workspace(u)))
 		if !errors.Is(err, fs.ErrNotExist) {
 			delete(users, u)
 			errs = append(errs, err)
@@ -162,10 +162,10 @@ func (s *Store) lostWorkspaces() (map[dm.UserName]bool, error) {
 	return users, errors.Join(errs...)
 }
 
-// redeliver gives an application that is in service again to those of its users
+// Redeliver gives an application that is in service again to those of its users
 // whose workspace was rebuilt while it was not. What is there is passed over.
-func (s *Store) redeliver(ctx context.Context, app dm.ApplicationName) {
-	e := s.index.Application(app)
+func (s *Workspaces) Redeliver(ctx context.Context, app dm.ApplicationName) {
+	e := s.Index.Application(app)
 	if e == nil || e.Working() || e.Observed == nil {
 		return
 	}
@@ -177,7 +177,7 @@ func (s *Store) redeliver(ctx context.Context, app dm.ApplicationName) {
 			}
 			if err := (redelivery{app: app, o: &o, user: u}).again(ctx, s); err != nil {
 				s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
-				s.service.LookSoon(repo.Workspace(u))
+				s.Service.LookSoon(repo.Workspace(u))
 			}
 		}
 	}
@@ -192,7 +192,7 @@ type redelivery struct {
 }
 
 // again repeats what the outcome's plugin asked of the workspace.
-func (d redelivery) again(ctx context.Context, s *Store) error {
+func (d redelivery) again(ctx context.Context, s *Workspaces) error {
 	handouts, err := d.handouts(s)
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (d redelivery) again(ctx context.Context, s *Store) error {
 }
 
 // handouts is what the outcome's plugin asked of the workspace.
-func (d redelivery) handouts(s *Store) ([]*handout, error) {
+func (d redelivery) handouts(s *Workspaces) ([]*handout, error) {
 	if d.gone {
 		h, err := s.removed(d.app, d.o.Desired)
 		return []*handout{h}, err
@@ -227,11 +227,11 @@ func (d redelivery) handouts(s *Store) ([]*handout, error) {
 
 // deliveries walks the outcomes of every application, oldest first. The error
 // tells of applications whose outcomes can't be read; the others' are returned.
-func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
+func (s *Workspaces) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 	var list []redelivery
 	var errs []error
-	for _, app := range s.index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
-		history, err := s.outcomes(app)
+	for _, app := range s.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
+		history, err := s.Outcomes(app)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("outcomes of %s: %w", app, err))
 			continue
@@ -269,13 +269,13 @@ func (s *Store) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
 	return list, errors.Join(errs...)
 }
 
-// outcomes reads the history of refs/observed/head, oldest first.
-func (s *Store) outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
-	e := s.index.Application(app)
+// Outcomes reads the history of refs/observed/head, oldest first.
+func (s *Workspaces) Outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
+	e := s.Index.Application(app)
 	if e == nil {
 		return nil, fmt.Errorf("the repository of %s was set aside", app)
 	}
-	objects := repo.Open(s.data.Path(repo.Application(app)))
+	objects := repo.Open(s.Data.Path(repo.Application(app)))
 	var list []*dm.Observation
 	for h := e.ObservedTip; !h.IsZero(); {
 		o, err := form.DecodeOutcome(objects, h)

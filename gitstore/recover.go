@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"golang.org/x/sync/errgroup"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -22,21 +19,18 @@ import (
 // out of service alone.
 func (s *Store) recover(ctx context.Context) error {
 	const op = "gitstore.Open"
-	if err := s.findBlank(ctx); err != nil {
+	if err := s.workspaces.Start(ctx); err != nil {
 		return repo.Failed(op, err)
 	}
-	if err := s.patiently(ctx, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
-		s.Log.Error("the record of sweeps cannot be read, so swept workspaces are empty for now", "err", err)
-	}
 	for _, kind := range s.data.Many() {
-		if err := s.patiently(ctx, "the folder "+repo.DamagedDir, func() error { return s.service.ReadNotes(kind) }); err != nil {
+		if err := repair.Patiently(ctx, s.Log, "the folder "+repo.DamagedDir, func() error { return s.service.ReadNotes(kind) }); err != nil {
 			return repo.Failed(op, err)
 		}
-		err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.eachBeside(ctx, kind, s.service.ReadFirst) })
+		err := repair.Patiently(ctx, s.Log, "the folder "+string(kind), func() error { return s.eachBeside(ctx, kind, s.service.ReadFirst) })
 		if err != nil {
 			return repo.Failed(op, err)
 		}
-		if err := s.patiently(ctx, "the folder "+string(kind), func() error { return s.service.MarkAbsent(kind) }); err != nil {
+		if err := repair.Patiently(ctx, s.Log, "the folder "+string(kind), func() error { return s.service.MarkAbsent(kind) }); err != nil {
 			return repo.Failed(op, err)
 		}
 	}
@@ -45,12 +39,12 @@ func (s *Store) recover(ctx context.Context) error {
 			s.Log.Error("the record of a package is missing", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
 		}
 	})
-	if err := s.patiently(ctx, "the folder "+repo.TmpDir, s.data.RemoveUnlanded); err != nil {
+	if err := repair.Patiently(ctx, s.Log, "the folder "+repo.TmpDir, s.data.RemoveUnlanded); err != nil {
 		return repo.Failed(op, err)
 	}
 	// Workspaces are derived: those that can't be rebuilt now must not keep
 	// everybody from everything.
-	if err := s.rebuildWorkspaces(ctx); err != nil {
+	if err := s.workspaces.Rebuild(ctx); err != nil {
 		s.Log.Error("some workspaces could not be rebuilt", "err", err)
 	}
 	return repo.Failed(op, ctx.Err())
@@ -101,7 +95,7 @@ func (v served) Recover(ctx context.Context, r dm.Repository) error {
 func (v served) Forget(r dm.Repository) {
 	v.s.index.Forget(r)
 	if r.Kind == dm.WorkspaceRepository {
-		v.s.users.m.Delete(dm.UserName(r.Name))
+		v.s.workspaces.Forget(dm.UserName(r.Name))
 	}
 }
 
@@ -118,10 +112,12 @@ func (v served) Resume(r dm.Repository) error {
 }
 
 // Rebuild implements ServiceRecord.
-func (v served) Rebuild(ctx context.Context) error { return v.s.rebuildWorkspaces(ctx) }
+func (v served) Rebuild(ctx context.Context) error { return v.s.workspaces.Rebuild(ctx) }
 
 // Redeliver implements ServiceRecord.
-func (v served) Redeliver(ctx context.Context, app dm.ApplicationName) { v.s.redeliver(ctx, app) }
+func (v served) Redeliver(ctx context.Context, app dm.ApplicationName) {
+	v.s.workspaces.Redeliver(ctx, app)
+}
 
 // recoverPackage reads the tags and outcomes of one package, and moves main on when
 // a crash came between a tag and main. It fails after that when they tell of refs
@@ -164,36 +160,6 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 }
 
 // recoverWorkspace proves that every ref of a workspace leads to a tree.
-func (s *Store) recoverWorkspace(_ context.Context, user, dir string, heads repo.Refs) error {
-	if heads[repo.Main].IsZero() {
-		return repo.Broken(repo.Main, "it is missing")
-	}
-	s.users.m.Delete(dm.UserName(user))
-	objects := repo.Open(dir)
-	for ref, h := range heads {
-		c, err := objects.Commit(h)
-		if err != nil {
-			return fmt.Errorf("%s: %w", ref, err)
-		}
-		t, err := objects.Tree(c.TreeHash)
-		if err != nil {
-			return fmt.Errorf("%s: %w", ref, err)
-		}
-		if err := checkFolders(objects, t); err != nil {
-			return fmt.Errorf("%s: %w", ref, err)
-		}
-	}
-	return nil
-}
-
-// checkFolders opens the tree of every application's folder.
-func checkFolders(objects *repo.Objects, t *object.Tree) error {
-	for _, e := range t.Entries {
-		if e.Mode == filemode.Dir {
-			if _, err := objects.Tree(e.Hash); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+func (s *Store) recoverWorkspace(_ context.Context, user, _ string, heads repo.Refs) error {
+	return s.workspaces.Check(dm.UserName(user), heads)
 }

@@ -51,17 +51,14 @@ type Config struct {
 // Store is the record of one data folder.
 type Store struct {
 	Config
-	data    *repo.Folder
-	git     *gitcmd.Git
-	lock    *os.File
-	index   *index.Index
-	told    *events.Log
-	past    pastEvents
-	service *repair.Service
-	users   workspaceCache
-
-	people workspaceCount
-	sweeps sweeps
+	data       *repo.Folder
+	git        *gitcmd.Git
+	lock       *os.File
+	index      *index.Index
+	service    *repair.Service
+	workspaces *Workspaces
+	told       *events.Log
+	past       pastEvents
 
 	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
 
@@ -71,10 +68,6 @@ type Store struct {
 	defaults defaultsCache
 	pasts    past.Cache
 	upkeep   upkeep
-
-	rebuilding sync.Mutex // one rebuild of workspaces at a time
-
-	blank workspaceState // tip and tree of the blank workspace
 
 	background sync.WaitGroup // looks at the disk
 	stopping   context.CancelFunc
@@ -86,7 +79,6 @@ var (
 	_ dm.DeployedStore    = (*Store)(nil)
 	_ dm.ApplicationStore = (*Store)(nil)
 	_ dm.WorkStore        = (*Store)(nil)
-	_ dm.Workspaces       = (*Store)(nil)
 	_ dm.GitTransport     = (*Store)(nil)
 	_ dm.History          = (*Store)(nil)
 	_ dm.Events           = (*Store)(nil)
@@ -136,6 +128,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
+	s.workspaces = NewWorkspaces(WorkspacesConfig{
+		Data: s.data, Service: s.service, Index: s.index, Readme: cfg.Readme, Most: cfg.Bounds.Workspaces, SweepAfter: cfg.SweepAfter,
+		Clock: cfg.Clock, Log: cfg.Log,
+	})
 	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
@@ -151,11 +147,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // it was.
 func (s *Store) take(ctx context.Context) error {
 	const op = "gitstore.Open"
-	if err := s.patiently(ctx, "the data folder", s.examine); err != nil {
+	if err := repair.Patiently(ctx, s.Log, "the data folder", s.examine); err != nil {
 		return err
 	}
 	var git *gitcmd.Git
-	err := s.patiently(ctx, "git", func() (err error) {
+	err := repair.Patiently(ctx, s.Log, "git", func() (err error) {
 		git, err = gitcmd.New(ctx, gitcmd.Config{
 			Path: s.Config.Git, HooksPath: filepath.Join(s.data.Dir, repo.HooksDir), Log: s.Log, Limits: s.GitLimits,
 		})
@@ -168,7 +164,7 @@ func (s *Store) take(ctx context.Context) error {
 		return dm.Errorf(dm.Invalid, op, "the data folder cannot be made: %s", repo.Reason(err)).Because(err)
 	}
 	var lock *os.File
-	err = s.patiently(ctx, "the data folder's lock", func() (err error) {
+	err = repair.Patiently(ctx, s.Log, "the data folder's lock", func() (err error) {
 		lock, err = os.OpenFile(filepath.Join(s.data.Dir, repo.LockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
 		return err
 	})
@@ -217,14 +213,14 @@ func (s *Store) waitForLock(ctx context.Context, lock *os.File) error {
 // start brings the locked folder to order and fills the index.
 func (s *Store) start(ctx context.Context) error {
 	var found int
-	err := s.patiently(ctx, "the data folder", func() (err error) {
+	err := repair.Patiently(ctx, s.Log, "the data folder", func() (err error) {
 		found, err = s.prepare()
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	err = s.patiently(ctx, "the file "+repo.KnownFile, s.data.OpenKnown)
+	err = repair.Patiently(ctx, s.Log, "the file "+repo.KnownFile, s.data.OpenKnown)
 	if err != nil {
 		return repo.Failed("gitstore.Open", err)
 	}
@@ -263,36 +259,6 @@ func (s *Store) prepare() (format int, err error) {
 	return format, dm.Wrap(op, errors.Join(s.tidyCursors(), s.service.ForgetQuestions(), durable.Sync(filepath.Join(s.data.Dir, repo.DamagedDir)), durable.Sync(s.data.Dir)))
 }
 
-// How long a start waits for what it can't do without.
-const (
-	startPatience   = 20 * time.Second
-	startPauseFirst = 20 * time.Millisecond
-	startPauseLast  = time.Second
-)
-
-// patiently does a step of the start again while something is short, and then
-// says what.
-func (s *Store) patiently(ctx context.Context, what string, do func() error) error {
-	const op = "gitstore.Open"
-	begin, pause := time.Now(), startPauseFirst
-	for {
-		err := do()
-		if err == nil || ctx.Err() != nil || !repo.Passes(err) {
-			return err
-		}
-		if time.Since(begin) > startPatience {
-			return dm.Errorf(dm.Unavailable, op, "could not start: %s failed for %s: %s", what, startPatience, repo.Reason(err)).
-				WithHint("check the limits of processes, open files and memory, and the disk").Because(err)
-		}
-		s.Log.Warn("a step of the start failed and is tried again", "step", what, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, startPauseLast)
-	}
-}
-
 // Close waits for maintenance and gives the data folder free. The caller has
 // ended all other calls.
 func (s *Store) Close() error {
@@ -328,3 +294,9 @@ func (s *Store) wake(app dm.ApplicationName) {
 
 // Service tells and mends what is out of service.
 func (s *Store) Service() *repair.Service { return s.service }
+
+// Workspaces derives the repositories of users.
+func (s *Store) Workspaces() *Workspaces { return s.workspaces }
+
+// Users implements dm.WorkStore.
+func (s *Store) Users() ([]dm.UserName, error) { return s.workspaces.Users() }

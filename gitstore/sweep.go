@@ -62,15 +62,15 @@ func (x *sweeps) add(tip plumbing.Hash, list []form.Swept) {
 	x.tip = tip
 }
 
-func (s *Store) sweepsDir() string { return s.data.Path(repo.Sweeps) }
+func (s *Workspaces) sweepsDir() string { return s.Data.Path(repo.Sweeps) }
 
 // openSweeps reads all sweeps.
-func (s *Store) openSweeps(ctx context.Context) error {
+func (s *Workspaces) openSweeps(ctx context.Context) error {
 	dir := s.sweepsDir()
 	if !repo.Exists(dir) {
 		return nil
 	}
-	if err := s.data.Clean(ctx, dir); err != nil {
+	if err := s.Data.Clean(ctx, dir); err != nil {
 		return err
 	}
 	main, err := repo.ReadRef(dir, repo.Main)
@@ -89,21 +89,21 @@ func (s *Store) openSweeps(ctx context.Context) error {
 		}
 		s.sweeps.add(c.Hash, sweep.Taken)
 	}
-	lost, err := s.service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
+	lost, err := s.Service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
 	if err != nil {
 		return err
 	}
 	if len(lost) > 0 {
 		return repair.LostRef(lost)
 	}
-	s.data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
+	s.Data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
 	return nil
 }
 
 // Sweep takes the workspaces that have been empty for longer than SweepAfter,
 // which is how most come to be when applications are destroyed. It does nothing
 // when SweepAfter is 0.
-func (s *Store) Sweep(ctx context.Context) error {
+func (s *Workspaces) Sweep(ctx context.Context) error {
 	const op = "gitstore.Sweep"
 	if s.SweepAfter <= 0 {
 		return nil
@@ -119,7 +119,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 	if err := s.recordSweep(ctx, list); err != nil {
 		return repo.Failed(op, err)
 	}
-	s.Step("sweep-recorded")
+	s.Data.Step("sweep-recorded")
 	for _, w := range list {
 		if err := s.takeWorkspace(w); err != nil {
 			return repo.Failed(op, err)
@@ -130,10 +130,10 @@ func (s *Store) Sweep(ctx context.Context) error {
 }
 
 // emptyWorkspaces finds those in which nothing has lain for long enough.
-func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept, error) {
+func (s *Workspaces) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept, error) {
 	found := map[dm.UserName]form.Swept{}
-	err := s.data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
-		if s.service.Sound(r) != nil {
+	err := s.Data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
+		if s.Service.Sound(r) != nil {
 			return nil
 		}
 		w, ok, err := s.emptyWorkspace(ctx, r)
@@ -147,14 +147,14 @@ func (s *Store) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept
 	return found, err
 }
 
-func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
-	dir := s.data.Path(r)
-	state, err := readWorkspace(dir)
+func (s *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
+	dir := s.Data.Path(r)
+	state, err := ReadWorkspace(dir)
 	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
 		return w, false, err
 	}
 	commits, _, err := form.Chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
-	if err != nil || s.now().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
+	if err != nil || s.Clock().UTC().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
 		return w, false, err
 	}
 	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String()}
@@ -168,7 +168,7 @@ func (s *Store) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swe
 
 // repeatable makes each workspace again in a folder that is thrown away, and
 // keeps those whose refs come out the same.
-func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept) ([]form.Swept, error) {
+func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept) ([]form.Swept, error) {
 	users := map[dm.UserName]bool{}
 	for u := range empty {
 		users[u] = true
@@ -186,7 +186,7 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		there, err := repo.ReadRefs(s.data.Path(repo.Workspace(u)))
+		there, err := repo.ReadRefs(s.Data.Path(repo.Workspace(u)))
 		if err != nil {
 			return nil, err
 		}
@@ -201,8 +201,8 @@ func (s *Store) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept
 	return list, nil
 }
 
-func (s *Store) tryReplay(w form.Swept, list []redelivery) (repo.Refs, error) {
-	tx, err := s.data.Rehearse()
+func (s *Workspaces) tryReplay(w form.Swept, list []redelivery) (repo.Refs, error) {
+	tx, err := s.Data.Rehearse()
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (s *Store) tryReplay(w form.Swept, list []redelivery) (repo.Refs, error) {
 
 // replay writes the history of a workspace as the deliveries give it, and
 // returns its end and the handouts whose contents it needs.
-func (s *Store) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state *workspaceState, given []*handout, err error) {
+func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state *workspaceState, given []*handout, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
@@ -258,8 +258,8 @@ func (w *workspaceState) refs() repo.Refs {
 }
 
 // recordSweep adds the sweep to the record.
-func (s *Store) recordSweep(ctx context.Context, list []form.Swept) error {
-	tx, err := s.data.Begin(repo.Sweeps, "sweep")
+func (s *Workspaces) recordSweep(ctx context.Context, list []form.Swept) error {
+	tx, err := s.Data.Begin(repo.Sweeps, "sweep")
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (s *Store) recordSweep(ctx context.Context, list []form.Swept) error {
 		return err
 	}
 	sweep := form.Sweep{
-		Time: s.now(), Rule: fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter), Taken: list, Before: s.sweeps.tip,
+		Time: s.Clock().UTC(), Rule: fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter), Taken: list, Before: s.sweeps.tip,
 	}
 	if err := sweep.Encode(out); err != nil {
 		return err
@@ -282,16 +282,16 @@ func (s *Store) recordSweep(ctx context.Context, list []form.Swept) error {
 }
 
 // takeWorkspace removes a workspace, unless it has got something meanwhile.
-func (s *Store) takeWorkspace(w form.Swept) error {
+func (s *Workspaces) takeWorkspace(w form.Swept) error {
 	r := repo.Workspace(w.User)
-	release := s.data.Hold(r)
+	release := s.Data.Hold(r)
 	defer release()
-	dir := s.data.Path(r)
+	dir := s.Data.Path(r)
 	main, err := repo.ReadRef(dir, repo.Main)
-	if err != nil || main.String() != w.Main || s.service.Sound(r) != nil {
+	if err != nil || main.String() != w.Main || s.Service.Sound(r) != nil {
 		return err
 	}
-	away, err := os.MkdirTemp(s.data.Temporary(), "swept-*")
+	away, err := os.MkdirTemp(s.Data.Temporary(), "swept-*")
 	if err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (s *Store) takeWorkspace(w form.Swept) error {
 	if err := durable.Sync(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	s.Step("sweep-taken")
+	s.Data.Step("sweep-taken")
 	return os.RemoveAll(away)
 }
 
@@ -312,7 +312,7 @@ var errOtherwise = errors.New("its history comes out as another one")
 // restore makes the workspace of a user again that a sweep took. What its
 // history is made from may be lost, or set aside; since nothing lay in it, it then
 // begins anew with the next delivery, and verify tells.
-func (s *Store) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
+func (s *Workspaces) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
 	w, ok := s.sweeps.of(u)
 	if !ok || !tx.Fresh() {
 		return nil
@@ -326,7 +326,7 @@ func (s *Store) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
 	return err
 }
 
-func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
+func (s *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
 	list, err := s.deliveries(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err
@@ -353,7 +353,7 @@ func (s *Store) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error 
 	return tx.Land(ctx, moves...)
 }
 
-func (s *Store) giveAgain(tx *repo.Tx, h *handout) error {
+func (s *Workspaces) giveAgain(tx *repo.Tx, h *handout) error {
 	c, err := s.openContents(h, 1)
 	if err != nil {
 		return err
@@ -362,12 +362,12 @@ func (s *Store) giveAgain(tx *repo.Tx, h *handout) error {
 	return s.give(tx, c, "content of "+string(h.Application))
 }
 
-// absent is the directory that answers for a workspace that is not there.
-func (s *Store) absent(ctx context.Context, r dm.Repository) (string, error) {
+// Absent is the directory that answers for a workspace that is not there.
+func (s *Workspaces) Absent(ctx context.Context, r dm.Repository) (string, error) {
 	if _, ok := s.sweeps.of(dm.UserName(r.Name)); !ok {
 		return s.blankDir(), nil
 	}
-	tx, err := s.data.Begin(r, "restore")
+	tx, err := s.Data.Begin(r, "restore")
 	if err != nil {
 		return "", err
 	}
@@ -375,7 +375,7 @@ func (s *Store) absent(ctx context.Context, r dm.Repository) (string, error) {
 	if err := s.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
 		return "", repo.Failed("gitstore.restore", err)
 	}
-	if dir := s.data.Path(r); repo.Exists(dir) {
+	if dir := s.Data.Path(r); repo.Exists(dir) {
 		return dir, nil
 	}
 	return s.blankDir(), nil

@@ -72,11 +72,11 @@ func TestNothingIsSweptUnlessWanted(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	emptied(h)
-	check(t, h.Sweep(ctx))
+	check(t, h.Workspaces().Sweep(ctx))
 	h.wantWorkspaces("ana.git", "ben.git", "bob.git")
 	h.stop()
 	h = open(t, h.dir, func(c *gitstore.Config) { c.SweepAfter = time.Hour })
-	check(t, h.Sweep(ctx))
+	check(t, h.Workspaces().Sweep(ctx))
 	h.wantWorkspaces("ana.git", "ben.git", "bob.git")
 }
 
@@ -89,7 +89,7 @@ func TestSweptWorkspacesComeBack(t *testing.T) {
 	emptied(h)
 	const format = "--format=%(refname) %(objectname)"
 	ana, bob := h.git("users/ana.git", "for-each-ref", format), h.git("users/bob.git", "rev-parse", "main")
-	check(t, h.Sweep(ctx))
+	check(t, h.Workspaces().Sweep(ctx))
 	h.wantWorkspaces("ben.git")
 	h.sound()
 	h.stop()
@@ -115,7 +115,7 @@ func TestSweptWorkspacesComeBack(t *testing.T) {
 		t.Errorf("bob's new delivery follows %s, his history ended at %s", got, bob)
 	}
 	h.sound()
-	check(t, h.Sweep(ctx)) // ana's once more
+	check(t, h.Workspaces().Sweep(ctx)) // ana's once more
 	h.wantWorkspaces("ben.git", "bob.git")
 	h.sound()
 }
@@ -130,7 +130,7 @@ func TestSweptWorkspacesBeginAnew(t *testing.T) {
 			t.Parallel()
 			h := open(t, t.TempDir(), sweeping)
 			emptied(h)
-			check(t, h.Sweep(ctx))
+			check(t, h.Workspaces().Sweep(ctx))
 			h.stop()
 			check(t, os.RemoveAll(filepath.Join(h.dir, lost)))
 			h = open(t, h.dir, sweeping, aMinuteOn)
@@ -160,9 +160,9 @@ func TestSweepTakesOnlyWhatCanBeMadeAgain(t *testing.T) {
 	view, _, err := h.Application(ctx, "bens")
 	check(t, err)
 	half := dm.Delivery{Application: "bens", At: view.Desired, Type: "jupyter", Users: []dm.UserName{"eve", "ana"}, Folders: map[string]dm.ComponentName{"": "report"}}
-	check(t, h.Deliver(ctx, half))
-	check(t, h.Remove(ctx, "bens", view.Desired, half.Users))
-	check(t, h.Sweep(ctx))
+	check(t, h.Workspaces().Deliver(ctx, half))
+	check(t, h.Workspaces().Remove(ctx, "bens", view.Desired, half.Users))
+	check(t, h.Workspaces().Sweep(ctx))
 	h.wantWorkspaces("ana.git", "ben.git", "eve.git")
 	h.sound()
 }
@@ -179,7 +179,7 @@ func TestSweepThatIsBrokenOff(t *testing.T) {
 		}
 	})
 	emptied(h)
-	if err := h.Sweep(ctx); err == nil {
+	if err := h.Workspaces().Sweep(ctx); err == nil {
 		t.Error("the sweep went on without a place for what it takes")
 	}
 	check(t, os.Rename(filepath.Join(dir, "tmp-away"), filepath.Join(dir, "tmp")))
@@ -187,7 +187,7 @@ func TestSweepThatIsBrokenOff(t *testing.T) {
 	h.sound()
 	h.stop()
 	h = open(t, dir, sweeping)
-	check(t, h.Sweep(ctx))
+	check(t, h.Workspaces().Sweep(ctx))
 	h.wantWorkspaces("ben.git")
 	h.sound()
 }
@@ -198,7 +198,7 @@ func TestVerifyKnowsWhatWasSwept(t *testing.T) {
 	swept := func(t *testing.T) *house {
 		h := open(t, t.TempDir(), sweeping)
 		emptied(h)
-		check(t, h.Sweep(ctx))
+		check(t, h.Workspaces().Sweep(ctx))
 		h.stop()
 		return h
 	}

@@ -22,22 +22,22 @@ import (
 func (s *Store) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]form.Swept{}
-	heads, err := repo.ReadRefs(s.sweepsDir())
+	heads, err := repo.ReadRefs(s.data.Path(repo.Sweeps))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
-	lost, err := s.service.Contradicted(ctx, repo.Sweeps, repo.Open(s.sweepsDir()), heads)
+	lost, err := s.service.Contradicted(ctx, repo.Sweeps, repo.Open(s.data.Path(repo.Sweeps)), heads)
 	if err != nil {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
 	for _, f := range lost {
 		say("%s: %s: %s", repo.Sweeps.Kind, f.Ref, f.Why)
 	}
-	if repo.Exists(s.sweepsDir()) {
+	if repo.Exists(s.data.Path(repo.Sweeps)) {
 		taken = s.verifySweepCommits(ctx, say)
 	}
 	for _, app := range s.index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
-		outcomes, err := s.outcomes(app)
+		outcomes, err := s.workspaces.Outcomes(app)
 		if err != nil {
 			continue // it is told with the application
 		}
@@ -82,7 +82,7 @@ func (s *Store) reached(o *dm.Observation, do func(dm.UserName)) {
 // verifySweepCommits proves the commits of sweeps and returns the newest sweep of
 // each user.
 func (s *Store) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]form.Swept {
-	dir := s.sweepsDir()
+	dir := s.data.Path(repo.Sweeps)
 	taken := map[dm.UserName]form.Swept{}
 	lines, err := s.git.Fsck(ctx, dir, true)
 	if err != nil {

@@ -25,7 +25,7 @@ func (s *Store) served(ctx context.Context, r dm.Repository) (dir string, err er
 		return dir, nil
 	}
 	if r.Kind == dm.WorkspaceRepository {
-		return s.absent(ctx, r)
+		return s.workspaces.Absent(ctx, r)
 	}
 	return "", dm.Errorf(dm.NotFound, "gitstore.Has", "there is no repository %s/%s.git", r.Kind, r.Name)
 }

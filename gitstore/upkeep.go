@@ -77,7 +77,7 @@ func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error
 		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("maintenance skipped repositories", "err", err)
 		}
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+		if err := s.workspaces.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("empty workspaces could not be swept", "err", err)
 		}
 		timer.Reset(interval) // from the end of a pass, so that a slow one does not follow itself

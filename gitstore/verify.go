@@ -263,7 +263,7 @@ func (v *verifier) recordedUsers(o *dm.Observation) {
 func (v *verifier) workspace(ctx context.Context) {
 	v.foreign(repo.Main, repo.AppBranchPrefix)
 	user := dm.UserName(v.r.Name)
-	state, err := readWorkspace(v.dir)
+	state, err := ReadWorkspace(v.dir)
 	if err != nil {
 		v.problem("%v", err)
 		return
@@ -277,7 +277,7 @@ func (v *verifier) workspace(ctx context.Context) {
 			v.problem("main has the folder %s: %t; delivered by its application's record: %t", app, has, given)
 			continue
 		}
-		b, err := readBranch(v.dir, app)
+		b, err := ReadBranch(v.dir, app)
 		if err != nil {
 			v.problem("%v", err)
 		} else if b.tree != state.folder(app) {

@@ -186,17 +186,3 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 	settled.Again = !e.Working() // the outcome of the change is known
 	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)
 }
-
-// Users implements dm.WorkStore.
-func (s *Store) Users() ([]dm.UserName, error) {
-	names, err := s.data.Names(dm.WorkspaceRepository)
-	if err != nil {
-		return nil, repo.Failed("gitstore.Users", err)
-	}
-	users := s.sweeps.users()
-	for _, n := range names {
-		users = append(users, dm.UserName(n))
-	}
-	slices.Sort(users)
-	return slices.Compact(users), nil
-}

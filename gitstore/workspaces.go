@@ -53,7 +53,7 @@ type handout struct {
 }
 
 // Deliver implements dm.Workspaces.
-func (s *Store) Deliver(ctx context.Context, d dm.Delivery) error {
+func (s *Workspaces) Deliver(ctx context.Context, d dm.Delivery) error {
 	const op = "gitstore.Deliver"
 	h, err := s.delivered(d)
 	if err != nil {
@@ -63,13 +63,13 @@ func (s *Store) Deliver(ctx context.Context, d dm.Delivery) error {
 }
 
 // delivered is the handout of a delivery.
-func (s *Store) delivered(d dm.Delivery) (*handout, error) {
+func (s *Workspaces) delivered(d dm.Delivery) (*handout, error) {
 	h, err := s.handout(d.Application, d.At)
 	if err != nil {
 		return nil, err
 	}
 	h.parts = map[string]plumbing.Hash{}
-	dir := s.data.Path(repo.Application(d.Application))
+	dir := s.Data.Path(repo.Application(d.Application))
 	objects := repo.Open(dir)
 	root, err := objects.Commit(h.Change)
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *Store) delivered(d dm.Delivery) (*handout, error) {
 }
 
 // Remove implements dm.Workspaces.
-func (s *Store) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
+func (s *Workspaces) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
 	const op = "gitstore.Remove"
 	h, err := s.removed(app, at)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *Store) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 }
 
 // removed is the handout that takes an application's folder away.
-func (s *Store) removed(app dm.ApplicationName, at dm.Revision) (*handout, error) {
+func (s *Workspaces) removed(app dm.ApplicationName, at dm.Revision) (*handout, error) {
 	h, err := s.handout(app, at)
 	if err == nil {
 		h.Removed = true
@@ -105,8 +105,8 @@ func (s *Store) removed(app dm.ApplicationName, at dm.Revision) (*handout, error
 }
 
 // handout reads the change on whose behalf users get something.
-func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error) {
-	c, err := repo.Open(s.data.Path(repo.Application(app))).Commit(plumbing.NewHash(string(at)))
+func (s *Workspaces) handout(app dm.ApplicationName, at dm.Revision) (*handout, error) {
+	c, err := repo.Open(s.Data.Path(repo.Application(app))).Commit(plumbing.NewHash(string(at)))
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +115,10 @@ func (s *Store) handout(app dm.ApplicationName, at dm.Revision) (*handout, error
 
 // toUsers gives every user the handout; one user's failure does not keep it
 // from the others.
-func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
+func (s *Workspaces) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
 	c, err := s.openContents(h, len(users))
 	if err != nil {
-		s.service.Suspect(repo.Application(h.Application))
+		s.Service.Suspect(repo.Application(h.Application))
 		return repo.Failed(op, err)
 	}
 	defer c.close()
@@ -137,8 +137,8 @@ func (s *Store) toUsers(ctx context.Context, op string, h *handout, users []dm.U
 
 // toUser brings the application's branch and then main of one workspace to
 // what the handout says. Each of the two is passed over when it is there.
-func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserName) error {
-	tx, err := s.data.Begin(repo.Workspace(u), "workspace")
+func (s *Workspaces) toUser(ctx context.Context, h *handout, c *contents, u dm.UserName) error {
+	tx, err := s.Data.Begin(repo.Workspace(u), "workspace")
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserNa
 	}
 	fresh := tx.Fresh()
 	if fresh {
-		if err := s.roomForWorkspaces(1); err != nil {
+		if err := s.Room(1); err != nil {
 			return err
 		}
 		if err := s.fromBlank(tx, state); err != nil {
@@ -174,7 +174,7 @@ func (s *Store) toUser(ctx context.Context, h *handout, c *contents, u dm.UserNa
 		return nil
 	}
 	if err := s.give(tx, c, "content of "+string(h.Application)); err != nil {
-		s.service.Suspect(repo.Application(h.Application))
+		s.Service.Suspect(repo.Application(h.Application))
 		return err
 	}
 	// A crash between the two is mended when the change is dispatched again.
@@ -260,8 +260,8 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 
 // workspace returns the state of a user's repository, with the branch of app.
 // The caller holds the repository's lock.
-func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceState, error) {
-	dir := s.data.Path(repo.Workspace(u))
+func (s *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceState, error) {
+	dir := s.Data.Path(repo.Workspace(u))
 	if !repo.Exists(dir) {
 		return &workspaceState{branches: map[dm.ApplicationName]branchState{}}, nil
 	}
@@ -269,14 +269,14 @@ func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceStat
 	state, _ := cached.(*workspaceState)
 	if !ok {
 		var err error
-		if state, err = readWorkspace(dir); err != nil {
+		if state, err = ReadWorkspace(dir); err != nil {
 			return nil, err
 		}
 	}
 	if _, ok := state.branches[app]; ok {
 		return state, nil
 	}
-	b, err := readBranch(dir, app)
+	b, err := ReadBranch(dir, app)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +286,7 @@ func (s *Store) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceStat
 	return &next, nil
 }
 
-func readWorkspace(dir string) (*workspaceState, error) {
+func ReadWorkspace(dir string) (*workspaceState, error) {
 	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil {
 		return nil, err
@@ -303,7 +303,7 @@ func readWorkspace(dir string) (*workspaceState, error) {
 	return &workspaceState{main: main, entries: t.Entries, branches: map[dm.ApplicationName]branchState{}}, nil
 }
 
-func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
+func ReadBranch(dir string, app dm.ApplicationName) (branchState, error) {
 	tip, err := repo.ReadRef(dir, repo.App(app))
 	if err != nil || tip.IsZero() {
 		return branchState{}, err
@@ -327,13 +327,13 @@ func readBranch(dir string, app dm.ApplicationName) (branchState, error) {
 
 // fromBlank starts a new workspace at the blank one's tip, so that a clone
 // made before the first delivery fast-forwards to it.
-func (s *Store) fromBlank(tx *repo.Tx, state *workspaceState) error {
+func (s *Workspaces) fromBlank(tx *repo.Tx, state *workspaceState) error {
 	state.main, state.entries = s.blank.main, s.blank.entries
 	return s.linkBlank(tx)
 }
 
 // linkBlank gives tx the objects of the blank workspace.
-func (s *Store) linkBlank(tx *repo.Tx) error {
+func (s *Workspaces) linkBlank(tx *repo.Tx) error {
 	packs, err := repo.Packs(s.blankDir())
 	if err != nil {
 		return err

@@ -330,7 +330,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, registry
 	if err != nil {
 		return nil, err
 	}
-	workspaces.Workspaces = r.store
+	workspaces.Workspaces = r.store.Workspaces()
 	return r, nil
 }
 

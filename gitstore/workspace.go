@@ -1,0 +1,57 @@
+package gitstore
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// WorkspacesConfig says what Workspaces need. All is required but SweepAfter.
+type WorkspacesConfig struct {
+	Data       *repo.Folder
+	Service    *repair.Service
+	Index      *index.Index
+	Readme     []byte        // README.ipynb of a workspace
+	Most       int           // users who may have a repository
+	SweepAfter time.Duration // how long a workspace has been empty when a sweep takes it; 0 means that none is taken
+	Clock      func() time.Time
+	Log        *slog.Logger
+}
+
+// Workspaces derives the repositories of users from the applications. Its methods
+// may be called from many goroutines.
+type Workspaces struct {
+	WorkspacesConfig
+	users  workspaceCache
+	people workspaceCount
+	sweeps sweeps
+	blank  workspaceState // tip and tree of the blank workspace
+
+	rebuilding sync.Mutex // one rebuild at a time
+}
+
+var _ dm.Workspaces = (*Workspaces)(nil)
+
+// NewWorkspaces reads nothing yet.
+func NewWorkspaces(cfg WorkspacesConfig) *Workspaces { return &Workspaces{WorkspacesConfig: cfg} }
+
+// Start opens the blank workspace and the record of sweeps, which are there before
+// any workspace is.
+func (s *Workspaces) Start(ctx context.Context) error {
+	if err := s.findBlank(ctx); err != nil {
+		return err
+	}
+	if err := repair.Patiently(ctx, s.Log, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
+		s.Log.Error("the record of sweeps cannot be read, so swept workspaces are empty for now", "err", err)
+	}
+	return nil
+}
+
+// Forget drops what was read of a user's repository.
+func (s *Workspaces) Forget(u dm.UserName) { s.users.m.Delete(u) }

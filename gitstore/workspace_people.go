@@ -1,0 +1,112 @@
+package gitstore
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+
+	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
+)
+
+// workspaceCount is how many users have a repository, as far as is known.
+type workspaceCount struct {
+	mu    sync.Mutex
+	known bool
+	n     int
+}
+
+func (c *workspaceCount) add() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+// Room fails when n users more are too many. It counts the folder
+// once, and again whenever it would refuse.
+func (s *Workspaces) Room(n int) error {
+	if n == 0 {
+		return nil
+	}
+	c := &s.people
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known || c.n+n > s.Most {
+		users, err := s.Users() // with those whose repository a sweep took
+		if err != nil {
+			return err
+		}
+		c.known, c.n = true, len(users)
+	}
+	if c.n+n > s.Most {
+		return dm.Errorf(dm.Conflict, "gitstore.Deliver", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Most).
+			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
+	}
+	return nil
+}
+
+// Newcomers counts the users whom an audience names and who never had a repository.
+func (s *Workspaces) Newcomers(audience []dm.Subject) (n int) {
+	for _, subject := range audience {
+		u, ok := subject.User()
+		if !ok || repo.Exists(s.Data.Path(repo.Workspace(u))) {
+			continue
+		}
+		if _, swept := s.sweeps.of(u); !swept {
+			n++
+		}
+	}
+	return n
+}
+
+// Users implements dm.WorkStore.
+func (s *Workspaces) Users() ([]dm.UserName, error) {
+	names, err := s.Data.Names(dm.WorkspaceRepository)
+	if err != nil {
+		return nil, repo.Failed("gitstore.Users", err)
+	}
+	users := s.sweeps.users()
+	for _, n := range names {
+		users = append(users, dm.UserName(n))
+	}
+	slices.Sort(users)
+	return slices.Compact(users), nil
+}
+
+// Check proves that every ref of a workspace leads to a tree.
+func (s *Workspaces) Check(user dm.UserName, heads repo.Refs) error {
+	if heads[repo.Main].IsZero() {
+		return repo.Broken(repo.Main, "it is missing")
+	}
+	s.users.m.Delete(user)
+	objects := repo.Open(s.Data.Path(repo.Workspace(user)))
+	for ref, h := range heads {
+		c, err := objects.Commit(h)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		t, err := objects.Tree(c.TreeHash)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+		if err := checkFolders(objects, t); err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+// checkFolders opens the tree of every application's folder.
+func checkFolders(objects *repo.Objects, t *object.Tree) error {
+	for _, e := range t.Entries {
+		if e.Mode == filemode.Dir {
+			if _, err := objects.Tree(e.Hash); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
