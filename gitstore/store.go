@@ -22,6 +22,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/workspace"
 )
 
 // Config says what a Store needs.
@@ -56,7 +57,7 @@ type Store struct {
 	lock       *os.File
 	index      *index.Index
 	service    *repair.Service
-	workspaces *Workspaces
+	workspaces *workspace.Workspaces
 	told       *events.Log
 	past       pastEvents
 
@@ -128,7 +129,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
-	s.workspaces = NewWorkspaces(WorkspacesConfig{
+	s.workspaces = workspace.New(workspace.Config{
 		Data: s.data, Service: s.service, Index: s.index, Readme: cfg.Readme, Most: cfg.Bounds.Workspaces, SweepAfter: cfg.SweepAfter,
 		Clock: cfg.Clock, Log: cfg.Log,
 	})
@@ -296,7 +297,7 @@ func (s *Store) wake(app dm.ApplicationName) {
 func (s *Store) Service() *repair.Service { return s.service }
 
 // Workspaces derives the repositories of users.
-func (s *Store) Workspaces() *Workspaces { return s.workspaces }
+func (s *Store) Workspaces() *workspace.Workspaces { return s.workspaces }
 
 // Users implements dm.WorkStore.
 func (s *Store) Users() ([]dm.UserName, error) { return s.workspaces.Users() }

@@ -21,6 +21,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/workspace"
 )
 
 // Verify proves the whole record: git fsck of every repository, every ref
@@ -263,7 +264,7 @@ func (v *verifier) recordedUsers(o *dm.Observation) {
 func (v *verifier) workspace(ctx context.Context) {
 	v.foreign(repo.Main, repo.AppBranchPrefix)
 	user := dm.UserName(v.r.Name)
-	state, err := ReadWorkspace(v.dir)
+	state, err := workspace.Read(v.dir)
 	if err != nil {
 		v.problem("%v", err)
 		return
@@ -273,25 +274,25 @@ func (v *verifier) workspace(ctx context.Context) {
 		if o := v.s.index.Application(app).Observed; o != nil {
 			given = slices.ContainsFunc(o.Records, func(r dm.PluginRecord) bool { return slices.Contains(r.Users, user) })
 		}
-		if has := !state.folder(app).IsZero(); has != given {
+		if has := !state.Folder(app).IsZero(); has != given {
 			v.problem("main has the folder %s: %t; delivered by its application's record: %t", app, has, given)
 			continue
 		}
-		b, err := ReadBranch(v.dir, app)
+		b, err := workspace.ReadBranch(v.dir, app)
 		if err != nil {
 			v.problem("%v", err)
-		} else if b.tree != state.folder(app) {
+		} else if b.Tree != state.Folder(app) {
 			v.problem("the folder %s on main is not that of %s", app, repo.App(app))
 		}
 	}
-	for _, e := range state.entries {
+	for _, e := range state.Entries {
 		app := dm.ApplicationName(e.Name)
 		if e.Mode == filemode.Dir && v.s.index.Application(app) == nil && v.s.service.Sound(repo.Application(app)) == nil {
 			v.problem("main has the folder %s, and there is no such application", app)
 		}
 	}
-	if readme := slices.IndexFunc(state.entries, func(e object.TreeEntry) bool { return e.Name == readmeFile }); readme < 0 {
-		v.problem("%s is missing", readmeFile)
+	if readme := slices.IndexFunc(state.Entries, func(e object.TreeEntry) bool { return e.Name == workspace.ReadmeFile }); readme < 0 {
+		v.problem("%s is missing", workspace.ReadmeFile)
 	}
 	for ref := range v.heads {
 		v.deliveries(v.chainOf(ctx, ref))

@@ -15,6 +15,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/workspace"
 )
 
 // Who did what is proved from commits and tags alone: what is read from each is
@@ -306,7 +307,7 @@ func (v *verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 // deliveries checks that each commit of a workspace is of a change of the
 // application, and says what that says.
 func (v *verifier) deliveries(commits []*object.Commit) {
-	for len(commits) > 0 && commits[0].Message == blankMessage { // it begins with some
+	for len(commits) > 0 && commits[0].Message == workspace.BlankMessage { // it begins with some
 		commits = commits[1:]
 	}
 	for _, commit := range commits {

@@ -43,7 +43,7 @@ func (e *Package) StillUsed(file dm.PackageFile, digest string) error {
 	if !withdrawn || old.Digest == digest {
 		return nil
 	}
-	return dm.Errorf(dm.Conflict, "gitstore.Publish", "%s was withdrawn, and its number accepts only the same bytes again", file.Ref).
+	return dm.Errorf(dm.Conflict, "index.StillUsed", "%s was withdrawn, and its number accepts only the same bytes again", file.Ref).
 		WithHint("publish the change under a new version number")
 }
 

@@ -19,7 +19,7 @@ const (
 // Patiently does a step of the start again while something is short, and then
 // says what. Kind Unavailable.
 func Patiently(ctx context.Context, log *slog.Logger, what string, do func() error) error {
-	const op = "gitstore.Open"
+	const op = "repair.Patiently"
 	begin, pause := time.Now(), startPauseFirst
 	for {
 		err := do()

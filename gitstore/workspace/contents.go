@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"crypto/sha1"

@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"context"
@@ -18,22 +18,22 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// workspaceState is what one workspace repository holds. It is immutable.
-type workspaceState struct {
+// State is what one workspace repository holds. It is immutable.
+type State struct {
 	main     plumbing.Hash // zero when the user has no repository yet
-	entries  []object.TreeEntry
-	branches map[dm.ApplicationName]branchState // those that were looked at
+	Entries  []object.TreeEntry
+	branches map[dm.ApplicationName]branch // those that were looked at
 }
 
-// branchState is the tip of refs/heads/apps/<app>; zero when there is none.
-type branchState struct {
+// branch is the tip of refs/heads/apps/<app>; zero when there is none.
+type branch struct {
 	tip  plumbing.Hash
-	tree plumbing.Hash // of the application's folder; zero when it was removed
+	Tree plumbing.Hash // of the application's folder; zero when it was removed
 }
 
-// folder is the tree that main has for an application.
-func (w *workspaceState) folder(app dm.ApplicationName) plumbing.Hash {
-	for _, e := range w.entries {
+// Folder is the tree that main has for an application.
+func (w *State) Folder(app dm.ApplicationName) plumbing.Hash {
+	for _, e := range w.Entries {
 		if e.Name == string(app) {
 			return e.Hash
 		}
@@ -41,10 +41,10 @@ func (w *workspaceState) folder(app dm.ApplicationName) plumbing.Hash {
 	return plumbing.ZeroHash
 }
 
-// workspaceCache remembers the state of workspaces, so that delivering to a
+// cache remembers the state of workspaces, so that delivering to a
 // user costs the same however much the user has. Guarded by the repository's
 // lock as far as one user is concerned.
-type workspaceCache struct{ m sync.Map }
+type cache struct{ m sync.Map }
 
 // handout is what users get of one change of one application.
 type handout struct {
@@ -54,7 +54,7 @@ type handout struct {
 
 // Deliver implements dm.Workspaces.
 func (s *Workspaces) Deliver(ctx context.Context, d dm.Delivery) error {
-	const op = "gitstore.Deliver"
+	const op = "workspace.Deliver"
 	h, err := s.delivered(d)
 	if err != nil {
 		return repo.Failed(op, err)
@@ -87,7 +87,7 @@ func (s *Workspaces) delivered(d dm.Delivery) (*handout, error) {
 
 // Remove implements dm.Workspaces.
 func (s *Workspaces) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
-	const op = "gitstore.Remove"
+	const op = "workspace.Remove"
 	h, err := s.removed(app, at)
 	if err != nil {
 		return repo.Failed(op, err)
@@ -196,32 +196,32 @@ func (s *Workspaces) toUser(ctx context.Context, h *handout, c *contents, u dm.U
 }
 
 // same tells whether nothing has to move.
-func (w *workspaceState) same(old *workspaceState, app dm.ApplicationName) bool {
+func (w *State) same(old *State, app dm.ApplicationName) bool {
 	return w.main == old.main && w.branches[app] == old.branches[app]
 }
 
 // build writes what is missing into w and returns the state that it leads to.
-func (h *handout) build(w *pack.Writer, old *workspaceState) (*workspaceState, error) {
+func (h *handout) build(w *pack.Writer, old *State) (*State, error) {
 	tree, err := h.folder(w)
 	if err != nil {
 		return nil, err
 	}
 	next := *old
 	next.branches = maps.Clone(old.branches)
-	if b := old.branches[h.Application]; b.tree != tree {
+	if b := old.branches[h.Application]; b.Tree != tree {
 		tip, err := h.commit(w, b.tip, []object.TreeEntry{{Name: string(h.Application), Mode: filemode.Dir, Hash: tree}})
 		if err != nil {
 			return nil, err
 		}
-		next.branches[h.Application] = branchState{tip, tree}
+		next.branches[h.Application] = branch{tip, tree}
 	}
-	if old.folder(h.Application) != tree {
-		next.entries = slices.DeleteFunc(slices.Clone(old.entries), func(e object.TreeEntry) bool { return e.Name == string(h.Application) })
-		next.entries = append(next.entries, object.TreeEntry{Name: string(h.Application), Mode: filemode.Dir, Hash: tree})
-		if next.main, err = h.commit(w, old.main, next.entries); err != nil {
+	if old.Folder(h.Application) != tree {
+		next.Entries = slices.DeleteFunc(slices.Clone(old.Entries), func(e object.TreeEntry) bool { return e.Name == string(h.Application) })
+		next.Entries = append(next.Entries, object.TreeEntry{Name: string(h.Application), Mode: filemode.Dir, Hash: tree})
+		if next.main, err = h.commit(w, old.main, next.Entries); err != nil {
 			return nil, err
 		}
-		next.entries = slices.DeleteFunc(next.entries, func(e object.TreeEntry) bool { return e.Hash.IsZero() })
+		next.Entries = slices.DeleteFunc(next.Entries, func(e object.TreeEntry) bool { return e.Hash.IsZero() })
 	}
 	return &next, nil
 }
@@ -260,16 +260,16 @@ func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.
 
 // workspace returns the state of a user's repository, with the branch of app.
 // The caller holds the repository's lock.
-func (s *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*workspaceState, error) {
+func (s *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*State, error) {
 	dir := s.Data.Path(repo.Workspace(u))
 	if !repo.Exists(dir) {
-		return &workspaceState{branches: map[dm.ApplicationName]branchState{}}, nil
+		return &State{branches: map[dm.ApplicationName]branch{}}, nil
 	}
 	cached, ok := s.users.m.Load(u)
-	state, _ := cached.(*workspaceState)
+	state, _ := cached.(*State)
 	if !ok {
 		var err error
-		if state, err = ReadWorkspace(dir); err != nil {
+		if state, err = Read(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -286,7 +286,7 @@ func (s *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*workspac
 	return &next, nil
 }
 
-func ReadWorkspace(dir string) (*workspaceState, error) {
+func Read(dir string) (*State, error) {
 	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil {
 		return nil, err
@@ -300,20 +300,20 @@ func ReadWorkspace(dir string) (*workspaceState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &workspaceState{main: main, entries: t.Entries, branches: map[dm.ApplicationName]branchState{}}, nil
+	return &State{main: main, Entries: t.Entries, branches: map[dm.ApplicationName]branch{}}, nil
 }
 
-func ReadBranch(dir string, app dm.ApplicationName) (branchState, error) {
+func ReadBranch(dir string, app dm.ApplicationName) (branch, error) {
 	tip, err := repo.ReadRef(dir, repo.App(app))
 	if err != nil || tip.IsZero() {
-		return branchState{}, err
+		return branch{}, err
 	}
 	objects := repo.Open(dir)
 	c, err := objects.Commit(tip)
 	if err != nil {
-		return branchState{}, err
+		return branch{}, err
 	}
-	b := branchState{tip: tip}
+	b := branch{tip: tip}
 	e, err := objects.Entry(c.TreeHash, string(app))
 	switch {
 	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
@@ -321,14 +321,14 @@ func ReadBranch(dir string, app dm.ApplicationName) (branchState, error) {
 	case err != nil:
 		return b, err
 	}
-	b.tree = e.Hash
+	b.Tree = e.Hash
 	return b, nil
 }
 
 // fromBlank starts a new workspace at the blank one's tip, so that a clone
 // made before the first delivery fast-forwards to it.
-func (s *Workspaces) fromBlank(tx *repo.Tx, state *workspaceState) error {
-	state.main, state.entries = s.blank.main, s.blank.entries
+func (s *Workspaces) fromBlank(tx *repo.Tx, state *State) error {
+	state.main, state.Entries = s.blank.main, s.blank.Entries
 	return s.linkBlank(tx)
 }
 

@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// WorkspacesConfig says what Workspaces need. All is required but SweepAfter.
-type WorkspacesConfig struct {
+// Config says what Workspaces need. All is required but SweepAfter.
+type Config struct {
 	Data       *repo.Folder
 	Service    *repair.Service
 	Index      *index.Index
@@ -27,19 +27,19 @@ type WorkspacesConfig struct {
 // Workspaces derives the repositories of users from the applications. Its methods
 // may be called from many goroutines.
 type Workspaces struct {
-	WorkspacesConfig
-	users  workspaceCache
-	people workspaceCount
+	Config
+	users  cache
+	people count
 	sweeps sweeps
-	blank  workspaceState // tip and tree of the blank workspace
+	blank  State // tip and tree of the blank workspace
 
 	rebuilding sync.Mutex // one rebuild at a time
 }
 
 var _ dm.Workspaces = (*Workspaces)(nil)
 
-// NewWorkspaces reads nothing yet.
-func NewWorkspaces(cfg WorkspacesConfig) *Workspaces { return &Workspaces{WorkspacesConfig: cfg} }
+// New reads nothing yet.
+func New(cfg Config) *Workspaces { return &Workspaces{Config: cfg} }
 
 // Start opens the blank workspace and the record of sweeps, which are there before
 // any workspace is.

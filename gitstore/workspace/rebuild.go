@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"context"
@@ -31,20 +31,20 @@ func (s *Workspaces) openBlank(ctx context.Context) error {
 	if err := s.Data.Clean(ctx, dir); err != nil {
 		return err
 	}
-	state, err := ReadWorkspace(dir)
+	state, err := Read(dir)
 	if err != nil {
 		return fmt.Errorf("the blank workspace: %w", err)
 	}
 	s.blank = *state
-	if len(state.entries) == 1 && state.entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
+	if len(state.Entries) == 1 && state.Entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
 		return nil
 	}
 	return s.writeBlank(ctx)
 }
 
 const (
-	readmeFile   = "README.ipynb"
-	blankMessage = "Explain this repository\n" // of each commit of the blank workspace
+	ReadmeFile   = "README.ipynb"
+	BlankMessage = "Explain this repository\n" // of each commit of the blank workspace
 )
 
 // writeBlank commits the README. A workspace that was made before keeps the
@@ -65,19 +65,19 @@ func (s *Workspaces) writeBlank(ctx context.Context) error {
 		return err
 	}
 	top := repo.NewTree()
-	top.Set(readmeFile, filemode.Regular, repo.Known(blob))
+	top.Set(ReadmeFile, filemode.Regular, repo.Known(blob))
 	tree, err := top.Write(w)
 	if err != nil {
 		return err
 	}
-	tip, err := form.AddCommit(w, form.ServerSignature(s.Clock().UTC()), tree, blankMessage, s.blank.main)
+	tip, err := form.AddCommit(w, form.ServerSignature(s.Clock().UTC()), tree, BlankMessage, s.blank.main)
 	if err != nil {
 		return err
 	}
 	if err := tx.Land(ctx, repo.Moved(repo.Main, s.blank.main, tip, "blank-moved")); err != nil {
 		return err
 	}
-	s.blank = workspaceState{main: tip, entries: []object.TreeEntry{{Name: readmeFile, Mode: filemode.Regular, Hash: blob}}}
+	s.blank = State{main: tip, Entries: []object.TreeEntry{{Name: ReadmeFile, Mode: filemode.Regular, Hash: blob}}}
 	return nil
 }
 
@@ -198,7 +198,7 @@ func (d redelivery) again(ctx context.Context, s *Workspaces) error {
 		return err
 	}
 	for _, h := range handouts {
-		if err := s.toUsers(ctx, "gitstore.again", h, []dm.UserName{d.user}); err != nil {
+		if err := s.toUsers(ctx, "workspace.again", h, []dm.UserName{d.user}); err != nil {
 			return err
 		}
 	}

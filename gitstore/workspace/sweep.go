@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"context"
@@ -104,7 +104,7 @@ func (s *Workspaces) openSweeps(ctx context.Context) error {
 // which is how most come to be when applications are destroyed. It does nothing
 // when SweepAfter is 0.
 func (s *Workspaces) Sweep(ctx context.Context) error {
-	const op = "gitstore.Sweep"
+	const op = "workspace.Sweep"
 	if s.SweepAfter <= 0 {
 		return nil
 	}
@@ -149,8 +149,8 @@ func (s *Workspaces) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.
 
 func (s *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
 	dir := s.Data.Path(r)
-	state, err := ReadWorkspace(dir)
-	if err != nil || len(state.entries) != 1 || state.entries[0].Name != readmeFile {
+	state, err := Read(dir)
+	if err != nil || len(state.Entries) != 1 || state.Entries[0].Name != ReadmeFile {
 		return w, false, err
 	}
 	commits, _, err := form.Chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
@@ -159,7 +159,7 @@ func (s *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w for
 	}
 	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String()}
 	for _, c := range commits { // it began with the newest commit of the blank workspace
-		if c.Message == blankMessage {
+		if c.Message == BlankMessage {
 			w.Began = c.Hash.String()
 		}
 	}
@@ -216,7 +216,7 @@ func (s *Workspaces) tryReplay(w form.Swept, list []redelivery) (repo.Refs, erro
 
 // replay writes the history of a workspace as the deliveries give it, and
 // returns its end and the handouts whose contents it needs.
-func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state *workspaceState, given []*handout, err error) {
+func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state *State, given []*handout, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
@@ -230,7 +230,7 @@ func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state
 	if err != nil {
 		return nil, nil, err
 	}
-	state = &workspaceState{main: began.Hash, entries: top.Entries, branches: map[dm.ApplicationName]branchState{}}
+	state = &State{main: began.Hash, Entries: top.Entries, branches: map[dm.ApplicationName]branch{}}
 	for _, d := range list {
 		handouts, err := d.handouts(s)
 		if err != nil {
@@ -247,7 +247,7 @@ func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state
 }
 
 // refs are those of a workspace in this state.
-func (w *workspaceState) refs() repo.Refs {
+func (w *State) refs() repo.Refs {
 	all := repo.Refs{repo.Main: w.main}
 	for app, b := range w.branches {
 		if !b.tip.IsZero() {
@@ -373,7 +373,7 @@ func (s *Workspaces) Absent(ctx context.Context, r dm.Repository) (string, error
 	}
 	defer tx.End()
 	if err := s.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
-		return "", repo.Failed("gitstore.restore", err)
+		return "", repo.Failed("workspace.restore", err)
 	}
 	if dir := s.Data.Path(r); repo.Exists(dir) {
 		return dir, nil

@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"fmt"
@@ -12,14 +12,14 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// workspaceCount is how many users have a repository, as far as is known.
-type workspaceCount struct {
+// count is how many users have a repository, as far as is known.
+type count struct {
 	mu    sync.Mutex
 	known bool
 	n     int
 }
 
-func (c *workspaceCount) add() {
+func (c *count) add() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
@@ -42,7 +42,7 @@ func (s *Workspaces) Room(n int) error {
 		c.known, c.n = true, len(users)
 	}
 	if c.n+n > s.Most {
-		return dm.Errorf(dm.Conflict, "gitstore.Deliver", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Most).
+		return dm.Errorf(dm.Conflict, "workspace.Room", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Most).
 			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
 	}
 	return nil
@@ -66,7 +66,7 @@ func (s *Workspaces) Newcomers(audience []dm.Subject) (n int) {
 func (s *Workspaces) Users() ([]dm.UserName, error) {
 	names, err := s.Data.Names(dm.WorkspaceRepository)
 	if err != nil {
-		return nil, repo.Failed("gitstore.Users", err)
+		return nil, repo.Failed("workspace.Users", err)
 	}
 	users := s.sweeps.users()
 	for _, n := range names {

@@ -1,4 +1,4 @@
-package gitstore
+package workspace
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func (s *Workspaces) findBlank(ctx context.Context) error {
 	if err := errors.Join(os.RemoveAll(away), os.Rename(dir, away)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	s.blank = workspaceState{}
+	s.blank = State{}
 	if err := s.writeBlank(ctx); err != nil {
 		return err
 	}
