@@ -62,11 +62,13 @@ func TestHealthInTheRecord(t *testing.T) {
 	if want := "sparkStreaming/reader is SUBMITTED"; !strings.Contains(log, want) {
 		t.Errorf("the log of outcomes lacks %q:\n%s", want, log)
 	}
+	h.toldOf("sparkStreaming/reader is SUBMITTED")
 	h.sound()
 
 	h.stop()
 	h = begin() // knows what was recorded, and asks anew
 	h.becomes(engine, "RUNNING")
+	h.toldOf("sparkStreaming/reader is SUBMITTED") // by the record
 	check(t, h.Stop(ctx, as("ana"), "app"))
 	h.settle("app")
 	h.becomes(engine, "SUSPENDED")
@@ -76,6 +78,18 @@ func TestHealthInTheRecord(t *testing.T) {
 		t.Errorf("left are %q", left)
 	}
 	h.sound()
+}
+
+// toldOf fails unless an event of app has the information.
+func (h *house) toldOf(information string) {
+	h.t.Helper()
+	list, err := h.Events(ctx, 0, 1000)
+	check(h.t, err)
+	if !slices.ContainsFunc(list, func(e dm.Event) bool {
+		return e.ID == "app" && e.State == dm.Started && e.Again && e.Information == information
+	}) {
+		h.t.Errorf("no event tells that %s", information)
+	}
 }
 
 // becomes puts the job into a state and waits until readers see it there.

@@ -1,6 +1,7 @@
 package gitstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -182,7 +183,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 		return plumbing.ZeroHash, err
 	}
 	settled := contentEvent(e.Desired, last.Stamp)
-	settled.State, settled.Information = outcome.Phase, outcome.Information
+	settled.State, settled.Information = outcome.Phase, cmp.Or(outcome.Health, outcome.Information)
 	settled.Again = !e.Working() // the outcome of the change is known
 	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)
 }

@@ -37,7 +37,7 @@ func (p *Application) Events(app dm.ApplicationName, objects *repo.Objects, afte
 		if place, ok := p.place[o.Desired]; ok && (i+1 == len(p.outcomes) || p.outcomes[i+1].seq != o.seq || o.seq == 0) {
 			e.Old, e.New = e.New, form.Revision(o.commit)
 			e.Stamp, e.Owner = p.changes[place].Stamp, p.changes[place].owner
-			e.State, e.Information, e.Time, e.Seq = o.Phase, o.Information, o.Time, o.seq
+			e.State, e.Information, e.Time, e.Seq = o.Phase, cmp.Or(o.Health, o.Information), o.Time, o.seq
 			e.Again = i > 0 && p.outcomes[i-1].Desired == o.Desired
 			add(e)
 		}
