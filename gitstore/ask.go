@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -118,7 +119,7 @@ func (s *Store) withPackagePast(ctx context.Context, op string, name dm.PackageN
 		tips.Tags = append(tips.Tags, v.Tag)
 	}
 	for _, o := range entry.Outcomes {
-		tips.Outcomes = append(tips.Outcomes, o.Tip)
+		tips.Outcomes = append(tips.Outcomes, o.Commit)
 	}
 	return repo.Failed(op, s.pasts.Package(ctx, r, s.data.Path(r), tips, do))
 }
@@ -139,7 +140,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 	if entry == nil || len(entry.Versions) == 0 {
 		return dm.Difference{}, dm.Errorf(dm.NotFound, op, "no published version of %s", name)
 	}
-	var sides [2]index.Version
+	var sides [2]form.Version
 	for i, v := range [...]dm.Version{from, to} {
 		var ok bool
 		if sides[i], ok = entry.Version(v); !ok {
@@ -147,7 +148,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 				WithHint("published versions are %s", entry.List())
 		}
 	}
-	side := func(v index.Version) dm.Side {
+	side := func(v form.Version) dm.Side {
 		return dm.Side{Revision: dm.Revision(v.Tag.String()), Package: v.File.Ref}
 	}
 	dir := s.data.Path(r)

@@ -48,7 +48,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 	}
 	o, err := s.judge(ctx, ref, stamp)
 	if err == nil {
-		err = s.keepOutcome(ctx, ref, o, stamp)
+		err = s.keepOutcome(ctx, o)
 	}
 	if err != nil {
 		s.tellPassing(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, repo.Failed(op, err)), stamp))
@@ -58,32 +58,35 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 
 // judge validates the published version and says how its deployment ended. A
 // package that can't be read now is not judged.
-func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (index.Outcome, error) {
+func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (*form.Decision, error) {
+	d := &form.Decision{Stamp: stamp, Package: ref, Phase: dm.NotDeployed, Tree: repo.EmptyTree}
+	failure := func(err error) (*form.Decision, error) {
+		d.Information = deployFailure("deploying", ref.String(), err)
+		return d, nil
+	}
 	v, ok := s.version(ref)
 	if !ok {
-		err := dm.Errorf(dm.NotFound, "deploy", "no package %s in the repository", ref)
-		return index.Outcome{Phase: dm.NotDeployed, Information: deployFailure("deploying", ref.String(), err), Tree: repo.EmptyTree}, nil
+		return failure(dm.Errorf(dm.NotFound, "deploy", "no package %s in the repository", ref))
 	}
-	failure := func(err error) (index.Outcome, error) {
-		return index.Outcome{Phase: dm.NotDeployed, Information: deployFailure("deploying", ref.String(), err), Tree: v.Tree}, nil
-	}
+	d.Tree = v.Tree
 	room, err := s.planning.enter(ctx)
 	if err != nil {
-		return index.Outcome{}, err
+		return nil, err
 	}
 	defer room.end()
 	files := repo.NewFS(repo.Open(s.data.Path(repo.Package(ref.Name))), v.Tree)
 	valid, err := s.Planner.Validate(ref, v.Top, files)
 	switch {
 	case err != nil && dm.KindOf(repo.Failed("deploy", err)) == dm.Unavailable:
-		return index.Outcome{}, err
+		return nil, err
 	case err != nil:
 		return failure(err)
 	case len(valid.Findings) > 0:
 		return failure(dm.Refuse("deploy", "invalid package", valid.Findings))
 	}
 	s.defaults.put(v.Tree, valid.Defaults)
-	return index.Outcome{Phase: dm.Deployed, Owner: stamp.User, Information: form.DeployedText(ref, stamp), Tree: v.Tree}, nil
+	d.Phase = dm.Deployed
+	return d, nil
 }
 
 // deployFailure is PNDA's sentence for a failed change of a package.
@@ -115,11 +118,11 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	}
 	defer release()
 	before := s.index.Outcome(ref)
-	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.Owner}); err != nil {
+	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.Owner()}); err != nil {
 		return err
 	}
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
-	if err := s.writeOutcome(ctx, ref, index.Outcome{Phase: dm.NotDeployed, Tree: before.Tree}, stamp); err != nil {
+	if err := s.writeOutcome(ctx, &form.Decision{Stamp: stamp, Package: ref, Phase: dm.NotDeployed, Tree: before.Tree}); err != nil {
 		s.tellPassing(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, repo.Failed(op, err)), stamp))
 		return repo.Failed(op, err)
 	}
@@ -130,20 +133,20 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 // of what is not there and there are too many such records: then the text is
 // only remembered, the oldest forgotten, as that of an id that can't name a
 // package. Nothing was deployed, so nothing that counts is lost.
-func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o index.Outcome, stamp dm.Stamp) error {
-	id := ref.String()
-	before := s.index.Outcome(ref)
+func (s *Store) keepOutcome(ctx context.Context, d *form.Decision) error {
+	id := d.Package.String()
+	before := s.index.Outcome(d.Package)
 	switch {
-	case o.Phase == dm.NotDeployed && before.Phase == o.Phase && before.Tree == o.Tree && before.Information == dm.Printable(o.Information):
-		s.tellPassing(packageEvent(id, o.Phase, o.Information, stamp))
+	case d.Phase == dm.NotDeployed && before.Phase == d.Phase && before.Tree == d.Tree && before.Information == dm.Printable(d.Information):
+		s.tellPassing(packageEvent(id, d.Phase, d.Information, d.Stamp))
 		return nil
-	case o.Tree == repo.EmptyTree && before.Tip.IsZero() && !s.roomForFailure(stamp.User):
-		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", ref, "user", stamp.User)
-		s.index.SetOddity(id, o.Information)
-		s.tellPassing(packageEvent(id, o.Phase, o.Information, stamp))
+	case d.Tree == repo.EmptyTree && before.Commit.IsZero() && !s.roomForFailure(d.User):
+		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", id, "user", d.User)
+		s.index.SetOddity(id, d.Information)
+		s.tellPassing(packageEvent(id, d.Phase, d.Information, d.Stamp))
 		return nil
 	}
-	if err := s.writeOutcome(ctx, ref, o, stamp); err != nil {
+	if err := s.writeOutcome(ctx, d); err != nil {
 		return err
 	}
 	s.index.DropOddity(id)
@@ -152,31 +155,30 @@ func (s *Store) keepOutcome(ctx context.Context, ref dm.PackageRef, o index.Outc
 
 // writeOutcome records how a deploy or an undeploy ended by moving one ref. A
 // package that was never uploaded gets a repository that holds only that.
-func (s *Store) writeOutcome(ctx context.Context, ref dm.PackageRef, o index.Outcome, stamp dm.Stamp) error {
-	tx, err := s.data.Begin(repo.Package(ref.Name), "outcome")
+func (s *Store) writeOutcome(ctx context.Context, d *form.Decision) error {
+	tx, err := s.data.Begin(repo.Package(d.Package.Name), "outcome")
 	if err != nil {
 		return err // set aside since the phase was looked at
 	}
 	defer tx.End()
-	entry := s.index.Package(ref.Name)
+	entry := s.index.Package(d.Package.Name)
 	if entry == nil {
 		entry = &index.Package{}
 	}
-	before := entry.Outcomes[ref.Version]
+	d.Before = entry.Outcomes[d.Package.Version].Commit
 	w, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	d := form.Decision{Stamp: stamp, Package: ref, Phase: o.Phase, Information: o.Information, Tree: o.Tree, Before: before.Tip}
 	d.Seq = tx.Seq()
 	if err := d.Encode(w); err != nil {
 		return err
 	}
-	ended := packageEvent(ref.String(), d.Phase, dm.Printable(d.Information), d.Stamp)
-	if err := tx.Land(ctx, repo.Moved(repo.Deployed(ref.Version), before.Tip, d.Commit, "outcome-moved").Means(ended)); err != nil {
+	ended := packageEvent(d.Package.String(), d.Phase, d.Information, d.Stamp)
+	if err := tx.Land(ctx, repo.Moved(repo.Deployed(d.Package.Version), d.Before, d.Commit, "outcome-moved").Means(ended)); err != nil {
 		return err
 	}
-	s.index.PutPackage(ref.Name, entry.WithOutcome(ref.Version, index.NewOutcome(d)))
+	s.index.PutPackage(d.Package.Name, entry.WithOutcome(d.Package.Version, *d))
 	return nil
 }
 
@@ -194,13 +196,13 @@ func (s *Store) PackageStatus(ctx context.Context, id string) (dm.PackageStatus,
 		return st, err
 	}
 	working, o := s.index.PackagePhase(ref)
-	st.Owner = o.Owner
+	st.Owner = o.Owner()
 	if working != "" {
 		st.Phase = working
 		return st, nil
 	}
 	st.Phase, st.Information = o.Phase, o.Information
-	if o.Tip.IsZero() {
+	if o.Commit.IsZero() {
 		_, st.Information = s.index.Oddity(id)
 	}
 	if st.Phase == dm.Deployed {

@@ -78,8 +78,12 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 	return p, repo.Failed(op, err)
 }
 
+func answer(v form.Version) dm.Published {
+	return dm.Published{File: v.File, Tag: form.Revision(v.Tag), Commit: form.Revision(v.Commit), Digest: v.Digest, Findings: v.Findings}
+}
+
 // unchanged answers an upload of a version that is there and may not change.
-func unchanged(old index.Version, file dm.PackageFile, digest string) (dm.Published, error) {
+func unchanged(old form.Version, file dm.PackageFile, digest string) (dm.Published, error) {
 	const op = "gitstore.Publish"
 	switch {
 	case old.File != file:
@@ -89,7 +93,7 @@ func unchanged(old index.Version, file dm.PackageFile, digest string) (dm.Publis
 		return dm.Published{}, dm.Errorf(dm.Conflict, op, "%s already exists with other content", file).
 			WithHint("versions are immutable: publish the change under a new version number")
 	}
-	p := old.Answer()
+	p := answer(old)
 	p.Already = true
 	return p, nil
 }
@@ -110,10 +114,10 @@ func (s *Store) digest(body io.Reader, size int64) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func (s *Store) version(ref dm.PackageRef) (index.Version, bool) {
+func (s *Store) version(ref dm.PackageRef) (form.Version, bool) {
 	e := s.index.Package(ref.Name)
 	if e == nil {
-		return index.Version{}, false
+		return form.Version{}, false
 	}
 	return e.Version(ref.Version)
 }
@@ -134,7 +138,7 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 			return dm.Published{}, err
 		}
 	}
-	said := form.Version{
+	v := form.Version{
 		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Archive: up.blob.Hash, Digest: up.digest, Top: up.top, Findings: up.findings,
 		Before: entry.Main,
 	}
@@ -143,20 +147,19 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 		return dm.Published{}, err
 	}
 	s.Step("publish-archive-packed")
-	said.Seq = tx.Seq()
-	contentPack, err := up.seal(&said)
+	v.Seq = tx.Seq()
+	contentPack, err := up.seal(&v)
 	if err != nil {
 		return dm.Published{}, err
 	}
-	v := index.NewVersion(said)
 	s.Step("publish-content-packed")
-	if err := s.record(ctx, tx, up, v, old, said.Stamp, archivePack, contentPack); err != nil {
+	if err := s.record(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
 		return dm.Published{}, err
 	}
 	next := entry.With(v)
-	next.Main, next.Owner = v.Commit, cmp.Or(entry.Owner, v.By)
+	next.Main, next.Owner = v.Commit, cmp.Or(entry.Owner, v.User)
 	s.index.PutPackage(file.Ref.Name, next)
-	return v.Answer(), nil
+	return answer(v), nil
 }
 
 // seal adds trees, commit and tag to the content pack and ends it: it holds what
@@ -180,7 +183,7 @@ func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
 
 // record moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
-func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old index.Version, stamp dm.Stamp, packs ...pack.Pack) error {
+func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old form.Version, packs ...pack.Pack) error {
 	if err := tx.Adopt(up.aside, packs...); err != nil {
 		return err
 	}
@@ -190,7 +193,7 @@ func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old inde
 		return err
 	}
 	moves := []repo.Move{
-		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged").Means(packageEvent(v.File.Ref.String(), dm.Created, "", stamp)),
+		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged").Means(packageEvent(v.File.Ref.String(), dm.Created, "", v.Stamp)),
 		repo.Derived(repo.Main, heads[repo.Main], v.Commit, "publish-main"),
 	}
 	if name := repo.Archive(v.Archive.String()); heads[name].IsZero() {
@@ -258,7 +261,7 @@ func noFile(op string, file dm.PackageFile) error {
 	return dm.Errorf(dm.NotFound, op, "no package file %s", file)
 }
 
-func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v index.Version, stamp dm.Stamp) error {
+func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v form.Version, stamp dm.Stamp) error {
 	w, err := tx.Objects()
 	if err != nil {
 		return err
@@ -320,5 +323,5 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 		s.service.Suspect(r)
 		return dm.Archive{}, repo.Failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
-	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Published, ReadSeekCloser: &leaving{blob, leave}}, nil
+	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Time, ReadSeekCloser: &leaving{blob, leave}}, nil
 }

@@ -112,8 +112,8 @@ func (v *verifier) packageRefs(ctx context.Context) {
 	}
 	v.earlierArchives(ctx)
 	for version, o := range entry.Outcomes {
-		if ref := repo.Deployed(version); v.heads[ref] != o.Tip {
-			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.Tip)
+		if ref := repo.Deployed(version); v.heads[ref] != o.Commit {
+			v.problem("%s is %s, the index has %s", ref, v.heads[ref], o.Commit)
 		}
 	}
 	for ref := range v.heads {
@@ -147,12 +147,12 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 			v.problem("%s: %v", ref, err)
 			continue
 		}
-		v.archived(ctx, index.NewVersion(version))
+		v.archived(ctx, version)
 	}
 }
 
 // archived proves that the archive of an upload is there and kept.
-func (v *verifier) archived(ctx context.Context, version index.Version) {
+func (v *verifier) archived(ctx context.Context, version form.Version) {
 	if v.heads[repo.Archive(version.Archive.String())] != version.Archive {
 		v.problem("the ref of the archive of %s is missing", version.File)
 	}
@@ -163,7 +163,7 @@ func (v *verifier) archived(ctx context.Context, version index.Version) {
 
 // archiveOf reads the archive anew and compares its digest and each of its
 // files with the version's tree.
-func (v *verifier) archiveOf(ctx context.Context, version index.Version) error {
+func (v *verifier) archiveOf(ctx context.Context, version form.Version) error {
 	blob, _, err := v.s.data.OpenBlob(ctx, v.dir, version.Archive)
 	if err != nil {
 		return err

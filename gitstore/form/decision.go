@@ -16,7 +16,7 @@ type Decision struct {
 	dm.Stamp
 	Package     dm.PackageRef
 	Phase       dm.Phase
-	Information string        // Encode fills in that of a deploy that succeeded
+	Information string        // as it is written: Encode fills in that of a deploy that succeeded
 	Tree        plumbing.Hash // repo.EmptyTree of a version that is not there
 	Before      plumbing.Hash // zero for the first
 
@@ -31,8 +31,10 @@ func (d *Decision) Encode(w repo.Adder) (err error) {
 		subject = "Undeploy "
 	case d.Phase == dm.Deployed:
 		subject = "Deploy "
-		d.Information = DeployedText(d.Package, d.Stamp)
+		// PNDA writes microseconds and no zone here; clients show it as it is.
+		d.Information = fmt.Sprintf("Deployed %s at %s", d.Package, d.Time.UTC().Format("2006-01-02T15:04:05.000000"))
 	}
+	d.Information = dm.Printable(d.Information)
 	if d.Tree == repo.EmptyTree { // nobody else has written it
 		if _, err := w.Add(plumbing.TreeObject, nil); err != nil {
 			return err
@@ -56,8 +58,10 @@ func DecodeDecision(c *object.Commit) Decision {
 	return d
 }
 
-// DeployedText is what a deploy that succeeded says. PNDA writes microseconds and
-// no zone here; clients show it as it is.
-func DeployedText(ref dm.PackageRef, stamp dm.Stamp) string {
-	return fmt.Sprintf("Deployed %s at %s", ref, stamp.Time.UTC().Format("2006-01-02T15:04:05.000000"))
+// Owner is who deployed what is deployed.
+func (d *Decision) Owner() dm.UserName {
+	if d.Phase != dm.Deployed {
+		return ""
+	}
+	return d.User
 }

@@ -49,7 +49,7 @@ func (x *Index) CountFailures(by dm.UserName) (all, own int) {
 				continue
 			}
 			all++
-			if o.by == by {
+			if o.User == by {
 				own++
 			}
 		}

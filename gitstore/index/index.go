@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -48,78 +47,44 @@ type reservation struct {
 
 // Package is one package repository.
 type Package struct {
-	Versions []Version // newest first
+	Versions []form.Version // newest first
 	Outcomes map[dm.Version]Outcome
 	Main     plumbing.Hash // commit of the newest upload; zero when there never was one
 	Owner    dm.UserName   // who published the first version; "" when there never was one
 	Seq      uint64        // highest number of an event, as it was read
 
 	// withdrawn are the versions that nobody can get any more, as they were last.
-	Withdrawn map[dm.Version]Version
-}
-
-// Version is one published version.
-type Version struct {
-	File      dm.PackageFile
-	Tag       plumbing.Hash // annotated tag
-	Commit    plumbing.Hash
-	Tree      plumbing.Hash
-	Archive   plumbing.Hash // blob
-	Digest    string        // SHA-256 of the archive
-	Top       string        // the single outer directory, "" when there was none
-	Published time.Time
-	findings  []string // why it can't be deployed, as it was judged when it came
-	By        dm.UserName
+	Withdrawn map[dm.Version]form.Version
 }
 
 // Outcome is the tip of refs/deployed/<x.y.z>.
 type Outcome struct {
-	Tip         plumbing.Hash
-	Tree        plumbing.Hash // the package's tree as it was deployed
-	once        bool          // an outcome before it had files, when it has none
-	Phase       dm.Phase
-	Owner       dm.UserName
-	by          dm.UserName // who deployed or undeployed
-	Information string
+	form.Decision
+	once bool // an outcome before it had files, when it has none
 }
 
-func NewVersion(v form.Version) Version {
-	return Version{
-		File: v.File, Tag: v.Tag, Commit: v.Commit, Tree: v.Tree, Archive: v.Archive, Digest: v.Digest, Top: v.Top,
-		Published: v.Time, findings: v.Findings, By: v.User,
-	}
-}
-
-func NewOutcome(d form.Decision) Outcome {
-	o := Outcome{Tip: d.Commit, Tree: d.Tree, Phase: d.Phase, by: d.User, Information: dm.Printable(d.Information)}
-	if o.Phase == dm.Deployed {
-		o.Owner = d.User
-	}
-	return o
-}
-
-func (e *Package) Version(v dm.Version) (Version, bool) {
-	i, ok := slices.BinarySearchFunc(e.Versions, v, func(e Version, v dm.Version) int { return v.Compare(e.File.Ref.Version) })
+func (e *Package) Version(v dm.Version) (form.Version, bool) {
+	i, ok := slices.BinarySearchFunc(e.Versions, v, func(e form.Version, v dm.Version) int { return v.Compare(e.File.Ref.Version) })
 	if !ok {
-		return Version{}, false
+		return form.Version{}, false
 	}
 	return e.Versions[i], true
 }
 
 // With returns a copy that has the version in its place.
-func (e *Package) With(v Version) *Package {
+func (e *Package) With(v form.Version) *Package {
 	n := e.without(v.File.Ref.Version)
-	i, _ := slices.BinarySearchFunc(n.Versions, v.File.Ref.Version, func(e Version, v dm.Version) int { return v.Compare(e.File.Ref.Version) })
+	i, _ := slices.BinarySearchFunc(n.Versions, v.File.Ref.Version, func(e form.Version, v dm.Version) int { return v.Compare(e.File.Ref.Version) })
 	n.Versions = slices.Insert(n.Versions, i, v)
 	return n
 }
 
 // Withdraw returns a copy in which the version is a withdrawn one.
-func (e *Package) Withdraw(v Version) *Package {
+func (e *Package) Withdraw(v form.Version) *Package {
 	n := e.without(v.File.Ref.Version)
 	n.Withdrawn = maps.Clone(e.Withdrawn)
 	if n.Withdrawn == nil {
-		n.Withdrawn = map[dm.Version]Version{}
+		n.Withdrawn = map[dm.Version]form.Version{}
 	}
 	n.Withdrawn[v.File.Ref.Version] = v
 	return n
@@ -128,18 +93,18 @@ func (e *Package) Withdraw(v Version) *Package {
 // without returns a copy that lacks the version.
 func (e *Package) without(v dm.Version) *Package {
 	n := *e
-	n.Versions = slices.DeleteFunc(slices.Clone(e.Versions), func(e Version) bool { return e.File.Ref.Version == v })
+	n.Versions = slices.DeleteFunc(slices.Clone(e.Versions), func(e form.Version) bool { return e.File.Ref.Version == v })
 	return &n
 }
 
 // WithOutcome returns a copy that has the outcome.
-func (e *Package) WithOutcome(v dm.Version, o Outcome) *Package {
+func (e *Package) WithOutcome(v dm.Version, d form.Decision) *Package {
 	n := *e
 	n.Outcomes = maps.Clone(e.Outcomes)
 	if n.Outcomes == nil {
 		n.Outcomes = map[dm.Version]Outcome{}
 	}
-	n.Outcomes[v] = o
+	n.Outcomes[v] = Outcome{Decision: d}
 	return &n
 }
 
@@ -377,7 +342,7 @@ func (x *Index) Claim(id string, need, working dm.Phase) (release func(), err er
 }
 
 func (x *Index) outcomeLocked(ref dm.PackageRef) Outcome {
-	o := Outcome{Phase: dm.NotDeployed}
+	o := Outcome{Decision: form.Decision{Phase: dm.NotDeployed}}
 	if e := x.packages[ref.Name]; e != nil {
 		if found, ok := e.Outcomes[ref.Version]; ok {
 			o = found

@@ -53,10 +53,10 @@ func (e *Package) StillUsed(file dm.PackageFile, digest string) error {
 func (e *Package) readPast(objects *repo.Objects, name dm.PackageName, heads repo.Refs) error {
 	people := map[dm.UserName]bool{}
 	for _, v := range e.Versions {
-		people[v.By] = true
+		people[v.User] = true
 	}
 	last := map[dm.Version]int{}
-	e.Withdrawn = map[dm.Version]Version{}
+	e.Withdrawn = map[dm.Version]form.Version{}
 	for ref, h := range heads {
 		text, ok := strings.CutPrefix(ref, repo.SupersededPrefix)
 		if !ok {
@@ -66,7 +66,7 @@ func (e *Package) readPast(objects *repo.Objects, name dm.PackageName, heads rep
 		if err != nil {
 			return err
 		}
-		people[v.By] = true
+		people[v.User] = true
 		if _, published := e.Version(v.File.Ref.Version); !published && n > last[v.File.Ref.Version] {
 			last[v.File.Ref.Version], e.Withdrawn[v.File.Ref.Version] = n, v
 		}
@@ -80,7 +80,7 @@ func (e *Package) readPast(objects *repo.Objects, name dm.PackageName, heads rep
 }
 
 // readSuperseded reads the version behind refs/superseded/<version>/<n>.
-func (e *Package) readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v Version, n int, err error) {
+func (e *Package) readSuperseded(objects *repo.Objects, name dm.PackageName, text string, h plumbing.Hash) (v form.Version, n int, err error) {
 	number, place, _ := strings.Cut(text, "/")
 	version, err := dm.ParseVersion(number)
 	if err == nil {
@@ -89,12 +89,12 @@ func (e *Package) readSuperseded(objects *repo.Objects, name dm.PackageName, tex
 	if err != nil {
 		return v, 0, fmt.Errorf("%w: %s%s", repo.ErrBadRef, repo.SupersededPrefix, text)
 	}
-	u, gone, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
-	e.Seq = max(e.Seq, u.Seq)
+	v, gone, err := form.DecodeVersion(objects, dm.PackageRef{Name: name, Version: version}, h)
+	e.Seq = max(e.Seq, v.Seq)
 	if gone != nil {
 		e.Seq = max(e.Seq, gone.Seq)
 	}
-	return NewVersion(u), n, err
+	return v, n, err
 }
 
 // readOwner follows main to the first upload.
@@ -209,10 +209,6 @@ func (e *Package) List() string {
 // listedVersions is how many versions a hint names.
 const listedVersions = 10
 
-func (v Version) Answer() dm.Published {
-	return dm.Published{File: v.File, Tag: dm.Revision(v.Tag.String()), Commit: dm.Revision(v.Commit.String()), Digest: v.Digest, Findings: v.findings}
-}
-
 // hadFiles tells whether an outcome before c had the files of its version.
 func hadFiles(objects *repo.Objects, c *object.Commit) (bool, error) {
 	for h := form.ParentOf(c); !h.IsZero(); h = form.ParentOf(c) {
@@ -246,7 +242,7 @@ func ReadPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 			}
 			entry.Seq = max(entry.Seq, u.Seq)
 			after[u.Before] = u.Commit
-			entry.Versions = append(entry.Versions, NewVersion(u))
+			entry.Versions = append(entry.Versions, u)
 			if newest.Time.Before(u.Time) {
 				newest = u
 			}
@@ -258,9 +254,8 @@ func ReadPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 			if _, err := objects.Tree(c.TreeHash); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", ref, err)
 			}
-			d := form.DecodeDecision(c)
-			entry.Seq = max(entry.Seq, d.Seq)
-			o := NewOutcome(d)
+			o := Outcome{Decision: form.DecodeDecision(c)}
+			entry.Seq = max(entry.Seq, o.Seq)
 			if o.Tree == repo.EmptyTree {
 				if o.once, err = hadFiles(objects, c); err != nil {
 					return nil, nil, fmt.Errorf("%s: %w", ref, err)
@@ -269,7 +264,7 @@ func ReadPackage(objects *repo.Objects, name dm.PackageName, heads repo.Refs) (*
 			entry.Outcomes[v] = o
 		}
 	}
-	slices.SortFunc(entry.Versions, func(a, b Version) int { return b.File.Ref.Version.Compare(a.File.Ref.Version) })
+	slices.SortFunc(entry.Versions, func(a, b form.Version) int { return b.File.Ref.Version.Compare(a.File.Ref.Version) })
 	gaps, err := GapsOfPackage(objects, name, entry, heads, after)
 	if err != nil {
 		return nil, nil, err
