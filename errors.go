@@ -195,3 +195,23 @@ func JoinFindings(list []Finding) string {
 func Refuse(op, message string, findings []Finding) *Error {
 	return &Error{Op: op, Kind: Invalid, Message: message, Findings: findings}
 }
+
+// doing are the words of PNDA's failure texts.
+var doing = map[Verb]string{
+	Deploy: "deploying", Undeploy: "undeploying", Create: "creating", Change: "changing", Rollback: "rolling back",
+	Start: "starting", Stop: "stopping", Destroy: "deleting",
+}
+
+// FailureText is PNDA's sentence about a change of a package or an application
+// that failed: Error deploying flow-1.0.0 NotFound, details: "…".
+func FailureText(verb Verb, id string, err error) string {
+	word, ok := doing[verb]
+	if !ok {
+		word = "changing"
+	}
+	var kind string // in one word, as PNDA's texts have it
+	for _, part := range strings.Fields(string(KindOf(err))) {
+		kind += strings.ToUpper(part[:1]) + part[1:]
+	}
+	return fmt.Sprintf(`Error %s %s %s, details: "%s"`, word, id, kind, Public(err))
+}

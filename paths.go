@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -298,20 +299,43 @@ func AppleDouble(name string, head []byte) bool {
 // AppleDoubleHead is how many bytes AppleDouble needs.
 const AppleDoubleHead = 4
 
-// Printable keeps a text from forging another line or a terminal sequence: every
-// control and format character that is no part of a name becomes a space, and
-// what is no UTF-8 the replacement character. Spaces stay.
-func Printable(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+// Harmless keeps a text from forging another line or a terminal sequence: for each
+// Unprintable character, and each byte that is no UTF-8, it has what instead makes
+// of it.
+func Harmless(s string, instead func(string) string) string {
 	var b strings.Builder
-	for {
-		r, at := Unprintable(s)
-		if at < 0 {
-			return b.String() + s
+	for s != "" {
+		n := 0
+		for size := 0; n < len(s); n += size {
+			var r rune
+			if r, size = utf8.DecodeRuneInString(s[n:]); r == utf8.RuneError && size == 1 {
+				break
+			}
 		}
-		b.WriteString(s[:at] + " ")
-		s = s[at+utf8.RuneLen(r):]
+		good := s[:n]
+		for r, at := Unprintable(good); at >= 0; r, at = Unprintable(good) {
+			b.WriteString(good[:at] + instead(string(r)))
+			good = good[at+utf8.RuneLen(r):]
+		}
+		b.WriteString(good)
+		if s = s[n:]; s != "" {
+			b.WriteString(instead(s[:1]))
+			s = s[1:]
+		}
 	}
+	return b.String()
+}
+
+// Printable is how the record keeps a text: Harmless, with a space in place of
+// each character, and the replacement character for what is no UTF-8.
+func Printable(s string) string {
+	return Harmless(strings.ToValidUTF8(s, "\uFFFD"), func(string) string { return " " })
+}
+
+// Shown is how a person sees a text from outside on a terminal: Harmless, with
+// Go's escapes, so that nothing of it is lost.
+func Shown(s string) string {
+	return Harmless(s, func(bad string) string { q := strconv.QuoteToASCII(bad); return q[1 : len(q)-1] })
 }
 
 // OneLine is Printable without spaces around it.

@@ -2,9 +2,7 @@ package gitstore
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -41,7 +39,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		// that could hold the outcome either. To who deploys, a package that
 		// can't be is one that isn't.
 		missing := dm.Errorf(dm.NotFound, op, "no such package: %s", dm.Public(parseErr))
-		text := deployFailure("deploying", id, missing)
+		text := dm.FailureText(dm.Deploy, id, missing)
 		s.index.SetOddity(id, text)
 		s.tellPassing(packageEvent(id, dm.NotDeployed, text, stamp))
 		return nil
@@ -51,7 +49,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		err = s.keepOutcome(ctx, o)
 	}
 	if err != nil {
-		s.tellPassing(packageEvent(id, dm.NotDeployed, deployFailure("deploying", id, repo.Failed(op, err)), stamp))
+		s.tellPassing(packageEvent(id, dm.NotDeployed, dm.FailureText(dm.Deploy, id, repo.Failed(op, err)), stamp))
 	}
 	return repo.Failed(op, err)
 }
@@ -61,7 +59,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (*form.Decision, error) {
 	d := &form.Decision{Stamp: stamp, Package: ref, Phase: dm.NotDeployed, Tree: repo.EmptyTree}
 	failure := func(err error) (*form.Decision, error) {
-		d.Information = deployFailure("deploying", ref.String(), err)
+		d.Information = dm.FailureText(dm.Deploy, ref.String(), err)
 		return d, nil
 	}
 	v, ok := s.version(ref)
@@ -89,20 +87,6 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (*
 	return d, nil
 }
 
-// deployFailure is PNDA's sentence for a failed change of a package.
-func deployFailure(doing, id string, err error) string {
-	return fmt.Sprintf("Error %s %s %s, details: %q", doing, id, kindWord(dm.KindOf(err)), dm.Public(err))
-}
-
-// kindWord spells a kind as one word, as PNDA's texts have it: "NotFound".
-func kindWord(k dm.Kind) string {
-	words := strings.Fields(string(k))
-	for i, w := range words {
-		words[i] = strings.ToUpper(w[:1]) + w[1:]
-	}
-	return strings.Join(words, "")
-}
-
 // UndeployPackage implements dm.DeployedStore.
 func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) error {
 	const op = "gitstore.UndeployPackage"
@@ -123,7 +107,7 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	}
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
 	if err := s.writeOutcome(ctx, &form.Decision{Stamp: stamp, Package: ref, Phase: dm.NotDeployed, Tree: before.Tree}); err != nil {
-		s.tellPassing(packageEvent(id, dm.Deployed, deployFailure("undeploying", id, repo.Failed(op, err)), stamp))
+		s.tellPassing(packageEvent(id, dm.Deployed, dm.FailureText(dm.Undeploy, id, repo.Failed(op, err)), stamp))
 		return repo.Failed(op, err)
 	}
 	return nil

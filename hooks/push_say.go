@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -123,48 +122,35 @@ func replyTo(err error) reply {
 	return r
 }
 
-// line makes text safe to show on a terminal: one line of at most most bytes.
-// Everything that is not a graphic character is written as an escape, so that
-// no name or finding can move the cursor, hide or turn round what is shown.
+// line makes text safe to show on a terminal: one line of about most bytes.
 func line(text string, most int) string {
-	var b strings.Builder
-	for i, r := range text {
-		if b.Len() >= most {
-			b.WriteString("…")
-			break
-		}
-		_, size := utf8.DecodeRuneInString(text[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case unicode.IsGraphic(r):
-			b.WriteRune(r)
-		default:
-			q := strconv.QuoteRuneToASCII(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
+	whole := dm.Shown(cut(text, most))
+	if short := cut(whole, most); short != whole || len(text) > most {
+		return short + "…"
 	}
-	return b.String()
+	return whole
+}
+
+// cut is the beginning of text, of most bytes at most and without half a letter.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	end := most
+	for end > most-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
 
 // quoted writes a name from outside into a sentence: plain when it is plain,
 // else in quotes and in ASCII.
 func quoted(name string) string {
-	short := name
-	if len(short) > maxName {
-		end := maxName
-		for end > maxName-utf8.UTFMax && !utf8.RuneStart(name[end]) {
-			end-- // no half a letter
-		}
-		short = short[:end]
+	short := cut(name, maxName)
+	q := short
+	if short == "" || strings.IndexFunc(short, unplain) >= 0 {
+		q = strconv.QuoteToASCII(short)
 	}
-	if short != "" && strings.IndexFunc(short, unplain) < 0 {
-		if short != name {
-			short += "…"
-		}
-		return short
-	}
-	q := strconv.QuoteToASCII(short)
 	if short != name {
 		q += "…"
 	}

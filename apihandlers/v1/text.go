@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers"
@@ -82,9 +81,12 @@ func value(v any) string {
 	return visible(strings.TrimSuffix(b.String(), "\n"))
 }
 
-// visible writes what does not print as JSON's \u, so that no name or value
-// can fake a line or speak to a terminal.
-func visible(s string) string { return apihandlers.EscapeRunes(s, unicode.IsPrint) }
+// visible is dm.Harmless with JSON's escapes: what it is given is JSON.
+func visible(s string) string {
+	return dm.Harmless(s, func(bad string) string {
+		return apihandlers.EscapeRunes(bad, func(rune) bool { return false })
+	})
+}
 
 // writeText answers with words and the patch. The answer begins when its first
 // piece is full or the patch is there whole: until then a failure is told as

@@ -243,32 +243,18 @@ func (p *pass) settled(o dm.Observation) {
 
 func (p *pass) count(result string) {
 	action := string(p.work.Change.Verb)
-	if _, known := gerunds[p.work.Change.Verb]; !known {
+	switch p.work.Change.Verb {
+	case dm.Create, dm.Change, dm.Rollback, dm.Start, dm.Stop, dm.Destroy:
+	default:
 		action = "other" // labels come from a closed set only
 	}
 	p.d.metrics.outcomes.WithLabelValues(action, result).Inc()
 	p.d.metrics.duration.WithLabelValues(action).Observe(p.d.cfg.Clock().Sub(p.started).Seconds())
 }
 
-// gerunds are the words of PNDA's failure texts.
-var gerunds = map[dm.Verb]string{
-	dm.Create: "creating", dm.Change: "changing", dm.Rollback: "rolling back",
-	dm.Start: "starting", dm.Stop: "stopping", dm.Destroy: "deleting",
-}
-
-// kindWords are the kinds as PNDA's failure texts spell them.
-var kindWords = map[dm.Kind]string{
-	dm.Invalid: "Invalid", dm.Unauthenticated: "Unauthenticated", dm.Forbidden: "Forbidden", dm.NotFound: "NotFound",
-	dm.Conflict: "Conflict", dm.TooLarge: "TooLarge", dm.Stale: "Stale", dm.Unavailable: "Unavailable", dm.Internal: "Internal",
-}
-
-// failureText is PNDA's sentence about a failed change.
+// failureText tells how a change failed, and that it could not be taken back.
 func failureText(app dm.ApplicationName, verb dm.Verb, failure, undoing error) string {
-	gerund, ok := gerunds[verb]
-	if !ok {
-		gerund = "changing"
-	}
-	text := fmt.Sprintf(`Error %s %s %s, details: "%s"`, gerund, app, kindWords[dm.KindOf(failure)], dm.Public(failure))
+	text := dm.FailureText(verb, string(app), failure)
 	if undoing != nil {
 		text += fmt.Sprintf(notTakenBack+`, details: "%s"`, dm.Public(undoing))
 	}
