@@ -301,3 +301,17 @@ func (s *Store) Workspaces() *workspace.Workspaces { return s.workspaces }
 
 // Users implements dm.WorkStore.
 func (s *Store) Users() ([]dm.UserName, error) { return s.workspaces.Users() }
+
+// Verify proves the whole record, see audit.Verify.
+func (s *Store) Verify(ctx context.Context, problem func(string)) error {
+	a := &Audit{
+		Data: s.data, Service: s.service, Index: s.index, Workspaces: s.workspaces, Clock: s.Clock,
+		Of: func(r dm.Repository) func(*verifier, context.Context) { return kindOf(r).verify },
+		Aside: func(ctx context.Context, r dm.Repository) {
+			if r.Kind != dm.WorkspaceRepository {
+				_ = served{s}.Recover(ctx, r) // why it is out of service was told
+			}
+		},
+	}
+	return a.Verify(ctx, problem)
+}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -24,24 +25,40 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/workspace"
 )
 
+// Audit says what an audit looks at. All is required.
+type Audit struct {
+	Data       *repo.Folder
+	Service    *repair.Service
+	Index      *index.Index
+	Workspaces *workspace.Workspaces
+	Clock      func() time.Time
+
+	// Of is how a repository of a kind is examined.
+	Of func(dm.Repository) func(*verifier, context.Context)
+
+	// Aside fills the index from a repository that is out of service, as far as it
+	// can be read.
+	Aside func(context.Context, dm.Repository)
+}
+
 // Verify proves the whole record: git fsck of every repository, every ref
 // against the index, every package's tree against its archive, who made each
 // commit and tag, and every workspace against the applications that were
 // delivered to it. It calls problem for each fault and returns an error only when
 // it can't go on.
-func (s *Store) Verify(ctx context.Context, problem func(string)) error {
-	const op = "gitstore.Verify"
-	for _, aside := range s.service.LookNow(ctx).Left {
+func (s *Audit) Verify(ctx context.Context, problem func(string)) error {
+	const op = "audit.Verify"
+	for _, aside := range s.Service.LookNow(ctx).Left {
 		problem(aside.String())
-		s.readAside(ctx, aside.Repository)
+		s.Aside(ctx, aside.Repository)
 	}
 	deployed, given := map[dm.PackageRef]deployedTrees{}, map[plumbing.Hash]form.Delivery{}
-	for _, kind := range s.data.Many() {
-		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
-			if s.service.Sound(r) != nil && !s.index.Read(r) {
+	for _, kind := range s.Data.Many() {
+		err := s.Data.Each(ctx, kind, func(r dm.Repository) error {
+			if s.Service.Sound(r) != nil && !s.Index.Read(r) {
 				return nil
 			}
-			v := &verifier{s: s, r: r, dir: s.data.Path(r), objects: repo.Open(s.data.Path(r)), report: problem, deployed: deployed, given: given}
+			v := &verifier{Audit: s, r: r, dir: s.Data.Path(r), objects: repo.Open(s.Data.Path(r)), report: problem, deployed: deployed, given: given}
 			v.run(ctx)
 			return nil
 		})
@@ -54,7 +71,7 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 
 // verifier examines one repository.
 type verifier struct {
-	s       *Store
+	*Audit
 	r       dm.Repository
 	dir     string
 	objects *repo.Objects
@@ -73,9 +90,9 @@ func (v *verifier) problem(format string, args ...any) {
 }
 
 func (v *verifier) run(ctx context.Context) {
-	release := v.s.data.Hold(v.r)
+	release := v.Data.Hold(v.r)
 	defer release()
-	lines, err := v.s.git.Fsck(ctx, v.dir, true)
+	lines, err := v.Data.Git.Fsck(ctx, v.dir, true)
 	if err != nil {
 		v.problem("fsck could not run: %v", err)
 	}
@@ -87,7 +104,7 @@ func (v *verifier) run(ctx context.Context) {
 		return
 	}
 	v.gaps(ctx)
-	kindOf(v.r).verify(v, ctx)
+	v.Of(v.r)(v, ctx)
 }
 
 // pkg examines a package.
@@ -98,7 +115,7 @@ func (v *verifier) pkg(ctx context.Context) {
 
 // packageRefs compares the index and the archives with the tags.
 func (v *verifier) packageRefs(ctx context.Context) {
-	entry := v.s.index.Package(dm.PackageName(v.r.Name))
+	entry := v.Index.Package(dm.PackageName(v.r.Name))
 	if entry == nil {
 		v.problem("it is not in the index")
 		return
@@ -164,7 +181,7 @@ func (v *verifier) archived(ctx context.Context, version form.Version) {
 // archiveOf reads the archive anew and compares its digest and each of its
 // files with the version's tree.
 func (v *verifier) archiveOf(ctx context.Context, version form.Version) error {
-	blob, _, err := v.s.data.OpenBlob(ctx, v.dir, version.Archive)
+	blob, _, err := v.Data.OpenBlob(ctx, v.dir, version.Archive)
 	if err != nil {
 		return err
 	}
@@ -207,7 +224,7 @@ func (v *verifier) archiveOf(ctx context.Context, version form.Version) error {
 // application compares the index with the refs, the numbers of deployments
 // with the trailers on main, and checks who did what.
 func (v *verifier) application(ctx context.Context) {
-	e := v.s.index.Application(dm.ApplicationName(v.r.Name))
+	e := v.Index.Application(dm.ApplicationName(v.r.Name))
 	if e == nil {
 		v.problem("it is not in the index")
 		return
@@ -252,7 +269,7 @@ func (v *verifier) numbers(main []form.Change) {
 func (v *verifier) recordedUsers(o *dm.Observation) {
 	for _, r := range o.Records {
 		for _, u := range r.Users {
-			if !repo.Exists(v.s.data.Path(repo.Workspace(u))) {
+			if !repo.Exists(v.Data.Path(repo.Workspace(u))) {
 				v.problem("it was delivered to %s, who has no workspace", u)
 			}
 		}
@@ -269,9 +286,9 @@ func (v *verifier) workspace(ctx context.Context) {
 		v.problem("%v", err)
 		return
 	}
-	for _, app := range v.s.index.Names(func(e *index.Application) bool { return !e.Working() }) {
+	for _, app := range v.Index.Names(func(e *index.Application) bool { return !e.Working() }) {
 		given := false
-		if o := v.s.index.Application(app).Observed; o != nil {
+		if o := v.Index.Application(app).Observed; o != nil {
 			given = slices.ContainsFunc(o.Records, func(r dm.PluginRecord) bool { return slices.Contains(r.Users, user) })
 		}
 		if has := !state.Folder(app).IsZero(); has != given {
@@ -287,7 +304,7 @@ func (v *verifier) workspace(ctx context.Context) {
 	}
 	for _, e := range state.Entries {
 		app := dm.ApplicationName(e.Name)
-		if e.Mode == filemode.Dir && v.s.index.Application(app) == nil && v.s.service.Sound(repo.Application(app)) == nil {
+		if e.Mode == filemode.Dir && v.Index.Application(app) == nil && v.Service.Sound(repo.Application(app)) == nil {
 			v.problem("main has the folder %s, and there is no such application", app)
 		}
 	}
@@ -299,22 +316,14 @@ func (v *verifier) workspace(ctx context.Context) {
 	}
 }
 
-// readAside fills the index from a repository that is out of service, as far as
-// that can be read: verify looks at it all the same.
-func (s *Store) readAside(ctx context.Context, r dm.Repository) {
-	if r.Kind != dm.WorkspaceRepository {
-		_ = served{s}.Recover(ctx, r) // why it is out of service was told
-	}
-}
-
 // gaps reports every ref that is gone or was set back, but the one for which the
 // repository is out of service.
 func (v *verifier) gaps(ctx context.Context) {
-	list, err := v.s.service.Contradicted(ctx, v.r, v.objects, v.heads)
+	list, err := v.Service.Contradicted(ctx, v.r, v.objects, v.heads)
 	var more []repair.Finding
 	switch v.r.Kind {
 	case dm.PackageRepository:
-		if e := v.s.index.Package(dm.PackageName(v.r.Name)); e != nil && err == nil {
+		if e := v.Index.Package(dm.PackageName(v.r.Name)); e != nil && err == nil {
 			follows := map[plumbing.Hash]plumbing.Hash{}
 			for _, u := range e.Versions {
 				if c, err := v.objects.Commit(u.Commit); err == nil {
@@ -324,7 +333,7 @@ func (v *verifier) gaps(ctx context.Context) {
 			more, err = index.GapsOfPackage(v.objects, dm.PackageName(v.r.Name), e, v.heads, follows)
 		}
 	case dm.ApplicationRepository:
-		if e := v.s.index.Application(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
+		if e := v.Index.Application(dm.ApplicationName(v.r.Name)); e != nil && err == nil {
 			more, err = index.GapsOfApplication(ctx, v.objects, e, v.heads)
 		}
 	}
@@ -332,7 +341,7 @@ func (v *verifier) gaps(ctx context.Context) {
 		v.problem("%v", err)
 	}
 	told := map[string]bool{}
-	if f := v.s.service.Fault(v.r); f != nil {
+	if f := v.Service.Fault(v.r); f != nil {
 		told[f.File] = true
 	}
 	for _, f := range append(list, more...) {

@@ -27,7 +27,7 @@ func (v *verifier) after(d told, before time.Time, what string) {
 
 // past reports d when its time has not come yet.
 func (v *verifier) past(d told) {
-	if ahead := d.Time.Sub(v.s.Clock()); ahead > clockStep {
+	if ahead := d.Time.Sub(v.Clock()); ahead > clockStep {
 		v.problem("%s is dated %s from now", d.what, ahead.Round(time.Minute))
 	}
 }

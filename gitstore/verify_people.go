@@ -319,7 +319,7 @@ func (v *verifier) deliveries(commits []*object.Commit) {
 			want.Removed, want.Tree, want.Before = said.Removed, said.Tree, said.Before
 			again, _ := v.again(d, &want)
 			v.commit(d, commit, again, "")
-		case v.s.service.Sound(repo.Application(said.Application)) == nil:
+		case v.Service.Sound(repo.Application(said.Application)) == nil:
 			v.problem("%s is of the change %s, which is not on main of %s", d.what, said.Change, said.Application)
 		}
 	}

@@ -19,7 +19,7 @@ type deployedTrees map[plumbing.Hash]time.Time
 // deployment, which came before.
 func (v *verifier) pinned(d told, c form.Change, earlier []form.Change) {
 	ref := c.Spec.Package
-	if v.s.service.Sound(repo.Package(ref.Name)) != nil {
+	if v.Service.Sound(repo.Package(ref.Name)) != nil {
 		return // nobody can tell now
 	}
 	since, deployed := v.deployments(ref)[c.Package]
@@ -42,7 +42,7 @@ func (v *verifier) deployments(ref dm.PackageRef) deployedTrees {
 	}
 	trees := deployedTrees{}
 	v.deployed[ref] = trees
-	dir := v.s.data.Path(repo.Package(ref.Name))
+	dir := v.Data.Path(repo.Package(ref.Name))
 	tip, err := repo.ReadRef(dir, repo.Deployed(ref.Version))
 	if err != nil || tip.IsZero() {
 		return trees // told of the package
