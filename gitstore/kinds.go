@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/audit"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -14,7 +15,7 @@ type kind struct {
 	repo.Kind
 	pushed  bool // pushes are judged; to the others none are accepted
 	recover func(s *Store, ctx context.Context, name, dir string, heads repo.Refs) error
-	verify  func(v *verifier, ctx context.Context)
+	verify  func(v *audit.Verifier, ctx context.Context)
 	atRest  func(s *Store, name string) bool // nothing more is expected in it
 }
 
@@ -28,15 +29,15 @@ func kinds() []kind {
 			Kind: repo.Kind{Name: dm.PackageRepository, Remembers: func(ref string) bool {
 				return strings.HasPrefix(ref, repo.TagPrefix) || strings.HasPrefix(ref, repo.SupersededPrefix) || strings.HasPrefix(ref, repo.DeployedPrefix)
 			}},
-			pushed: true, recover: (*Store).recoverPackage, verify: (*verifier).pkg, atRest: (*Store).packageAtRest,
+			pushed: true, recover: (*Store).recoverPackage, verify: (*audit.Verifier).Package, atRest: (*Store).packageAtRest,
 		},
 		{
 			Kind:   repo.Kind{Name: dm.ApplicationRepository, Remembers: func(ref string) bool { return ref == repo.Main || ref == repo.Observed }},
-			pushed: true, recover: (*Store).recoverApplication, verify: (*verifier).application, atRest: (*Store).applicationAtRest,
+			pushed: true, recover: (*Store).recoverApplication, verify: (*audit.Verifier).Application, atRest: (*Store).applicationAtRest,
 		},
 		{
 			Kind:    repo.Kind{Name: dm.WorkspaceRepository, Remembers: nothing},
-			recover: (*Store).recoverWorkspace, verify: (*verifier).workspace, atRest: func(*Store, string) bool { return false },
+			recover: (*Store).recoverWorkspace, verify: (*audit.Verifier).Workspace, atRest: func(*Store, string) bool { return false },
 		},
 		{Kind: repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: nothing}},
 		{Kind: repo.Kind{Name: repo.Sweeps.Kind, Single: true, Remembers: onlyMain}},

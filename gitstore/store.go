@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/audit"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/events"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
@@ -304,9 +305,9 @@ func (s *Store) Users() ([]dm.UserName, error) { return s.workspaces.Users() }
 
 // Verify proves the whole record, see audit.Verify.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {
-	a := &Audit{
+	a := &audit.Record{
 		Data: s.data, Service: s.service, Index: s.index, Workspaces: s.workspaces, Clock: s.Clock,
-		Of: func(r dm.Repository) func(*verifier, context.Context) { return kindOf(r).verify },
+		Of: func(r dm.Repository) func(*audit.Verifier, context.Context) { return kindOf(r).verify },
 		Aside: func(ctx context.Context, r dm.Repository) {
 			if r.Kind != dm.WorkspaceRepository {
 				_ = served{s}.Recover(ctx, r) // why it is out of service was told

@@ -1,4 +1,4 @@
-package gitstore
+package audit
 
 import (
 	"bytes"
@@ -19,14 +19,14 @@ import (
 const clockStep = 10 * time.Minute
 
 // after reports d when it is dated before something that it follows.
-func (v *verifier) after(d told, before time.Time, what string) {
+func (v *Verifier) after(d told, before time.Time, what string) {
 	if back := before.Sub(d.Time); back > clockStep && !d.Time.IsZero() {
 		v.problem("%s is dated %s before %s, which it follows", d.what, back.Round(time.Minute), what)
 	}
 }
 
 // past reports d when its time has not come yet.
-func (v *verifier) past(d told) {
+func (v *Verifier) past(d told) {
 	if ahead := d.Time.Sub(v.Clock()); ahead > clockStep {
 		v.problem("%s is dated %s from now", d.what, ahead.Round(time.Minute))
 	}
@@ -34,7 +34,7 @@ func (v *verifier) past(d told) {
 
 // life is what verify knows of an application while it goes along its changes.
 type life struct {
-	v         *verifier
+	v         *Verifier
 	changes   []form.Change
 	phase     dm.Phase // that the outcomes until here lead to
 	effective dm.Revision
@@ -45,7 +45,7 @@ type life struct {
 
 // order checks the changes of an application and their outcomes one after the
 // other, as the server carried them out.
-func (v *verifier) order(main []form.Change, observed []form.Outcome) {
+func (v *Verifier) order(main []form.Change, observed []form.Outcome) {
 	l := &life{v: v, changes: main, phase: dm.NotCreated}
 	for i, c := range main {
 		l.change(i)

@@ -1,4 +1,4 @@
-package gitstore
+package audit
 
 import (
 	"context"
@@ -17,7 +17,7 @@ type deployedTrees map[plumbing.Hash]time.Time
 
 // pinned checks that the package's files in an application are those of a
 // deployment, which came before.
-func (v *verifier) pinned(d told, c form.Change, earlier []form.Change) {
+func (v *Verifier) pinned(d told, c form.Change, earlier []form.Change) {
 	ref := c.Spec.Package
 	if v.Service.Sound(repo.Package(ref.Name)) != nil {
 		return // nobody can tell now
@@ -36,7 +36,7 @@ func (v *verifier) pinned(d told, c form.Change, earlier []form.Change) {
 }
 
 // deployments reads how a version was deployed, once in a run of verify.
-func (v *verifier) deployments(ref dm.PackageRef) deployedTrees {
+func (v *Verifier) deployments(ref dm.PackageRef) deployedTrees {
 	if trees, ok := v.deployed[ref]; ok {
 		return trees
 	}
@@ -71,7 +71,7 @@ type uploaded struct {
 }
 
 // versions checks the order of uploads and withdrawals of a package.
-func (v *verifier) versions(uploads map[string][]uploaded) {
+func (v *Verifier) versions(uploads map[string][]uploaded) {
 	for _, list := range uploads {
 		slices.SortFunc(list, func(a, b uploaded) int {
 			if a.number == 0 || b.number == 0 {
@@ -98,7 +98,7 @@ func (v *verifier) versions(uploads map[string][]uploaded) {
 }
 
 // dated checks that each of a chain is dated after the one before.
-func (v *verifier) dated(list []told) {
+func (v *Verifier) dated(list []told) {
 	for i, d := range list {
 		v.past(d)
 		if i > 0 {

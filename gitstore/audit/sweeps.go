@@ -1,4 +1,4 @@
-package gitstore
+package audit
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // verifySweeps proves the record of sweeps, that no other workspace is missing
 // than one that a sweep took, and that each which came back since goes on where
 // it ended.
-func (s *Audit) verifySweeps(ctx context.Context, problem func(string)) error {
+func (s *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]form.Swept{}
 	heads, err := repo.ReadRefs(s.Data.Path(repo.Sweeps))
@@ -68,7 +68,7 @@ func (s *Audit) verifySweeps(ctx context.Context, problem func(string)) error {
 }
 
 // reached calls do for everybody to whom an outcome delivered.
-func (s *Audit) reached(o *dm.Observation, do func(dm.UserName)) {
+func (s *Record) reached(o *dm.Observation, do func(dm.UserName)) {
 	if o.Effective == "" || o.Effective != o.Desired {
 		return // a failure may name those whom it did not come to
 	}
@@ -81,7 +81,7 @@ func (s *Audit) reached(o *dm.Observation, do func(dm.UserName)) {
 
 // verifySweepCommits proves the commits of sweeps and returns the newest sweep of
 // each user.
-func (s *Audit) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]form.Swept {
+func (s *Record) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]form.Swept {
 	dir := s.Data.Path(repo.Sweeps)
 	taken := map[dm.UserName]form.Swept{}
 	lines, err := s.Data.Git.Fsck(ctx, dir, true)

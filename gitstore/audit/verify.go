@@ -1,4 +1,4 @@
-package gitstore
+package audit
 
 import (
 	"context"
@@ -25,8 +25,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/workspace"
 )
 
-// Audit says what an audit looks at. All is required.
-type Audit struct {
+// Record says what an audit looks at. All is required.
+type Record struct {
 	Data       *repo.Folder
 	Service    *repair.Service
 	Index      *index.Index
@@ -34,7 +34,7 @@ type Audit struct {
 	Clock      func() time.Time
 
 	// Of is how a repository of a kind is examined.
-	Of func(dm.Repository) func(*verifier, context.Context)
+	Of func(dm.Repository) func(*Verifier, context.Context)
 
 	// Aside fills the index from a repository that is out of service, as far as it
 	// can be read.
@@ -46,7 +46,7 @@ type Audit struct {
 // commit and tag, and every workspace against the applications that were
 // delivered to it. It calls problem for each fault and returns an error only when
 // it can't go on.
-func (s *Audit) Verify(ctx context.Context, problem func(string)) error {
+func (s *Record) Verify(ctx context.Context, problem func(string)) error {
 	const op = "audit.Verify"
 	for _, aside := range s.Service.LookNow(ctx).Left {
 		problem(aside.String())
@@ -58,7 +58,7 @@ func (s *Audit) Verify(ctx context.Context, problem func(string)) error {
 			if s.Service.Sound(r) != nil && !s.Index.Read(r) {
 				return nil
 			}
-			v := &verifier{Audit: s, r: r, dir: s.Data.Path(r), objects: repo.Open(s.Data.Path(r)), report: problem, deployed: deployed, given: given}
+			v := &Verifier{Record: s, r: r, dir: s.Data.Path(r), objects: repo.Open(s.Data.Path(r)), report: problem, deployed: deployed, given: given}
 			v.run(ctx)
 			return nil
 		})
@@ -69,9 +69,9 @@ func (s *Audit) Verify(ctx context.Context, problem func(string)) error {
 	return repo.Failed(op, s.verifySweeps(ctx, problem))
 }
 
-// verifier examines one repository.
-type verifier struct {
-	*Audit
+// Verifier examines one repository.
+type Verifier struct {
+	*Record
 	r       dm.Repository
 	dir     string
 	objects *repo.Objects
@@ -84,12 +84,12 @@ type verifier struct {
 	given    map[plumbing.Hash]form.Delivery // of all applications: change → what users get of it
 }
 
-func (v *verifier) problem(format string, args ...any) {
+func (v *Verifier) problem(format string, args ...any) {
 	v.problems++
 	v.report(fmt.Sprintf("%s/%s: ", v.r.Kind, v.r.Name) + dm.OneLine(fmt.Sprintf(format, args...)))
 }
 
-func (v *verifier) run(ctx context.Context) {
+func (v *Verifier) run(ctx context.Context) {
 	release := v.Data.Hold(v.r)
 	defer release()
 	lines, err := v.Data.Git.Fsck(ctx, v.dir, true)
@@ -107,14 +107,14 @@ func (v *verifier) run(ctx context.Context) {
 	v.Of(v.r)(v, ctx)
 }
 
-// pkg examines a package.
-func (v *verifier) pkg(ctx context.Context) {
+// Package examines a package.
+func (v *Verifier) Package(ctx context.Context) {
 	v.packageRefs(ctx)
 	v.packagePeople(ctx)
 }
 
 // packageRefs compares the index and the archives with the tags.
-func (v *verifier) packageRefs(ctx context.Context) {
+func (v *Verifier) packageRefs(ctx context.Context) {
 	entry := v.Index.Package(dm.PackageName(v.r.Name))
 	if entry == nil {
 		v.problem("it is not in the index")
@@ -147,7 +147,7 @@ func (v *verifier) packageRefs(ctx context.Context) {
 }
 
 // earlierArchives examines the uploads that were replaced or withdrawn.
-func (v *verifier) earlierArchives(ctx context.Context) {
+func (v *Verifier) earlierArchives(ctx context.Context) {
 	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
 		text, ok := strings.CutPrefix(ref, repo.SupersededPrefix)
 		if !ok {
@@ -169,7 +169,7 @@ func (v *verifier) earlierArchives(ctx context.Context) {
 }
 
 // archived proves that the archive of an upload is there and kept.
-func (v *verifier) archived(ctx context.Context, version form.Version) {
+func (v *Verifier) archived(ctx context.Context, version form.Version) {
 	if v.heads[repo.Archive(version.Archive.String())] != version.Archive {
 		v.problem("the ref of the archive of %s is missing", version.File)
 	}
@@ -180,7 +180,7 @@ func (v *verifier) archived(ctx context.Context, version form.Version) {
 
 // archiveOf reads the archive anew and compares its digest and each of its
 // files with the version's tree.
-func (v *verifier) archiveOf(ctx context.Context, version form.Version) error {
+func (v *Verifier) archiveOf(ctx context.Context, version form.Version) error {
 	blob, _, err := v.Data.OpenBlob(ctx, v.dir, version.Archive)
 	if err != nil {
 		return err
@@ -221,9 +221,9 @@ func (v *verifier) archiveOf(ctx context.Context, version form.Version) error {
 	return nil
 }
 
-// application compares the index with the refs, the numbers of deployments
+// Application compares the index with the refs, the numbers of deployments
 // with the trailers on main, and checks who did what.
-func (v *verifier) application(ctx context.Context) {
+func (v *Verifier) Application(ctx context.Context) {
 	e := v.Index.Application(dm.ApplicationName(v.r.Name))
 	if e == nil {
 		v.problem("it is not in the index")
@@ -246,7 +246,7 @@ func (v *verifier) application(ctx context.Context) {
 }
 
 // numbers compares refs/deployments with the trailers on main.
-func (v *verifier) numbers(main []form.Change) {
+func (v *Verifier) numbers(main []form.Change) {
 	want := repo.Refs{}
 	for _, c := range main {
 		if n := c.Made(); n > 0 {
@@ -266,7 +266,7 @@ func (v *verifier) numbers(main []form.Change) {
 }
 
 // recordedUsers looks for the workspaces that the outcome says were reached.
-func (v *verifier) recordedUsers(o *dm.Observation) {
+func (v *Verifier) recordedUsers(o *dm.Observation) {
 	for _, r := range o.Records {
 		for _, u := range r.Users {
 			if !repo.Exists(v.Data.Path(repo.Workspace(u))) {
@@ -276,9 +276,9 @@ func (v *verifier) recordedUsers(o *dm.Observation) {
 	}
 }
 
-// workspace compares each folder on main with what the application's
+// Workspace compares each folder on main with what the application's
 // records say was delivered to this user.
-func (v *verifier) workspace(ctx context.Context) {
+func (v *Verifier) Workspace(ctx context.Context) {
 	v.foreign(repo.Main, repo.AppBranchPrefix)
 	user := dm.UserName(v.r.Name)
 	state, err := workspace.Read(v.dir)
@@ -318,7 +318,7 @@ func (v *verifier) workspace(ctx context.Context) {
 
 // gaps reports every ref that is gone or was set back, but the one for which the
 // repository is out of service.
-func (v *verifier) gaps(ctx context.Context) {
+func (v *Verifier) gaps(ctx context.Context) {
 	list, err := v.Service.Contradicted(ctx, v.r, v.objects, v.heads)
 	var more []repair.Finding
 	switch v.r.Kind {

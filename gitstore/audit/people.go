@@ -1,4 +1,4 @@
-package gitstore
+package audit
 
 import (
 	"context"
@@ -32,7 +32,7 @@ type told struct {
 }
 
 // told reports what no stamp of the server's says.
-func (v *verifier) told(what string, s dm.Stamp, verbs ...dm.Verb) told {
+func (v *Verifier) told(what string, s dm.Stamp, verbs ...dm.Verb) told {
 	if !slices.Contains(verbs, s.Verb) {
 		v.problem("%s has the action %q, which has no place here", what, s.Verb)
 	}
@@ -51,7 +51,7 @@ func (v *verifier) told(what string, s dm.Stamp, verbs ...dm.Verb) told {
 }
 
 // parsed reports a trailer that could not be parsed.
-func (v *verifier) parsed(what, trailer string, err error) {
+func (v *Verifier) parsed(what, trailer string, err error) {
 	if err != nil {
 		v.problem("%s has a bad %s: %s", what, trailer, dm.Public(err))
 	}
@@ -70,7 +70,7 @@ func (w written) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, erro
 }
 
 // again writes what was read. It reports nothing but that it can't.
-func (v *verifier) again(d told, said interface{ Encode(repo.Adder) error }) (c object.Commit, t object.Tag) {
+func (v *Verifier) again(d told, said interface{ Encode(repo.Adder) error }) (c object.Commit, t object.Tag) {
 	w := written{}
 	err := said.Encode(w)
 	if o := w[plumbing.CommitObject]; o != nil && err == nil {
@@ -87,7 +87,7 @@ func (v *verifier) again(d told, said interface{ Encode(repo.Adder) error }) (c 
 
 // commit compares a commit with the one that the server writes.
 // otherwise says what it means that the messages differ, "" for nothing special.
-func (v *verifier) commit(d told, got *object.Commit, want object.Commit, otherwise string) {
+func (v *Verifier) commit(d told, got *object.Commit, want object.Commit, otherwise string) {
 	if got.Hash == want.Hash {
 		return
 	}
@@ -110,7 +110,7 @@ func (v *verifier) commit(d told, got *object.Commit, want object.Commit, otherw
 
 // tag compares a tag with the one that the server writes. is is the version that
 // it names, of the one that it must.
-func (v *verifier) tag(d told, ref string, h plumbing.Hash, want object.Tag, is dm.PackageRef, of string) {
+func (v *Verifier) tag(d told, ref string, h plumbing.Hash, want object.Tag, is dm.PackageRef, of string) {
 	got, err := v.objects.Tag(h)
 	if err != nil {
 		v.problem("%s: %v", ref, err)
@@ -131,14 +131,14 @@ func (v *verifier) tag(d told, ref string, h plumbing.Hash, want object.Tag, is 
 }
 
 // unsaid reports a difference of which nothing was reported.
-func (v *verifier) unsaid(d told, before int) {
+func (v *Verifier) unsaid(d told, before int) {
 	if v.problems == before {
 		v.problem("%s holds lines that the server does not write", d.what)
 	}
 }
 
 // signed compares a signature with the one that the server writes.
-func (v *verifier) signed(d told, role string, got, want object.Signature) {
+func (v *Verifier) signed(d told, role string, got, want object.Signature) {
 	if got.Name != want.Name || got.Email != want.Email {
 		v.problem("%s has the %s %s <%s>, its trailers say %s <%s>", d.what, role, got.Name, got.Email, want.Name, want.Email)
 	}
@@ -148,7 +148,7 @@ func (v *verifier) signed(d told, role string, got, want object.Signature) {
 }
 
 // says compares a message with the one that the server writes.
-func (v *verifier) says(d told, got, want, otherwise string) {
+func (v *Verifier) says(d told, got, want, otherwise string) {
 	is, should := form.ParseTrailers(got), form.ParseTrailers(want)
 	for _, key := range slices.Sorted(maps.Keys(is)) {
 		if strings.Count("\n"+got, "\n"+key+": ") > 1 {
@@ -173,7 +173,7 @@ func (v *verifier) says(d told, got, want, otherwise string) {
 }
 
 // chainOf reads the record's commits that a ref leads to, oldest first.
-func (v *verifier) chainOf(ctx context.Context, ref string) []*object.Commit {
+func (v *Verifier) chainOf(ctx context.Context, ref string) []*object.Commit {
 	list, _, err := form.Chain(ctx, v.objects, v.heads[ref], plumbing.ZeroHash)
 	if err != nil {
 		v.problem("%s: %v", ref, err)
@@ -182,7 +182,7 @@ func (v *verifier) chainOf(ctx context.Context, ref string) []*object.Commit {
 }
 
 // foreign reports refs that are none of the record's.
-func (v *verifier) foreign(prefixes ...string) {
+func (v *Verifier) foreign(prefixes ...string) {
 	for _, ref := range slices.Sorted(maps.Keys(v.heads)) {
 		if !slices.ContainsFunc(prefixes, func(p string) bool { return ref == p || strings.HasSuffix(p, "/") && strings.HasPrefix(ref, p) }) {
 			v.problem("%s is no ref of the record", ref)
@@ -192,7 +192,7 @@ func (v *verifier) foreign(prefixes ...string) {
 
 // changes checks who asked for each change of an application. whole is false
 // when some can't be read.
-func (v *verifier) changes(commits []*object.Commit) (list []form.Change, whole bool) {
+func (v *Verifier) changes(commits []*object.Commit) (list []form.Change, whole bool) {
 	whole = true
 	deployments, repeated := 0, false // from format 3 on every change has the number
 	var owner dm.UserName
@@ -236,7 +236,7 @@ func (v *verifier) changes(commits []*object.Commit) (list []form.Change, whole 
 
 // asked compares a change with what the server writes, and application.json with
 // the trailers beside it.
-func (v *verifier) asked(d told, commit *object.Commit, c form.Change) {
+func (v *Verifier) asked(d told, commit *object.Commit, c form.Change) {
 	want, _ := v.again(d, &c)
 	v.commit(d, commit, want, "")
 	if said := form.ParseChange(commit).Spec.Package; string(c.Spec.Name) != v.r.Name || c.Spec.Package != said {
@@ -247,7 +247,7 @@ func (v *verifier) asked(d told, commit *object.Commit, c form.Change) {
 // unanswered reports changes without an outcome. Only the newest may be one,
 // with those that it overtook while they waited: the server takes no other
 // change while it carries one out, and records their outcomes with its own.
-func (v *verifier) unanswered(main []form.Change, observed []form.Outcome) {
+func (v *Verifier) unanswered(main []form.Change, observed []form.Outcome) {
 	answered := map[dm.Revision]bool{}
 	for _, o := range observed {
 		answered[o.Observation.Desired] = true
@@ -265,7 +265,7 @@ func (v *verifier) unanswered(main []form.Change, observed []form.Outcome) {
 
 // outcomes checks that each outcome is one of a change of this application.
 // whole is false when some are not, or can't be read.
-func (v *verifier) outcomes(commits []*object.Commit, main []form.Change) (list []form.Outcome, whole bool) {
+func (v *Verifier) outcomes(commits []*object.Commit, main []form.Change) (list []form.Outcome, whole bool) {
 	changes := map[dm.Revision]form.Change{}
 	for _, c := range main {
 		changes[form.Revision(c.Commit)] = c
@@ -306,7 +306,7 @@ func (v *verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 
 // deliveries checks that each commit of a workspace is of a change of the
 // application, and says what that says.
-func (v *verifier) deliveries(commits []*object.Commit) {
+func (v *Verifier) deliveries(commits []*object.Commit) {
 	for len(commits) > 0 && commits[0].Message == workspace.BlankMessage { // it begins with some
 		commits = commits[1:]
 	}
@@ -326,7 +326,7 @@ func (v *verifier) deliveries(commits []*object.Commit) {
 }
 
 // packagePeople checks who uploaded, withdrew, deployed and undeployed.
-func (v *verifier) packagePeople(ctx context.Context) {
+func (v *Verifier) packagePeople(ctx context.Context) {
 	v.foreign(repo.Main, repo.TagPrefix, repo.ArchivePrefix, repo.SupersededPrefix, repo.DeployedPrefix)
 	uploads := map[string][]uploaded{} // by version
 	commits := map[plumbing.Hash]bool{}
@@ -367,7 +367,7 @@ func (v *verifier) packagePeople(ctx context.Context) {
 
 // upload proves the tag and the commit of an upload, and its withdrawal. number
 // is its place under refs/superseded, 0 for the one that stands.
-func (v *verifier) upload(ref, version string, number int) (u uploaded, err error) {
+func (v *Verifier) upload(ref, version string, number int) (u uploaded, err error) {
 	h, of := v.heads[ref], v.r.Name+"-"+version
 	said, gone, err := form.DecodeTag(v.objects, h)
 	if err == nil && gone != nil && number == 0 {
@@ -396,7 +396,7 @@ func (v *verifier) upload(ref, version string, number int) (u uploaded, err erro
 
 // decisions checks that the deploys and undeploys of a version take turns, and
 // that what was deployed had been uploaded.
-func (v *verifier) decisions(commits []*object.Commit, version string, uploads []uploaded) {
+func (v *Verifier) decisions(commits []*object.Commit, version string, uploads []uploaded) {
 	var list []told
 	before := form.Decision{Phase: dm.NotDeployed}
 	for _, commit := range commits {
