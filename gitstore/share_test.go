@@ -1,13 +1,18 @@
 package gitstore_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -49,10 +54,10 @@ func (h *house) copies(repository string) (all, different int) {
 }
 
 // heavy is a package whose files do not shrink, but for one that an override fills.
-func heavy(id string) []byte {
+func heavy(id, topic string) []byte {
 	files := map[string]string{
-		id + "/jupyter/report/report.ipynb":    `{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":["${component_topic}"]}],"metadata":{},"nbformat":4,"nbformat_minor":5}`,
-		id + "/jupyter/report/properties.json": `{"topic": "flows"}`,
+		id + "/jupyter/report/report.ipynb":    `{"cells":[{"cell_type":"markdown","id":"a","metadata":{},"source":["` + topic + ` ${component_topic}"]}],"metadata":{},"nbformat":4,"nbformat_minor":5}`,
+		id + "/jupyter/report/properties.json": `{"topic": "` + topic + `"}`,
 	}
 	for i := range 8 {
 		files[fmt.Sprintf("%s/jupyter/report/data/%d.bin", id, i)] = string(noise(uint64(i), 40_000))
@@ -62,7 +67,7 @@ func heavy(id string) []byte {
 
 func (h *house) deployHeavy(id string) dm.PackageRef {
 	h.t.Helper()
-	h.publish("teacher", id+".tar.gz", heavy(id))
+	h.publish("teacher", id+".tar.gz", heavy(id, "flows"))
 	check(h.t, h.DeployPackage(ctx, as("teacher"), id))
 	ref, err := dm.ParsePackageRef(id)
 	check(h.t, err)
@@ -95,7 +100,7 @@ func TestVersionsShareTheirFiles(t *testing.T) {
 		t.Errorf("6 versions with the same files take %d bytes, and one %d", n, one)
 	}
 	before := h.stored(flow, "content of ")
-	h.publish("teacher", "flow-2.0.0.tar.gz", heavy("flow-1.0.0"))
+	h.publish("teacher", "flow-2.0.0.tar.gz", heavy("flow-1.0.0", "flows"))
 	if n := h.stored(flow, "content of "); n > before+10_000 {
 		t.Errorf("the same archive under another name takes %d bytes", n-before)
 	}
@@ -153,6 +158,77 @@ func TestUsersGetWhatTheyLack(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(h.dir, "tmp")); err != nil || len(left) > 0 {
 		t.Errorf("tmp holds %v, %v", left, err)
 	}
+	h.sound()
+}
+
+// keptInodes are the files of the packs of a workspace that are kept.
+func (h *house) keptInodes(user string) map[uint64]bool {
+	h.t.Helper()
+	keeps, err := filepath.Glob(filepath.Join(h.dir, "users", user+".git", "objects", "pack", "pack-*.keep"))
+	check(h.t, err)
+	files := map[uint64]bool{}
+	for _, keep := range keeps {
+		info, err := os.Stat(strings.TrimSuffix(keep, ".keep") + ".pack")
+		check(h.t, err)
+		files[info.Sys().(*syscall.Stat_t).Ino] = true
+	}
+	return files
+}
+
+// TestAClassSharesItsFiles wants one file for all users of a deployment, when it
+// is made and when all of their workspaces were lost.
+func TestAClassSharesItsFiles(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	ref := h.deployHeavy("flow-1.0.0")
+	check(t, h.Create(ctx, as("teacher"), dm.Spec{Name: "course", Package: ref, Audience: []dm.Subject{"user:ana", "user:bob"}}))
+	h.settle("course")
+	shared := func(when string) {
+		t.Helper()
+		if ana := h.keptInodes("ana"); len(ana) < 2 || !maps.Equal(ana, h.keptInodes("bob")) { // that of the blank workspace is one
+			t.Errorf("%s ana and bob have the files %v and %v", when, ana, h.keptInodes("bob"))
+		}
+	}
+	shared("at first")
+	h.stop()
+	check(t, os.RemoveAll(filepath.Join(h.dir, "users")))
+	h = open(t, h.dir)
+	shared("after a loss")
+	h.sound()
+}
+
+// endsBy does something when the content has been read.
+type endsBy struct {
+	io.Reader
+	do func()
+}
+
+func (e *endsBy) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if err == io.EOF && e.do != nil {
+		e.do()
+		e.do = nil
+	}
+	return n, err
+}
+
+// TestUploadOfWhatIsTakenAway takes the files of an earlier version away while a
+// version that shares them arrives. It must not be published without them.
+func TestUploadOfWhatIsTakenAway(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.deployHeavy("flow-1.0.0")
+	packs := filepath.Join(h.dir, "packages/flow.git/objects/pack")
+	away := filepath.Join(t.TempDir(), "pack")
+	content := heavy("flow-1.1.0", "other") // what is judged is not shared
+	body := &endsBy{bytes.NewReader(content), func() { check(t, errors.Join(os.Rename(packs, away), os.Mkdir(packs, 0o750))) }}
+	_, err := h.Publish(ctx, as("teacher"), file(t, "flow-1.1.0.tar.gz"), body, int64(len(content)))
+	wantKind(t, err, dm.Unavailable, "the package changed while the upload came")
+	check(t, errors.Join(os.RemoveAll(packs), os.Rename(away, packs)))
+	if got := refsOf(t, filepath.Join(h.dir, "packages/flow.git")); strings.Contains(got, "1.1.0") {
+		t.Errorf("refs are %q", got)
+	}
+	h.publish("teacher", "flow-1.1.0.tar.gz", content)
 	h.sound()
 }
 

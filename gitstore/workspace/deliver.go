@@ -113,26 +113,47 @@ func (s *Workspaces) handout(app dm.ApplicationName, at dm.Revision) (*handout, 
 	return &handout{Delivery: form.DeliveryOf(app, form.ParseChange(c))}, nil
 }
 
-// toUsers gives every user the handout; one user's failure does not keep it
-// from the others.
+// toUsers gives every user the handout.
 func (s *Workspaces) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
-	c, err := s.openContents(h, len(users))
-	if err != nil {
-		s.Service.Suspect(repo.Application(h.Application))
-		return repo.Failed(op, err)
-	}
-	defer c.close()
-	var errs []error
+	without, err := s.toEach(ctx, h, users)
+	errs := []error{err}
 	for _, u := range users {
-		if err := ctx.Err(); err != nil {
-			errs = append(errs, dm.Errorf(dm.Unavailable, op, "the delivery was interrupted").Because(err))
-			break
-		}
-		if err := s.toUser(ctx, h, c, u); err != nil {
+		if err := without[u]; err != nil && ctx.Err() == nil {
 			errs = append(errs, fmt.Errorf("workspace of %s: %w", u, err))
 		}
 	}
+	if ctx.Err() != nil && len(without) > 0 {
+		errs = append(errs, interrupted(ctx))
+	}
 	return repo.Failed(op, errors.Join(errs...))
+}
+
+// toEach does so and tells who did not get it and why; one user's failure does not
+// keep it from the others. An error is of all.
+func (s *Workspaces) toEach(ctx context.Context, h *handout, users []dm.UserName) (without map[dm.UserName]error, err error) {
+	c, err := s.openContents(h, len(users))
+	if err != nil {
+		s.Service.Suspect(repo.Application(h.Application))
+		return nil, err
+	}
+	defer c.close()
+	without = map[dm.UserName]error{}
+	for _, u := range users {
+		err := ctx.Err()
+		if err != nil {
+			err = interrupted(ctx)
+		} else {
+			err = s.toUser(ctx, h, c, u)
+		}
+		if err != nil {
+			without[u] = err
+		}
+	}
+	return without, nil
+}
+
+func interrupted(ctx context.Context) error {
+	return dm.Errorf(dm.Unavailable, "workspace.Deliver", "the delivery was interrupted").Because(ctx.Err())
 }
 
 // toUser brings the application's branch and then main of one workspace to

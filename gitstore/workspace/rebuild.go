@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -104,17 +104,16 @@ func (s *Workspaces) Rebuild(ctx context.Context) error {
 		s.Service.BringBack(repo.Workspace(u))
 	}
 	errs := []error{unread}
-	var half []dm.UserName
+	half := map[dm.UserName]bool{}
 	for _, d := range deliveries {
-		if slices.Contains(half, d.user) {
-			continue
+		d.users = slices.DeleteFunc(d.users, func(u dm.UserName) bool { return half[u] })
+		for u, err := range d.again(ctx, s) {
+			if repo.Proof(repo.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
+				half[u] = true
+				s.takeBack(u, err)
+			}
+			errs = append(errs, err)
 		}
-		err := d.again(ctx, s)
-		if err != nil && repo.Proof(repo.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
-			half = append(half, d.user)
-			s.takeBack(d.user, err)
-		}
-		errs = append(errs, err)
 	}
 	s.Log.Warn("workspaces were rebuilt from the applications' records", "users", len(users)-len(half))
 	return errors.Join(errs...)
@@ -169,40 +168,44 @@ func (s *Workspaces) Redeliver(ctx context.Context, app dm.ApplicationName) {
 	if e == nil || e.Working() || e.Observed == nil {
 		return
 	}
+	o := *e.Observed
+	if o.Effective != "" {
+		o.Desired = o.Effective
+	}
 	for _, r := range e.Observed.Records {
-		for _, u := range r.Users {
-			o := *e.Observed
-			if o.Effective != "" {
-				o.Desired = o.Effective
-			}
-			if err := (redelivery{app: app, o: &o, user: u}).again(ctx, s); err != nil {
-				s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
-				s.Service.LookSoon(repo.Workspace(u))
-			}
+		for u, err := range (redelivery{app: app, o: &o, users: r.Users}).again(ctx, s) {
+			s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
+			s.Service.LookSoon(repo.Workspace(u))
 		}
 	}
 }
 
-// redelivery is one recorded outcome for one lost workspace.
+// redelivery is one recorded outcome for lost workspaces.
 type redelivery struct {
-	app  dm.ApplicationName
-	o    *dm.Observation
-	user dm.UserName
-	gone bool // the outcome took the application away from the user
+	app   dm.ApplicationName
+	o     *dm.Observation
+	users []dm.UserName
+	gone  bool // the outcome took the application away from the users
 }
 
-// again repeats what the outcome's plugin asked of the workspace.
-func (d redelivery) again(ctx context.Context, s *Workspaces) error {
+// again repeats what the outcome's plugin asked of the workspaces, and tells in
+// which it failed and why.
+func (d redelivery) again(ctx context.Context, s *Workspaces) map[dm.UserName]error {
+	failed := map[dm.UserName]error{}
 	handouts, err := d.handouts(s)
-	if err != nil {
-		return err
-	}
 	for _, h := range handouts {
-		if err := s.toUsers(ctx, "workspace.again", h, []dm.UserName{d.user}); err != nil {
-			return err
+		var without map[dm.UserName]error
+		if err == nil {
+			without, err = s.toEach(ctx, h, slices.DeleteFunc(slices.Clone(d.users), func(u dm.UserName) bool { return failed[u] != nil }))
+		}
+		maps.Copy(failed, without)
+	}
+	if err != nil {
+		for _, u := range d.users {
+			failed[u] = err
 		}
 	}
-	return nil
+	return failed
 }
 
 // handouts is what the outcome's plugin asked of the workspace.
@@ -249,23 +252,13 @@ func (s *Workspaces) deliveries(lost map[dm.UserName]bool) ([]redelivery, error)
 					}
 				}
 			}
-			for u := range has {
-				list = append(list, redelivery{app: app, o: o, user: u})
-			}
-			for u := range had {
-				if !has[u] {
-					list = append(list, redelivery{app: app, o: o, user: u, gone: true})
-				}
-			}
+			gone := slices.DeleteFunc(slices.Sorted(maps.Keys(had)), func(u dm.UserName) bool { return has[u] })
+			list = append(list, redelivery{app: app, o: o, users: slices.Sorted(maps.Keys(has))}, redelivery{app: app, o: o, users: gone, gone: true})
 			had = has
 		}
 	}
-	slices.SortStableFunc(list, func(a, b redelivery) int {
-		if c := a.o.Time.Compare(b.o.Time); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.user), string(b.user))
-	})
+	list = slices.DeleteFunc(list, func(d redelivery) bool { return len(d.users) == 0 })
+	slices.SortStableFunc(list, func(a, b redelivery) int { return a.o.Time.Compare(b.o.Time) })
 	return list, errors.Join(errs...)
 }
 

@@ -179,7 +179,9 @@ func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.
 	}
 	byUser := map[dm.UserName][]redelivery{}
 	for _, d := range deliveries {
-		byUser[d.user] = append(byUser[d.user], d)
+		for _, u := range d.users {
+			byUser[u] = append(byUser[u], d)
+		}
 	}
 	var list []form.Swept
 	for u, w := range empty {
