@@ -172,6 +172,13 @@ var goldenCases = map[string][]request{
 		{path: "/api/v1/packages/flow-collector/diff?to=2.14.3"}, {path: "/api/v1/packages/flow-collector/diff?from=2.9.11"}, {path: "/api/v1/packages/flow-collector/diff?from=2.9&to=2.14.3"},
 		{path: "/api/v1/packages/flow-collector/diff?from=2.9.11&to=9.9.9"}, {path: "/api/v1/packages/never/diff?from=2.9.11&to=9.9.9"},
 	},
+	"manager/v1-events": {
+		{path: "/api/v1/events?after=3&limit=1&user.name=ana"}, {path: "/api/v1/events?after=0&user.name=ana"}, {path: "/api/v1/events?after=0&limit=3"},
+		{path: "/api/v1/events?after=6"}, {path: "/api/v1/events?after=-1"}, {path: "/api/v1/events?after=x"}, {path: "/api/v1/events?after=0&limit=0"},
+		{path: "/api/v1/events?after=0&limit=501"}, {path: "/api/v1/events?after=0&wait=61"}, {path: "/api/v1/events?after=0&wait=0"}, {path: "/api/v1/events?after=0&user.name=zoe"},
+		{path: "/api/v1/events?after=6", header: http.Header{"Accept": {"text/event-stream"}}},
+		{path: "/api/v1/events", header: http.Header{"Accept": {"text/event-stream"}, "Last-Event-Id": {"x"}}},
+	},
 	"manager/v1-at": {
 		{path: "/api/v1/at?time=2025-01-06T12:00:00Z&user.name=ana"}, {path: "/api/v1/at?time=2025-01-06T13:00:00.5%2B01:00"}, {path: "/api/v1/at?time=2001-01-01T00:00:00Z"},
 		{path: "/api/v1/at"}, {path: "/api/v1/at?time="}, {path: "/api/v1/at?time=yesterday"}, {path: "/api/v1/at?time=2025-01-06T13:00:00+01:00"},

@@ -64,6 +64,7 @@ type options struct {
 	env     map[string]any
 	ready   func(context.Context) error
 	fail    error
+	ending  chan struct{}
 	rules   []dm.Rule // instead of the default policy's
 
 	identity *auth.Auth // nil means one of passwords, see signIn
@@ -156,7 +157,7 @@ func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) 
 	})
 	must(t, err)
 	native, err := v1.New(v1.Config{
-		Applications: record, History: record, Owners: record, Policy: record.policy,
+		Applications: record, History: record, Owners: record, Events: record, Policy: record.policy, Ending: o.ending,
 		Clock: func() time.Time { return now },
 	})
 	must(t, err)

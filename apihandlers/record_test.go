@@ -33,6 +33,8 @@ type fakeRecord struct {
 	page     dm.Page
 	asked    string // of the history
 	calls    int    // of changes
+	told     []dm.Event
+	more     chan struct{} // closed when there is another event; nil while nobody waits
 }
 
 var (
@@ -41,6 +43,7 @@ var (
 	_ dm.ApplicationStore = (*fakeRecord)(nil)
 	_ dm.History          = (*fakeRecord)(nil)
 	_ dm.Owners           = (*fakeRecord)(nil)
+	_ dm.Events           = (*fakeRecord)(nil)
 )
 
 const archiveBytes = "these are the bytes of an archive"

@@ -94,6 +94,8 @@ func instant(r *http.Request, now time.Time) (time.Time, error) {
 const (
 	plainText = "text/plain"
 	jsonText  = "application/json"
+
+	eventStream = "text/event-stream"
 )
 
 // wantsText tells whether the answer shall be text and not JSON: by the query
@@ -111,6 +113,12 @@ func wantsText(w http.ResponseWriter, r *http.Request) (bool, error) {
 		return false, dm.Errorf(dm.Invalid, "parse query", "the query parameter format must be json or text")
 	}
 	w.Header().Add("Vary", "Accept")
+	weight := weights(r)
+	return weight[plainText] > weight[jsonText], nil
+}
+
+// weights reads how much a client wants each type of content.
+func weights(r *http.Request) map[string]float64 {
 	weight := map[string]float64{}
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, parameters, err := mime.ParseMediaType(part)
@@ -122,5 +130,5 @@ func wantsText(w http.ResponseWriter, r *http.Request) (bool, error) {
 			weight[kind] = q
 		}
 	}
-	return weight[plainText] > weight[jsonText], nil
+	return weight
 }

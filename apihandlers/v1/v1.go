@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -22,28 +23,33 @@ type Config struct {
 	Applications Applications // required
 	History      dm.History   // required
 	Owners       dm.Owners    // required
+	Events       dm.Events    // required
 	Policy       dm.Policy
 	Clock        func() time.Time // nil means time.Now
+	Ending       <-chan struct{}  // closed when the server stops: who follows events comes again; nil means never
 }
 
 // API serves /api/v1.
-type API struct{ Config }
+type API struct {
+	Config
+	following following
+}
 
 // New checks the configuration.
 func New(cfg Config) (*API, error) {
-	if cfg.Applications == nil || cfg.History == nil || cfg.Owners == nil {
-		return nil, errors.New("v1: Applications, History and Owners are required")
+	if cfg.Applications == nil || cfg.History == nil || cfg.Owners == nil || cfg.Events == nil {
+		return nil, errors.New("v1: Applications, History, Owners and Events are required")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &API{cfg}, nil
+	return &API{Config: cfg}, nil
 }
 
 // Routes is the route table.
 func (a *API) Routes() []apihandlers.Route {
 	routes := append(a.applicationRoutes(), a.historyRoutes()...)
-	return append(routes, a.diffRoutes()...)
+	return slices.Concat(routes, a.diffRoutes(), a.eventRoutes())
 }
 
 func (a *API) applicationRoutes() []apihandlers.Route {

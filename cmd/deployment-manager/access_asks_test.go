@@ -72,6 +72,7 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 	"manager GET /api/v1/packages/{name}/history":               at("/api/v1/packages/flow/history"),
 	"manager GET /api/v1/packages/{name}/diff":                  at("/api/v1/packages/flow/diff?from=1.0.0&to=1.1.0"),
 	"manager GET /api/v1/at":                                    at("/api/v1/at?time=2024-01-01T00:00:00Z"),
+	"manager GET /api/v1/events":                                at("/api/v1/events?after=0&limit=1"),
 	"manager PUT /api/v1/applications/{name}":                   changed,
 	"manager PUT /api/v1/applications/{name}" + alone:           own(changed),
 	"manager POST /api/v1/applications/{name}/rollback":         rolledBack,

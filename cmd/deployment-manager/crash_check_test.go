@@ -163,6 +163,9 @@ func (w *crashWorld) finish() {
 		}
 	}
 	w.checkClones()
+	if w.follower != nil {
+		w.follower.check()
+	}
 	w.stop()
 	w.verify()
 	w.finished = !w.t.Failed()

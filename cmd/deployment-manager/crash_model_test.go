@@ -83,11 +83,12 @@ type crashWorld struct {
 	options  []string
 	server   *crashServer
 	client   *http.Client
-	finished bool          // everything was right to the end
-	slowest  time.Duration // start
-	packs    int           // made by addPacks
-	failing  atomic.Bool   // the disk fails: an answer of 500 and more leaves it open what came of the request
-	full     bool          // the disk is full at times: what is derived may come a moment later
+	finished bool           // everything was right to the end
+	slowest  time.Duration  // start
+	packs    int            // made by addPacks
+	failing  atomic.Bool    // the disk fails: an answer of 500 and more leaves it open what came of the request
+	follower *crashFollower // nil when nobody follows the events
+	full     bool           // the disk is full at times: what is derived may come a moment later
 
 	mu       sync.Mutex // of the maps; a cell belongs to one client at a time
 	files    map[string]*cell[string]

@@ -70,6 +70,7 @@ func killRandomly(t *testing.T, kills int, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := newCrashWorld(t)
 	clients := newCrashClients(w, seed)
+	w.follower = &crashFollower{w: w, seen: map[uint64]string{}}
 	starting := 0
 	for kill := 1; kill <= kills; kill++ {
 		if random.IntN(8) == 0 {
@@ -114,6 +115,9 @@ func (w *crashWorld) load(clients []*crashClient, changes int, after time.Durati
 	done := make(chan struct{}, changes)
 	for _, c := range clients {
 		working.Go(func() { c.work(done) })
+	}
+	if w.follower != nil {
+		working.Go(w.follower.follow)
 	}
 	for slow := time.After(time.Minute); changes > 0; changes-- {
 		select {

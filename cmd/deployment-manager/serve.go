@@ -108,7 +108,7 @@ func serve(ctx context.Context, cfg config, s serving) (err error) {
 		s.log.Info("ready", "packages", d.packages.Addr().String(), "manager", d.manager.Addr().String(), "git", d.git.Addr().String(), "tls", secure != nil)
 		s.ready(d)
 	}, func() {
-		server.readiness.yes.Store(false)
+		server.readiness.end()
 		s.log.Info("stopping")
 	})
 }

@@ -96,7 +96,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		return nil, err
 	}
 
-	srv := &server{connections: connections, store: record.store, readiness: &readiness{record: record.store.Ready}}
+	srv := &server{connections: connections, store: record.store, readiness: &readiness{record: record.store.Ready, ended: make(chan struct{})}}
 	srv.stages = [][]part{
 		{{"callbacks", callbacks.Run}},
 		{
@@ -352,7 +352,14 @@ func flatTexts(environment map[string]any) map[string]string {
 // stops, else what the record says.
 type readiness struct {
 	yes    atomic.Bool
+	ended  chan struct{} // closed by end
 	record func(context.Context) error
+}
+
+// end tells that the server stops.
+func (r *readiness) end() {
+	r.yes.Store(false)
+	close(r.ended)
 }
 
 func (r *readiness) check(ctx context.Context) error {
@@ -380,7 +387,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build the deployment manager", err)
 	}
-	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Policy: who.policy})
+	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Events: record.store, Policy: who.policy, Ending: s.readiness.ended})
 	if err != nil {
 		return dm.Wrap("build the native API", err)
 	}
