@@ -296,11 +296,17 @@ func (d *Dispatcher) release(ctx context.Context, app dm.ApplicationName, e *ent
 	}
 }
 
-// pending counts the applications that are queued, in work or waiting.
+// pending counts the applications whose change is queued, in work or waiting.
 func (d *Dispatcher) pending() float64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return float64(len(d.apps))
+	n := 0
+	for _, e := range d.apps {
+		if !e.look {
+			n++
+		}
+	}
+	return float64(n)
 }
 
 // dispatchMetrics are the dispatcher's figures.

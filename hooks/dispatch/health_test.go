@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/plugins/plugintest"
 )
@@ -273,11 +275,12 @@ func (s *slowEngine) Watch(context.Context, func(dm.ApplicationName)) error {
 func TestSlowEngineHoldsUpNoChange(t *testing.T) {
 	t.Parallel()
 	var slow *slowEngine
+	registry := prometheus.NewRegistry()
 	withEngine(t, func(cfg *Config) {
 		engine, _ := cfg.Plugins("oozie")
 		slow = &slowEngine{FakeEngine: engine.(*plugintest.FakeEngine)}
 		others := cfg.Plugins
-		cfg.Workers = 4
+		cfg.Workers, cfg.Registerer = 4, registry
 		cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
 			if t == "oozie" {
 				return slow, true
@@ -289,6 +292,9 @@ func TestSlowEngineHoldsUpNoChange(t *testing.T) {
 			b.box.accept(app, dm.Create, dm.WantCreated, nil, "oozie/nightly")
 		}
 		b.pass(10 * time.Minute)
+		if n := measured(t, registry, "dm_dispatch_pending{}"); n != 0 {
+			t.Errorf("%v changes are pending while engines are asked, want none", n)
+		}
 		for range 20 {
 			b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
 			b.d.Wake("noon")
