@@ -3,20 +3,65 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"testing"
+	"time"
 )
 
 // crashFollower polls the events of a server that is killed again and again, and
-// of each next one from where it was.
+// of each next one from where it was. It is PNDA's receiver of callbacks too, one
+// that fails now and then.
 type crashFollower struct {
 	w     *crashWorld
 	after uint64
 	seen  map[uint64]string // number → name of the object that carries it
+	due   []string          // what the receiver is to be told for it
+
+	mu    sync.Mutex
+	calls int
+	told  map[string]bool
+}
+
+// receive answers a callback.
+func (f *crashFollower) receive(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Data []struct {
+			ID, State string
+			Timestamp int64
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.calls++; f.calls%4 == 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err == nil && len(body.Data) == 1 {
+		f.told[fmt.Sprint(body.Data[0].ID, " ", body.Data[0].State, " ", body.Data[0].Timestamp)] = true
+	}
+}
+
+// untold are the callbacks that have not come.
+func (f *crashFollower) untold() (list []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, call := range f.due {
+		if !f.told[call] {
+			list = append(list, call)
+		}
+	}
+	return list
+}
+
+func newCrashFollower() *crashFollower {
+	return &crashFollower{seen: map[uint64]string{}, told: map[string]bool{}}
 }
 
 // follow polls until the server is gone, or nothing has come for a second.
@@ -32,8 +77,10 @@ func (f *crashFollower) follow() {
 		}
 		for line := range strings.Lines(answer) {
 			var e struct {
-				Seq         uint64
-				Action, New string
+				Seq            uint64
+				ID, State, New string
+				Time           time.Time
+				Again          bool
 			}
 			if json.Unmarshal([]byte(line), &e) != nil { // of an answer that was cut off
 				return
@@ -42,6 +89,9 @@ func (f *crashFollower) follow() {
 				f.w.t.Errorf("event %d came after %d", e.Seq, f.after)
 			}
 			f.after, f.seen[e.Seq] = e.Seq, e.New
+			if !e.Again {
+				f.due = append(f.due, fmt.Sprint(e.ID, " ", e.State, " ", e.Time.UnixMilli()))
+			}
 		}
 		if answer == "" {
 			return
@@ -50,7 +100,8 @@ func (f *crashFollower) follow() {
 }
 
 // check reads on to the end and wants exactly the events that the record has:
-// none was missed over the kills, and none told that is not there.
+// none was missed over the kills, and none told that is not there. And each has
+// come as a callback.
 func (f *crashFollower) check() {
 	f.w.t.Helper()
 	f.follow()
@@ -69,6 +120,16 @@ func (f *crashFollower) check() {
 			f.w.t.Errorf("event %d, %s, is not in the record", seq, f.seen[seq])
 		}
 	}
+	for deadline := time.Now().Add(30 * time.Second); len(f.untold()) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.w.t.Errorf("no callback came for %q", f.untold())
+			break
+		}
+	}
+	f.mu.Lock()
+	calls := f.calls
+	f.mu.Unlock()
+	f.w.t.Logf("%d callbacks, of which each fourth failed, for %d states", calls, len(f.due))
 	f.w.t.Logf("%d events up to number %d, %d missing; %d numbers were given up", len(f.seen), f.after, missing, int(f.after)-len(f.seen))
 }
 
@@ -139,4 +200,29 @@ func (w *crashWorld) seqOf(dir, tag string) string {
 	_, text, _ := strings.Cut(w.git("--git-dir="+dir, "cat-file", "tag", tag), "\nDM-Seq: ")
 	seq, _, _ := strings.Cut(text, "\n")
 	return seq
+}
+
+// TestStopEndsFollowers: who follows events does not hold up a stop, and is told by
+// the end of the answer to come again.
+func TestStopEndsFollowers(t *testing.T) {
+	t.Parallel()
+	w := newCrashWorld(t)
+	w.start()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.server.addresses["manager"]+"/api/v1/events?user.name=ana", nil)
+	must(t, err)
+	r.Header.Set("Accept", "text/event-stream")
+	stream, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer stream.Body.Close()
+	must(t, w.publish("ana", "p-1.0.0", "first"))
+	begin := time.Now()
+	w.stop()
+	if took := time.Since(begin); took >= requestGrace {
+		t.Errorf("the stop took %s", took)
+	}
+	text, err := io.ReadAll(stream.Body)
+	if err != nil || !strings.Contains(string(text), `"id":"p-1.0.0"`) {
+		t.Errorf("the stream ended with %v: %s", err, text)
+	}
+	w.finished = true
 }

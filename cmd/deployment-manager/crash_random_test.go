@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strconv"
@@ -68,9 +70,12 @@ func TestRandomKills(t *testing.T) {
 func killRandomly(t *testing.T, kills int, seed uint64) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0))
-	w := newCrashWorld(t)
+	follower := newCrashFollower()
+	receiver := httptest.NewServer(http.HandlerFunc(follower.receive))
+	defer receiver.Close()
+	w := newCrashWorld(t, "--package-callback", receiver.URL, "--application-callback", receiver.URL)
+	w.follower, follower.w = follower, w
 	clients := newCrashClients(w, seed)
-	w.follower = &crashFollower{w: w, seen: map[uint64]string{}}
 	starting := 0
 	for kill := 1; kill <= kills; kill++ {
 		if random.IntN(8) == 0 {
