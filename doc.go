@@ -18,6 +18,20 @@
 //	  -> plugin
 //	  -> gitstore: observed
 //
+// # Words
+//
+// One word for one thing:
+//
+//	record      what gitstore keeps of packages and applications
+//	publish     make an upload or a pushed tag a version; then it is deployed
+//	proposal    an application.json that a push asks for
+//	admission   the one judgement on a change, from REST and from push
+//	accept      do what one ref of a push asks for
+//	land        move refs durably: from then on a change is a fact
+//	deployment  one change of an application's content, with a number
+//	delivery    what users get of one change in their workspaces
+//	outcome     how a change ended, or a deploy of a package
+//
 // # Imports
 //
 // This package imports the standard library, and golang.org/x/text/unicode/norm

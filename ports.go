@@ -238,12 +238,12 @@ type File struct {
 // Implemented by hooks. It returns the plan for a create or a change, so that
 // nothing is planned twice; nil otherwise.
 type Admission interface {
-	Admit(ctx context.Context, p Proposal) (*Plan, error)
+	Admit(ctx context.Context, r AdmissionRequest) (*Plan, error)
 }
 
-// Proposal is a change that is legal in the present state and waits for
+// AdmissionRequest is a change that is legal in the present state and waits for
 // judgement of policy and content.
-type Proposal struct {
+type AdmissionRequest struct {
 	Actor            Actor
 	Verb             Verb
 	Package          PackageRef

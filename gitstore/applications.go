@@ -191,10 +191,10 @@ func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *index.Applica
 		return wanted{}, err
 	}
 	w := wanted{content: e.Current()}
-	proposal := dm.Proposal{
+	asked := dm.AdmissionRequest{
 		Actor: actor, Verb: c.verb, Application: app, ApplicationOwner: w.content.Spec.Owner, Package: w.content.Spec.Package,
 	}
-	if _, err := s.Admission.Admit(ctx, proposal); err != nil {
+	if _, err := s.Admission.Admit(ctx, asked); err != nil {
 		return wanted{}, err
 	}
 	w.content.Spec.State = c.want
@@ -269,8 +269,8 @@ func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 // wanted is an admitted change of an application: what main shall be next.
 type wanted struct {
 	content index.Content
-	fresh   *delivered // nil when the content stays
-	room    *room      // the memory that fresh takes; whoever gets a wanted ends it
+	fresh   *newContent // nil when the content stays
+	room    *room       // the memory that fresh takes; whoever gets a wanted ends it
 }
 
 // admitContent asks admission for other content. Overrides that name secrets are
@@ -284,7 +284,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	if err != nil {
 		return wanted{}, err
 	}
-	plan, err := s.Admission.Admit(ctx, dm.Proposal{
+	plan, err := s.Admission.Admit(ctx, dm.AdmissionRequest{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
 		Spec: spec, Files: repo.NewFS(repo.Open(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
 	})
@@ -306,7 +306,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	}
 	return wanted{
 		content: index.Content{PackageTree: src.tree, Spec: spec, Notes: notes, Deployment: e.Deployments + 1},
-		fresh:   &delivered{plan: plan, from: src},
+		fresh:   &newContent{plan: plan, from: src},
 		room:    room,
 	}, nil
 }

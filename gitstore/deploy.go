@@ -30,7 +30,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		return err
 	}
 	defer release()
-	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Deploy, Package: ref}); err != nil {
+	if _, err := s.Admission.Admit(ctx, dm.AdmissionRequest{Actor: actor, Verb: dm.Deploy, Package: ref}); err != nil {
 		return err
 	}
 	stamp := s.stamp(ctx, actor, dm.Deploy)
@@ -102,7 +102,7 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	}
 	defer release()
 	before := s.index.Outcome(ref)
-	if _, err := s.Admission.Admit(ctx, dm.Proposal{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.Owner()}); err != nil {
+	if _, err := s.Admission.Admit(ctx, dm.AdmissionRequest{Actor: actor, Verb: dm.Undeploy, Package: ref, PackageOwner: before.Owner()}); err != nil {
 		return err
 	}
 	stamp := s.stamp(ctx, actor, dm.Undeploy)

@@ -16,16 +16,16 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// delivered is new content for an application: what was planned, and where the
+// newContent is new content for an application: what was planned, and where the
 // package's files come from.
-type delivered struct {
+type newContent struct {
 	plan *dm.Plan
 	from source
 }
 
-// proposed is the commit of a push that a change follows: it becomes a parent of
+// pushedParent is the commit of a push that a change follows: it becomes a parent of
 // the change's commit, so that a pull after the push is a fast-forward.
-type proposed struct {
+type pushedParent struct {
 	commit plumbing.Hash
 	copy   func(*pack.Writer) error // adds the commit, and what it leads to that the record does not have
 }
@@ -33,7 +33,7 @@ type proposed struct {
 // desire records an accepted change: it writes the objects, then moves main.
 // From then on the change is a fact that a crash does not forget. pushed is nil
 // unless a push proposed it.
-func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w wanted, stamp dm.Stamp, pushed *proposed) error {
+func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w wanted, stamp dm.Stamp, pushed *pushedParent) error {
 	defer w.room.end()
 	content := w.content
 	app := content.Spec.Name
@@ -87,7 +87,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 // is new in the components: what users get into a pack of its own, which can be
 // made again from theirs, and the rest into that of tx. It returns the tree of all
 // components.
-func (s *Store) writeContent(tx *repo.Tx, content index.Content, fresh *delivered) (none plumbing.Hash, err error) {
+func (s *Store) writeContent(tx *repo.Tx, content index.Content, fresh *newContent) (none plumbing.Hash, err error) {
 	own, err := tx.Objects()
 	if err != nil {
 		return none, err

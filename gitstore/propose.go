@@ -60,7 +60,7 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 			return err
 		}
 		outcome = outcomeOf(app, verb, w)
-		return p.s.desire(ctx, tx, e, w, p.s.stamp(ctx, p.by(ref), verb), &proposed{
+		return p.s.desire(ctx, tx, e, w, p.s.stamp(ctx, p.by(ref), verb), &pushedParent{
 			commit: plumbing.NewHash(string(ref.New)), copy: brought.copyTo(ctx, from),
 		})
 	})
@@ -78,7 +78,7 @@ func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
 
 // readProposal judges what the push would add to the record and reads the
 // application.json of its commit.
-func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.Spec, *proposal, error) {
+func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.Spec, *brought, error) {
 	const op = "gitstore.push"
 	app := dm.ApplicationName(p.repository.Name)
 	main := plumbing.ZeroHash
@@ -284,7 +284,7 @@ func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *index.Appli
 
 // admitVerb asks admission for a second verb of one change.
 func (s *Store) admitVerb(ctx context.Context, actor dm.Actor, verb dm.Verb, spec dm.Spec) error {
-	_, err := s.Admission.Admit(ctx, dm.Proposal{
+	_, err := s.Admission.Admit(ctx, dm.AdmissionRequest{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
 	})
 	return err

@@ -54,13 +54,13 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.judged(ctx, file.Ref, up); err != nil {
 		return dm.Published{}, repo.Failed("gitstore.Publish", err)
 	}
-	published, err := s.land(ctx, actor, file, up)
+	published, err := s.publishArrived(ctx, actor, file, up)
 	published.Notes = up.notes
 	return published, err
 }
 
-// land makes what has arrived whole a version.
-func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+// publishArrived makes what has arrived whole a version.
+func (s *Store) publishArrived(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	const op = "gitstore.Publish"
 	tx, err := s.data.Begin(repo.Package(file.Ref.Name), "publish")
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *Store) land(ctx context.Context, actor dm.Actor, file dm.PackageFile, u
 	if err := s.index.Published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
-	p, err := s.accept(ctx, tx, actor, file, up)
+	p, err := s.addVersion(ctx, tx, actor, file, up)
 	return p, repo.Failed(op, err)
 }
 
@@ -122,9 +122,9 @@ func (s *Store) version(ref dm.PackageRef) (form.Version, bool) {
 	return e.Version(ref.Version)
 }
 
-// accept makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
+// addVersion makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
 // is the moment at which the version exists.
-func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
 	old, had := s.version(file.Ref)
 	if had && (!s.Replace || old.File == file && old.Digest == up.digest) {
 		return unchanged(old, file, up.digest)
@@ -153,7 +153,7 @@ func (s *Store) accept(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm
 		return dm.Published{}, err
 	}
 	s.Step("publish-content-packed")
-	if err := s.record(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
+	if err := s.landVersion(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
 		return dm.Published{}, err
 	}
 	next := entry.With(v)
@@ -181,9 +181,9 @@ func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
 	return u.content.Commit(why)
 }
 
-// record moves the refs of a new version. The archive's stands before the tag,
+// landVersion moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
-func (s *Store) record(ctx context.Context, tx *repo.Tx, up *upload, v, old form.Version, packs ...pack.Pack) error {
+func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *upload, v, old form.Version, packs ...pack.Pack) error {
 	if err := tx.Adopt(up.aside, packs...); err != nil {
 		return err
 	}

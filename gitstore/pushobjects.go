@@ -154,8 +154,8 @@ type newObject struct {
 	size int64
 }
 
-// proposal is what a push to an application would add to its record.
-type proposal struct {
+// brought is what a push to an application would add to its record.
+type brought struct {
 	objects []newObject
 	trees   map[string][]treeLine // the new ones
 	sizes   map[string]int64      // of the new blobs
@@ -164,13 +164,13 @@ type proposal struct {
 }
 
 // gather lists what commit leads to and the record, up to main, does not have.
-func (o pushedObjects) gather(ctx context.Context, commit string, main plumbing.Hash) (*proposal, error) {
+func (o pushedObjects) gather(ctx context.Context, commit string, main plumbing.Hash) (*brought, error) {
 	const op = "gitstore.push"
 	var not []string
 	if !main.IsZero() {
 		not = append(not, main.String())
 	}
-	p := &proposal{trees: map[string][]treeLine{}, sizes: map[string]int64{}, judged: map[string]bool{}}
+	p := &brought{trees: map[string][]treeLine{}, sizes: map[string]int64{}, judged: map[string]bool{}}
 	total := int64(0)
 	err := o.git.NewObjects(ctx, o.dir, []string{commit}, not, func(kind, id string, size int64) error {
 		p.objects = append(p.objects, newObject{kind, id, size})
@@ -192,7 +192,7 @@ func (o pushedObjects) gather(ctx context.Context, commit string, main plumbing.
 }
 
 // of iterates over the names of the objects of some kinds.
-func (p *proposal) of(kinds ...string) []string {
+func (p *brought) of(kinds ...string) []string {
 	var ids []string
 	for _, object := range p.objects {
 		if slices.Contains(kinds, object.kind) {
@@ -204,7 +204,7 @@ func (p *proposal) of(kinds ...string) []string {
 
 // check judges every commit and every tree that would become part of the
 // record, in its history too: whoever clones gets all of it.
-func (p *proposal) check(ctx context.Context, o pushedObjects, limits archive.Limits) error {
+func (p *brought) check(ctx context.Context, o pushedObjects, limits archive.Limits) error {
 	roots := map[string]string{} // tree → a commit that has it
 	err := o.git.CatObjects(ctx, o.dir, slices.Values(p.of("commit", "tree")), func(id, kind string, _ int64, r io.Reader) error {
 		content, err := io.ReadAll(r)
@@ -249,7 +249,7 @@ func ofCommit(commit string, err error) error {
 
 // look counts n entries more and tells when there are too many: a small pack
 // can hold thousands of commits with all the paths that one of them may have.
-func (p *proposal) look(n int) error {
+func (p *brought) look(n int) error {
 	if p.looked += n; p.looked > maxProposedPaths {
 		return dm.Errorf(dm.TooLarge, "gitstore.push", "the commits of the push have more than %d files and directories", maxProposedPaths)
 	}
@@ -259,7 +259,7 @@ func (p *proposal) look(n int) error {
 // checkTree judges the entries of a new tree and of the new trees below it.
 // What stands in the record already was judged when it came, and what stands at
 // the same place in another commit was judged with that.
-func (p *proposal) checkTree(judge *archive.Judge, prefix, id string) error {
+func (p *brought) checkTree(judge *archive.Judge, prefix, id string) error {
 	place := prefix + "\x00" + id
 	if p.judged[place] {
 		return nil
@@ -303,7 +303,7 @@ func entryOf(mode, path string, size int64) archive.Entry {
 }
 
 // copyTo returns what adds the objects to a pack of the record.
-func (p *proposal) copyTo(ctx context.Context, o pushedObjects) func(*pack.Writer) error {
+func (p *brought) copyTo(ctx context.Context, o pushedObjects) func(*pack.Writer) error {
 	return func(w *pack.Writer) error {
 		return o.git.CatObjects(ctx, o.dir, slices.Values(p.of("commit", "tree", "blob")), func(_, kind string, size int64, r io.Reader) error {
 			if kind == "blob" {

@@ -174,7 +174,7 @@ func (p *push) publish(ctx context.Context, from pushedObjects, ref dm.PushedRef
 	if err := up.take(ctx, from, file.Ref.String(), pushed.files); err != nil {
 		return dm.PushOutcome{}, err
 	}
-	published, err := p.s.land(ctx, actor, file, up)
+	published, err := p.s.publishArrived(ctx, actor, file, up)
 	outcome.Changed, outcome.Notes = !published.Already, pushed.notes
 	return outcome, err
 }

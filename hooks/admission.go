@@ -39,7 +39,7 @@ func NewAdmission(cfg AdmissionConfig) (*Admission, error) {
 // change and a rollback. Kinds: Invalid (no user name, no reason where one is
 // required, or findings), Forbidden. Policy comes before content, so that nobody
 // learns what a package holds by proposing it.
-func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
+func (a *Admission) Admit(_ context.Context, p dm.AdmissionRequest) (*dm.Plan, error) {
 	const op = "hooks.Admit"
 	needed, err := permissions(p)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *Admission) Admit(_ context.Context, p dm.Proposal) (*dm.Plan, error) {
 
 // reserved keeps the names of the server's own test from everybody else: the
 // test destroys what it finds under them.
-func reserved(p dm.Proposal) error {
+func reserved(p dm.AdmissionRequest) error {
 	if p.Actor.Via == dm.SelftestVia {
 		return nil
 	}
@@ -99,7 +99,7 @@ type permission struct {
 
 // permissions is the table from verb to what the policy must grant, in the
 // order of PNDA's checks. A verb that is not in it is refused.
-func permissions(p dm.Proposal) ([]permission, error) {
+func permissions(p dm.AdmissionRequest) ([]permission, error) {
 	pkg := dm.Resource{Name: p.Package.String(), Owner: p.PackageOwner}
 	app := dm.Resource{Name: string(p.Application), Owner: p.ApplicationOwner}
 	switch p.Verb {
@@ -130,7 +130,7 @@ func permissions(p dm.Proposal) ([]permission, error) {
 // authorizeAudience asks for audience:deliver when the application, as it would
 // be, reaches anyone but the actor and its owner. It is asked for a change of
 // the package or the overrides too, because that delivers as well.
-func (a *Admission) authorizeAudience(p dm.Proposal) error {
+func (a *Admission) authorizeAudience(p dm.AdmissionRequest) error {
 	for _, s := range p.Spec.Audience {
 		if isOwn(s, p) {
 			continue
@@ -143,7 +143,7 @@ func (a *Admission) authorizeAudience(p dm.Proposal) error {
 
 // isOwn tells whether s is the actor or, for a change, the owner: an admin who
 // changes a person's application goes on delivering to that person.
-func isOwn(s dm.Subject, p dm.Proposal) bool {
+func isOwn(s dm.Subject, p dm.AdmissionRequest) bool {
 	u, ok := s.User()
 	return ok && (u == p.Actor.User || p.Verb != dm.Create && u == p.ApplicationOwner)
 }
@@ -151,7 +151,7 @@ func isOwn(s dm.Subject, p dm.Proposal) bool {
 // unknownAudience finds the users that the directory does not know. It judges
 // only an audience that this proposal sets: a person who has left must not make
 // every later change impossible.
-func (a *Admission) unknownAudience(p dm.Proposal) []dm.Finding {
+func (a *Admission) unknownAudience(p dm.AdmissionRequest) []dm.Finding {
 	if !p.Audience {
 		return nil
 	}

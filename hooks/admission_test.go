@@ -63,8 +63,8 @@ var directory = fakeDirectory{
 
 func actor(u dm.UserName) dm.Actor { return dm.Actor{User: u, Groups: directory.Groups(u)} }
 
-func proposal(by dm.UserName, verb dm.Verb, audience ...dm.Subject) dm.Proposal {
-	p := dm.Proposal{
+func proposal(by dm.UserName, verb dm.Verb, audience ...dm.Subject) dm.AdmissionRequest {
+	p := dm.AdmissionRequest{
 		Actor: actor(by), Verb: verb,
 		Package: dm.PackageRef{Name: "flow", Version: dm.Version{Major: 1}}, PackageOwner: "olga",
 		Application: "noon", ApplicationOwner: "ana",
@@ -78,7 +78,7 @@ func proposal(by dm.UserName, verb dm.Verb, audience ...dm.Subject) dm.Proposal 
 }
 
 // first is a proposal for a package that nobody published yet.
-func first(p dm.Proposal) dm.Proposal {
+func first(p dm.AdmissionRequest) dm.AdmissionRequest {
 	p.PackageOwner = ""
 	return p
 }
@@ -87,7 +87,7 @@ func TestAdmitAsksThePolicy(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name string
-		p    dm.Proposal
+		p    dm.AdmissionRequest
 		want dm.Kind
 	}{
 		{"anyone publishes the first version", first(proposal("zoe", dm.Publish)), ""},
@@ -173,7 +173,7 @@ func TestSelftestNames(t *testing.T) {
 	for _, via := range []string{"manager", dm.SelftestVia} {
 		app, pkg := proposal("root", dm.Create), proposal("root", dm.Publish)
 		app.Application, pkg.Package.Name = dm.SelftestApplication, dm.SelftestPackage
-		for _, p := range []dm.Proposal{app, pkg} {
+		for _, p := range []dm.AdmissionRequest{app, pkg} {
 			p.Actor.Via = via
 			want := dm.Forbidden
 			if via == dm.SelftestVia {

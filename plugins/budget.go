@@ -75,7 +75,7 @@ func propertiesCost(p dm.Properties) int64 {
 }
 
 // measure counts one file and tells whether filling may change it.
-func (d *delivery) measure(c dm.PackageComponent, file string, t texts) (changed bool, err error) {
+func (d *planning) measure(c dm.PackageComponent, file string, t texts) (changed bool, err error) {
 	f, err := c.Files.Open(file)
 	if err != nil {
 		return false, err
@@ -169,8 +169,8 @@ func componentKey(c dm.PackageComponent, file string) string {
 	return path.Join(string(c.Type), string(c.Name), file)
 }
 
-// delivered are the variables that properties.json tells.
-func (v variables) delivered() variables {
+// ofComponent are the variables that properties.json tells.
+func (v variables) ofComponent() variables {
 	own := maps.Clone(v)
 	maps.DeleteFunc(own, func(name string, _ json.RawMessage) bool { return !isComponentVariable(name) })
 	return own

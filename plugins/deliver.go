@@ -36,8 +36,8 @@ func isDescriptor(file string) bool {
 	return file == hbaseFile || file == hdfsFile || file == opentsdbFile
 }
 
-// delivery fills the components of one plan.
-type delivery struct {
+// planning fills the components of one plan.
+type planning struct {
 	registry    *Registry
 	environment map[string]string
 	spec        dm.Spec
@@ -48,8 +48,8 @@ type delivery struct {
 	foreign     []string // files that name variables and are not UTF-8
 }
 
-func (p *Planner) newDelivery(spec dm.Spec) *delivery {
-	return &delivery{registry: p.registry, environment: p.environment, spec: spec, buf: make([]byte, fillChunk), count: count{limits: p.limits, changed: map[string]bool{}}}
+func (p *Planner) newPlanning(spec dm.Spec) *planning {
+	return &planning{registry: p.registry, environment: p.environment, spec: spec, buf: make([]byte, fillChunk), count: count{limits: p.limits, changed: map[string]bool{}}}
 }
 
 // texts are the values of one component.
@@ -70,7 +70,7 @@ func (t texts) of(file string) values {
 // component makes the delivered files of c: those of the package, references
 // filled, and the properties.json that tells all of its properties. Unless d
 // builds, it only counts them.
-func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm.Component, []dm.Finding, error) {
+func (d *planning) component(c dm.PackageComponent, effective dm.Properties) (dm.Component, []dm.Finding, error) {
 	rules := d.registry.rules(c.Type)
 	planned := dm.Component{Type: d.registry.Canonical(c.Type), Name: c.Name, Workspace: rules.Workspace}
 	vars := newVariables(d.environment, d.spec, c.Name, effective)
@@ -119,7 +119,7 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 		return nil
 	})
 	if !d.building {
-		if full := (*fullError)(nil); errors.As(d.count.take(indentedSize(vars.delivered(), 0), 0), &full) {
+		if full := (*fullError)(nil); errors.As(d.count.take(indentedSize(vars.ofComponent(), 0), 0), &full) {
 			findings = append(findings, dm.Finding{Path: propertiesFile, Message: full.message})
 		}
 		return planned, findings, err
@@ -131,14 +131,14 @@ func (d *delivery) component(c dm.PackageComponent, effective dm.Properties) (dm
 
 // note says that a descriptor only is delivered, so that nobody waits for a
 // table that is never made.
-func (d *delivery) note(c dm.PackageComponent, file string) {
+func (d *planning) note(c dm.PackageComponent, file string) {
 	if isDescriptor(file) {
 		d.notes = append(d.notes, fmt.Sprintf("%s/%s/%s is not carried out: this server has no HBase, HDFS or OpenTSDB configured", c.Type, c.Name, file))
 	}
 }
 
 // remarks are the notes of all components.
-func (d *delivery) remarks() []string {
+func (d *planning) remarks() []string {
 	if len(d.foreign) == 0 {
 		return d.notes
 	}
@@ -155,7 +155,7 @@ func some(places []string) string {
 }
 
 // fill sets the content of f, which filling may change.
-func (d *delivery) fill(f *dm.File, files fs.FS, t texts) error {
+func (d *planning) fill(f *dm.File, files fs.FS, t texts) error {
 	content, err := readAtMost(files, f.Path, d.count.limits.file)
 	if err != nil {
 		return err

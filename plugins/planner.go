@@ -97,7 +97,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 		return dm.Plan{}, survey.findings, nil
 	}
 	components, findings := survey.components, specTooLarge(spec)
-	fill := p.newDelivery(spec)
+	fill := p.newPlanning(spec)
 	for _, c := range components {
 		effective := p.registry.override(c, spec.Overrides)
 		plugin, _ := p.registry.Get(c.Type) // survey found it

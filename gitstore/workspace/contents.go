@@ -14,10 +14,10 @@ import (
 // it, so only because writing it anew costs more than it saves.
 const keptFrom = 16 << 20
 
-// contents is what a handout's folders are made of. Users get the objects of it
+// contents is what a delivery's folders are made of. Users get the objects of it
 // that they lack, and never one of an earlier deployment. Those who lack the same
 // get one pack, which is made when the first of them gets it and goes with the
-// handout: nothing of it stays in the application.
+// delivery: nothing of it stays in the application.
 type contents struct {
 	*repo.Origin
 	names  map[plumbing.Hash]struct{}
@@ -26,7 +26,7 @@ type contents struct {
 }
 
 // openContents reads what the folders of h hold. The caller closes it.
-func (s *Workspaces) openContents(h *handout, users int) (*contents, error) {
+func (s *Workspaces) openContents(h *delivery, users int) (*contents, error) {
 	c := &contents{names: map[plumbing.Hash]struct{}{}, packs: map[[20]byte]pack.Pack{}}
 	var err error
 	if c.Origin, err = repo.OpenOrigin(s.Data.Path(repo.Application(h.Application))); err != nil {
@@ -38,7 +38,7 @@ func (s *Workspaces) openContents(h *handout, users int) (*contents, error) {
 		}
 	}
 	if err == nil && users > 1 {
-		if c.folder, err = os.MkdirTemp(s.Data.Temporary(), "handout-*"); err == nil {
+		if c.folder, err = os.MkdirTemp(s.Data.Temporary(), "delivery-*"); err == nil {
 			err = os.MkdirAll(repo.PackDir(c.folder), 0o750)
 		}
 	}

@@ -46,8 +46,8 @@ func (w *State) Folder(app dm.ApplicationName) plumbing.Hash {
 // lock as far as one user is concerned.
 type cache struct{ m sync.Map }
 
-// handout is what users get of one change of one application.
-type handout struct {
+// delivery is what users get of one change of one application.
+type delivery struct {
 	form.Delivery
 	parts map[string]plumbing.Hash // sub-folder → tree; none removes the application's folder
 }
@@ -55,16 +55,16 @@ type handout struct {
 // Deliver implements dm.Workspaces.
 func (s *Workspaces) Deliver(ctx context.Context, d dm.Delivery) error {
 	const op = "workspace.Deliver"
-	h, err := s.delivered(d)
+	h, err := s.deliveryOf(d)
 	if err != nil {
 		return repo.Failed(op, err)
 	}
 	return s.toUsers(ctx, op, h, d.Users)
 }
 
-// delivered is the handout of a delivery.
-func (s *Workspaces) delivered(d dm.Delivery) (*handout, error) {
-	h, err := s.handout(d.Application, d.At)
+// deliveryOf makes a delivery ready.
+func (s *Workspaces) deliveryOf(d dm.Delivery) (*delivery, error) {
+	h, err := s.begin(d.Application, d.At)
 	if err != nil {
 		return nil, err
 	}
@@ -95,26 +95,26 @@ func (s *Workspaces) Remove(ctx context.Context, app dm.ApplicationName, at dm.R
 	return s.toUsers(ctx, op, h, users)
 }
 
-// removed is the handout that takes an application's folder away.
-func (s *Workspaces) removed(app dm.ApplicationName, at dm.Revision) (*handout, error) {
-	h, err := s.handout(app, at)
+// removed is the delivery that takes an application's folder away.
+func (s *Workspaces) removed(app dm.ApplicationName, at dm.Revision) (*delivery, error) {
+	h, err := s.begin(app, at)
 	if err == nil {
 		h.Removed = true
 	}
 	return h, err
 }
 
-// handout reads the change on whose behalf users get something.
-func (s *Workspaces) handout(app dm.ApplicationName, at dm.Revision) (*handout, error) {
+// begin reads the change on whose behalf users get something.
+func (s *Workspaces) begin(app dm.ApplicationName, at dm.Revision) (*delivery, error) {
 	c, err := repo.Open(s.Data.Path(repo.Application(app))).Commit(plumbing.NewHash(string(at)))
 	if err != nil {
 		return nil, err
 	}
-	return &handout{Delivery: form.DeliveryOf(app, form.ParseChange(c))}, nil
+	return &delivery{Delivery: form.DeliveryOf(app, form.ParseChange(c))}, nil
 }
 
-// toUsers gives every user the handout.
-func (s *Workspaces) toUsers(ctx context.Context, op string, h *handout, users []dm.UserName) error {
+// toUsers gives every user the delivery.
+func (s *Workspaces) toUsers(ctx context.Context, op string, h *delivery, users []dm.UserName) error {
 	without, err := s.toEach(ctx, h, users)
 	errs := []error{err}
 	for _, u := range users {
@@ -130,7 +130,7 @@ func (s *Workspaces) toUsers(ctx context.Context, op string, h *handout, users [
 
 // toEach does so and tells who did not get it and why; one user's failure does not
 // keep it from the others. An error is of all.
-func (s *Workspaces) toEach(ctx context.Context, h *handout, users []dm.UserName) (without map[dm.UserName]error, err error) {
+func (s *Workspaces) toEach(ctx context.Context, h *delivery, users []dm.UserName) (without map[dm.UserName]error, err error) {
 	c, err := s.openContents(h, len(users))
 	if err != nil {
 		s.Service.Suspect(repo.Application(h.Application))
@@ -157,8 +157,8 @@ func interrupted(ctx context.Context) error {
 }
 
 // toUser brings the application's branch and then main of one workspace to
-// what the handout says. Each of the two is passed over when it is there.
-func (s *Workspaces) toUser(ctx context.Context, h *handout, c *contents, u dm.UserName) error {
+// what the delivery says. Each of the two is passed over when it is there.
+func (s *Workspaces) toUser(ctx context.Context, h *delivery, c *contents, u dm.UserName) error {
 	tx, err := s.Data.Begin(repo.Workspace(u), "workspace")
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func (w *State) same(old *State, app dm.ApplicationName) bool {
 }
 
 // build writes what is missing into w and returns the state that it leads to.
-func (h *handout) build(w *pack.Writer, old *State) (*State, error) {
+func (h *delivery) build(w *pack.Writer, old *State) (*State, error) {
 	tree, err := h.folder(w)
 	if err != nil {
 		return nil, err
@@ -249,7 +249,7 @@ func (h *handout) build(w *pack.Writer, old *State) (*State, error) {
 
 // folder is the tree of the application's folder: the component's own tree, or
 // one that has a sub-folder for each component.
-func (h *handout) folder(w *pack.Writer) (plumbing.Hash, error) {
+func (h *delivery) folder(w *pack.Writer) (plumbing.Hash, error) {
 	if whole, ok := h.parts[""]; ok || len(h.parts) == 0 {
 		return whole, nil
 	}
@@ -262,7 +262,7 @@ func (h *handout) folder(w *pack.Writer) (plumbing.Hash, error) {
 
 // commit writes a tree of entries, leaving out those without an object, and a
 // commit on it.
-func (h *handout) commit(w *pack.Writer, parent plumbing.Hash, entries []object.TreeEntry) (plumbing.Hash, error) {
+func (h *delivery) commit(w *pack.Writer, parent plumbing.Hash, entries []object.TreeEntry) (plumbing.Hash, error) {
 	top := repo.NewTree()
 	for _, e := range entries {
 		if !e.Hash.IsZero() {

@@ -99,13 +99,13 @@ func (s *Workspaces) Rebuild(ctx context.Context) error {
 		}
 		return err
 	}
-	deliveries, unread := s.deliveries(users)
+	due, unread := s.owedTo(users)
 	for u := range users {
 		s.Service.BringBack(repo.Workspace(u))
 	}
 	errs := []error{unread}
 	half := map[dm.UserName]bool{}
-	for _, d := range deliveries {
+	for _, d := range due {
 		d.users = slices.DeleteFunc(d.users, func(u dm.UserName) bool { return half[u] })
 		for u, err := range d.again(ctx, s) {
 			if repo.Proof(repo.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
@@ -173,15 +173,15 @@ func (s *Workspaces) Redeliver(ctx context.Context, app dm.ApplicationName) {
 		o.Desired = o.Effective
 	}
 	for _, r := range e.Observed.Records {
-		for u, err := range (redelivery{app: app, o: &o, users: r.Users}).again(ctx, s) {
+		for u, err := range (owed{app: app, o: &o, users: r.Users}).again(ctx, s) {
 			s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
 			s.Service.LookSoon(repo.Workspace(u))
 		}
 	}
 }
 
-// redelivery is one recorded outcome for lost workspaces.
-type redelivery struct {
+// owed is one recorded outcome for lost workspaces.
+type owed struct {
 	app   dm.ApplicationName
 	o     *dm.Observation
 	users []dm.UserName
@@ -190,10 +190,10 @@ type redelivery struct {
 
 // again repeats what the outcome's plugin asked of the workspaces, and tells in
 // which it failed and why.
-func (d redelivery) again(ctx context.Context, s *Workspaces) map[dm.UserName]error {
+func (d owed) again(ctx context.Context, s *Workspaces) map[dm.UserName]error {
 	failed := map[dm.UserName]error{}
-	handouts, err := d.handouts(s)
-	for _, h := range handouts {
+	deliveries, err := d.deliveries(s)
+	for _, h := range deliveries {
 		var without map[dm.UserName]error
 		if err == nil {
 			without, err = s.toEach(ctx, h, slices.DeleteFunc(slices.Clone(d.users), func(u dm.UserName) bool { return failed[u] != nil }))
@@ -208,18 +208,18 @@ func (d redelivery) again(ctx context.Context, s *Workspaces) map[dm.UserName]er
 	return failed
 }
 
-// handouts is what the outcome's plugin asked of the workspace.
-func (d redelivery) handouts(s *Workspaces) ([]*handout, error) {
+// deliveries is what the outcome's plugin asked of the workspace.
+func (d owed) deliveries(s *Workspaces) ([]*delivery, error) {
 	if d.gone {
 		h, err := s.removed(d.app, d.o.Desired)
-		return []*handout{h}, err
+		return []*delivery{h}, err
 	}
-	var list []*handout
+	var list []*delivery
 	for _, r := range d.o.Records {
 		if len(r.Users) == 0 {
 			continue
 		}
-		h, err := s.delivered(dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Folders: r.Folders})
+		h, err := s.deliveryOf(dm.Delivery{Application: d.app, At: d.o.Desired, Type: r.Type, Folders: r.Folders})
 		if err != nil {
 			return nil, err
 		}
@@ -228,10 +228,10 @@ func (d redelivery) handouts(s *Workspaces) ([]*handout, error) {
 	return list, nil
 }
 
-// deliveries walks the outcomes of every application, oldest first. The error
+// owedTo walks the outcomes of every application, oldest first. The error
 // tells of applications whose outcomes can't be read; the others' are returned.
-func (s *Workspaces) deliveries(lost map[dm.UserName]bool) ([]redelivery, error) {
-	var list []redelivery
+func (s *Workspaces) owedTo(lost map[dm.UserName]bool) ([]owed, error) {
+	var list []owed
 	var errs []error
 	for _, app := range s.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
 		history, err := s.Outcomes(app)
@@ -253,12 +253,12 @@ func (s *Workspaces) deliveries(lost map[dm.UserName]bool) ([]redelivery, error)
 				}
 			}
 			gone := slices.DeleteFunc(slices.Sorted(maps.Keys(had)), func(u dm.UserName) bool { return has[u] })
-			list = append(list, redelivery{app: app, o: o, users: slices.Sorted(maps.Keys(has))}, redelivery{app: app, o: o, users: gone, gone: true})
+			list = append(list, owed{app: app, o: o, users: slices.Sorted(maps.Keys(has))}, owed{app: app, o: o, users: gone, gone: true})
 			had = has
 		}
 	}
-	list = slices.DeleteFunc(list, func(d redelivery) bool { return len(d.users) == 0 })
-	slices.SortStableFunc(list, func(a, b redelivery) int { return a.o.Time.Compare(b.o.Time) })
+	list = slices.DeleteFunc(list, func(d owed) bool { return len(d.users) == 0 })
+	slices.SortStableFunc(list, func(a, b owed) int { return a.o.Time.Compare(b.o.Time) })
 	return list, errors.Join(errs...)
 }
 

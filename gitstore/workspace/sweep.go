@@ -173,12 +173,12 @@ func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.
 	for u := range empty {
 		users[u] = true
 	}
-	deliveries, unread := s.deliveries(users)
+	due, unread := s.owedTo(users)
 	if unread != nil {
 		s.Log.Warn("some applications cannot be read for a sweep", "err", unread)
 	}
-	byUser := map[dm.UserName][]redelivery{}
-	for _, d := range deliveries {
+	byUser := map[dm.UserName][]owed{}
+	for _, d := range due {
 		for _, u := range d.users {
 			byUser[u] = append(byUser[u], d)
 		}
@@ -203,7 +203,7 @@ func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.
 	return list, nil
 }
 
-func (s *Workspaces) tryReplay(w form.Swept, list []redelivery) (repo.Refs, error) {
+func (s *Workspaces) tryReplay(w form.Swept, list []owed) (repo.Refs, error) {
 	tx, err := s.Data.Rehearse()
 	if err != nil {
 		return nil, err
@@ -217,8 +217,8 @@ func (s *Workspaces) tryReplay(w form.Swept, list []redelivery) (repo.Refs, erro
 }
 
 // replay writes the history of a workspace as the deliveries give it, and
-// returns its end and the handouts whose contents it needs.
-func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state *State, given []*handout, err error) {
+// returns its end and the deliveries whose contents it needs.
+func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []owed) (state *State, given []*delivery, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
@@ -234,11 +234,11 @@ func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []redelivery) (state
 	}
 	state = &State{main: began.Hash, Entries: top.Entries, branches: map[dm.ApplicationName]branch{}}
 	for _, d := range list {
-		handouts, err := d.handouts(s)
+		deliveries, err := d.deliveries(s)
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, h := range handouts {
+		for _, h := range deliveries {
 			if state, err = h.build(out, state); err != nil {
 				return nil, nil, err
 			}
@@ -329,7 +329,7 @@ func (s *Workspaces) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) er
 }
 
 func (s *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
-	list, err := s.deliveries(map[dm.UserName]bool{w.User: true})
+	list, err := s.owedTo(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err
 	}
@@ -355,7 +355,7 @@ func (s *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) e
 	return tx.Land(ctx, moves...)
 }
 
-func (s *Workspaces) giveAgain(tx *repo.Tx, h *handout) error {
+func (s *Workspaces) giveAgain(tx *repo.Tx, h *delivery) error {
 	c, err := s.openContents(h, 1)
 	if err != nil {
 		return err
