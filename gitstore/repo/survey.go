@@ -179,11 +179,11 @@ func Confirm(dir string, err error) error {
 	if !errors.As(err, &l) {
 		return err
 	}
-	gone, unread := v.Lacks(plumbing.NewHash(l.id))
+	gone, unread := v.Lacks(plumbing.NewHash(l.ID))
 	if unread != nil || !gone {
 		return errors.Join(err, unread)
 	}
-	return Broken("objects", "the %s %s is missing", l.what, l.id)
+	return Broken("objects", "the %s %s is missing", l.What, l.ID)
 }
 
 // ConfirmFsck does the same with the lines that git fsck wrote about a
