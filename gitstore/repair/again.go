@@ -258,7 +258,7 @@ func (s *Service) ReadFirst(ctx context.Context, r dm.Repository) error {
 // mend it from. The caller holds the
 // repository's lock, or is alone.
 func (s *Service) read(ctx context.Context, r dm.Repository) error {
-	look := func() error { return repo.Confirm(s.Data.Path(r), s.Record.Recover(ctx, r)) }
+	look := func() error { return Confirm(s.Data.Path(r), s.Record.Recover(ctx, r)) }
 	return s.mended(ctx, r, look(), look)
 }
 

@@ -138,7 +138,7 @@ func (s *Service) twin(path string) string {
 
 // missing names the objects that refs lead to and no file holds.
 func (s *Service) missing(ctx context.Context, dir string) (map[plumbing.Hash]struct{}, error) {
-	v := &repo.Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
+	v := &Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
 	if err := v.Packs(); err != nil {
 		return nil, err
 	}

@@ -86,5 +86,5 @@ func (s *Service) fsckOnce(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return repo.ConfirmFsck(dir, problems)
+	return ConfirmFsck(dir, problems)
 }

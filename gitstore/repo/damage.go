@@ -62,14 +62,14 @@ func Shortage(err error) bool {
 
 // lost is an object that could not be found; whether it is gone, survey.lacks
 // tells.
-type lost struct {
+type Lost struct {
 	What string // commit, tree, blob or tag
 	ID   string
 	err  error
 }
 
-func (l *lost) Error() string { return fmt.Sprintf("%s %s: %v", l.What, l.ID, l.err) }
-func (l *lost) Unwrap() error { return l.err }
+func (l *Lost) Error() string { return fmt.Sprintf("%s %s: %v", l.What, l.ID, l.err) }
+func (l *Lost) Unwrap() error { return l.err }
 
 // Failed turns an unforeseen error of the disk or of git into Unavailable, so
 // that clients are told to come back, and keeps errors that say more.

@@ -59,7 +59,7 @@ func (o *Objects) read(what string, h plumbing.Hash, do func() error) error {
 		err = do()
 	}
 	if err != nil {
-		return &lost{what, h.String(), err}
+		return &Lost{what, h.String(), err}
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 // is made anew. Workspaces that are there keep the beginning that they have.
 func (s *Workspaces) findBlank(ctx context.Context) error {
 	dir := s.blankDir()
-	err := repair.Patiently(ctx, s.Log, "the blank workspace", func() error { return repo.Confirm(dir, s.openBlank(ctx)) })
+	err := repair.Patiently(ctx, s.Log, "the blank workspace", func() error { return repair.Confirm(dir, s.openBlank(ctx)) })
 	if err == nil || ctx.Err() != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -108,7 +109,7 @@ func (s *Workspaces) Rebuild(ctx context.Context) error {
 	for _, d := range due {
 		d.users = slices.DeleteFunc(d.users, func(u dm.UserName) bool { return half[u] })
 		for u, err := range d.again(ctx, s) {
-			if repo.Proof(repo.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
+			if repo.Proof(repair.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
 				half[u] = true
 				s.takeBack(u, err)
 			}

@@ -1,4 +1,4 @@
-package repo
+package repair
 
 import (
 	"compress/zlib"
@@ -17,6 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Survey is one look at every file of a repository to its last byte. It is what
@@ -31,7 +32,7 @@ type Survey struct {
 // the bytes prove it, else it says what could not be read. The caller holds the
 // repository's lock, or is alone.
 func newSurvey(dir string) (*Survey, error) {
-	heads, err := ReadRefs(dir)
+	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func newSurvey(dir string) (*Survey, error) {
 			return nil, err
 		}
 		if gone {
-			return nil, Broken(ref, "the object %s that it names is missing", heads[ref])
+			return nil, repo.Broken(ref, "the object %s that it names is missing", heads[ref])
 		}
 	}
 	return v, nil
@@ -56,9 +57,9 @@ func newSurvey(dir string) (*Survey, error) {
 
 // Packs reads every pack and collects the names of its objects.
 func (v *Survey) Packs() error {
-	entries, err := os.ReadDir(PackDir(v.Dir))
+	entries, err := os.ReadDir(repo.PackDir(v.Dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Broken("objects/pack", "the folder is missing")
+		return repo.Broken("objects/pack", "the folder is missing")
 	}
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (v *Survey) Packs() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(there)) {
 		if base, isPack := strings.CutSuffix(name, ".pack"); isPack && strings.HasPrefix(base, "pack-") && !there[base+".idx"] {
-			return Broken("objects/pack/"+base+".idx", "it is missing")
+			return repo.Broken("objects/pack/"+base+".idx", "it is missing")
 		}
 		base, index := strings.CutSuffix(name, ".idx")
 		if !index || !strings.HasPrefix(base, "pack-") {
@@ -77,13 +78,13 @@ func (v *Survey) Packs() error {
 		}
 		if !there[base+".pack"] {
 			if there[base+".keep"] {
-				return Broken("objects/pack/"+base+".pack", "it is missing")
+				return repo.Broken("objects/pack/"+base+".pack", "it is missing")
 			}
 			continue // a repack was broken off while it removed what it had replaced
 		}
-		path := filepath.Join(PackDir(v.Dir), base)
+		path := filepath.Join(repo.PackDir(v.Dir), base)
 		if file, err := pack.Check(path + ".pack"); pack.IsBroken(err) {
-			return Broken("objects/pack/"+filepath.Base(file), "%s", brokenText(err))
+			return repo.Broken("objects/pack/"+filepath.Base(file), "%s", brokenText(err))
 		} else if err != nil {
 			return err
 		}
@@ -143,14 +144,14 @@ func checkLoose(path, id string) error {
 		_, err = io.Copy(sum, z)
 	}
 	if err != nil || hex.EncodeToString(sum.Sum(nil)) != id {
-		return Broken("objects/"+id[:2]+"/"+id[2:], "hash mismatch")
+		return repo.Broken("objects/"+id[:2]+"/"+id[2:], "hash mismatch")
 	}
 	return nil
 }
 
 // Lacks tells whether an object is in no pack and no file.
 func (v *Survey) Lacks(h plumbing.Hash) (bool, error) {
-	if _, ok := v.Names[h]; ok || h == EmptyTree {
+	if _, ok := v.Names[h]; ok || h == repo.EmptyTree {
 		return false, nil
 	}
 	id := h.String()
@@ -165,17 +166,17 @@ func (v *Survey) Lacks(h plumbing.Hash) (bool, error) {
 // look at it fail with err. It returns a fault, or an error that says why the
 // question stays open.
 func Confirm(dir string, err error) error {
-	if err == nil || Proof(err) != nil || Shortage(err) {
+	if err == nil || repo.Proof(err) != nil || repo.Shortage(err) {
 		return err
 	}
 	v, seen := newSurvey(dir)
 	if seen != nil {
-		if Proof(seen) != nil {
+		if repo.Proof(seen) != nil {
 			return seen
 		}
 		return errors.Join(err, seen)
 	}
-	var l *lost
+	var l *repo.Lost
 	if !errors.As(err, &l) {
 		return err
 	}
@@ -183,7 +184,7 @@ func Confirm(dir string, err error) error {
 	if unread != nil || !gone {
 		return errors.Join(err, unread)
 	}
-	return Broken("objects", "the %s %s is missing", l.What, l.ID)
+	return repo.Broken("objects", "the %s %s is missing", l.What, l.ID)
 }
 
 // ConfirmFsck does the same with the lines that git fsck wrote about a
@@ -197,14 +198,14 @@ func ConfirmFsck(dir string, lines []string) error {
 		words := strings.Fields(line)
 		switch {
 		case strings.HasPrefix(line, "error in "):
-			return Broken("objects", "%s", line)
+			return repo.Broken("objects", "%s", line)
 		case len(words) == 3 && words[0] == "missing" && plumbing.IsHash(words[2]):
 			gone, err := v.Lacks(plumbing.NewHash(words[2]))
 			if err != nil {
 				return err
 			}
 			if gone {
-				return Broken("objects", "the %s %s is missing", words[1], words[2])
+				return repo.Broken("objects", "the %s %s is missing", words[1], words[2])
 			}
 		}
 	}
