@@ -13,6 +13,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // Create implements dm.ApplicationStore.
@@ -286,7 +287,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	}
 	plan, err := s.Admission.Admit(ctx, dm.AdmissionRequest{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
-		Spec: spec, Files: repo.NewFS(repo.Open(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
+		Spec: spec, Files: treefs.New(repo.Open(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
 	})
 	room.leave()
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // DeployPackage implements dm.DeployedStore.
@@ -72,7 +73,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (*
 		return nil, err
 	}
 	defer room.end()
-	files := repo.NewFS(repo.Open(s.data.Path(repo.Package(ref.Name))), v.Tree)
+	files := treefs.New(repo.Open(s.data.Path(repo.Package(ref.Name))), v.Tree)
 	valid, err := s.Planner.Validate(ref, v.Top, files)
 	switch {
 	case err != nil && dm.KindOf(repo.Failed("deploy", err)) == dm.Unavailable:
@@ -226,7 +227,7 @@ func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageR
 		return nil, err
 	}
 	defer room.end()
-	v, err := s.Planner.Validate(ref, ref.String(), repo.NewFS(repo.Open(dir), tree))
+	v, err := s.Planner.Validate(ref, ref.String(), treefs.New(repo.Open(dir), tree))
 	if err != nil {
 		return nil, err
 	}

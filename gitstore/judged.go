@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // Bounds of what is told, and kept, of the findings on one version.
@@ -19,7 +19,7 @@ const (
 
 // validate judges a package as its deploy would. top is its outer directory.
 // What files makes may take memory, so it is made when it is this one's turn.
-func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files func() (*repo.Sketch, error)) (dm.Validation, error) {
+func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files func() (*treefs.Sketch, error)) (dm.Validation, error) {
 	room, err := s.planning.enter(ctx)
 	if err != nil {
 		return dm.Validation{}, err

@@ -13,6 +13,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // pushedFile is one file of a pushed package.
@@ -81,7 +82,7 @@ func (p *push) judgeVersion(ctx context.Context, from pushedObjects, ref dm.Push
 // used.
 func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRef, pkg dm.PackageRef, pushed *pushedVersion) error {
 	const op = "gitstore.push"
-	v, err := p.s.validate(ctx, pkg, pkg.String(), func() (*repo.Sketch, error) {
+	v, err := p.s.validate(ctx, pkg, pkg.String(), func() (*treefs.Sketch, error) {
 		return from.sketch(ctx, p.s.Planner.Look(), pushed.files)
 	})
 	if err != nil {
@@ -100,8 +101,8 @@ func (p *push) validate(ctx context.Context, from pushedObjects, ref dm.PushedRe
 }
 
 // sketch reads of each file as much as look wants.
-func (o pushedObjects) sketch(ctx context.Context, look func(path string, size int64) int64, files []pushedFile) (*repo.Sketch, error) {
-	list, heads := make([]repo.Sketched, len(files)), make([][]byte, len(files))
+func (o pushedObjects) sketch(ctx context.Context, look func(path string, size int64) int64, files []pushedFile) (*treefs.Sketch, error) {
+	list, heads := make([]treefs.Sketched, len(files)), make([][]byte, len(files))
 	var ids []string
 	var wanted []int
 	for i, f := range files {
@@ -111,10 +112,10 @@ func (o pushedObjects) sketch(ctx context.Context, look func(path string, size i
 			head = make([]byte, n)
 		}
 		heads[i] = head
-		list[i] = repo.Sketched{Path: f.path, Executable: f.executable, Size: f.size, Open: repo.Held(head, f.size)}
+		list[i] = treefs.Sketched{Path: f.path, Executable: f.executable, Size: f.size, Open: treefs.Held(head, f.size)}
 	}
 	if len(ids) == 0 {
-		return repo.NewSketch(list), nil
+		return treefs.NewSketch(list), nil
 	}
 	err := o.git.CatObjects(ctx, o.dir, slices.Values(ids), func(_, _ string, _ int64, r io.Reader) error {
 		head := heads[wanted[0]]
@@ -122,7 +123,7 @@ func (o pushedObjects) sketch(ctx context.Context, look func(path string, size i
 		_, err := io.ReadFull(r, head)
 		return err
 	})
-	return repo.NewSketch(list), err
+	return treefs.NewSketch(list), err
 }
 
 // compare tells what a push of tree as file would do. The content counts, not

@@ -18,6 +18,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // upload is an archive that has arrived whole and proved safe: its bytes and
@@ -168,17 +169,17 @@ func (u *upload) allThere() error {
 
 // sketch is the package as it will be recorded, for its validation. It is read
 // from the disk, so memory does not grow with it.
-func (u *upload) sketch() (*repo.Sketch, error) {
-	files := make([]repo.Sketched, 0, len(u.files))
+func (u *upload) sketch() (*treefs.Sketch, error) {
+	files := make([]treefs.Sketched, 0, len(u.files))
 	p := form.NewPlacer(u.top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.Place(f.path); ok {
-			files = append(files, repo.Sketched{Path: path, Executable: f.mode == filemode.Executable, Size: f.entry.Size, Open: func() (io.ReadCloser, error) {
+			files = append(files, treefs.Sketched{Path: path, Executable: f.mode == filemode.Executable, Size: f.entry.Size, Open: func() (io.ReadCloser, error) {
 				return u.open(f.entry.Hash)
 			}})
 		}
 	}
-	return repo.NewSketch(files), nil
+	return treefs.NewSketch(files), nil
 }
 
 // tree builds the package's tree; see placer.

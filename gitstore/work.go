@@ -16,6 +16,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // Pending implements dm.WorkStore.
@@ -73,7 +74,7 @@ func (s *Store) work(app dm.ApplicationName, e *index.Application, content index
 		Spec: content.Spec, Change: last, Desired: dm.Revision(content.Commit.String()), Deployment: content.Deployment,
 		Observed: e.Observed, Before: e.Settled(), Notes: content.Notes,
 	}
-	w.Open = repo.NewFS(objects, content.Components)
+	w.Open = treefs.New(objects, content.Components)
 	var err error
 	w.Components, err = listComponents(objects, content.Components)
 	return w, err

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 

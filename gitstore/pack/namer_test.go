@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pjbgf/sha1cd"
+
 	dm "github.com/pndaproject/deployment-manager"
 )
 

@@ -17,6 +17,7 @@ import (
 	"testing/iotest"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )

@@ -31,7 +31,7 @@ func Steps() []string {
 
 // repositoryConfig is the whole configuration of every repository. All else is
 // given on git's command line, so no file can change how the server's git works.
-const repositoryConfig = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+const RepositoryConfig = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
 // repositoryHead is the HEAD of every repository.
 const repositoryHead = "ref: " + Main + "\n"
@@ -65,7 +65,7 @@ func (a *Aside) fill() error {
 	}
 	return errors.Join(
 		os.Chmod(a.Dir, 0o750),
-		os.WriteFile(filepath.Join(a.Dir, "config"), []byte(repositoryConfig), 0o640),
+		os.WriteFile(filepath.Join(a.Dir, "config"), []byte(RepositoryConfig), 0o640),
 		os.WriteFile(filepath.Join(a.Dir, "HEAD"), []byte(repositoryHead), 0o640),
 	)
 }

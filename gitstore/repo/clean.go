@@ -26,7 +26,7 @@ func (f *Folder) Clean(ctx context.Context, dir string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	for _, same := range [...]struct{ name, content string }{{"config", repositoryConfig}, {"HEAD", repositoryHead}} {
+	for _, same := range [...]struct{ name, content string }{{"config", RepositoryConfig}, {"HEAD", repositoryHead}} {
 		if err := mendFile(filepath.Join(dir, same.name), same.content); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package repo
+package treefs
 
 import (
 	"fmt"
@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // bare makes a repository of three packs with a small tree, and returns it
@@ -21,15 +22,15 @@ import (
 func bare(t *testing.T) (string, plumbing.Hash) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "r.git")
-	if err := os.MkdirAll(PackDir(dir), 0o750); err != nil {
+	if err := os.MkdirAll(repo.PackDir(dir), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	w, err := pack.Create(pack.Config{Dir: PackDir(dir)})
+	w, err := pack.Create(pack.Config{Dir: repo.PackDir(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	b := NewTree()
+	b := repo.NewTree()
 	for path, mode := range map[string]filemode.FileMode{
 		"a.txt": filemode.Regular, "a/b/run.sh": filemode.Executable, "a/c": filemode.Regular, "a-b": filemode.Regular, "z": filemode.Regular,
 	} {
@@ -37,7 +38,7 @@ func bare(t *testing.T) (string, plumbing.Hash) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Set(path, mode, Known(h))
+		b.Set(path, mode, repo.Known(h))
 	}
 	tree, err := b.Write(w)
 	if err != nil {
@@ -52,7 +53,7 @@ func bare(t *testing.T) (string, plumbing.Hash) {
 func TestTreeFS(t *testing.T) {
 	t.Parallel()
 	dir, tree := bare(t)
-	files := NewFS(Open(dir), tree)
+	files := New(repo.Open(dir), tree)
 	if err := fstest.TestFS(files, "a.txt", "a/b/run.sh", "a/c", "a-b", "z"); err != nil {
 		t.Error(err)
 	}
@@ -70,10 +71,10 @@ func TestTreeFS(t *testing.T) {
 // not parallel, because it counts allocations.
 func TestEntryReadsATreeOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "r.git")
-	if err := os.MkdirAll(PackDir(dir), 0o750); err != nil {
+	if err := os.MkdirAll(repo.PackDir(dir), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	w, err := pack.Create(pack.Config{Dir: PackDir(dir)})
+	w, err := pack.Create(pack.Config{Dir: repo.PackDir(dir)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,9 +83,9 @@ func TestEntryReadsATreeOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := NewTree()
+	b := repo.NewTree()
 	for i := range 1000 {
-		b.Set(fmt.Sprintf("data/%04d", i), filemode.Regular, Known(blob))
+		b.Set(fmt.Sprintf("data/%04d", i), filemode.Regular, repo.Known(blob))
 	}
 	tree, err := b.Write(w)
 	if err != nil {
@@ -93,7 +94,7 @@ func TestEntryReadsATreeOnce(t *testing.T) {
 	if _, err := w.Commit(""); err != nil {
 		t.Fatal(err)
 	}
-	repo := Open(dir)
+	repo := repo.Open(dir)
 	allocations := testing.AllocsPerRun(10, func() {
 		if e, err := repo.Entry(tree, "data/0777"); err != nil || e.Hash != blob {
 			t.Errorf("entry = %v, %v", e, err)
@@ -109,7 +110,7 @@ func TestEntryReadsATreeOnce(t *testing.T) {
 func TestReadAfterRepack(t *testing.T) {
 	t.Parallel()
 	dir, tree := bare(t)
-	for path, content := range map[string]string{"HEAD": "ref: refs/heads/main\n", "config": repositoryConfig, "refs/heads/x": ""} {
+	for path, content := range map[string]string{"HEAD": "ref: refs/heads/main\n", "config": repo.RepositoryConfig, "refs/heads/x": ""} {
 		full := filepath.Join(dir, path)
 		if err := os.MkdirAll(filepath.Dir(full), 0o750); err != nil {
 			t.Fatal(err)
@@ -121,7 +122,7 @@ func TestReadAfterRepack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	repo := Open(dir)
+	repo := repo.Open(dir)
 	if _, err := repo.Tree(tree); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package repo
+package treefs
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // Sketch is a package before it is recorded, as an fs.FS.
@@ -43,7 +45,7 @@ func NewSketch(files []Sketched) *Sketch {
 	for _, f := range files {
 		if _, twice := s.files[f.Path]; !twice {
 			s.files[f.Path] = f
-			s.list(f.Path, Mode(f.Executable), f.Size)
+			s.list(f.Path, repo.Mode(f.Executable), f.Size)
 		}
 	}
 	for _, entries := range s.dirs {
@@ -71,7 +73,7 @@ func (s *Sketch) Open(name string) (fs.File, error) {
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 		}
-		return &treeFile{treeInfo{name: path.Base(name), mode: Mode(f.Executable), size: f.Size}, content}, nil
+		return &treeFile{treeInfo{name: path.Base(name), mode: repo.Mode(f.Executable), size: f.Size}, content}, nil
 	}
 	if _, ok := s.dirs[name]; ok {
 		return &treeDir{info: treeInfo{name: path.Base(name), mode: filemode.Dir}, list: func() ([]fs.DirEntry, error) { return s.ReadDir(name) }}, nil

@@ -1,4 +1,4 @@
-package repo
+package treefs
 
 import (
 	"errors"
@@ -13,17 +13,19 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // FS shows one tree of a repository as a read-only file system. Its
 // methods take turns, because go-git's storage does not like company.
 type FS struct {
 	mu   sync.Mutex
-	repo *Objects
+	repo *repo.Objects
 	root plumbing.Hash
 }
 
-func NewFS(repo *Objects, root plumbing.Hash) *FS { return &FS{repo: repo, root: root} }
+func New(repo *repo.Objects, root plumbing.Hash) *FS { return &FS{repo: repo, root: root} }
 
 var (
 	_ fs.ReadDirFS = (*FS)(nil)
