@@ -134,6 +134,11 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"another zone", app, some(main, " +0000\ncommitter", " +0200\ncommitter"), "has the author's time"},
 		{"another time", app, some(main, "DM-Time: 20", "DM-Time: 19"), "has the committer's time"},
 		{"a time of another form", app, some(main, "Z\nDM-Seq", "+00:00\nDM-Seq"), "which is not one that the server writes"},
+		{"an earlier number", app, some(main, "DM-Seq: 1", "DM-Seq: "), "the one before it is"},
+		{"no number", app, some(observed, "DM-Seq: ", "DM-Sequence: "), "is event 0, the one before it is"},
+		{"a number twice", flow, func(f forger) {
+			f.rewrite(decided, "DM-Seq: "+f.git("", "log", "-1", "--format=%(trailers:key=DM-Seq,valueonly,separator=)", decided), "DM-Seq: "+f.git("", "log", "-1", "--format=%(trailers:key=DM-Seq,valueonly,separator=)", decided+"^"))
+		}, "the one before it is"},
 		{"no user", app, some(main, "DM-User: ana\n", ""), "has a bad DM-User"},
 		{"no way of knowing", app, some(main, "DM-Auth: test\n", ""), "does not say how its user was known"},
 		{"no door", app, some(main, "DM-Via: test\n", ""), "does not say how its user was known and by which door"},

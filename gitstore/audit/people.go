@@ -50,6 +50,14 @@ func (v *Verifier) told(what string, s dm.Stamp, verbs ...dm.Verb) told {
 	return told{what, s}
 }
 
+// numbered reports an event whose number is none that the server gives behind
+// before. Both are 0 before format 3.
+func (v *Verifier) numbered(d told, before uint64, same bool) {
+	if d.Seq < before || d.Seq == before && before > 0 && !same {
+		v.problem("%s is event %d, the one before it is %d", d.what, d.Seq, before)
+	}
+}
+
 // parsed reports a trailer that could not be parsed.
 func (v *Verifier) parsed(what, trailer string, err error) {
 	if err != nil {
@@ -196,6 +204,7 @@ func (v *Verifier) changes(commits []*object.Commit) (list []form.Change, whole 
 	whole = true
 	deployments, repeated := 0, false // from format 3 on every change has the number
 	var owner dm.UserName
+	var seq uint64
 	for i, commit := range commits {
 		c, err := form.DecodeChange(v.objects, commit.Hash)
 		d := v.told("commit "+commit.Hash.String(), c.Stamp, changeVerbs[:]...)
@@ -205,6 +214,8 @@ func (v *Verifier) changes(commits []*object.Commit) (list []form.Change, whole 
 		} else {
 			v.asked(d, commit, c)
 		}
+		v.numbered(d, seq, false)
+		seq = c.Seq
 		list = append(list, c)
 		v.given[commit.Hash] = form.DeliveryOf(dm.ApplicationName(v.r.Name), c)
 		if i == 0 && c.Verb != dm.Create {
@@ -271,6 +282,7 @@ func (v *Verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 		changes[form.Revision(c.Commit)] = c
 	}
 	whole = true
+	var seq uint64
 	for _, commit := range commits {
 		o, err := form.DecodeOutcome(v.objects, commit.Hash)
 		d := v.told("outcome "+commit.Hash.String(), o.Stamp, changeVerbs[:]...)
@@ -282,6 +294,8 @@ func (v *Verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 			want, _ := v.again(d, &said)
 			v.commit(d, commit, want, "has another "+form.ObservedFile+" than its trailers")
 		}
+		v.numbered(d, seq, true) // one move records all that were overtaken
+		seq = o.Seq
 		list = append(list, o)
 		desired := form.ParseOutcome(commit).Observation.Desired
 		change, ok := changes[desired]
@@ -403,6 +417,7 @@ func (v *Verifier) decisions(commits []*object.Commit, version string, uploads [
 		o := form.DecodeDecision(commit)
 		d := v.told("commit "+commit.Hash.String(), o.Stamp, dm.Deploy, dm.Undeploy)
 		list = append(list, d)
+		v.numbered(d, before.Seq, false)
 		said := o
 		want, _ := v.again(d, &said)
 		v.commit(d, commit, want, "")
