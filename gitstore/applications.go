@@ -77,7 +77,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *index.Applic
 	now := e.Current()
 	spec := now.Spec
 	spec.State = state
-	src := source{dir: s.data.Path(repo.Application(app)), tree: now.PackageTree}
+	src := source{dir: s.data.Path(repo.Application(app)), tree: now.Package}
 	if edit.Package != nil && *edit.Package != spec.Package {
 		var err error
 		if src, err = s.deployedSource(*edit.Package); err != nil {
@@ -109,7 +109,7 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		}
 		spec := e.Current().Spec
 		spec.Package, spec.Overrides, spec.Audience = then.Spec.Package, then.Spec.Overrides, then.Spec.Audience
-		src := source{dir: s.data.Path(repo.Application(app)), tree: then.PackageTree}
+		src := source{dir: s.data.Path(repo.Application(app)), tree: then.Package}
 		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 		if err != nil {
 			return err
@@ -119,28 +119,28 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 }
 
 // deployment reads deployment number n of the life that app lives now.
-func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, e *index.Application, n int) (index.Content, error) {
+func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, e *index.Application, n int) (form.Change, error) {
 	dir := s.data.Path(repo.Application(app))
 	heads, err := repo.ReadRefs(dir)
 	if err != nil {
-		return index.Content{}, repo.Failed(op, err)
+		return form.Change{}, repo.Failed(op, err)
 	}
 	at := heads[repo.Deployment(n)]
 	if at.IsZero() {
-		return index.Content{}, past.NoDeployment(dm.Invalid, op, app, n, e.Deployments)
+		return form.Change{}, past.NoDeployment(dm.Invalid, op, app, n, e.Deployments)
 	}
 	objects := repo.Open(dir)
 	for later := e.Deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number
 		c, err := objects.Commit(heads[repo.Deployment(later)])
 		if err != nil {
-			return index.Content{}, repo.Failed(op, err)
+			return form.Change{}, repo.Failed(op, err)
 		}
 		if form.ParseChange(c).Verb == dm.Create {
-			return index.Content{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier %s, destroyed before deployment %d", n, app, later).
+			return form.Change{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier %s, destroyed before deployment %d", n, app, later).
 				WithHint("change the application to the package that it ran then")
 		}
 	}
-	content, _, err := index.ReadContent(objects, at)
+	content, err := form.DecodeChange(objects, at)
 	return content, repo.Failed(op, cmp.Or(ctx.Err(), err))
 }
 
@@ -191,16 +191,16 @@ func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *index.Applica
 	if err := ready("gitstore."+string(c.verb), app, e, c.legal...); err != nil {
 		return wanted{}, err
 	}
-	w := wanted{content: e.Current()}
+	w := wanted{change: e.Current()}
 	asked := dm.AdmissionRequest{
-		Actor: actor, Verb: c.verb, Application: app, ApplicationOwner: w.content.Spec.Owner, Package: w.content.Spec.Package,
+		Actor: actor, Verb: c.verb, Application: app, ApplicationOwner: w.change.Spec.Owner, Package: w.change.Spec.Package,
 	}
 	if _, err := s.Admission.Admit(ctx, asked); err != nil {
 		return wanted{}, err
 	}
-	w.content.Spec.State = c.want
+	w.change.Spec.State = c.want
 	if c.want == dm.WantDestroyed {
-		w.content.Notes = nil
+		w.change.Information = ""
 	}
 	return w, nil
 }
@@ -269,9 +269,10 @@ func (s *Store) deployedSource(ref dm.PackageRef) (source, error) {
 
 // wanted is an admitted change of an application: what main shall be next.
 type wanted struct {
-	content index.Content
-	fresh   *newContent // nil when the content stays
-	room    *room       // the memory that fresh takes; whoever gets a wanted ends it
+	change form.Change // what desire does not fill in
+	notes  []string    // of the planner
+	fresh  *newContent // nil when the content stays
+	room   *room       // the memory that fresh takes; whoever gets a wanted ends it
 }
 
 // admitContent asks admission for other content. Overrides that name secrets are
@@ -306,9 +307,10 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 		notes = append(slices.Clip(notes), "left out, because secrets are not stored: "+strings.Join(few(secrets), ", "))
 	}
 	return wanted{
-		content: index.Content{PackageTree: src.tree, Spec: spec, Notes: notes, Deployment: e.Deployments + 1},
-		fresh:   &newContent{plan: plan, from: src},
-		room:    room,
+		change: form.Change{Package: src.tree, Spec: spec, Information: strings.Join(notes, "; "), Deployment: e.Deployments + 1},
+		notes:  notes,
+		fresh:  &newContent{plan: plan, from: src},
+		room:   room,
 	}, nil
 }
 
@@ -326,7 +328,7 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 	now := e.Current()
 	view := dm.Application{
 		Spec: now.Spec, Phase: e.Phase(), Deployment: now.Deployment, Desired: dm.Revision(e.Main.String()),
-		Observed: e.Seen(), Last: e.Last,
+		Observed: e.Seen(), Last: e.Desired.Stamp,
 	}
 	if e.Working() {
 		view.Information = e.Waiting
@@ -334,7 +336,7 @@ func (s *Store) Application(ctx context.Context, app dm.ApplicationName) (dm.App
 		view.Information = e.Observed.Information
 	}
 	var err error
-	view.Defaults, err = s.packageDefaults(ctx, s.data.Path(r), now.Spec.Package, now.PackageTree)
+	view.Defaults, err = s.packageDefaults(ctx, s.data.Path(r), now.Spec.Package, now.Package)
 	return view, true, repo.Failed(op, err)
 }
 

@@ -3,14 +3,12 @@ package gitstore
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -35,20 +33,16 @@ type pushedParent struct {
 // unless a push proposed it.
 func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w wanted, stamp dm.Stamp, pushed *pushedParent) error {
 	defer w.room.end()
-	content := w.content
-	app := content.Spec.Name
+	change := w.change
+	app := change.Spec.Name
 	out, err := tx.Objects()
 	if err != nil {
 		return err
 	}
-	change := form.Change{
-		Stamp: stamp, Spec: content.Spec, Deployment: content.Deployment, Information: strings.Join(content.Notes, "; "), Before: e.Main,
-	}
+	change.Stamp, change.Before, change.Overtakes, change.Pushed = stamp, e.Main, plumbing.ZeroHash, plumbing.ZeroHash
 	if w.fresh != nil {
-		content.PackageTree = w.fresh.from.tree
-		content.Components, err = s.writeContent(tx, content, w.fresh)
+		change.Components, err = s.writeContent(tx, change.Spec.Package, w.fresh)
 	}
-	change.Package, change.Components = content.PackageTree, content.Components
 	if e.Working() {
 		change.Overtakes = e.Main
 	}
@@ -63,20 +57,19 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 	if err != nil {
 		return err
 	}
-	content.Commit, content.Tree, content.Size = change.Commit, change.Tree, change.Size
-	moves := []repo.Move{repo.Moved(repo.Main, e.Main, content.Commit, "desired-moved").Means(contentEvent(content, change.Stamp))}
+	moves := []repo.Move{repo.Moved(repo.Main, e.Main, change.Commit, "desired-moved").Means(changeEvent(change, change.Stamp))}
 	if w.fresh != nil { // numberOwed has it written when it can't be written now
-		moves = append(moves, repo.Derived(repo.Deployment(content.Deployment), plumbing.ZeroHash, content.Commit, "desired-numbered"))
+		moves = append(moves, repo.Derived(repo.Deployment(change.Deployment), plumbing.ZeroHash, change.Commit, "desired-numbered"))
 	}
 	if err := tx.Land(ctx, moves...); err != nil {
 		return err
 	}
 	next := &index.Application{
-		Main: content.Commit, Desired: content, Last: change.Stamp, Deployments: e.Deployments,
+		Main: change.Commit, Desired: change, Deployments: e.Deployments,
 		ObservedTip: e.ObservedTip, Observed: e.Observed, Effective: e.Effective,
 	}
 	if w.fresh != nil {
-		next.Deployments = content.Deployment
+		next.Deployments = change.Deployment
 	}
 	s.index.PutApp(app, next)
 	s.wake(app)
@@ -87,7 +80,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 // is new in the components: what users get into a pack of its own, which can be
 // made again from theirs, and the rest into that of tx. It returns the tree of all
 // components.
-func (s *Store) writeContent(tx *repo.Tx, content index.Content, fresh *newContent) (none plumbing.Hash, err error) {
+func (s *Store) writeContent(tx *repo.Tx, ref dm.PackageRef, fresh *newContent) (none plumbing.Hash, err error) {
 	own, err := tx.Objects()
 	if err != nil {
 		return none, err
@@ -97,7 +90,7 @@ func (s *Store) writeContent(tx *repo.Tx, content index.Content, fresh *newConte
 		return none, err
 	}
 	if fresh.from.dir != dir {
-		if err := s.takeOver(tx, fresh.from, content.Spec.Package); err != nil {
+		if err := s.takeOver(tx, fresh.from, ref); err != nil {
 			return none, err
 		}
 	}
@@ -176,7 +169,7 @@ func hashOf(e *object.TreeEntry) plumbing.Hash {
 // numberOwed is the move that writes the number of the newest deployment when it is
 // missing, as when the disk was full just after main had moved.
 func (s *Store) numberOwed(e *index.Application) (owed []repo.Move, err error) {
-	if !e.Last.Verb.MakesDeployment() {
+	if !e.Desired.Verb.MakesDeployment() {
 		return nil, nil // it has made none
 	}
 	number := repo.Deployment(e.Desired.Deployment)

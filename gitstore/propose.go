@@ -69,11 +69,11 @@ func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef
 
 // outcomeOf tells of an admitted change in words.
 func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
-	note := form.ChangeSubject(w.content.Spec, verb)
+	note := form.ChangeSubject(w.change.Spec, verb)
 	if w.fresh != nil {
-		note += fmt.Sprintf(" (deployment %d)", w.content.Deployment)
+		note += fmt.Sprintf(" (deployment %d)", w.change.Deployment)
 	}
-	return dm.PushOutcome{Changed: true, Application: app, Ref: repo.Main, Notes: append([]string{note}, w.content.Notes...)}
+	return dm.PushOutcome{Changed: true, Application: app, Ref: repo.Main, Notes: append([]string{note}, w.notes...)}
 }
 
 // readProposal judges what the push would add to the record and reads the
@@ -254,7 +254,7 @@ func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *index.Appli
 	}
 	w, err := s.admitCreate(ctx, actor, e, spec)
 	if err == nil && spec.State == dm.WantStarted {
-		err = s.admitVerb(ctx, actor, dm.Start, w.content.Spec)
+		err = s.admitVerb(ctx, actor, dm.Start, w.change.Spec)
 	}
 	return w, err
 }
@@ -277,7 +277,7 @@ func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *index.Appli
 	}
 	w, err := s.admitChange(ctx, actor, e, spec.Name, edit, spec.State)
 	if err == nil && spec.State != state {
-		err = s.admitVerb(ctx, actor, turn.verb, w.content.Spec)
+		err = s.admitVerb(ctx, actor, turn.verb, w.change.Spec)
 	}
 	return dm.Change, w, err
 }

@@ -13,7 +13,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
-	"github.com/pndaproject/deployment-manager/gitstore/index"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -45,8 +45,8 @@ func packageEvent(id string, p dm.Phase, information string, stamp dm.Stamp) dm.
 	return dm.Event{Kind: dm.PackageEvent, ID: id, State: p, Information: information, Stamp: stamp}
 }
 
-// contentEvent is that of the change that made the content.
-func contentEvent(c index.Content, stamp dm.Stamp) dm.Event {
+// changeEvent is that of a change, or of its outcome.
+func changeEvent(c form.Change, stamp dm.Stamp) dm.Event {
 	return dm.Event{
 		Kind: dm.ApplicationEvent, ID: string(c.Spec.Name), State: dm.WorkingPhase(stamp.Verb, c.Spec.State), Owner: c.Spec.Owner, Stamp: stamp,
 	}

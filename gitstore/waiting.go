@@ -4,6 +4,7 @@ import (
 	"context"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -37,12 +38,12 @@ func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *in
 		return nil, err
 	}
 	var list []dm.Work
-	for _, c := range commits {
-		content, stamp, err := index.ReadContent(objects, c.Hash)
+	for _, commit := range commits {
+		c, err := form.DecodeChange(objects, commit.Hash)
 		if err != nil {
 			return nil, err
 		}
-		w, err := s.work(app, e, content, stamp)
+		w, err := s.work(app, e, c)
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,7 @@ func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool
 	if e == nil || !e.Working() && !e.Left() {
 		return dm.Work{}, false, nil
 	}
-	w, err := s.work(app, e, e.Desired, e.Last)
+	w, err := s.work(app, e, e.Desired)
 	if err != nil {
 		s.service.Suspect(repo.Application(app))
 	}
@@ -56,27 +56,29 @@ func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 		return dm.Work{}, dm.Errorf(dm.NotFound, op, "no application %s", app)
 	}
 	objects := repo.Open(s.data.Path(r))
-	content, last, err := index.ReadContent(objects, plumbing.NewHash(string(at)))
+	c, err := form.DecodeChange(objects, plumbing.NewHash(string(at)))
 	if err == nil {
-		err = e.Number(ctx, objects, &content)
+		err = e.Number(ctx, objects, &c)
 	}
 	if err != nil {
 		return dm.Work{}, repo.Failed(op, err)
 	}
-	w, err := s.work(app, e, content, last)
+	w, err := s.work(app, e, c)
 	return w, repo.Failed(op, err)
 }
 
-// work describes the change that made content.
-func (s *Store) work(app dm.ApplicationName, e *index.Application, content index.Content, last dm.Stamp) (dm.Work, error) {
+// work describes a change.
+func (s *Store) work(app dm.ApplicationName, e *index.Application, c form.Change) (dm.Work, error) {
 	objects := repo.Open(s.data.Path(repo.Application(app)))
 	w := dm.Work{
-		Spec: content.Spec, Change: last, Desired: dm.Revision(content.Commit.String()), Deployment: content.Deployment,
-		Observed: e.Observed, Before: e.Settled(), Notes: content.Notes,
+		Spec: c.Spec, Change: c.Stamp, Desired: form.Revision(c.Commit), Deployment: c.Deployment, Observed: e.Observed, Before: e.Settled(),
 	}
-	w.Open = treefs.New(objects, content.Components)
+	if c.Information != "" {
+		w.Notes = []string{c.Information}
+	}
+	w.Open = treefs.New(objects, c.Components)
 	var err error
-	w.Components, err = listComponents(objects, content.Components)
+	w.Components, err = listComponents(objects, c.Components)
 	return w, err
 }
 
@@ -131,7 +133,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	next := *e
 	switch outcome.Effective {
 	case "":
-		next.Effective, outcome.Deployment = index.Content{}, 0
+		next.Effective, outcome.Deployment = form.Change{}, 0
 	case outcome.Desired:
 		next.Effective, outcome.Deployment = e.Desired, e.Desired.Deployment
 	default:
@@ -163,7 +165,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 		return plumbing.ZeroHash, err
 	}
 	app := e.Desired.Spec.Name
-	last := form.Outcome{Stamp: e.Last, Application: app, Package: e.Desired.Spec.Package, Observation: outcome, Before: e.ObservedTip}
+	last := form.Outcome{Stamp: e.Desired.Stamp, Application: app, Package: e.Desired.Spec.Package, Observation: outcome, Before: e.ObservedTip}
 	for _, commit := range overtaken {
 		c := form.ParseChange(commit)
 		o := form.Outcome{
@@ -183,7 +185,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	settled := contentEvent(e.Desired, last.Stamp)
+	settled := changeEvent(e.Desired, last.Stamp)
 	settled.State, settled.Information = outcome.Phase, cmp.Or(outcome.Health, outcome.Information)
 	settled.Again = !e.Working() // the outcome of the change is known
 	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)

@@ -14,7 +14,7 @@ func TestDeliveryComesBack(t *testing.T) {
 			d := DeliveryOf("noon-run", c)
 			d.Removed, d.Tree, d.Before = removed, two, three
 			want := d
-			want.Stamp = clean(stamp)
+			want.Stamp = clean(d.Stamp)
 			got := DecodeDelivery(commitOf(t, kept(t, &d), d.Commit))
 			comesBack(t, &got, &want)
 			if i == 3 && !removed {

@@ -28,6 +28,9 @@ func stamps(verb dm.Verb) (list []dm.Stamp) {
 			Verb: verb, User: "ana", Auth: "token:" + text, Via: "api", Impersonator: dm.UserName(text), Reason: text,
 			Time: time.Date(2026, 1, 2, 3, 4, 5, i, time.UTC), RequestID: text,
 		}
+		if i > 3 { // those of before format 3 have none
+			s.Seq = uint64(i)
+		}
 		list = append(list, s)
 	}
 	list[0].User, list[1].User = "ana <root@pnda>", "..."

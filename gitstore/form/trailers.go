@@ -2,6 +2,7 @@ package form
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func stampTrailers(s dm.Stamp) trailers {
 		{TrailerReason, s.Reason},
 		{trailerTime, s.Time.UTC().Format(time.RFC3339Nano)},
 		{trailerRequest, s.RequestID},
-		{trailerSeq, seqText(s.Seq)},
+		{trailerSeq, numberText(s.Seq)},
 	}
 }
 
@@ -79,11 +80,11 @@ func hashText(h plumbing.Hash) string {
 	return h.String()
 }
 
-func numberText(n int) string {
+func numberText[N int | uint64](n N) string {
 	if n == 0 {
 		return ""
 	}
-	return strconv.Itoa(n)
+	return fmt.Sprint(n)
 }
 
 // ParseTrailers reads the last paragraph of a message that this server wrote.
@@ -108,10 +109,11 @@ func parseStamp(t map[string]string, by object.Signature) dm.Stamp {
 	if err != nil {
 		at = by.When
 	}
+	seq, _ := strconv.ParseUint(t[trailerSeq], 10, 63) // 0 when damaged; verify tells
 	return dm.Stamp{
 		Verb: dm.Verb(t[trailerAction]), User: dm.UserName(t[TrailerUser]), Auth: t[trailerAuth],
 		Via: t[trailerVia], Impersonator: dm.UserName(t[TrailerImpersonator]), Reason: t[TrailerReason],
-		Time: at.UTC(), RequestID: t[trailerRequest], Seq: parseSeq(t),
+		Time: at.UTC(), RequestID: t[trailerRequest], Seq: seq,
 	}
 }
 
@@ -157,18 +159,4 @@ func personSignature(user dm.UserName, at time.Time) object.Signature {
 		name = "anonymous" // git drops names made of these only
 	}
 	return object.Signature{Name: name, Email: name + "@pnda", When: at.UTC().Truncate(time.Second)}
-}
-
-// seqText is the number of an event as its trailer has it, "" for none.
-func seqText(seq uint64) string {
-	if seq == 0 {
-		return ""
-	}
-	return strconv.FormatUint(seq, 10)
-}
-
-// parseSeq is its inverse; 0 also for one that is damaged.
-func parseSeq(t map[string]string) uint64 {
-	seq, _ := strconv.ParseUint(t[trailerSeq], 10, 63)
-	return seq
 }

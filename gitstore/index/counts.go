@@ -2,6 +2,7 @@ package index
 
 import (
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -99,9 +100,9 @@ func (x *Index) MarkUnpublished(tell func(dm.PackageRef, dm.ApplicationName)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for app, e := range x.apps {
-		for _, content := range []Content{e.Desired, e.Effective} {
+		for _, content := range []form.Change{e.Desired, e.Effective} {
 			ref := content.Spec.Package
-			if content.Commit.IsZero() || content.PackageTree == repo.EmptyTree || x.deployedOnce(ref) {
+			if content.Commit.IsZero() || content.Package == repo.EmptyTree || x.deployedOnce(ref) {
 				continue
 			}
 			if x.unpublished[ref] == "" {

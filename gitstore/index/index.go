@@ -111,37 +111,14 @@ func (e *Package) WithOutcome(v dm.Version, d form.Decision) *Package {
 // Application is one application repository.
 type Application struct {
 	Main        plumbing.Hash // tip of refs/heads/main
-	Desired     Content       // at main
-	Last        dm.Stamp      // of main
+	Desired     form.Change   // at main; Deployment is the number in force
 	Deployments int           // highest number given
 	ObservedTip plumbing.Hash
 	Observed    *dm.Observation
-	Effective   Content // at observed.Effective; zero when nothing is in effect
+	Effective   form.Change // at observed.Effective; zero when nothing is in effect
 	Shown       Shown
 	Seq         uint64 // highest number of an event, as it was read
 	Waiting     string // why the change at main can't be carried out now; "" when it is not known to wait
-}
-
-// Content is what one commit on an application's main holds.
-type Content struct {
-	Commit      plumbing.Hash
-	Tree        plumbing.Hash
-	PackageTree plumbing.Hash // package/
-	Components  plumbing.Hash // components/
-	Spec        dm.Spec
-	Size        int // of its application.json, in bytes
-	Deployment  int // number of the content; start, stop and destroy keep that of what they follow
-	Notes       []string
-}
-
-func NewContent(c form.Change) Content {
-	e := Content{
-		Commit: c.Commit, Tree: c.Tree, PackageTree: c.Package, Components: c.Components, Spec: c.Spec, Size: c.Size, Deployment: c.Deployment,
-	}
-	if c.Information != "" {
-		e.Notes = []string{c.Information}
-	}
-	return e
 }
 
 // Working tells whether the dispatcher still owes an outcome.
@@ -167,7 +144,7 @@ func (e *Application) Slim() {
 	if e.Recorded() {
 		return
 	}
-	e.Desired.Spec.Overrides, e.Desired.Notes, e.Last.Reason = nil, nil, ""
+	e.Desired.Spec.Overrides, e.Desired.Information, e.Desired.Reason = nil, "", ""
 	e.Desired.Size = 0
 	for _, subject := range e.Desired.Spec.Audience {
 		e.Desired.Size += len(subject)
@@ -184,7 +161,7 @@ func (e *Application) Settled() dm.Phase {
 
 func (e *Application) Phase() dm.Phase {
 	if e.Working() {
-		return dm.WorkingPhase(e.Last.Verb, e.Desired.Spec.State)
+		return dm.WorkingPhase(e.Desired.Verb, e.Desired.Spec.State)
 	}
 	return e.Settled()
 }
@@ -197,7 +174,7 @@ func (e *Application) Recorded() bool {
 
 // Current is the content to show and to build the next change on: the desired
 // one while working or when nothing ever was in effect, else the one in effect.
-func (e *Application) Current() Content {
+func (e *Application) Current() form.Change {
 	if e.Working() || e.Effective.Commit.IsZero() {
 		return e.Desired
 	}

@@ -30,12 +30,6 @@ func VersionOf(ref string) (prefix string, v dm.Version, err error) {
 	return "", v, nil
 }
 
-// ReadContent reads one commit of an application's main.
-func ReadContent(objects *repo.Objects, h plumbing.Hash) (Content, dm.Stamp, error) {
-	c, err := form.DecodeChange(objects, h)
-	return NewContent(c), c.Stamp, err
-}
-
 // StillUsed refuses other bytes under the number of a version that was withdrawn:
 // who has the number in hand must never get something else for it.
 func (e *Package) StillUsed(file dm.PackageFile, digest string) error {
@@ -131,7 +125,7 @@ func Overtaken(ctx context.Context, objects *repo.Objects, e *Application) ([]*o
 func (e *Application) GivenUp(change plumbing.Hash, at time.Time) dm.Observation {
 	o := dm.Observation{
 		Desired: dm.Revision(change.String()), Phase: e.Settled(), Time: at,
-		Information: "given up while it waited: " + string(e.Last.Verb) + " came in its place",
+		Information: "given up while it waited: " + string(e.Desired.Verb) + " came in its place",
 	}
 	if e.Observed != nil {
 		o.Effective, o.Deployment, o.Records = e.Observed.Effective, e.Observed.Deployment, e.Observed.Records
@@ -143,7 +137,7 @@ func (e *Application) GivenUp(change plumbing.Hash, at time.Time) dm.Observation
 // not tell it: before format 3 a start, a stop and a destroy had none. It is that
 // of the overtaken change that they follow, or else of what is in effect. Nothing
 // else reads commits without a number, but verify.
-func (e *Application) Number(ctx context.Context, objects *repo.Objects, content *Content) error {
+func (e *Application) Number(ctx context.Context, objects *repo.Objects, content *form.Change) error {
 	if content.Deployment > 0 || content.Commit.IsZero() {
 		return nil
 	}
@@ -295,7 +289,7 @@ func ReadApplication(ctx context.Context, objects *repo.Objects, app dm.Applicat
 		return nil, nil, nil, repo.Broken(repo.Main, "it is missing")
 	}
 	e := &Application{Main: heads[repo.Main], ObservedTip: heads[repo.Observed]}
-	if e.Desired, e.Last, err = ReadContent(objects, e.Main); err != nil {
+	if e.Desired, err = form.DecodeChange(objects, e.Main); err != nil {
 		return nil, nil, nil, fmt.Errorf("%s: %w", repo.Main, err)
 	}
 	if e.Desired.Spec.Name != app {
@@ -308,9 +302,9 @@ func ReadApplication(ctx context.Context, objects *repo.Objects, app dm.Applicat
 		}
 		e.Observed, e.Seq = Placed(o.Observation), o.Seq
 	}
-	e.Seq = max(e.Seq, e.Last.Seq)
+	e.Seq = max(e.Seq, e.Desired.Seq)
 	if e.Observed != nil && e.Observed.Effective != "" {
-		if e.Effective, _, err = ReadContent(objects, plumbing.NewHash(string(e.Observed.Effective))); err != nil {
+		if e.Effective, err = form.DecodeChange(objects, plumbing.NewHash(string(e.Observed.Effective))); err != nil {
 			return nil, nil, nil, err
 		}
 	}
