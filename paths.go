@@ -1,6 +1,7 @@
 package dm
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -340,3 +341,33 @@ func Shown(s string) string {
 
 // OneLine is Printable without spaces around it.
 func OneLine(s string) string { return strings.TrimSpace(Printable(s)) }
+
+// Bounds of what is told, and kept, of the findings on one version.
+const (
+	maxTold      = 20
+	maxToldText  = 300     // bytes of one text
+	maxToldBytes = 4 << 10 // of all, written as JSON in ASCII
+)
+
+// Few are the first of texts, cut to what a header and a trailer may hold, and
+// how many there are beyond.
+func Few(texts []string) []string {
+	var list []string
+	left := maxToldBytes
+	for i, text := range texts {
+		text = OneLine(text)
+		if len(text) > maxToldText {
+			end := maxToldText
+			for !utf8.RuneStart(text[end]) {
+				end--
+			}
+			text = text[:end] + "…"
+		}
+		left -= len(strconv.QuoteToASCII(text)) + len(", ")
+		if left < 0 || i == maxTold {
+			return append(list, fmt.Sprintf("and %d more", len(texts)-i))
+		}
+		list = append(list, text)
+	}
+	return list
+}

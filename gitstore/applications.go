@@ -304,7 +304,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	s.defaults.put(src.tree, plan.Defaults)
 	notes := plan.Notes
 	if len(secrets) > 0 {
-		notes = append(slices.Clip(notes), "left out, because secrets are not stored: "+strings.Join(few(secrets), ", "))
+		notes = append(slices.Clip(notes), "left out, because secrets are not stored: "+strings.Join(dm.Few(secrets), ", "))
 	}
 	return wanted{
 		change: form.Change{Package: src.tree, Spec: spec, Information: strings.Join(notes, "; "), Deployment: e.Deployments + 1},

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // What a look at the disk costs, at most.
@@ -68,32 +68,11 @@ func (d *disk) ready(ctx context.Context) error {
 }
 
 func (d *disk) once(done chan struct{}) {
-	err := diskFault(d.try())
+	err := repo.DiskFault(d.try())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.looked, d.found, d.look = d.clock(), err, nil
 	close(done)
-}
-
-// diskFault is what people are told of a failed write.
-func diskFault(err error) error {
-	if err == nil {
-		return nil
-	}
-	what := "the data folder is not writable"
-	switch {
-	case errors.Is(err, syscall.ENOSPC):
-		what = "the disk of the data folder is full"
-	case errors.Is(err, syscall.EDQUOT):
-		what = "the disk quota of the data folder is exceeded"
-	case errors.Is(err, syscall.EROFS):
-		what = "the disk of the data folder is read-only"
-	case errors.Is(err, syscall.EIO):
-		what = "I/O error on the disk of the data folder"
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		what = "too many open files"
-	}
-	return dm.Errorf(dm.Unavailable, "gitstore.Ready", "%s", what).Because(err)
 }
 
 // tryWrite writes a file durably and removes it. Its bytes are random, because a

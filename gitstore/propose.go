@@ -4,65 +4,58 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/receive"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// judgeProposal tells whether propose would accept the push of main.
-func (p *push) judgeProposal(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.PushOutcome, error) {
-	app := dm.ApplicationName(p.repository.Name)
-	spec, _, err := p.readProposal(ctx, from, ref)
-	if err != nil {
-		return dm.PushOutcome{}, err
+// Main implements receive.Record.
+func (p pushed) Main(app dm.ApplicationName) plumbing.Hash {
+	if e := p.s.index.Application(app); e != nil {
+		return e.Main
 	}
-	e := p.s.index.Application(app)
+	return plumbing.ZeroHash
+}
+
+// Decide implements receive.Record.
+func (p pushed) Decide(ctx context.Context, actor dm.Actor, ref dm.PushedRef, spec dm.Spec) (dm.PushOutcome, error) {
+	e := p.s.index.Application(spec.Name)
 	if e == nil {
 		e = &index.Application{}
 	}
-	verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
+	verb, w, err := p.s.decide(ctx, actor, e, ref, spec)
 	defer w.room.end()
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
-	return outcomeOf(app, verb, w), nil
+	return outcomeOf(spec.Name, verb, w), nil
 }
 
-// propose makes the change that a pushed application.json asks for, and only
-// that: everything else in the pushed tree is the server's to write.
-func (p *push) propose(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.PushOutcome, error) {
-	const op = "gitstore.propose"
-	app := dm.ApplicationName(p.repository.Name)
-	spec, brought, err := p.readProposal(ctx, from, ref)
-	if err != nil {
+// Propose implements receive.Record.
+func (p pushed) Propose(ctx context.Context, actor dm.Actor, ref dm.PushedRef, spec dm.Spec, copy func(*pack.Writer) error) (dm.PushOutcome, error) {
+	const op = "gitstore.Propose"
+	if err := p.s.index.Reserve(spec.Name, p.s.service.AwayOf(dm.ApplicationRepository)); err != nil {
 		return dm.PushOutcome{}, err
 	}
-	if err := p.s.index.Reserve(app, p.s.service.AwayOf(dm.ApplicationRepository)); err != nil {
-		return dm.PushOutcome{}, err
-	}
-	defer p.s.index.Release(app)
+	defer p.s.index.Release(spec.Name)
 	var outcome dm.PushOutcome
-	err = p.s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
-		verb, w, err := p.s.decide(ctx, p.by(ref), e, ref, spec)
+	err := p.s.change(op, spec.Name, func(tx *repo.Tx, e *index.Application) error {
+		verb, w, err := p.s.decide(ctx, actor, e, ref, spec)
 		defer w.room.end()
 		if err != nil {
 			return err
 		}
-		outcome = outcomeOf(app, verb, w)
-		return p.s.desire(ctx, tx, e, w, p.s.stamp(ctx, p.by(ref), verb), &pushedParent{
-			commit: plumbing.NewHash(string(ref.New)), copy: brought.copyTo(ctx, from),
-		})
+		outcome = outcomeOf(spec.Name, verb, w)
+		return p.s.desire(ctx, tx, e, w, p.s.stamp(ctx, actor, verb), &pushedParent{commit: plumbing.NewHash(string(ref.New)), copy: copy})
 	})
 	return outcome, err
 }
@@ -76,141 +69,13 @@ func outcomeOf(app dm.ApplicationName, verb dm.Verb, w wanted) dm.PushOutcome {
 	return dm.PushOutcome{Changed: true, Application: app, Ref: repo.Main, Notes: append([]string{note}, w.notes...)}
 }
 
-// readProposal judges what the push would add to the record and reads the
-// application.json of its commit.
-func (p *push) readProposal(ctx context.Context, from pushedObjects, ref dm.PushedRef) (dm.Spec, *brought, error) {
-	const op = "gitstore.push"
-	app := dm.ApplicationName(p.repository.Name)
-	main := plumbing.ZeroHash
-	if e := p.s.index.Application(app); e != nil {
-		main = e.Main
-	}
-	switch {
-	case string(ref.New) == main.String():
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "everything up-to-date: main of %s is already at this commit", app)
-	case plumbing.NewHash(string(ref.Old)) != main:
-		// git would fail over a name that no object has.
-		return dm.Spec{}, nil, behind(op, app)
-	}
-	commit, err := from.peel(ctx, string(ref.New))
-	if err != nil {
-		return dm.Spec{}, nil, err
-	}
-	if commit.id != string(ref.New) {
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "main must be a commit, not a tag")
-	}
-	if ref.Old != "" {
-		ok, err := from.git.IsAncestor(ctx, from.dir, string(ref.Old), string(ref.New))
-		if err != nil {
-			return dm.Spec{}, nil, err
-		}
-		if !ok {
-			return dm.Spec{}, nil, dm.Errorf(dm.Conflict, op, "rejected: your main does not contain the server's; pull first").
-				WithHint("git pull, then push without --force")
-		}
-	}
-	brought, err := from.gather(ctx, commit.id, plumbing.NewHash(string(ref.Old)))
-	if err != nil {
-		return dm.Spec{}, nil, err
-	}
-	if err := brought.check(ctx, from, archive.Limits{File: maxProposedBytes, Unpacked: 1 << 40, Entries: p.s.Limits.Entries}); err != nil {
-		return dm.Spec{}, nil, err
-	}
-	file, err := from.file(ctx, commit.tree, form.SpecFile, dm.MaxJSONBytes)
-	if errors.Is(err, errNotFound) {
-		return dm.Spec{}, nil, dm.Errorf(dm.Invalid, op, "the pushed commit has no %s in its root folder", form.SpecFile).
-			WithHint(`it must hold at least {"package": "<name>-<version>"}`)
-	}
-	if err != nil {
-		return dm.Spec{}, nil, err
-	}
-	spec, err := parseSpec(app, file)
-	return spec, brought, err
-}
-
-// parseSpec reads a pushed application.json. What it leaves out is zero. All
-// findings come back at once.
-func parseSpec(app dm.ApplicationName, file []byte) (dm.Spec, error) {
-	spec := dm.Spec{Name: app}
-	properties, err := dm.ParseProperties(file)
-	if err != nil {
-		return spec, unreadable(app, dm.Finding{Path: form.SpecFile, Message: dm.Public(err)})
-	}
-	var findings []dm.Finding
-	for _, key := range slices.Sorted(maps.Keys(properties)) {
-		if err := parseSpecKey(&spec, key, properties[key]); err != nil {
-			findings = append(findings, dm.Finding{Path: form.SpecFile, Message: dm.Public(err)})
-		}
-	}
-	if len(findings) > 0 {
-		return spec, unreadable(app, findings...)
-	}
-	return spec, nil
-}
-
-func unreadable(app dm.ApplicationName, findings ...dm.Finding) error {
-	return dm.Refuse("gitstore.push", fmt.Sprintf("the application %s cannot be read", app), findings)
-}
-
-func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
-	const op = "gitstore.push"
-	text := ""
-	switch key {
-	case "name", "package", "owner", "state":
-		if json.Unmarshal(raw, &text) != nil || text == "" {
-			return dm.Errorf(dm.Invalid, op, "%s must be a non-empty string", key)
-		}
-	}
-	switch key {
-	case "name":
-		if text != string(spec.Name) {
-			err = dm.Errorf(dm.Invalid, op, "name is %.200q, but the repository is that of %q", text, spec.Name)
-		}
-	case "package":
-		spec.Package, err = dm.ParsePackageRef(text)
-	case "owner":
-		spec.Owner, err = dm.ParseUserName(text)
-	case "state":
-		spec.State = dm.WantedState(text)
-		if !slices.Contains([]dm.WantedState{dm.WantCreated, dm.WantStarted, dm.WantDestroyed}, spec.State) {
-			err = dm.Errorf(dm.Invalid, op, "state is %.200q, must be created, started or destroyed", text)
-		}
-	case "overrides":
-		var properties dm.Properties
-		if properties, err = dm.ParseProperties(raw); err != nil {
-			return dm.Errorf(dm.Invalid, op, "overrides must be an object of component types")
-		}
-		if spec.Overrides, err = dm.ParseOverrides(properties); err != nil {
-			return err
-		}
-		// The pushed commit stays, so leaving them out would be too late.
-		if _, secrets := spec.Overrides.WithoutSecrets(); len(secrets) > 0 {
-			err = dm.Errorf(dm.Invalid, op, "overrides have secrets, which are not stored: %s", strings.Join(few(secrets), ", "))
-		}
-	case "audience":
-		var texts []string
-		if json.Unmarshal(raw, &texts) != nil {
-			return dm.Errorf(dm.Invalid, op, "audience must be a list of strings, such as [\"user:ana\", \"group:class-7\"]")
-		}
-		spec.Audience, err = dm.ParseAudience(texts)
-	default:
-		err = dm.Errorf(dm.Invalid, op, "unknown key %.200q, known keys are package, overrides, audience, state, name and owner", key)
-	}
-	return err
-}
-
-// behind refuses a push that does not start from where main is.
-func behind(op string, app dm.ApplicationName) error {
-	return dm.Errorf(dm.Stale, op, "rejected: main of %s has changed since your last fetch", app).WithHint("git pull, then push again")
-}
-
 // decide finds out which change spec asks for in the present state, and admits
 // it.
 func (s *Store) decide(ctx context.Context, actor dm.Actor, e *index.Application, ref dm.PushedRef, spec dm.Spec) (dm.Verb, wanted, error) {
-	const op = "gitstore.push"
+	const op = "gitstore.decide"
 	app := spec.Name
 	if old := plumbing.NewHash(string(ref.Old)); old != e.Main {
-		return "", wanted{}, behind(op, app)
+		return "", wanted{}, receive.Behind(op, app)
 	}
 	switch phase := e.Phase(); {
 	case phase.Working() && !e.Waits():
@@ -238,7 +103,7 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *index.Application
 
 // decideCreate admits a create, and the start that may be wanted with it.
 func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *index.Application, spec dm.Spec) (wanted, error) {
-	const op = "gitstore.push"
+	const op = "gitstore.decideCreate"
 	var findings []dm.Finding
 	if spec.Package == (dm.PackageRef{}) {
 		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "package is missing"})
@@ -261,7 +126,7 @@ func (s *Store) decideCreate(ctx context.Context, actor dm.Actor, e *index.Appli
 
 // decideChange admits a change of content, of state, or of both.
 func (s *Store) decideChange(ctx context.Context, actor dm.Actor, e *index.Application, spec dm.Spec, state dm.WantedState, edit dm.Edit, changed bool) (dm.Verb, wanted, error) {
-	const op = "gitstore.push"
+	const op = "gitstore.decideChange"
 	turn := map[dm.WantedState]stateChange{
 		dm.WantStarted:   {dm.Start, dm.WantStarted, []dm.Phase{dm.Created}},
 		dm.WantCreated:   {dm.Stop, dm.WantCreated, []dm.Phase{dm.Started}},

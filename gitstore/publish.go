@@ -139,21 +139,24 @@ func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, fil
 		}
 	}
 	v := form.Version{
-		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Archive: up.blob.Hash, Digest: up.digest, Top: up.top, Findings: up.findings,
-		Before: entry.Main,
+		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Digest: up.digest, Top: up.top, Findings: up.findings, Before: entry.Main,
 	}
-	archivePack, err := up.archive.Commit("archive of " + file.Ref.String())
-	if err != nil {
-		return dm.Published{}, err
+	var packs []pack.Pack
+	if up.archive != nil {
+		p, err := up.archive.Commit("archive of " + file.Ref.String())
+		if err != nil {
+			return dm.Published{}, err
+		}
+		v.Archive, packs = up.blob.Hash, append(packs, p)
+		s.Step("publish-archive-packed")
 	}
-	s.Step("publish-archive-packed")
 	v.Seq = tx.Seq()
 	contentPack, err := up.seal(&v)
 	if err != nil {
 		return dm.Published{}, err
 	}
 	s.Step("publish-content-packed")
-	if err := s.landVersion(ctx, tx, up, v, old, archivePack, contentPack); err != nil {
+	if err := s.landVersion(ctx, tx, up, v, old, append(packs, contentPack)...); err != nil {
 		return dm.Published{}, err
 	}
 	next := entry.With(v)
@@ -165,7 +168,7 @@ func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, fil
 // seal adds trees, commit and tag to the content pack and ends it: it holds what
 // is new in the version. The caller holds the lock of the package.
 func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
-	if v.Tree, err = u.tree().Write(u.content); err != nil {
+	if v.Tree, err = u.tree.Write(u.content); err != nil {
 		return p, err
 	}
 	if err := v.Encode(u.content); err != nil {
@@ -196,7 +199,7 @@ func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *upload, v, old
 		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged").Means(packageEvent(v.File.Ref.String(), dm.Created, "", v.Stamp)),
 		repo.Derived(repo.Main, heads[repo.Main], v.Commit, "publish-main"),
 	}
-	if name := repo.Archive(v.Archive.String()); heads[name].IsZero() {
+	if name := repo.Archive(v.Archive.String()); !v.Archive.IsZero() && heads[name].IsZero() {
 		moves = append(moves, repo.Before(name, plumbing.ZeroHash, v.Archive, "publish-superseded"))
 	}
 	if !old.Tag.IsZero() {
@@ -317,11 +320,20 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	if err != nil {
 		return dm.Archive{}, err
 	}
-	blob, size, err := s.data.OpenBlob(ctx, s.data.Path(r), v.Archive)
+	bytes, size, err := s.openArchive(ctx, s.data.Path(r), v)
 	if err != nil {
 		leave()
 		s.service.Suspect(r)
 		return dm.Archive{}, repo.Failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
-	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Time, ReadSeekCloser: &leaving{blob, leave}}, nil
+	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Time, ReadSeekCloser: &leaving{bytes, leave}}, nil
+}
+
+// openArchive opens the uploaded bytes. Where a version was pushed there are none,
+// and an archive is made of its files.
+func (s *Store) openArchive(ctx context.Context, dir string, v form.Version) (io.ReadSeekCloser, int64, error) {
+	if !v.Archive.IsZero() {
+		return s.data.OpenBlob(ctx, dir, v.Archive)
+	}
+	return s.data.Spool(func(w io.Writer) error { return v.WriteArchive(ctx, repo.Open(dir), w) })
 }

@@ -2,25 +2,22 @@ package gitstore
 
 import (
 	"context"
-	"errors"
-	"io"
-	"os"
 	"path/filepath"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/receive"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
 // HooksFolder is the folder for the program that git calls when a push has
 // arrived. It belongs to the record, so that one server writes it at a time.
 func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, repo.HooksDir) }
 
-// ReceivePack implements dm.GitTransport. A push arrives in a stage, a bare
-// repository in tmp that borrows the objects of the real one: what is refused
-// never enters the record. A body that comes slowly holds one of many places and
-// no git.
+// ReceivePack implements dm.GitTransport.
 func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
 	const op = "gitstore.ReceivePack"
 	if !kindOf(r).pushed {
@@ -32,116 +29,61 @@ func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.Recei
 	if err := s.service.Sound(r); err != nil {
 		return err
 	}
-	// A version is pushed from any repository, and its tag there is not ours: a
-	// client that saw ours would refuse by itself to push the same once more.
-	if dir := s.data.Path(r); round.Advertise && r.Kind == dm.ApplicationRepository && repo.Exists(dir) {
-		return s.git.ReceivePack(ctx, dir, round, gitcmd.ReceiveOptions{Hidden: []string{repo.DeploymentPrefix, repo.Observed}})
-	}
-	if !round.Advertise {
-		leave, err := s.gates.receiving.Enter(ctx)
-		if err != nil {
-			return err
-		}
-		defer leave()
-	}
-	stage, err := s.newStage(r)
-	if err != nil {
-		return repo.Failed(op, err)
-	}
-	defer func() {
-		if err := stage.Discard(); err != nil {
-			s.Log.Warn("a temporary repository could not be removed", "kind", r.Kind, "name", r.Name, "err", err)
-		}
-	}()
 	if round.Advertise {
-		return s.git.ReceivePack(ctx, stage.Dir, round, gitcmd.ReceiveOptions{})
+		return s.receiver.Advertise(ctx, r, round)
 	}
-	session, end, err := s.Pushes.Open(ctx, &push{s: s, repository: r, actor: round.Actor, stage: stage.Dir, judged: map[string]pushedVersion{}})
+	return s.receiver.Take(ctx, r, round)
+}
+
+// pushed is the record as a push sees it.
+type pushed struct{ s *Store }
+
+var _ receive.Record = pushed{}
+
+// MayPublish implements receive.Record.
+func (p pushed) MayPublish(ctx context.Context, actor dm.Actor, pkg dm.PackageRef) error {
+	return p.s.admitPackage(ctx, actor, dm.Publish, pkg)
+}
+
+// Compare implements receive.Record.
+func (p pushed) Compare(file dm.PackageFile, tree plumbing.Hash) (dm.PushOutcome, error) {
+	outcome := dm.PushOutcome{Changed: true, Ref: repo.Tag(file.Ref.Version)}
+	old, had := p.s.version(file.Ref)
+	switch {
+	case had && old.Tree == tree:
+		outcome.Changed = false
+		return outcome, nil
+	case had && !p.s.Replace:
+		_, err := unchanged(old, file, "")
+		return dm.PushOutcome{}, err
+	}
+	if e := p.s.index.Package(file.Ref.Name); !had && !p.s.Replace && e != nil {
+		if old, withdrawn := e.Withdrawn[file.Ref.Version]; withdrawn && old.Tree != tree {
+			return dm.PushOutcome{}, e.StillUsed(file, "")
+		}
+	}
+	return outcome, nil
+}
+
+// Validate implements receive.Record.
+func (p pushed) Validate(ctx context.Context, pkg dm.PackageRef, files func() (*treefs.Sketch, error)) (dm.Validation, error) {
+	return p.s.validate(ctx, pkg, pkg.String(), files)
+}
+
+// Publish implements receive.Record.
+func (p pushed) Publish(ctx context.Context, actor dm.Actor, v receive.Version, put func(*pack.Writer) error) (changed bool, err error) {
+	if err := p.MayPublish(ctx, actor, v.File.Ref); err != nil {
+		return false, err
+	}
+	up, err := p.s.newUpload(v.File.Ref.Name, false)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer end()
-	return s.git.ReceivePack(ctx, stage.Dir, round, gitcmd.ReceiveOptions{
-		HooksPath: session.Programs, Environment: session.Environment, MaxInput: s.Limits.Wire,
-		// A version is its tree alone, so the history may be cut off before it.
-		Shallow: r.Kind == dm.PackageRepository,
-		Watch:   s.count,
-		Fault:   diskFault,
-	})
-}
-
-// objectsPerEntry is how many objects a push may bring for each file and folder
-// that a package may have: it brings its history as well.
-const objectsPerEntry = 10
-
-// count holds a pushed pack to the limits of uploads while it arrives.
-func (s *Store) count(r io.Reader) io.Reader {
-	return pack.Count(r, pack.Expansion{
-		Object: s.Limits.File, All: s.Limits.Unpacked, Objects: objectsPerEntry * int64(s.Limits.Entries),
-	})
-}
-
-// newStage makes the repository that a push to r arrives in.
-func (s *Store) newStage(r dm.Repository) (*repo.Aside, error) {
-	stage, err := s.data.NewAside()
-	if err != nil || !repo.Exists(s.data.Path(r)) {
-		return stage, err
+	defer up.discard()
+	up.tree, up.top, up.digest, up.findings = v.Files(), v.File.Ref.String(), v.Digest, v.Findings
+	if err := put(up.content); err != nil {
+		return false, err
 	}
-	borrowed := filepath.Join(s.data.Path(r), "objects") + "\n"
-	info := filepath.Join(stage.Dir, "objects", "info")
-	if err := errors.Join(os.Mkdir(info, 0o750), os.WriteFile(filepath.Join(info, "alternates"), []byte(borrowed), 0o640)); err != nil {
-		return nil, errors.Join(err, stage.Discard())
-	}
-	return stage, nil
-}
-
-// push is one push as far as it has arrived.
-type push struct {
-	s          *Store
-	repository dm.Repository
-	actor      dm.Actor
-	stage      string                   // repository
-	judged     map[string]pushedVersion // by ref
-}
-
-var _ dm.Push = (*push)(nil)
-
-// Repository implements dm.Push.
-func (p *push) Repository() dm.Repository { return p.repository }
-
-// Actor implements dm.Push.
-func (p *push) Actor() dm.Actor { return p.actor }
-
-// Judge implements dm.Push.
-func (p *push) Judge(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
-	const op = "gitstore.Judge"
-	from := p.objects()
-	if ref.Version != nil {
-		outcome, err := p.judgeVersion(ctx, from, ref)
-		return outcome, repo.Failed(op, err)
-	}
-	outcome, err := p.judgeProposal(ctx, from, ref)
-	return outcome, repo.Failed(op, err)
-}
-
-// Accept implements dm.Push.
-func (p *push) Accept(ctx context.Context, ref dm.PushedRef) (dm.PushOutcome, error) {
-	const op = "gitstore.Accept"
-	from := p.objects()
-	if ref.Version != nil {
-		outcome, err := p.publish(ctx, from, ref)
-		return outcome, repo.Failed(op, err)
-	}
-	outcome, err := p.propose(ctx, from, ref)
-	return outcome, repo.Failed(op, err)
-}
-
-// objects reads what has arrived.
-func (p *push) objects() pushedObjects { return pushedObjects{git: p.s.git, dir: p.stage} }
-
-// by is the person who pushes, with the reason that this push gives.
-func (p *push) by(ref dm.PushedRef) dm.Actor {
-	actor := p.actor
-	actor.Reason = ref.Reason
-	return actor
+	published, err := p.s.publishArrived(ctx, actor, v.File, up)
+	return !published.Already, err
 }

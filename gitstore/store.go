@@ -21,6 +21,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
+	"github.com/pndaproject/deployment-manager/gitstore/receive"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 	"github.com/pndaproject/deployment-manager/gitstore/workspace"
@@ -63,6 +64,8 @@ type Store struct {
 	past       pastEvents
 
 	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
+
+	receiver *receive.Receiver
 
 	planning *planning
 	gates    gates
@@ -133,6 +136,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.workspaces = workspace.New(workspace.Config{
 		Data: s.data, Service: s.service, Index: s.index, Readme: cfg.Readme, Most: cfg.Bounds.Workspaces, SweepAfter: cfg.SweepAfter,
 		Clock: cfg.Clock, Log: cfg.Log,
+	})
+	s.receiver = receive.New(receive.Config{
+		Folder: s.data, Record: pushed{s}, Pushes: cfg.Pushes, Limits: cfg.Limits, Look: cfg.Planner.Look, Enter: s.gates.receiving.Enter,
 	})
 	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))

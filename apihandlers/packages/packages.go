@@ -58,7 +58,7 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "download-package", Method: http.MethodGet, Path: "/packages/{file}", Access: apihandlers.Reading, Actions: read,
 			Success: http.StatusOK, Streams: true, Handle: a.download,
-			Summary:  "The archive's bytes as they were uploaded, with a strong ETag (their SHA-256). If-None-Match and Range work.",
+			Summary:  "The archive's bytes as they were uploaded, or as they are made of what was pushed, the same each time, with a strong ETag (their SHA-256). If-None-Match and Range work.",
 			Response: "(bytes)",
 		},
 		{

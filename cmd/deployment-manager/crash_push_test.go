@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -24,26 +25,20 @@ const byPush = " pushed"
 
 // pushedTarball is the archive that the server makes of pushed files.
 func pushedTarball(files fs.FS, top string) ([]byte, error) {
-	var out bytes.Buffer
-	a, err := archive.NewWriter(&out, top)
-	if err != nil {
-		return nil, err
-	}
-	err = fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+	var members []archive.Member
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		data, err := fs.ReadFile(files, name)
-		if err != nil {
+		members = append(members, archive.Member{Path: name, Size: int64(len(data)), Copy: func(w io.Writer) error {
+			_, err := w.Write(data)
 			return err
-		}
-		if err := a.File(name, false, int64(len(data))); err != nil {
-			return err
-		}
-		_, err = a.Write(data)
+		}})
 		return err
 	})
-	err = errors.Join(err, a.Close())
+	var out bytes.Buffer
+	err = errors.Join(err, archive.Write(&out, top, members))
 	return out.Bytes(), err
 }
 

@@ -164,15 +164,21 @@ func (w *twin) waitForEvents(n int) []string {
 }
 
 // passing are the parts of a record that tell of this server and this moment.
-var passing = regexp.MustCompile(`(?m)^(DM-Via|DM-Time|DM-Request-Id): .*$|^(author|committer|tagger) (.*) \d+ \+0000$|^(object|parent) .*$`)
+// What follows of the archive of an upload being kept is compared by itself.
+var passing = regexp.MustCompile(`(?m)^DM-Archive: .*\n|^(DM-Via|DM-Time|DM-Request-Id): .*$|^(author|committer|tagger) (.*) \d+ \+0000$|^(object|parent) .*$`)
 
-// record is every ref of the package with what its objects hold.
-func (w *twin) record() string {
+// record is every ref of the package with what its objects hold, and how many
+// archives it keeps.
+func (w *twin) record() (text string, archives int) {
 	w.t.Helper()
 	dir := filepath.Join(w.folder, "data", "packages", "wind.git")
 	d := &developer{w.t, w.folder}
 	var b strings.Builder
 	for _, ref := range strings.Fields(d.git("--git-dir", dir, "for-each-ref", "--format=%(refname)")) {
+		if strings.HasPrefix(ref, "refs/archives/") {
+			archives++
+			continue
+		}
 		for _, of := range []string{ref, ref + "^{}"} {
 			kind := strings.TrimSpace(d.git("--git-dir", dir, "cat-file", "-t", of))
 			text := ""
@@ -182,7 +188,7 @@ func (w *twin) record() string {
 			fmt.Fprintf(&b, "%s %s\n%s\n", of, kind, text)
 		}
 	}
-	return b.String()
+	return b.String(), archives
 }
 
 // numbers is a file of n lines.
@@ -195,7 +201,8 @@ func numbers(n int) string {
 }
 
 // TestPushEqualsUpload gives one server pushes and another uploads of the same
-// content: records, archives, listings and events are the same.
+// content: records, archives, listings and events are the same, but that an archive
+// that nobody uploaded is made for those who ask for it and not kept.
 func TestPushEqualsUpload(t *testing.T) {
 	t.Parallel()
 	pushed, uploaded := startTwin(t), startTwin(t)
@@ -227,8 +234,13 @@ func TestPushEqualsUpload(t *testing.T) {
 			t.Errorf("upload of what was pushed: %d %s", status, answer)
 		}
 	}
-	if got, want := pushed.record(), uploaded.record(); got != want || !strings.Contains(got, "DM-Archive-Sha256") {
+	got, made := pushed.record()
+	want, kept := uploaded.record()
+	if got != want || !strings.Contains(got, "DM-Archive-Sha256") {
 		t.Errorf("the record of pushes is\n%s\nthat of uploads is\n%s", got, want)
+	}
+	if made != 0 || kept != len(contents) {
+		t.Errorf("%d archives of pushes and %d of uploads are kept, want none and all %d", made, kept, len(contents))
 	}
 	if got, want := pushed.waitForEvents(3), uploaded.waitForEvents(3); !slices.Equal(got, want) {
 		t.Errorf("pushes tell %q, uploads %q", got, want)

@@ -3,6 +3,8 @@ package archive
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -21,7 +23,7 @@ func (k kept) File(path string, executable bool, _ int64, r io.Reader) error {
 	return err
 }
 
-func TestWriterIsReadBack(t *testing.T) {
+func TestWrittenIsReadBack(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a-long-folder/", 20) + "é.txt"
 	files := []struct {
@@ -34,30 +36,33 @@ func TestWriterIsReadBack(t *testing.T) {
 		{long, false, ""},
 		{"exactly", false, strings.Repeat("z", 65535)},
 	}
-	write := func() []byte {
-		var b bytes.Buffer
-		w, err := NewWriter(&b, "flow-1.0.0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range files {
-			if err := w.File(f.path, f.executable, int64(len(f.content))); err != nil {
-				t.Fatal(err)
-			}
+	var members []Member
+	for _, f := range files {
+		members = append(members, Member{f.path, f.executable, int64(len(f.content)), func(w io.Writer) error {
 			for piece := range slices.Chunk([]byte(f.content), 7000) {
 				if _, err := w.Write(piece); err != nil {
-					t.Fatal(err)
+					return err
 				}
 			}
-		}
-		if err := w.Close(); err != nil {
+			return nil
+		}})
+	}
+	write := func(members []Member) []byte {
+		var b bytes.Buffer
+		if err := Write(&b, "flow-1.0.0", members); err != nil {
 			t.Fatal(err)
 		}
 		return b.Bytes()
 	}
-	first := write()
-	if !bytes.Equal(first, write()) {
+	first := write(members)
+	slices.Reverse(members)
+	if !bytes.Equal(first, write(members)) {
 		t.Error("two archives of the same files differ")
+	}
+	// Tags have digests of what this wrote when the version was pushed.
+	const want = "ad0ffe045ed2a7b397eb290dba5dc1bc1c15856a8924e831c391d4f6e07c0ae1"
+	if got := fmt.Sprintf("%x", sha256.Sum256(first)); got != want {
+		t.Errorf("the archive has SHA-256 %s, want %s for ever", got, want)
 	}
 	got := kept{}
 	unzipped, err := gzip.NewReader(bytes.NewReader(first))
@@ -81,6 +86,20 @@ func TestWriterIsReadBack(t *testing.T) {
 		}
 		if got[name] != f.content {
 			t.Errorf("%s has %d bytes, want %d", name, len(got[name]), len(f.content))
+		}
+	}
+}
+
+// TestWriteNoticesSizes: who gives less or more than was told gets no archive.
+func TestWriteNoticesSizes(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{"", "12", "1234"} {
+		err := Write(io.Discard, "flow-1.0.0", []Member{
+			{"a", false, 3, func(w io.Writer) error { _, err := io.WriteString(w, content); return err }},
+			{"b", false, 0, func(io.Writer) error { return nil }},
+		})
+		if err == nil {
+			t.Errorf("%d bytes for 3: no error", len(content))
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 type Version struct {
 	dm.Stamp
 	File     dm.PackageFile
-	Archive  plumbing.Hash // the uploaded bytes, a blob
+	Archive  plumbing.Hash // the uploaded bytes, a blob; zero when it was pushed, and an archive is made of its files
 	Digest   string        // SHA-256 of the archive
 	Top      string        // the single outer directory, "" when there was none
 	Findings []string      // why it can't be deployed, as it was judged when it came
@@ -27,7 +27,7 @@ type Version struct {
 func (v *Version) Encode(w repo.Adder) (err error) {
 	message := append(stampTrailers(v.Stamp), trailers{
 		{trailerPackage, v.File.Ref.String()},
-		{trailerArchive, v.Archive.String()},
+		{trailerArchive, hashText(v.Archive)},
 		{trailerArchiveName, v.File.String()},
 		{trailerSha256, v.Digest},
 		{trailerTop, v.Top},
@@ -48,8 +48,8 @@ func DecodeVersion(objects *repo.Objects, ref dm.PackageRef, h plumbing.Hash) (v
 	switch {
 	case v.File.Ref != ref:
 		return v, gone, repo.Broken(repo.Tag(ref.Version), "the tag %s does not name an archive of %s", v.Tag, ref)
-	case v.Archive.IsZero():
-		return v, gone, repo.Broken(repo.Tag(ref.Version), "the tag %s does not name the blob of its archive", v.Tag)
+	case v.Archive.IsZero() && v.Digest == "":
+		return v, gone, repo.Broken(repo.Tag(ref.Version), "the tag %s names neither the blob of its archive nor its digest", v.Tag)
 	}
 	commit, err := objects.Commit(v.Commit)
 	if err != nil {
@@ -87,7 +87,12 @@ func parseVersion(message string, by object.Signature) Version {
 	said := ParseTrailers(message)
 	v := Version{Stamp: parseStamp(said, by), Digest: said[trailerSha256], Top: said[trailerTop], Findings: parseList(said[trailerFindings])}
 	v.File, _ = dm.ParsePackageFile(said[trailerArchiveName])
-	v.Archive, _ = repo.ParseHash(said[trailerArchive], trailerArchive)
+	if text, kept := said[trailerArchive]; kept {
+		var err error
+		if v.Archive, err = repo.ParseHash(text, trailerArchive); err != nil {
+			v.Digest = "" // so that it is not taken for one that is not kept
+		}
+	}
 	return v
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -34,6 +35,27 @@ func TestVersionComesBack(t *testing.T) {
 		if i == 3 {
 			named(t, v.Tag, "462aa4b3afd1b3465926429a7c9830d182498b6d")
 		}
+	}
+}
+
+// TestVersionWithoutArchive: a pushed version names the digest of its archive and
+// no blob; one that names neither is damaged, and so is one whose blob has no name.
+func TestVersionWithoutArchive(t *testing.T) {
+	t.Parallel()
+	v := Version{Stamp: stamps(dm.Publish)[0], File: dm.PackageFile{Ref: ref, Suffix: ".tar.gz"}, Digest: "5f70bf18", Top: "top", Tree: repo.EmptyTree}
+	tree := Decision{Package: ref, Tree: repo.EmptyTree} // writes the tree
+	objects := kept(t, &tree, &v)
+	got, _, err := DecodeVersion(objects, ref, v.Tag)
+	if err != nil || !got.Archive.IsZero() || got.Digest != v.Digest {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	v.Digest = ""
+	if _, _, err := DecodeVersion(kept(t, &tree, &v), ref, v.Tag); err == nil {
+		t.Error("a version without blob and digest is taken")
+	}
+	damaged := parseVersion("Publish\n\nDM-Archive: 1\nDM-Archive-Sha256: 5f70bf18\n", object.Signature{})
+	if !damaged.Archive.IsZero() || damaged.Digest != "" {
+		t.Errorf("a blob without a name is read as %+v", damaged)
 	}
 }
 

@@ -168,6 +168,13 @@ func (x *index) find(h plumbing.Hash) (at int64, found bool, err error) {
 	return 0, false, nil
 }
 
+// crc is the checksum of object number at, as it stands in the pack.
+func (x *index) crc(at int64) (uint32, error) {
+	var b [4]byte
+	err := x.read(b[:], indexHeader+fanoutSize+x.objects*20+at*4)
+	return binary.BigEndian.Uint32(b[:]), err
+}
+
 // offset is where object number at begins in the pack.
 func (x *index) offset(at int64) (int64, error) {
 	small := indexHeader + fanoutSize + x.objects*24

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -20,7 +21,12 @@ import (
 // Reader finds objects in the finished packs of a folder. What it hands out is
 // as it is stored, so that it can go to another pack without being deflated again.
 // Has may be called from many goroutines.
-type Reader struct{ packs []*openPack }
+type Reader struct {
+	packs []*openPack
+	made  map[place][]byte // contents that others differ from
+	kept  int64            // bytes in made
+	work  int64            // bytes that were made of differences
+}
 
 // openPack is one pack with its index in memory.
 type openPack struct {
@@ -36,6 +42,8 @@ type Raw struct {
 	Type plumbing.ObjectType
 	Size int64
 	zlib *io.SectionReader
+	head []byte // before the data
+	crc  uint32 // of both, by the index
 }
 
 // OpenAll reads the indexes of an objects/pack folder. The caller closes the
@@ -176,17 +184,23 @@ func (p *openPack) open() (err error) {
 
 // extent is where entry number at begins and ends.
 func (p *openPack) extent(at int64) (begin, end int64, err error) {
-	if err := p.open(); err != nil {
-		return 0, 0, err
-	}
 	if begin, err = p.offset(at); err != nil {
 		return 0, 0, err
 	}
+	end, err = p.end(begin)
+	return begin, end, err
+}
+
+// end is where the entry that begins at begin ends.
+func (p *openPack) end(begin int64) (int64, error) {
+	if err := p.open(); err != nil {
+		return 0, err
+	}
 	next, _ := slices.BinarySearch(p.begins, begin+1)
 	if next == len(p.begins) {
-		return begin, begin, nil // the pack is cut
+		return begin, nil // the pack is cut
 	}
-	return begin, p.begins[next], nil
+	return p.begins[next], nil
 }
 
 func (p *openPack) whole(h plumbing.Hash, at int64) (Raw, bool, error) {
@@ -203,13 +217,15 @@ func (p *openPack) whole(h plumbing.Hash, at int64) (Raw, bool, error) {
 	if err != nil || kind.IsDelta() || !kind.Valid() {
 		return Raw{}, false, err
 	}
+	crc, err := p.crc(at)
 	start := begin + int64(used)
-	return Raw{h, kind, size, io.NewSectionReader(p.file, start, end-start)}, true, nil
+	return Raw{h, kind, size, io.NewSectionReader(p.file, start, end-start), head[:used], crc}, err == nil, err
 }
 
-// Copy writes the object as it is stored, and its content to into. Its name is
-// believed: the pack that it comes from was indexed, which computes all names.
-func (w *Writer) Copy(raw Raw, into io.Writer) (*Entry, error) {
+// Copy writes the object as it is stored. Its name is believed: the pack that it
+// comes from was indexed, which inflates all of it; since then its bytes have not
+// changed, or Copy fails.
+func (w *Writer) Copy(raw Raw) (*Entry, error) {
 	const op = "pack.Copy"
 	if err := w.usable(); err != nil {
 		return nil, dm.Wrap(op, err)
@@ -217,7 +233,7 @@ func (w *Writer) Copy(raw Raw, into io.Writer) (*Entry, error) {
 	w.pending.Wait()
 	entry := &Entry{Hash: raw.Name, Size: raw.Size}
 	if !w.claim(raw.Name) {
-		return entry, dm.Wrap(op, raw.inflate(raw.zlib, into))
+		return entry, nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -225,7 +241,15 @@ func (w *Writer) Copy(raw Raw, into io.Writer) (*Entry, error) {
 	w.single = nil
 	_, err := o.Write(appendEntryHeader(nil, raw.Type, raw.Size))
 	if err == nil {
-		err = raw.inflate(io.TeeReader(raw.zlib, o), into)
+		_, err = raw.zlib.Seek(0, io.SeekStart)
+	}
+	sum := crc32.NewIEEE()
+	_, _ = sum.Write(raw.head)
+	if err == nil {
+		_, err = io.CopyBuffer(io.MultiWriter(o, sum), struct{ io.Reader }{raw.zlib}, make([]byte, chunkSize))
+	}
+	if err == nil && sum.Sum32() != raw.crc {
+		err = fmt.Errorf("copy %s: its bytes are not those that were indexed", raw.Name)
 	}
 	if err != nil {
 		if w.err == nil {
@@ -237,23 +261,11 @@ func (w *Writer) Copy(raw Raw, into io.Writer) (*Entry, error) {
 	return entry, nil
 }
 
-// inflate passes on the content of from, and fails unless it has the size that
-// the entry's header gives and nothing behind it.
-func (raw Raw) inflate(from io.Reader, into io.Writer) error {
-	buffered := bufio.NewReaderSize(from, chunkSize)
-	z, err := zlib.NewReader(buffered)
-	if err != nil {
-		return fmt.Errorf("inflate %s: %w", raw.Name, err)
+// Open reads the object's content. It is for one use at a time.
+func (raw Raw) Open() (io.Reader, error) {
+	if _, err := raw.zlib.Seek(0, io.SeekStart); err != nil {
+		return nil, err
 	}
-	n, err := io.CopyBuffer(struct{ io.Writer }{into}, struct{ io.Reader }{z}, make([]byte, chunkSize))
-	switch {
-	case err != nil:
-		return fmt.Errorf("inflate %s: %w", raw.Name, err)
-	case n != raw.Size:
-		return fmt.Errorf("inflate %s: it has %d bytes, and its header says %d", raw.Name, n, raw.Size)
-	}
-	if _, err := buffered.ReadByte(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("inflate %s: bytes follow its end", raw.Name)
-	}
-	return nil
+	r, err := zlib.NewReader(bufio.NewReaderSize(raw.zlib, int(min(raw.zlib.Size(), chunkSize))))
+	return r, dm.Wrap("pack.Open", err)
 }

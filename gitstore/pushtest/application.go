@@ -110,9 +110,9 @@ func histories() []Case {
 			top := t.top()
 			return t.push(append(top, CommitOf(top[1].ID(), "A new world.\n"))...)
 		}},
-		{Name: "history/main as it is", Text: "nothing new", Body: func(t Target) []byte { return t.send(t.Old, Pack()) }},
+		{Name: "history/main as it is", Text: "everything up-to-date", Body: func(t Target) []byte { return t.send(t.Old, Pack()) }},
 		{Name: "history/back to an earlier main", Text: "your main does not contain the server's; pull first", Body: func(t Target) []byte { return t.send(t.Hidden, Pack()) }},
-		{Name: "history/no other files", Text: "nothing new", Body: func(t Target) []byte {
+		{Name: "history/no other files", Text: "changes nothing", Body: func(t Target) []byte {
 			return t.push(CommitOf(t.Main, "The same files.\n", t.Old))
 		}},
 		{Name: "history/as if there were no main", Body: func(t Target) []byte {

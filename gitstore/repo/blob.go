@@ -27,20 +27,26 @@ func (f *Folder) OpenBlob(ctx context.Context, dir string, h plumbing.Hash) (io.
 	if !errors.Is(err, pack.ErrNotStored) {
 		return nil, 0, err
 	}
-	return f.spoolBlob(ctx, dir, h)
+	return f.Spool(func(w io.Writer) error {
+		return f.Git.CatObjects(ctx, dir, slices.Values([]string{h.String()}), func(_, _ string, _ int64, r io.Reader) error {
+			_, err := io.Copy(w, r)
+			return err
+		})
+	})
 }
 
-func (f *Folder) spoolBlob(ctx context.Context, dir string, h plumbing.Hash) (_ io.ReadSeekCloser, size int64, err error) {
+// Spool opens what fill writes, which goes through a file without a name.
+func (f *Folder) Spool(fill func(io.Writer) error) (_ io.ReadSeekCloser, size int64, err error) {
 	spool, err := os.CreateTemp(f.Temporary(), "archive-*")
 	if err != nil {
 		return nil, 0, err
 	}
 	err = os.Remove(spool.Name())
 	if err == nil {
-		err = f.Git.CatObjects(ctx, dir, slices.Values([]string{h.String()}), func(_, _ string, _ int64, r io.Reader) (err error) {
-			size, err = io.Copy(spool, r)
-			return err
-		})
+		err = fill(spool)
+	}
+	if err == nil {
+		size, err = spool.Seek(0, io.SeekCurrent)
 	}
 	if err == nil {
 		_, err = spool.Seek(0, io.SeekStart)

@@ -118,7 +118,7 @@ func (o *Origin) Copy(w *pack.Writer, names []plumbing.Hash) error {
 		case h == EmptyTree:
 			_, err = w.Add(plumbing.TreeObject, nil)
 		case err == nil && whole:
-			_, err = w.Copy(raw, io.Discard)
+			_, err = w.Copy(raw)
 		case err == nil:
 			err = o.read("object", h, func() error { return o.CopyTo(w, h) })
 		}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -21,17 +20,18 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
-// upload is an archive that has arrived whole and proved safe: its bytes and
-// its files stand in two packs of a repository built aside.
+// upload is a version that has arrived whole and proved safe: its files, and its
+// bytes when it came as an archive, stand in packs of a repository built aside.
 type upload struct {
 	aside   *repo.Aside
 	into    *repo.Objects // of the package's repository; what it has is not written again
-	archive *pack.Writer
-	blob    *pack.Entry // the archive
+	archive *pack.Writer  // nil when it was pushed
+	blob    *pack.Entry   // the archive
 	content *pack.Writer
-	files   []uploadedFile
+	files   []uploadedFile // of the archive
+	tree    *repo.Tree
 	top     string
-	digest  string
+	digest  string // of the archive, also of one that is not kept
 
 	findings []string // why the package can't be deployed
 	notes    []string
@@ -50,7 +50,7 @@ func (s *Store) receive(ctx context.Context, name dm.PackageName, body io.Reader
 	if size > s.Limits.Wire {
 		return nil, tooLong(s.Limits.Wire)
 	}
-	up, err := s.newUpload(name)
+	up, err := s.newUpload(name, true)
 	if err != nil {
 		return nil, repo.Failed(op, err)
 	}
@@ -58,11 +58,12 @@ func (s *Store) receive(ctx context.Context, name dm.PackageName, body io.Reader
 		up.discard()
 		return nil, repo.Failed(op, err)
 	}
+	up.tree = up.placed()
 	return up, nil
 }
 
-// newUpload makes room for the two packs.
-func (s *Store) newUpload(name dm.PackageName) (up *upload, err error) {
+// newUpload makes room for the packs.
+func (s *Store) newUpload(name dm.PackageName, archived bool) (up *upload, err error) {
 	a, err := s.data.NewAside()
 	if err != nil {
 		return nil, err
@@ -72,8 +73,9 @@ func (s *Store) newUpload(name dm.PackageName) (up *upload, err error) {
 	if repo.Exists(up.into.Dir) {
 		known = s.data.There(up.into.Dir).Has
 	}
-	if up.archive, err = s.data.NewPack(a.Dir, known); err == nil {
-		up.content, err = s.data.NewPack(a.Dir, known)
+	up.content, err = s.data.NewPack(a.Dir, known)
+	if err == nil && archived {
+		up.archive, err = s.data.NewPack(a.Dir, known)
 	}
 	if err != nil {
 		up.discard()
@@ -90,18 +92,9 @@ func tooLong(limit int64) error {
 // the writer of its bytes.
 const ahead = 256 << 10
 
-// read drives both packs from one pass over body.
+// read drives both packs from one pass over body, of size bytes or of -1 when that
+// is not known.
 func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits archive.Limits) error {
-	return u.both(size, func(bytes io.Writer) error {
-		result, err := archive.Read(ctx, io.TeeReader(body, bytes), limits, u)
-		u.top = result.Top
-		return err
-	})
-}
-
-// both stores what feed writes as the archive, of size bytes or of -1 when that
-// is not known, while feed puts the files into the other pack.
-func (u *upload) both(size int64, feed func(bytes io.Writer) error) error {
 	pr, pw := io.Pipe()
 	digest := sha256.New()
 	stored := make(chan error, 1)
@@ -112,7 +105,8 @@ func (u *upload) both(size int64, feed func(bytes io.Writer) error) error {
 		stored <- err
 	}()
 	bytes := bufio.NewWriterSize(pw, ahead)
-	err := feed(bytes)
+	result, err := archive.Read(ctx, io.TeeReader(body, bytes), limits, u)
+	u.top = result.Top
 	if err == nil {
 		err = bytes.Flush()
 	}
@@ -151,7 +145,10 @@ func (u *upload) open(h plumbing.Hash) (io.ReadCloser, error) {
 // lock the caller holds: it was looked up while the body came, and a change that
 // failed since may have taken its packs away.
 func (u *upload) allThere() error {
-	spared := slices.Concat(u.archive.Spared(), u.content.Spared())
+	spared := u.content.Spared()
+	if u.archive != nil {
+		spared = append(spared, u.archive.Spared()...)
+	}
 	if len(spared) == 0 {
 		return nil
 	}
@@ -182,8 +179,8 @@ func (u *upload) sketch() (*treefs.Sketch, error) {
 	return treefs.NewSketch(files), nil
 }
 
-// tree builds the package's tree; see placer.
-func (u *upload) tree() *repo.Tree {
+// placed is the package's tree; see placer.
+func (u *upload) placed() *repo.Tree {
 	b := repo.NewTree()
 	p := form.NewPlacer(u.top, u.paths())
 	for _, f := range u.files {
