@@ -14,8 +14,8 @@
 //   - One process owns a data folder. Opening it is recovery: what a killed
 //     server left half done is removed or finished, and a damaged repository is
 //     set aside so that it alone answers Unavailable.
-//   - Only the bytes of a repository set it aside (damage.go, survey.go). A check
-//     that could not be made is made again (again.go), and what is sound again
+//   - Only the bytes of a repository set it aside (repo.Fault). A check
+//     that could not be made is made again (repair), and what is sound again
 //     comes back without anybody's hand.
 //   - A ref that vanished or was set back is noticed at the next start: what is
 //     known of it, or another ref, contradicts it, and nothing begins in its place.

@@ -56,11 +56,11 @@ func TestFailingServers(t *testing.T) {
 		want   string
 	}{
 		{"401", status(401), "did not accept your sign-in"},
-		{"403", status(403), "refused you this folder"},
+		{"403", status(403), "refused access to this folder"},
 		{"404", status(404), "has no folder for you"},
 		{"503", status(503), "is not ready"},
 		{"garbage", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>\x1b[31mhello") }, "nothing was done"},
-		{"a broken connection", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "can not be reached"},
+		{"a broken connection", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "is unreachable"},
 		{"hanging", hang, "took too long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestTokenStaysHome(t *testing.T) {
 	l.failWith(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+r.URL.String(), http.StatusFound)
 	})
-	l.bounded(15, "leads elsewhere")
+	l.bounded(15, "redirects to another address")
 	if header := seen.Load(); header != nil {
 		l.Errorf("another server was sent %q", *header)
 	}
@@ -237,7 +237,7 @@ func TestPoorSurroundings(t *testing.T) {
 		{"an address with a password", []string{"DM_GIT_URL=http://a:b@c"}, "no plain address"},
 		{"an address that is none", []string{"DM_GIT_URL=ext::sh -c id"}, "no plain address"},
 		{"a name that nobody knows", []string{"DM_GIT_URL=http://nowhere.invalid", "DM_SYNC_SECONDS=6"}, "done"},
-		{"nobody listens", []string{"DM_GIT_URL=http://127.0.0.1:1"}, "can not be reached"},
+		{"nobody listens", []string{"DM_GIT_URL=http://127.0.0.1:1"}, "is unreachable"},
 		{"no token", []string{"JUPYTERHUB_API_TOKEN="}, "did not accept your sign-in"},
 		{"a wrong token", []string{"JUPYTERHUB_API_TOKEN=wrong"}, "did not accept your sign-in"},
 		{"strange seconds", []string{"DM_SYNC_SECONDS=08x"}, "up to date"},

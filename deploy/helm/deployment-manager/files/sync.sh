@@ -261,7 +261,7 @@ page() {
 		'%s: the delivered version is in %s'
 	list own 'No longer delivered' 'The server removed these files. You had changed them, so they stay and are yours now.' '%s'
 	list absent 'Deleted by you' 'The server has a new version of these files. You deleted them, so they stay away.' '%s'
-	list strange 'Not delivered' 'The names of these files can not be handled here.' '%s'
+	list strange 'Not delivered' 'The names of these files are not supported here.' '%s'
 	if test -n "${branch:-}"; then
 		printf '\n## Your git branch\n\n%s\n' "$branch"
 	fi
@@ -556,23 +556,23 @@ fetch() {
 		return 0
 	fi
 	why='the server gave an answer that could not be used'
-	test -s "$work/fetch" || why='the disk is full, or can not be written to'
+	test -s "$work/fetch" || why='the disk is full or not writable'
 	while IFS= read -r line; do
 		printf '%s\n' "$line" >&2
 		case $line in
 		*'Authentication failed'* | *'could not read Username'* | *'could not read Password'* | *'error: 401'*)
 			why='the server did not accept your sign-in; restart your notebook server to get a new one' ;;
-		*'error: 403'*) why='the server refused you this folder' ;;
+		*'error: 403'*) why='the server refused access to this folder' ;;
 		*'not found'* | *'error: 404'* | *"find remote ref"*) why='the server has no folder for you' ;;
 		*'error: 429'*) why='the server is busy; try again in a minute' ;;
 		*'error: 5'*) why=$busy ;;
-		*'error: 3'* | *redirect*) why='the address of the server leads elsewhere, which is not followed' ;;
-		*'Could not resolve'*) why='the name of the server is not known' ;;
+		*'error: 3'* | *redirect*) why='the server redirects to another address, which is not followed' ;;
+		*'Could not resolve'*) why='the name of the server could not be resolved' ;;
 		*'Failed to connect'* | *"Couldn't connect"* | *'onnection refused'* | *'Connection reset'* | *'Empty reply'*)
-			why='the server can not be reached' ;;
+			why='the server is unreachable' ;;
 		*'too slow'* | *'timed out'*) why='the server is too slow' ;;
 		*certificate* | *SSL*) why='the certificate of the server could not be verified' ;;
-		*'No space left'* | *'unable to write'* | *'unable to create'* | *'uota exceeded'*) why='the disk is full, or can not be written to' ;;
+		*'No space left'* | *'unable to write'* | *'unable to create'* | *'uota exceeded'*) why='the disk is full or not writable' ;;
 		*) continue ;;
 		esac
 		break
@@ -1276,7 +1276,7 @@ main() {
 	exec 2>/dev/null # bash tells of each process that was killed
 	family "$watch"
 	kill -KILL $family
-	test "$code" -eq 0 || echo 'apps-notebooks: it was ended before it was done.'
+	test "$code" -eq 0 || echo 'apps-notebooks: interrupted.'
 	exit 0
 }
 
