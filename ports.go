@@ -312,7 +312,7 @@ type Events interface {
 // Cursors keeps how far readers of Events have come. Implemented by gitstore.
 type Cursors interface {
 	// Cursor returns the number that was kept last under name, which may be any
-	// text; ok = false when there is none. Kinds: Unavailable.
+	// text; ok = false when there is none, or it is damaged. Kinds: Unavailable.
 	Cursor(name string) (seq uint64, ok bool, err error)
 	// KeepCursor is durable when it returns nil. Kinds: Unavailable.
 	KeepCursor(name string, seq uint64) error

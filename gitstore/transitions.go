@@ -116,10 +116,13 @@ func (s *Store) Cursor(name string) (seq uint64, ok bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, false, nil
 	}
-	if err == nil {
-		seq, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63)
+	if err != nil {
+		return 0, false, repo.Failed("gitstore.Cursor", err)
 	}
-	return seq, err == nil, repo.Failed("gitstore.Cursor", err)
+	if seq, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 63); err != nil {
+		s.Log.Error("a cursor is damaged, and its reader begins anew", "file", s.cursorPath(name), "err", err)
+	}
+	return seq, err == nil, nil
 }
 
 // KeepCursor implements dm.Cursors.

@@ -105,7 +105,10 @@ func (c *Callbacks) place(r *receiver) error {
 		r.cursor = seq
 		return nil
 	}
-	return c.cfg.Cursors.KeepCursor(r.name(), newest)
+	if err := c.cfg.Cursors.KeepCursor(r.name(), newest); err != nil { // the next one that is kept will do
+		c.cfg.Log.Error("how far callbacks have come can't be kept", "kind", r.kind, "err", err)
+	}
+	return nil
 }
 
 func (c *Callbacks) register(r prometheus.Registerer) error {
