@@ -10,6 +10,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -272,7 +273,7 @@ type wanted struct {
 	change form.Change // what desire does not fill in
 	notes  []string    // of the planner
 	fresh  *newContent // nil when the content stays
-	room   *room       // the memory that fresh takes; whoever gets a wanted ends it
+	room   *gate.Room  // the memory that fresh takes; whoever gets a wanted ends it
 }
 
 // admitContent asks admission for other content. Overrides that name secrets are
@@ -282,15 +283,15 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	if len(secrets) > 0 {
 		spec.Overrides = open
 	}
-	room, err := s.planning.enter(ctx)
+	room, err := s.planning.Enter(ctx)
 	if err != nil {
 		return wanted{}, err
 	}
 	plan, err := s.Admission.Admit(ctx, dm.AdmissionRequest{
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
-		Spec: spec, Files: treefs.New(repo.Open(src.dir), src.tree), Audience: audience, Reserve: room.reserve,
+		Spec: spec, Files: treefs.New(repo.Open(src.dir), src.tree), Audience: audience, Reserve: room.Reserve,
 	})
-	room.leave()
+	room.Leave()
 	if err == nil {
 		err = s.workspaces.Room(s.workspaces.Newcomers(spec.Audience))
 	}
@@ -298,7 +299,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 		err = s.roomForSpec(spec)
 	}
 	if err != nil {
-		room.end()
+		room.End()
 		return wanted{}, err
 	}
 	s.defaults.put(src.tree, plan.Defaults)

@@ -25,7 +25,7 @@ import (
 // and those that it came in the place of, has an outcome.
 func (s *Store) ApplicationHistory(ctx context.Context, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
 	const op = "gitstore.ApplicationHistory"
-	leave, err := s.gates.readers.Enter(ctx)
+	leave, err := s.gates.Readers.Enter(ctx)
 	if err != nil {
 		return list, err
 	}
@@ -70,7 +70,7 @@ func (s *Store) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (o
 // ApplicationDiff implements dm.History.
 func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, from, to int) (dm.Difference, error) {
 	const op = "gitstore.ApplicationDiff"
-	leave, err := s.gates.readers.Enter(ctx)
+	leave, err := s.gates.Readers.Enter(ctx)
 	if err != nil {
 		return dm.Difference{}, err
 	}
@@ -91,7 +91,7 @@ func (s *Store) ApplicationDiff(ctx context.Context, app dm.ApplicationName, fro
 // outcome: they are done when they are recorded.
 func (s *Store) PackageHistory(ctx context.Context, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
 	const op = "gitstore.PackageHistory"
-	leave, err := s.gates.readers.Enter(ctx)
+	leave, err := s.gates.Readers.Enter(ctx)
 	if err != nil {
 		return dm.ChangePage{}, err
 	}
@@ -127,7 +127,7 @@ func (s *Store) withPackagePast(ctx context.Context, op string, name dm.PackageN
 // PackageDiff implements dm.History.
 func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to dm.Version) (dm.Difference, error) {
 	const op = "gitstore.PackageDiff"
-	leave, err := s.gates.readers.Enter(ctx)
+	leave, err := s.gates.Readers.Enter(ctx)
 	if err != nil {
 		return dm.Difference{}, err
 	}
@@ -162,7 +162,7 @@ func (s *Store) PackageDiff(ctx context.Context, name dm.PackageName, from, to d
 // read, and once more when the owner was another one then: only what both allow
 // is told.
 func (s *Store) At(ctx context.Context, at time.Time, keep func(dm.ApplicationName, dm.UserName) bool) ([]dm.Then, error) {
-	leave, err := s.gates.readers.Enter(ctx)
+	leave, err := s.gates.Readers.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -68,11 +68,11 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (*
 		return failure(dm.Errorf(dm.NotFound, "deploy", "no package %s in the repository", ref))
 	}
 	d.Tree = v.Tree
-	room, err := s.planning.enter(ctx)
+	room, err := s.planning.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer room.end()
+	defer room.End()
 	files := treefs.New(repo.Open(s.data.Path(repo.Package(ref.Name))), v.Tree)
 	valid, err := s.Planner.Validate(ref, v.Top, files)
 	switch {
@@ -222,11 +222,11 @@ func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageR
 	if d, ok := s.defaults.get(tree); ok {
 		return d, nil
 	}
-	room, err := s.planning.enter(ctx)
+	room, err := s.planning.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer room.end()
+	defer room.End()
 	v, err := s.Planner.Validate(ref, ref.String(), treefs.New(repo.Open(dir), tree))
 	if err != nil {
 		return nil, err

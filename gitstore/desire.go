@@ -32,7 +32,7 @@ type pushedParent struct {
 // From then on the change is a fact that a crash does not forget. pushed is nil
 // unless a push proposed it.
 func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w wanted, stamp dm.Stamp, pushed *pushedParent) error {
-	defer w.room.end()
+	defer w.room.End()
 	change := w.change
 	app := change.Spec.Name
 	out, err := tx.Objects()

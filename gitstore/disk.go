@@ -61,9 +61,9 @@ func (d *disk) ready(ctx context.Context) error {
 		defer d.mu.Unlock()
 		return d.found
 	case <-timer.C:
-		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the disk of the data folder does not respond")
+		return dm.Errorf(dm.Unavailable, "repair.Ready", "the disk of the data folder does not respond")
 	case <-ctx.Done():
-		return dm.Errorf(dm.Unavailable, "gitstore.Ready", "the request ended").Because(ctx.Err())
+		return dm.Errorf(dm.Unavailable, "repair.Ready", "the request ended").Because(ctx.Err())
 	}
 }
 

@@ -45,7 +45,7 @@ func (s *Store) earlier(ctx context.Context, after, upto uint64, most int) (list
 	defer s.past.reading.Unlock()
 	found := s.past.kept()
 	if !found.Has(after) {
-		leave, err := s.gates.readers.Enter(ctx)
+		leave, err := s.gates.Readers.Enter(ctx)
 		if err != nil {
 			return nil, 0, err
 		}

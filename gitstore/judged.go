@@ -10,11 +10,11 @@ import (
 // validate judges a package as its deploy would. top is its outer directory.
 // What files makes may take memory, so it is made when it is this one's turn.
 func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, files func() (*treefs.Sketch, error)) (dm.Validation, error) {
-	room, err := s.planning.enter(ctx)
+	room, err := s.planning.Enter(ctx)
 	if err != nil {
 		return dm.Validation{}, err
 	}
-	defer room.end()
+	defer room.End()
 	f, err := files()
 	if err != nil {
 		return dm.Validation{}, err

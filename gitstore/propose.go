@@ -33,7 +33,7 @@ func (p pushed) Decide(ctx context.Context, actor dm.Actor, ref dm.PushedRef, sp
 		e = &index.Application{}
 	}
 	verb, w, err := p.s.decide(ctx, actor, e, ref, spec)
-	defer w.room.end()
+	defer w.room.End()
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
@@ -50,7 +50,7 @@ func (p pushed) Propose(ctx context.Context, actor dm.Actor, ref dm.PushedRef, s
 	var outcome dm.PushOutcome
 	err := p.s.change(op, spec.Name, func(tx *repo.Tx, e *index.Application) error {
 		verb, w, err := p.s.decide(ctx, actor, e, ref, spec)
-		defer w.room.end()
+		defer w.room.End()
 		if err != nil {
 			return err
 		}

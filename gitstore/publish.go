@@ -17,6 +17,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -34,7 +35,7 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	if err := s.index.Published(file.Ref); err != nil {
 		return dm.Published{}, err
 	}
-	leave, err := s.gates.uploads.Enter(ctx)
+	leave, err := s.gates.Uploads.Enter(ctx)
 	if err != nil {
 		return dm.Published{}, err
 	}
@@ -316,7 +317,7 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 	if !ok {
 		return dm.Archive{}, noFile(op, file)
 	}
-	leave, err := s.gates.downloads.Enter(ctx)
+	leave, err := s.gates.Downloads.Enter(ctx)
 	if err != nil {
 		return dm.Archive{}, err
 	}
@@ -326,7 +327,7 @@ func (s *Store) OpenArchive(ctx context.Context, file dm.PackageFile) (dm.Archiv
 		s.service.Suspect(r)
 		return dm.Archive{}, repo.Failed(op, fmt.Errorf("archive of %s: %w", file, err))
 	}
-	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Time, ReadSeekCloser: &leaving{bytes, leave}}, nil
+	return dm.Archive{File: v.File, Size: size, Digest: v.Digest, Uploaded: v.Time, ReadSeekCloser: &gate.Leaving{ReadSeekCloser: bytes, Leave: leave}}, nil
 }
 
 // openArchive opens the uploaded bytes. Where a version was pushed there are none,

@@ -18,6 +18,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/audit"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/events"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/past"
@@ -38,7 +39,7 @@ type Config struct {
 	Readme     []byte                   // README.ipynb of a workspace; required
 	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
-	Places     Places                   // how many requests are worked on at once
+	Places     gate.Places              // how many requests are worked on at once
 	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
 	Bounds     Bounds                   // zero means DefaultBounds()
 	Earlier    Earlier                  // what happens to a folder of an earlier format
@@ -67,8 +68,8 @@ type Store struct {
 
 	receiver *receive.Receiver
 
-	planning *planning
-	gates    gates
+	planning *gate.Planning
+	gates    gate.Gates
 	disk     *disk
 	defaults defaultsCache
 	pasts    past.Cache
@@ -124,7 +125,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{
-		Config: cfg, index: index.New(), told: events.New(), planning: newPlanning(cfg.Filling), gates: newGates(cfg.Places),
+		Config: cfg, index: index.New(), told: events.New(), planning: gate.NewPlanning(cfg.Filling), gates: gate.NewGates(cfg.Places),
 	}
 	s.data = repo.New(ctx, repo.Config{
 		Dir: dir, Kinds: folderKinds(), Told: s.told, Log: cfg.Log, Step: cfg.Step,
@@ -138,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Clock: cfg.Clock, Log: cfg.Log,
 	})
 	s.receiver = receive.New(receive.Config{
-		Folder: s.data, Record: pushed{s}, Pushes: cfg.Pushes, Limits: cfg.Limits, Look: cfg.Planner.Look, Enter: s.gates.receiving.Enter,
+		Folder: s.data, Record: pushed{s}, Pushes: cfg.Pushes, Limits: cfg.Limits, Look: cfg.Planner.Look, Enter: s.gates.Receiving.Enter,
 	})
 	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))

@@ -24,6 +24,7 @@ import (
 	v1 "github.com/pndaproject/deployment-manager/apihandlers/v1"
 	"github.com/pndaproject/deployment-manager/gitstore"
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
+	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/hooks"
 	"github.com/pndaproject/deployment-manager/hooks/dispatch"
@@ -317,7 +318,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, registry
 		Replace:   cfg.Versions == versionsReplace,
 		Limits:    archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
 		Filling:   cfg.LimitFilling,
-		Places:    gitstore.Places{Downloads: cfg.LimitDownloads, Uploads: cfg.LimitUploads, Receiving: cfg.LimitReceiving},
+		Places:    gate.Places{Downloads: cfg.LimitDownloads, Uploads: cfg.LimitUploads, Receiving: cfg.LimitReceiving},
 		GitLimits: gitcmd.Limits{Fetches: cfg.LimitFetches, Pushes: cfg.LimitPushes, Memory: cfg.LimitGitMemory},
 		Bounds:    cfg.Bounds, Earlier: s.earlier, SweepAfter: cfg.SweepAfter,
 		Pushes: &r.pushes, Log: s.log, Registerer: registry, Step: s.step,

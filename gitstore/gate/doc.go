@@ -1,5 +1,5 @@
 // Package gate bounds how much work of one kind is done at once: uploads, reads of
-// history, git processes.
+// history, git processes, and the memory of changes that are planned.
 //
 // It promises that places are handed on in the order of coming, that whoever can't
 // be served in time is refused with kind Unavailable, and that one client, as

@@ -1,4 +1,4 @@
-package gitstore
+package gate
 
 import (
 	"context"
@@ -13,19 +13,19 @@ import (
 // TestPlanningBoundsAllChanges lets many changes take memory at once.
 func TestPlanningBoundsAllChanges(t *testing.T) {
 	t.Parallel()
-	p := newPlanning(100)
+	p := NewPlanning(100)
 	var held, most atomic.Int64
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
-			r, err := p.enter(t.Context())
+			r, err := p.Enter(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			defer r.end()
+			defer r.End()
 			n := int64(1 + i*7%120)
-			if err := r.reserve(n); err != nil {
+			if err := r.Reserve(n); err != nil {
 				t.Error(err)
 				return
 			}
@@ -39,31 +39,31 @@ func TestPlanningBoundsAllChanges(t *testing.T) {
 	if most.Load() > 100 {
 		t.Errorf("%d bytes were held at once, want at most 100", most.Load())
 	}
-	r, err := p.enter(t.Context())
-	if err != nil || r.reserve(100) != nil {
+	r, err := p.Enter(t.Context())
+	if err != nil || r.Reserve(100) != nil {
 		t.Errorf("not everything was given back: %v", err)
 	}
-	r.end()
-	r.end()
+	r.End()
+	r.End()
 }
 
 // TestPlanningRefusesWhatCannotWait fills the memory, and then the queue for it.
 func TestPlanningRefusesWhatCannotWait(t *testing.T) {
 	t.Parallel()
-	p := newPlanning(100)
-	first, err := p.enter(t.Context())
-	if err != nil || first.reserve(100) != nil {
+	p := NewPlanning(100)
+	first, err := p.Enter(t.Context())
+	if err != nil || first.Reserve(100) != nil {
 		t.Fatal(err)
 	}
-	defer first.end()
+	defer first.End()
 	ctx, cancel := context.WithCancel(t.Context())
 	var waiting sync.WaitGroup
 	for range maxWaiting {
 		waiting.Go(func() {
-			r, err := p.enter(ctx)
+			r, err := p.Enter(ctx)
 			if err == nil {
-				err = r.reserve(1)
-				r.end()
+				err = r.Reserve(1)
+				r.End()
 			}
 			if dm.KindOf(err) != dm.Unavailable {
 				t.Errorf("who waits when the request ends gets %v", err)
@@ -75,7 +75,7 @@ func TestPlanningRefusesWhatCannotWait(t *testing.T) {
 			t.Fatalf("%d wait, want %d", p.turns.Waiting(), maxWaiting)
 		}
 	}
-	if _, err := p.enter(ctx); dm.KindOf(err) != dm.Unavailable {
+	if _, err := p.Enter(ctx); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("one more: %v, want Unavailable", err)
 	}
 	cancel()
