@@ -70,7 +70,7 @@ type Store struct {
 
 	planning *gate.Planning
 	gates    gate.Gates
-	disk     *disk
+	disk     *repair.Probe
 	defaults defaultsCache
 	pasts    past.Cache
 	upkeep   upkeep
@@ -141,7 +141,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.receiver = receive.New(receive.Config{
 		Folder: s.data, Record: pushed{s}, Pushes: cfg.Pushes, Limits: cfg.Limits, Look: cfg.Planner.Look, Enter: s.gates.Receiving.Enter,
 	})
-	s.disk = newDisk(filepath.Join(dir, repo.TmpDir), s.background.Go)
+	s.disk = repair.NewProbe(filepath.Join(dir, repo.TmpDir), s.background.Go)
 	s.alive, s.stopping = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.take(ctx); err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (s *Store) Close() error {
 
 // Ready tells whether the record can be written: the data folder is there and
 // takes files.
-func (s *Store) Ready(ctx context.Context) error { return s.disk.ready(ctx) }
+func (s *Store) Ready(ctx context.Context) error { return s.disk.Ready(ctx) }
 
 // now is the time of a change, as its trailer and its commit record it.
 func (s *Store) now() time.Time { return s.Clock().UTC() }

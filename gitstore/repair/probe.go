@@ -1,4 +1,4 @@
-package gitstore
+package repair
 
 import (
 	"context"
@@ -19,11 +19,11 @@ const (
 	probePatience = 2 * time.Second // for a disk that does not answer
 )
 
-// disk tells whether the record could write now, by writing: free space as the
+// Probe tells whether the record could write now, by writing: free space as the
 // system counts it says nothing of quotas, files that are used up, or a disk that
 // has failed. One look serves all who ask within some seconds; while one hangs
 // there is no second.
-type disk struct {
+type Probe struct {
 	try      func() error
 	start    func(func()) // runs a look beside its caller
 	clock    func() time.Time
@@ -35,12 +35,12 @@ type disk struct {
 	look   chan struct{} // closed when the look that runs has ended; nil when none runs
 }
 
-func newDisk(dir string, start func(func())) *disk {
-	return &disk{try: func() error { return tryWrite(dir) }, start: start, clock: time.Now, patience: probePatience}
+func NewProbe(dir string, start func(func())) *Probe {
+	return &Probe{try: func() error { return tryWrite(dir) }, start: start, clock: time.Now, patience: probePatience}
 }
 
-// ready is nil when the disk takes writes. Kind Unavailable.
-func (d *disk) ready(ctx context.Context) error {
+// Ready is nil when the disk takes writes. Kind Unavailable.
+func (d *Probe) Ready(ctx context.Context) error {
 	d.mu.Lock()
 	if !d.looked.IsZero() && d.clock().Sub(d.looked) < probeEvery {
 		defer d.mu.Unlock()
@@ -67,7 +67,7 @@ func (d *disk) ready(ctx context.Context) error {
 	}
 }
 
-func (d *disk) once(done chan struct{}) {
+func (d *Probe) once(done chan struct{}) {
 	err := repo.DiskFault(d.try())
 	d.mu.Lock()
 	defer d.mu.Unlock()

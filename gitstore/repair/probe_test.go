@@ -1,4 +1,4 @@
-package gitstore
+package repair
 
 import (
 	"context"
@@ -30,8 +30,8 @@ func TestDiskIsTold(t *testing.T) {
 		if err != nil {
 			cause = errors.Join(&os.PathError{Op: "write", Path: "/a/path", Err: err})
 		}
-		d := &disk{try: func() error { return cause }, start: func(f func()) { go f() }, clock: time.Now, patience: time.Minute}
-		got := d.ready(t.Context())
+		d := &Probe{try: func() error { return cause }, start: func(f func()) { go f() }, clock: time.Now, patience: time.Minute}
+		got := d.Ready(t.Context())
 		if (got == nil) != (err == nil) || got != nil && (dm.KindOf(got) != dm.Unavailable || !strings.Contains(dm.Public(got), want) || strings.Contains(dm.Public(got), "/a/path")) {
 			t.Errorf("%v: got %v, want %q", err, got, want)
 		}
@@ -43,12 +43,12 @@ func TestDiskIsTold(t *testing.T) {
 func TestDiskIsLookedAtSeldom(t *testing.T) {
 	t.Parallel()
 	var looks, seconds atomic.Int64
-	d := &disk{try: func() error { looks.Add(1); return nil }, start: func(f func()) { go f() }, patience: time.Minute,
+	d := &Probe{try: func() error { looks.Add(1); return nil }, start: func(f func()) { go f() }, patience: time.Minute,
 		clock: func() time.Time { return time.Unix(1_000_000+seconds.Load(), 0) }}
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if err := d.ready(t.Context()); err != nil {
+			if err := d.Ready(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -58,7 +58,7 @@ func TestDiskIsLookedAtSeldom(t *testing.T) {
 		t.Errorf("50 who asked at once cost %d writes, want 1", got)
 	}
 	seconds.Store(6)
-	if err := d.ready(t.Context()); err != nil || looks.Load() != 2 {
+	if err := d.Ready(t.Context()); err != nil || looks.Load() != 2 {
 		t.Errorf("six seconds later: %v after %d writes, want 2", err, looks.Load())
 	}
 }
@@ -68,22 +68,22 @@ func TestDiskThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	var looks atomic.Int64
 	release := make(chan struct{})
-	d := &disk{try: func() error { looks.Add(1); <-release; return nil }, start: func(f func()) { go f() }, clock: time.Now, patience: 10 * time.Millisecond}
+	d := &Probe{try: func() error { looks.Add(1); <-release; return nil }, start: func(f func()) { go f() }, clock: time.Now, patience: 10 * time.Millisecond}
 	for range 3 {
-		if err := d.ready(t.Context()); dm.KindOf(err) != dm.Unavailable || !strings.Contains(dm.Public(err), "does not respond") {
+		if err := d.Ready(t.Context()); dm.KindOf(err) != dm.Unavailable || !strings.Contains(dm.Public(err), "does not respond") {
 			t.Errorf("got %v", err)
 		}
 	}
 	left, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := d.ready(left); dm.KindOf(err) != dm.Unavailable {
+	if err := d.Ready(left); dm.KindOf(err) != dm.Unavailable {
 		t.Errorf("who left got %v", err)
 	}
 	if got := looks.Load(); got != 1 {
 		t.Errorf("%d writes hang, want 1", got)
 	}
 	close(release)
-	for deadline := time.Now().Add(10 * time.Second); d.ready(t.Context()) != nil; {
+	for deadline := time.Now().Add(10 * time.Second); d.Ready(t.Context()) != nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("an answer at last is not taken")
 		}
