@@ -13,7 +13,7 @@ import (
 
 // MaintainAll maintains every repository, however little there is to do.
 func (s *Store) MaintainAll(ctx context.Context) error {
-	return s.maintain(ctx, worth{refs: 1, packs: 1})
+	return s.upkeep.MaintainFrom(ctx, Worth{Refs: 1, Packs: 1})
 }
 
 // MoveRef moves a ref as every change does.

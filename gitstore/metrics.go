@@ -11,7 +11,7 @@ func (s *Store) registerMetrics() error {
 	if s.Registerer == nil {
 		return nil
 	}
-	if err := s.upkeep.register(s.Registerer); err != nil {
+	if err := s.upkeep.Register(s.Registerer); err != nil {
 		return err
 	}
 	if err := s.registerPool(); err != nil {

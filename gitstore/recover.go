@@ -163,3 +163,29 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 func (s *Store) recoverWorkspace(_ context.Context, user, _ string, heads repo.Refs) error {
 	return s.workspaces.Check(dm.UserName(user), heads)
 }
+
+// applicationAtRest tells of one that was destroyed, packageAtRest of one that was
+// never published. There may be many of them, for ever, so they are made as small
+// as git allows.
+func (s *Store) applicationAtRest(name string) bool {
+	e := s.index.Application(dm.ApplicationName(name))
+	return e != nil && !e.Working() && e.Settled() == dm.NotCreated
+}
+
+func (s *Store) packageAtRest(name string) bool {
+	e := s.index.Package(dm.PackageName(name))
+	return e != nil && len(e.Versions) == 0
+}
+
+// owesMain tells whether main of a package is not where the index has it.
+func (s *Store) owesMain(r dm.Repository) (bool, error) {
+	if r.Kind != dm.PackageRepository {
+		return false, nil
+	}
+	entry := s.index.Package(dm.PackageName(r.Name))
+	if entry == nil {
+		return false, nil
+	}
+	main, err := repo.ReadRef(s.data.Path(r), repo.Main)
+	return main != entry.Main, err
+}

@@ -73,7 +73,7 @@ type Store struct {
 	disk     *repair.Probe
 	defaults defaultsCache
 	pasts    past.Cache
-	upkeep   upkeep
+	upkeep   *Upkeep
 
 	background sync.WaitGroup // looks at the disk
 	stopping   context.CancelFunc
@@ -134,6 +134,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
+	s.upkeep = NewUpkeep(UpkeepConfig{
+		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,
+		Settle: func(ctx context.Context, r dm.Repository) {
+			name := dm.PackageName(r.Name)
+			s.moveMain(ctx, name, s.index.Package(name).Main)
+		},
+	})
 	s.workspaces = workspace.New(workspace.Config{
 		Data: s.data, Service: s.service, Index: s.index, Readme: cfg.Readme, Most: cfg.Bounds.Workspaces, SweepAfter: cfg.SweepAfter,
 		Clock: cfg.Clock, Log: cfg.Log,
@@ -323,3 +330,29 @@ func (s *Store) Verify(ctx context.Context, problem func(string)) error {
 	}
 	return a.Verify(ctx, problem)
 }
+
+// MaintainEvery runs Maintain and Sweep after each interval until ctx ends.
+func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error {
+	if interval <= 0 {
+		return dm.Errorf(dm.Invalid, "gitstore.MaintainEvery", "the time between two passes of maintenance must be above 0")
+	}
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error("maintenance skipped repositories", "err", err)
+		}
+		if err := s.workspaces.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error("empty workspaces could not be swept", "err", err)
+		}
+		timer.Reset(interval) // from the end of a pass, so that a slow one does not follow itself
+	}
+}
+
+// Maintain does what there is to do in every repository, see upkeep.Maintain.
+func (s *Store) Maintain(ctx context.Context) error { return s.upkeep.Maintain(ctx) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -11,20 +12,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// worth says from when on a part of the upkeep is worth its time.
-type worth struct {
-	refs  int // loose refs
-	packs int // packs without a .keep file
+// Worth says from when on a part of the upkeep is worth its time.
+type Worth struct {
+	Refs  int // loose refs
+	Packs int // packs without a .keep file
 }
 
-// usually leaves alone what a few changes make.
-var usually = worth{refs: 8, packs: 8}
+// Usually leaves alone what a few changes make.
+var Usually = Worth{Refs: 8, Packs: 8}
 
-// upkeep is what maintenance remembers and tells of itself.
-type upkeep struct {
+// UpkeepConfig says what Upkeep needs. All is required.
+type UpkeepConfig struct {
+	Data    *repo.Folder
+	Service *repair.Service
+	Log     *slog.Logger
+
+	AtRest func(dm.Repository) bool             // nothing more is expected in it
+	Owes   func(dm.Repository) (bool, error)    // it lacks a derived ref
+	Settle func(context.Context, dm.Repository) // writes that ref; its lock is held
+}
+
+// Upkeep maintains all repositories. Its methods may be called from many goroutines.
+type Upkeep struct {
+	UpkeepConfig
 	mu sync.Mutex // one pass at a time
 
 	runs    *prometheus.CounterVec
@@ -32,56 +46,37 @@ type upkeep struct {
 	success prometheus.Gauge
 }
 
-func (u *upkeep) register(registry prometheus.Registerer) error {
-	u.runs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dm_maintenance_runs_total", Help: "Passes of maintenance over all repositories."}, []string{"outcome"})
-	u.tended = prometheus.NewCounter(prometheus.CounterOpts{Name: "dm_maintenance_repositories_total", Help: "Repositories in which maintenance changed something."})
-	u.success = prometheus.NewGauge(prometheus.GaugeOpts{Name: "dm_maintenance_last_success_timestamp_seconds", Help: "When maintenance last went over all repositories without an error."})
-	for _, c := range []prometheus.Collector{u.runs, u.tended, u.success} {
+// NewUpkeep starts nothing.
+func NewUpkeep(cfg UpkeepConfig) *Upkeep { return &Upkeep{UpkeepConfig: cfg} }
+
+// Register shows what maintenance does.
+func (s *Upkeep) Register(registry prometheus.Registerer) error {
+	s.runs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dm_maintenance_runs_total", Help: "Passes of maintenance over all repositories."}, []string{"outcome"})
+	s.tended = prometheus.NewCounter(prometheus.CounterOpts{Name: "dm_maintenance_repositories_total", Help: "Repositories in which maintenance changed something."})
+	s.success = prometheus.NewGauge(prometheus.GaugeOpts{Name: "dm_maintenance_last_success_timestamp_seconds", Help: "When maintenance last went over all repositories without an error."})
+	for _, c := range []prometheus.Collector{s.runs, s.tended, s.success} {
 		if err := registry.Register(c); err != nil {
 			return err
 		}
 	}
 	for _, outcome := range []string{"ok", "failed"} {
-		u.runs.WithLabelValues(outcome)
+		s.runs.WithLabelValues(outcome)
 	}
 	return nil
 }
 
 // count records the end of a pass that changed n repositories.
-func (u *upkeep) count(n int, err error, now time.Time) {
-	if u.runs == nil {
+func (s *Upkeep) count(n int, err error, now time.Time) {
+	if s.runs == nil {
 		return
 	}
-	u.tended.Add(float64(n))
+	s.tended.Add(float64(n))
 	if err != nil {
-		u.runs.WithLabelValues("failed").Inc()
+		s.runs.WithLabelValues("failed").Inc()
 		return
 	}
-	u.runs.WithLabelValues("ok").Inc()
-	u.success.Set(float64(now.Unix()))
-}
-
-// MaintainEvery runs Maintain and Sweep after each interval until ctx ends.
-func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error {
-	if interval <= 0 {
-		return dm.Errorf(dm.Invalid, "gitstore.MaintainEvery", "the time between two passes of maintenance must be above 0")
-	}
-	timer := time.NewTimer(interval)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Error("maintenance skipped repositories", "err", err)
-		}
-		if err := s.workspaces.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Error("empty workspaces could not be swept", "err", err)
-		}
-		timer.Reset(interval) // from the end of a pass, so that a slow one does not follow itself
-	}
+	s.runs.WithLabelValues("ok").Inc()
+	s.success.Set(float64(now.Unix()))
 }
 
 // Maintain goes over all repositories, one at a time, and under its lock brings
@@ -91,17 +86,18 @@ func (s *Store) MaintainEvery(ctx context.Context, interval time.Duration) error
 // Readers go on meanwhile; changes of the repository in hand wait. Kind
 // Unavailable: some repositories could not be maintained, which the log names
 // each with its cause; the others were.
-func (s *Store) Maintain(ctx context.Context) error { return s.maintain(ctx, usually) }
+func (s *Upkeep) Maintain(ctx context.Context) error { return s.MaintainFrom(ctx, Usually) }
 
-func (s *Store) maintain(ctx context.Context, enough worth) error {
-	const op = "gitstore.Maintain"
-	s.upkeep.mu.Lock()
-	defer s.upkeep.mu.Unlock()
+// MaintainFrom is Maintain, with what is worth its time.
+func (s *Upkeep) MaintainFrom(ctx context.Context, enough Worth) error {
+	const op = "upkeep.MaintainFrom"
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	begin := time.Now()
 	var n, left int
 	var errs []error
-	for _, kind := range s.data.Many() {
-		err := s.data.Each(ctx, kind, func(r dm.Repository) error {
+	for _, kind := range s.Data.Many() {
+		err := s.Data.Each(ctx, kind, func(r dm.Repository) error {
 			changed, err := s.tend(ctx, r, enough)
 			if err != nil && ctx.Err() == nil {
 				s.Log.Error("a repository could not be maintained", "kind", r.Kind, "name", r.Name, "err", err)
@@ -117,10 +113,10 @@ func (s *Store) maintain(ctx context.Context, enough worth) error {
 	if left > 0 {
 		errs = append(errs, dm.Errorf(dm.Unavailable, op, "%d repositories could not be maintained", left))
 	}
-	errs = append(errs, s.data.TidyKnown())
+	errs = append(errs, s.Data.TidyKnown())
 	err := repo.Failed(op, errors.Join(errs...))
 	if ctx.Err() == nil {
-		s.upkeep.count(n, err, time.Now())
+		s.count(n, err, time.Now())
 	}
 	if n > 0 {
 		s.Log.Info("repositories maintained", "changed", n, "duration", time.Since(begin))
@@ -138,15 +134,15 @@ type chores struct {
 // tend maintains one repository and tells whether there was anything to do. It
 // looks once without the lock, because mostly there is nothing, and once more
 // with it, because a change or a repack may have come between.
-func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (changed bool, err error) {
-	if s.service.Sound(r) != nil {
+func (s *Upkeep) tend(ctx context.Context, r dm.Repository, enough Worth) (changed bool, err error) {
+	if s.Service.Sound(r) != nil {
 		return false, nil
 	}
 	todo, err := s.look(r, enough)
 	if err == nil && todo != (chores{}) {
-		release := s.data.Hold(r)
+		release := s.Data.Hold(r)
 		defer release()
-		if s.service.Sound(r) != nil {
+		if s.Service.Sound(r) != nil {
 			return false, nil
 		}
 		if todo, err = s.look(r, enough); err == nil {
@@ -160,8 +156,8 @@ func (s *Store) tend(ctx context.Context, r dm.Repository, enough worth) (change
 }
 
 // look finds out what there is to do.
-func (s *Store) look(r dm.Repository, enough worth) (todo chores, err error) {
-	dir := s.data.Path(r)
+func (s *Upkeep) look(r dm.Repository, enough Worth) (todo chores, err error) {
+	dir := s.Data.Path(r)
 	loose, err := repo.CountLooseRefs(dir)
 	if err != nil {
 		return todo, err
@@ -170,11 +166,11 @@ func (s *Store) look(r dm.Repository, enough worth) (todo chores, err error) {
 	if err != nil {
 		return todo, err
 	}
-	if todo.main, err = s.owesMain(r); err != nil {
+	if todo.main, err = s.Owes(r); err != nil {
 		return todo, err
 	}
-	todo.refs, todo.packs = loose >= enough.refs, small >= enough.packs
-	if kindOf(r).atRest(s, r.Name) {
+	todo.refs, todo.packs = loose >= enough.Refs, small >= enough.Packs
+	if s.AtRest(r) {
 		cruft, err := filepath.Glob(filepath.Join(repo.PackDir(dir), "pack-*.mtimes"))
 		if err != nil {
 			return todo, err
@@ -185,51 +181,24 @@ func (s *Store) look(r dm.Repository, enough worth) (todo chores, err error) {
 	return todo, err
 }
 
-// applicationAtRest tells of one that was destroyed, packageAtRest of one that was
-// never published. There may be many of them, for ever, so they are made as small
-// as git allows.
-func (s *Store) applicationAtRest(name string) bool {
-	e := s.index.Application(dm.ApplicationName(name))
-	return e != nil && !e.Working() && e.Settled() == dm.NotCreated
-}
-
-func (s *Store) packageAtRest(name string) bool {
-	e := s.index.Package(dm.PackageName(name))
-	return e != nil && len(e.Versions) == 0
-}
-
-// owesMain tells whether main of a package is not where the index has it.
-func (s *Store) owesMain(r dm.Repository) (bool, error) {
-	if r.Kind != dm.PackageRepository {
-		return false, nil
-	}
-	entry := s.index.Package(dm.PackageName(r.Name))
-	if entry == nil {
-		return false, nil
-	}
-	main, err := repo.ReadRef(s.data.Path(r), repo.Main)
-	return main != entry.Main, err
-}
-
 // clear does it. The caller holds the repository's lock.
-func (s *Store) clear(ctx context.Context, r dm.Repository, todo chores) error {
-	dir := s.data.Path(r)
+func (s *Upkeep) clear(ctx context.Context, r dm.Repository, todo chores) error {
+	dir := s.Data.Path(r)
 	if todo.main {
-		name := dm.PackageName(r.Name)
-		s.moveMain(ctx, name, s.index.Package(name).Main)
+		s.Settle(ctx, r)
 	}
 	if todo.refs {
-		if err := s.git.PackRefs(ctx, dir); err != nil {
+		if err := s.Data.Git.PackRefs(ctx, dir); err != nil {
 			return err
 		}
 	}
 	switch {
 	case todo.gather:
-		return s.git.Gather(ctx, dir)
+		return s.Data.Git.Gather(ctx, dir)
 	case todo.prune:
-		return s.git.Prune(ctx, dir)
+		return s.Data.Git.Prune(ctx, dir)
 	case todo.packs:
-		return s.git.RepackSmall(ctx, dir)
+		return s.Data.Git.RepackSmall(ctx, dir)
 	}
 	return nil
 }
