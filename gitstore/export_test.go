@@ -9,11 +9,12 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/upkeep"
 )
 
 // MaintainAll maintains every repository, however little there is to do.
 func (s *Store) MaintainAll(ctx context.Context) error {
-	return s.upkeep.MaintainFrom(ctx, Worth{Refs: 1, Packs: 1})
+	return s.upkeep.MaintainFrom(ctx, upkeep.Worth{Refs: 1, Packs: 1})
 }
 
 // MoveRef moves a ref as every change does.

@@ -25,6 +25,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/receive"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
+	"github.com/pndaproject/deployment-manager/gitstore/upkeep"
 	"github.com/pndaproject/deployment-manager/gitstore/workspace"
 )
 
@@ -73,7 +74,7 @@ type Store struct {
 	disk     *repair.Probe
 	defaults defaultsCache
 	pasts    past.Cache
-	upkeep   *Upkeep
+	upkeep   *upkeep.Upkeep
 
 	background sync.WaitGroup // looks at the disk
 	stopping   context.CancelFunc
@@ -134,7 +135,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
-	s.upkeep = NewUpkeep(UpkeepConfig{
+	s.upkeep = upkeep.New(upkeep.Config{
 		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,
 		Settle: func(ctx context.Context, r dm.Repository) {
 			name := dm.PackageName(r.Name)

@@ -1,4 +1,4 @@
-package gitstore
+package upkeep
 
 import (
 	"context"
@@ -25,8 +25,8 @@ type Worth struct {
 // Usually leaves alone what a few changes make.
 var Usually = Worth{Refs: 8, Packs: 8}
 
-// UpkeepConfig says what Upkeep needs. All is required.
-type UpkeepConfig struct {
+// Config says what Upkeep needs. All is required.
+type Config struct {
 	Data    *repo.Folder
 	Service *repair.Service
 	Log     *slog.Logger
@@ -38,7 +38,7 @@ type UpkeepConfig struct {
 
 // Upkeep maintains all repositories. Its methods may be called from many goroutines.
 type Upkeep struct {
-	UpkeepConfig
+	Config
 	mu sync.Mutex // one pass at a time
 
 	runs    *prometheus.CounterVec
@@ -46,8 +46,8 @@ type Upkeep struct {
 	success prometheus.Gauge
 }
 
-// NewUpkeep starts nothing.
-func NewUpkeep(cfg UpkeepConfig) *Upkeep { return &Upkeep{UpkeepConfig: cfg} }
+// New starts nothing.
+func New(cfg Config) *Upkeep { return &Upkeep{Config: cfg} }
 
 // Register shows what maintenance does.
 func (s *Upkeep) Register(registry prometheus.Registerer) error {
