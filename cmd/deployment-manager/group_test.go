@@ -52,7 +52,7 @@ func TestPartThatEndsStopsTheOthers(t *testing.T) {
 		want string
 	}{
 		{"with an error", errors.New("the socket is gone"), "the socket is gone"},
-		{"without one", nil, "door ended by itself"},
+		{"without one", nil, "door stopped unexpectedly"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
