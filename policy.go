@@ -238,7 +238,7 @@ func whoMay(action Action, on Resource) string {
 	case on.Owner == "":
 		return ""
 	case action == ApplicationContent || action == ApplicationOverrides:
-		return fmt.Sprintf("what %s delivers is read by its owner %s, by its audience and by the groups %s and %s", on.Name, on.Owner, AdminGroup, AuditorGroup)
+		return fmt.Sprintf("only its owner %s, its audience and the groups %s and %s may read what %s delivers", on.Owner, AdminGroup, AuditorGroup, on.Name)
 	case action == RepositoryWrite:
 		return fmt.Sprintf("the package belongs to %s, who published its first version: ask %s or somebody in the group %s or %s, or publish under another name",
 			on.Owner, on.Owner, PublisherGroup, AdminGroup)

@@ -82,7 +82,7 @@ func Query(r *http.Request, name string) (value string, given bool, err error) {
 	case 1:
 		return list[0], true, nil
 	}
-	return "", false, dm.Errorf(dm.Invalid, op, "the query parameter %s is there %d times, it must be there once", name, len(list))
+	return "", false, dm.Errorf(dm.Invalid, op, "duplicate query parameter %s", name)
 }
 
 // Recency reads the query parameter recency: an integer of least or more, or

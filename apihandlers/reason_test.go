@@ -27,7 +27,7 @@ func TestReasonOfEveryChange(t *testing.T) {
 			good := q.path
 			server, _, _ := strings.Cut(key, "/")
 			for name, c := range map[string]struct{ query, says string }{
-				"twice":    {"&reason=a&reason=a", "query parameter reason is there 2 times"},
+				"twice":    {"&reason=a&reason=a", "duplicate query parameter reason"},
 				"too long": {"&reason=" + strings.Repeat("x", dm.MaxReason+1), "the reason has 1001 bytes"},
 				"lines":    {"&reason=a%0Ab", "one line"},
 				"no text":  {"&reason=%ff", "not valid UTF-8"},

@@ -79,7 +79,7 @@ func (s *Store) findFormat() (int, error) {
 	found, err := strconv.Atoi(text)
 	switch {
 	case err != nil || found < 1:
-		return 0, dm.Errorf(dm.Invalid, op, "the file %q of the data folder holds %q, want the number of a format", repo.FormatFile, text)
+		return 0, dm.Errorf(dm.Invalid, op, "the file %q of the data folder contains %q, want the number of a format", repo.FormatFile, text)
 	case found > format:
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, format).
 			WithHint("start the newer server again, or go on from a copy of the folder from before the upgrade")

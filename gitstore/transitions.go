@@ -60,7 +60,7 @@ func (s *Store) Events(ctx context.Context, after uint64, most int) ([]dm.Event,
 	const op = "gitstore.Events"
 	if after > s.told.Told() {
 		return nil, dm.Errorf(dm.Invalid, op, "there is no event %d yet, the newest is %d", after, s.Newest()).
-			WithHint("begin again at the newest: the server's data may have been restored from a copy")
+			WithHint("start again at the newest: the server's data may have been restored from a copy")
 	}
 	for {
 		list, next, err := s.readTold(ctx, after, most)

@@ -87,7 +87,7 @@ func TestOvertakenChangesAreTold(t *testing.T) {
 	page, err := h.ApplicationHistory(ctx, "noon", dm.Page{})
 	check(t, err)
 	first := page.Changes[len(page.Changes)-1]
-	if o := first.Outcome; o == nil || o.Succeeded || o.Information != "given up while it waited: change came in its place" {
+	if o := first.Outcome; o == nil || o.Succeeded || o.Information != "superseded while it waited, by: change" {
 		t.Errorf("outcome of the create: %+v", o)
 	}
 	if last := page.Changes[0]; last.Outcome == nil || !last.Outcome.Succeeded {

@@ -162,7 +162,7 @@ func (c *Callbacks) read(ctx context.Context, r *receiver) {
 		list, err := c.cfg.Events.Events(ctx, after, 100)
 		if err != nil && ctx.Err() == nil {
 			failures++
-			c.cfg.Log.Warn("events can't be read for callbacks and are tried again", "kind", r.kind, "err", err)
+			c.cfg.Log.Warn("events cannot be read for callbacks and are tried again", "kind", r.kind, "err", err)
 			pause(ctx, dispatch.BackOff(c.cfg.Pause, failures, time.Minute))
 			continue
 		}
@@ -234,7 +234,7 @@ func (c *Callbacks) keep(ended <-chan struct{}, r *receiver) {
 			return
 		}
 		if err := c.cfg.Cursors.KeepCursor(r.name(), now); err != nil {
-			c.cfg.Log.Error("how far callbacks have come can't be kept", "kind", r.kind, "err", err)
+			c.cfg.Log.Error("the cursor of callbacks cannot be saved", "kind", r.kind, "err", err)
 			return
 		}
 		kept = now

@@ -125,7 +125,7 @@ func (s *PushServer) answer(ctx, late context.Context, cancel func(), p *pushSes
 	var err error
 	if p.asked, err = readAsked(t.conn, t); err != nil {
 		t.say("protocol error between git and the server")
-		s.cfg.Log.Error("a push was not understood", "repository", p.repository(), "request_id", p.request, "err", s.orLate(ctx, err))
+		s.cfg.Log.Error("malformed push from git", "repository", p.repository(), "request_id", p.request, "err", s.orLate(ctx, err))
 		return 2
 	}
 	var gone sync.WaitGroup

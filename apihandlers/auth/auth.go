@@ -192,7 +192,7 @@ func credentialOf(r *http.Request) (c dm.Credential, offered bool, err error) {
 	case len(list) == 0:
 		return c, false, nil
 	case len(list) > 1:
-		return c, false, dm.Errorf(dm.Invalid, op, "the header Authorization is there %d times", len(list))
+		return c, false, dm.Errorf(dm.Invalid, op, "duplicate Authorization header")
 	}
 	if user, password, ok := r.BasicAuth(); ok {
 		return basicCredential(user, password, peer(r)), true, nil

@@ -74,7 +74,7 @@ func (a *API) admit(q *request, kind dm.RepositoryKind) (err error) {
 		return dm.ReadOnlyWorkspace(op)
 	case !q.operation.advertises() && q.Header.Get("Content-Type") != q.operation.contentType("request"):
 		// A browser sends other types across sites without asking first.
-		return apihandlers.Unsupported(op, "the content type must be %s", q.operation.contentType("request"))
+		return apihandlers.Unsupported(op, "the Content-Type must be %s", q.operation.contentType("request"))
 	}
 	if q.actor, err = a.authorize(q.Request, q.repository, pushes); err != nil {
 		return discreet(err, kind)

@@ -65,7 +65,7 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "environment-endpoints", Method: http.MethodGet, Path: "/environment/endpoints", Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.EnvironmentRead}, Success: http.StatusOK, Handle: a.environment,
-			Summary:  "The configuration's environment without secrets. Every value is a text or an object of texts.",
+			Summary:  "The configuration's environment without secrets. Every value is a string or an object of strings.",
 			Response: `{"hadoop_distro":"none","namespace":"platform_app"}`,
 		},
 		{

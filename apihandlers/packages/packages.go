@@ -69,7 +69,7 @@ func (a *API) Routes() []apihandlers.Route {
 		{
 			Name: "upload-package", Method: http.MethodPut, Path: "/packages/{file}", Access: apihandlers.Changing, Actions: write,
 			Success: http.StatusOK, Streams: true, Handle: a.upload,
-			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not; of what comes compressed twice, with `Content-Encoding: gzip`, one layer is taken off. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package. What keeps the version from being deployed stands in the header `DM-Findings`, what is odd in it in `DM-Notes`: each a JSON list of texts in ASCII, of 4 KiB at most, absent when there is nothing to tell. The package's history keeps the findings.",
+			Summary: "Publishes an archive. The body is the raw archive, with any Content-Type, chunked or not; of what comes compressed twice, with `Content-Encoding: gzip`, one layer is taken off. The same bytes again change nothing; other bytes under the same version are 409 unless versions may be replaced. Who publishes the first version owns the package. What keeps the version from being deployed stands in the header `DM-Findings`, what is odd in it in `DM-Notes`: each a JSON list of strings in ASCII, of 4 KiB at most, absent when there is nothing to tell. The package's history keeps the findings.",
 			Request: "(bytes)",
 		},
 		{
@@ -133,7 +133,7 @@ func (a *API) download(w http.ResponseWriter, r *http.Request) error {
 	answer := &ranged{ResponseWriter: w}
 	http.ServeContent(answer, r, "", time.Time{}, content)
 	if answer.refused {
-		return apihandlers.OutOfRange("packages.download", "the range is not within the %d bytes of %s", archive.Size, file)
+		return apihandlers.OutOfRange("packages.download", "range not satisfiable: %s has %d bytes", file, archive.Size)
 	}
 	if content.err != nil && r.Context().Err() == nil {
 		return dm.Wrap("packages.download", content.err)
@@ -212,7 +212,7 @@ func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// setList sets a header to a JSON list of texts in ASCII: nothing in it can end
+// setList sets a header to a JSON list of strings in ASCII: nothing in it can end
 // the header, and every client can read it. An empty list sets none.
 func setList(h http.Header, name string, texts []string) {
 	if len(texts) == 0 {

@@ -151,7 +151,7 @@ func (f *follower) begin(r *http.Request) error {
 	if given && err == nil {
 		f.after, err = strconv.ParseUint(text, 10, 63)
 		if err != nil {
-			err = dm.Errorf(dm.Invalid, "parse query", "%s must be the number of an event, 0 or more", what)
+			err = dm.Errorf(dm.Invalid, "parse query", "%s must be the number of an event, greater than or equal to 0", what)
 		}
 	}
 	if err == nil && f.after > newest {

@@ -66,7 +66,7 @@ else an address; on this machine it is a name, as it is claimed.
 
 | PNDA's key | here |
 | --- | --- |
-| ` + "`environment`" + ` | ` + "`environment`, the same map; values must be texts or maps of texts" + ` |
+| ` + "`environment`" + ` | ` + "`environment`, the same map; values must be strings or maps of strings" + ` |
 | ` + "`config.package_callback`, `config.application_callback`" + ` | the same names, at the top of the file |
 | ` + "`config.deployer_thread_limit`, `config.oozie_spark_version`" + ` | the same names, at the top of the file |
 | ` + "`config.log_level`" + ` | ` + "`log.level`" + ` |

@@ -14,7 +14,7 @@ func repairCommand(p process) *cobra.Command {
 	return folderCommand(p, runRepair, "repair", "Check again what is out of service, and say why the rest stays so",
 		`Looks again, now, at every repository that answers 503: those whose files are
 damaged, and those that could not be read. What is sound comes back into service.
-Refs that are gone or were set back are moved to where the record had them, if
+Refs that are missing or rewound are moved to where the record had them, if
 what they named is there; see docs/disk-layout.md. For each repository that stays
 out of service it prints one line with the file and the cause, and ends with exit
 code 4.

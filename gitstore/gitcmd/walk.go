@@ -95,7 +95,7 @@ func (g *Git) DiffFiles(ctx context.Context, dir, from, to string, folders []str
 			}
 			fields := strings.Fields(strings.TrimPrefix(head, ":"))
 			if len(fields) != 5 {
-				return fmt.Errorf("a difference can't be read: %.100q", head)
+				return fmt.Errorf("malformed difference:  %.100q", head)
 			}
 			path, err := record(op, out)
 			if err != nil {

@@ -109,7 +109,7 @@ func GapsOfApplication(ctx context.Context, objects *repo.Objects, e *Applicatio
 		if follows, err := repair.LeadsTo(ctx, objects, h, e.Main); err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
 		} else if follows {
-			list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, %s goes on from it", ref)})
+			list = append(list, repair.Finding{Ref: repo.Main, Why: fmt.Sprintf("it was rewound, %s follows it", ref)})
 			break
 		}
 	}

@@ -125,7 +125,7 @@ func Overtaken(ctx context.Context, objects *repo.Objects, e *Application) ([]*o
 func (e *Application) GivenUp(change plumbing.Hash, at time.Time) dm.Observation {
 	o := dm.Observation{
 		Desired: dm.Revision(change.String()), Phase: e.Settled(), Time: at,
-		Information: "given up while it waited: " + string(e.Desired.Verb) + " came in its place",
+		Information: "superseded while it waited, by: " + string(e.Desired.Verb),
 	}
 	if e.Observed != nil {
 		o.Effective, o.Deployment, o.Records = e.Observed.Effective, e.Observed.Deployment, e.Observed.Records

@@ -38,7 +38,7 @@ type entry struct {
 }
 
 // errMuch tells that an object is not for a Reader to make.
-var errMuch = errors.New("the object is too large, or too many differences away")
+var errMuch = errors.New("the object is too large, or its delta chain too long")
 
 // Stat tells the type and the size in bytes of an object. ok is false when it is
 // not there, or too many differences away from what is.
@@ -140,7 +140,7 @@ func (l place) read(r *Reader) (e entry, err error) {
 	case kind == plumbing.OFSDeltaObject:
 		back, n := baseOffset(rest)
 		if n == 0 || back <= 0 || back > l.at {
-			return e, errors.New("read pack: the base of a difference is broken")
+			return e, errors.New("read pack: malformed delta base")
 		}
 		used += n
 		e.base = place{l.pack, l.at - back}

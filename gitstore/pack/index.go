@@ -258,7 +258,7 @@ func Find(dir string, h plumbing.Hash) (packPath string, err error) {
 			return packPath, nil
 		}
 	}
-	return "", dm.Errorf(dm.NotFound, op, "no pack holds the object %s", h)
+	return "", dm.Errorf(dm.NotFound, op, "no pack has the object %s", h)
 }
 
 // lookup finds the offset of an object in a pack, reading only the few places

@@ -25,7 +25,7 @@ const KeptFrom = 64 << 10
 func (f *Folder) There(dir string) *pack.Reader {
 	r, err := pack.OpenAll(PackDir(dir))
 	if err != nil {
-		f.Log.Warn("a change may write again what is there", "repository", filepath.Base(dir), "err", err)
+		f.Log.Warn("the objects that are there cannot be listed, so a change may write them again", "repository", filepath.Base(dir), "err", err)
 		r = &pack.Reader{}
 	}
 	return r

@@ -113,7 +113,7 @@ func (d *Dispatcher) watch(ctx context.Context, t dm.ComponentType, w dm.Watcher
 			failed = 1
 		}
 		pause := d.cfg.Retry.pause(failed, d.cfg.Retry.Most)
-		d.cfg.Log.Warn("plugin watches no more and is started again", "type", t, "after", pause, "err", a.err)
+		d.cfg.Log.Warn("plugin stopped watching and is started again", "type", t, "after", pause, "err", a.err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

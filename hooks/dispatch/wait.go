@@ -138,7 +138,7 @@ func (p *pass) clearLeft(ctx context.Context) next {
 		if n, again := p.tryAgain(err); again {
 			return n
 		}
-		p.d.cfg.Log.Error("what a failed change left cannot be taken back", "app", p.app, "err", err)
+		p.d.cfg.Log.Error("leftovers of a failed change cannot be removed", "app", p.app, "err", err)
 		return next{}
 	}
 	p.d.cfg.Step(stepUndone)
