@@ -22,8 +22,8 @@ func TestNewerFormat(t *testing.T) {
 	for _, c := range []struct{ name, format, want string }{
 		{"next", "4\n", "has format 4, which a newer server wrote; this server reads formats up to 3"},
 		{"far", "99", "has format 99, which a newer server wrote"},
-		{"none", "", `holds "", want the number of a format`},
-		{"zero", "0\n", `holds "0", want the number of a format`},
+		{"none", "", `contains "", want the number of a format`},
+		{"zero", "0\n", `contains "0", want the number of a format`},
 		{"torn", "2\x00\n", `want the number of a format`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
