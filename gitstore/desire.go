@@ -91,6 +91,7 @@ func (s *Store) writeContent(tx *repo.Tx, ref dm.PackageRef, fresh *newContent) 
 	}
 	if fresh.from.dir != dir {
 		if err := s.takeOver(tx, fresh.from, ref); err != nil {
+			s.service.Suspect(repo.Package(ref.Name))
 			return none, err
 		}
 	}
