@@ -2,6 +2,7 @@ package pack
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -234,4 +235,38 @@ func (e entry) inflate(limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("inflate: %w", noEnd(err))
 	}
 	return data, nil
+}
+
+// resultSize reads the two sizes that the data of a difference begins with, and
+// returns the second, that of what it makes.
+func resultSize(r io.Reader) (size int64, err error) {
+	bytes := oneByOne{r: r}
+	for range 2 {
+		n, err := binary.ReadUvarint(&bytes)
+		if err != nil {
+			return 0, noEnd(err)
+		}
+		if size = int64(n); size < 0 {
+			return 0, errors.New("delta size too large")
+		}
+	}
+	return size, nil
+}
+
+// noEnd makes the end of the pack an error where something had to come.
+func noEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+type oneByOne struct {
+	r io.Reader
+	b [1]byte
+}
+
+func (o *oneByOne) ReadByte() (byte, error) {
+	_, err := io.ReadFull(o.r, o.b[:])
+	return o.b[0], err
 }
