@@ -76,16 +76,16 @@ func (p *passing) Read(b []byte) (int, error) {
 	return n, err
 }
 
-const countOp = "pack.Count"
+const countOp = "receive.Count"
 
 // count reads the pack up to its trailer.
 func (c *counter) count() error {
 	var head [headerSize]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {
-		return unreadable(err)
+		return malformed(err)
 	}
 	if string(head[:4]) != "PACK" {
-		return unreadable(errors.New("bad signature"))
+		return malformed(errors.New("bad signature"))
 	}
 	objects := int64(binary.BigEndian.Uint32(head[8:]))
 	if objects > c.most.Objects {
@@ -99,13 +99,13 @@ func (c *counter) count() error {
 	}
 	var trailer [trailerSize]byte
 	if _, err := io.ReadFull(c.in, trailer[:]); err != nil {
-		return unreadable(err)
+		return malformed(err)
 	}
 	return nil
 }
 
-// unreadable is an error of a pack that breaks off or makes no sense.
-func unreadable(err error) error {
+// malformed is an error of a pack that breaks off or makes no sense.
+func malformed(err error) error {
 	var known *dm.Error
 	if errors.As(err, &known) {
 		return err
@@ -117,20 +117,20 @@ func unreadable(err error) error {
 func (c *counter) entry() error {
 	kind, size, err := c.header()
 	if err != nil {
-		return unreadable(err)
+		return malformed(err)
 	}
 	// The data of a difference is held by git as a whole, as an object is.
 	if err := c.add(size); err != nil {
 		return err
 	}
 	if err := c.open(); err != nil {
-		return unreadable(err)
+		return malformed(err)
 	}
 	data := &countingReader{r: c.zlib}
 	if kind.IsDelta() {
 		result, err := resultSize(data)
 		if err != nil {
-			return unreadable(err)
+			return malformed(err)
 		}
 		if err := c.add(result); err != nil {
 			return err
@@ -141,7 +141,7 @@ func (c *counter) entry() error {
 		err = fmt.Errorf("an entry has %d bytes or more, and its header says %d", data.n, size)
 	}
 	if err != nil {
-		return unreadable(err)
+		return malformed(err)
 	}
 	return nil
 }

@@ -15,9 +15,9 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// entryOf is an entry as it stands in a pack: claimed is the size that its header
+// packed is an entry as it stands in a pack: claimed is the size that its header
 // tells.
-func entryOf(t plumbing.ObjectType, claimed int64, content []byte) []byte {
+func packed(t plumbing.ObjectType, claimed int64, content []byte) []byte {
 	b := bytes.NewBuffer(appendEntryHeader(nil, t, claimed))
 	switch t {
 	case plumbing.REFDeltaObject:
@@ -32,7 +32,7 @@ func entryOf(t plumbing.ObjectType, claimed int64, content []byte) []byte {
 }
 
 func honest(t plumbing.ObjectType, content []byte) []byte {
-	return entryOf(t, int64(len(content)), content)
+	return packed(t, int64(len(content)), content)
 }
 
 // deltaOf makes result bytes, by its word.
@@ -68,14 +68,14 @@ func TestCount(t *testing.T) {
 		{"a tree", packOf(1, honest(plumbing.TreeObject, make([]byte, 1001))), dm.TooLarge, "1001 bytes"},
 		{"what a difference makes", packOf(1, honest(plumbing.REFDeltaObject, deltaOf(1001))), dm.TooLarge, "1001 bytes"},
 		{"what many differences make", packOf(4, blob(10), honest(plumbing.OFSDeltaObject, deltaOf(900)), honest(plumbing.OFSDeltaObject, deltaOf(900)), honest(plumbing.OFSDeltaObject, deltaOf(900))), dm.TooLarge, "more than 2500"},
-		{"a huge claim", packOf(1, entryOf(plumbing.BlobObject, big, nil)), dm.TooLarge, "1099511627776 bytes"},
-		{"the data of a difference", packOf(1, entryOf(plumbing.REFDeltaObject, 1001, deltaOf(5))), dm.TooLarge, "1001 bytes"},
+		{"a huge claim", packOf(1, packed(plumbing.BlobObject, big, nil)), dm.TooLarge, "1099511627776 bytes"},
+		{"the data of a difference", packOf(1, packed(plumbing.REFDeltaObject, 1001, deltaOf(5))), dm.TooLarge, "1001 bytes"},
 		{"too many", packOf(6), dm.TooLarge, "the push has 6 objects, at most 5 are allowed"},
-		{"more than it claims", packOf(1, entryOf(plumbing.BlobObject, 10, make([]byte, 5000))), dm.Invalid, ""},
-		{"less than it claims", packOf(1, entryOf(plumbing.BlobObject, 10, make([]byte, 5))), dm.Invalid, ""},
+		{"more than it claims", packOf(1, packed(plumbing.BlobObject, 10, make([]byte, 5000))), dm.Invalid, ""},
+		{"less than it claims", packOf(1, packed(plumbing.BlobObject, 10, make([]byte, 5))), dm.Invalid, ""},
 		{"a difference without sizes", packOf(1, honest(plumbing.OFSDeltaObject, nil)), dm.Invalid, ""},
 		{"a difference with an endless size", packOf(1, honest(plumbing.OFSDeltaObject, bytes.Repeat([]byte{0xff}, 30))), dm.Invalid, ""},
-		{"a type that is none", packOf(1, entryOf(plumbing.ObjectType(5), 0, nil)), dm.Invalid, ""},
+		{"a type that is none", packOf(1, packed(plumbing.ObjectType(5), 0, nil)), dm.Invalid, ""},
 		{"an endless size", append([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x01"), bytes.Repeat([]byte{0xff}, 30)...), dm.Invalid, ""},
 		{"no pack", []byte("PUCK and so on, for a while"), dm.Invalid, ""},
 		{"cut in an entry", packOf(1, blob(900))[:20], dm.Invalid, ""},
@@ -148,7 +148,7 @@ func FuzzCount(f *testing.F) {
 	f.Add(packOf(1, blob))
 	f.Add(packOf(2, blob, honest(plumbing.OFSDeltaObject, deltaOf(9))))
 	f.Add(packOf(2, blob, honest(plumbing.REFDeltaObject, deltaOf(1<<40))))
-	f.Add(packOf(1, entryOf(plumbing.TreeObject, 1<<50, nil)))
+	f.Add(packOf(1, packed(plumbing.TreeObject, 1<<50, nil)))
 	f.Fuzz(func(t *testing.T, pack []byte) {
 		var passed bytes.Buffer
 		n, err := io.Copy(&passed, Count(bytes.NewReader(pack), Expansion{Object: 100, All: 200, Objects: 4}))
