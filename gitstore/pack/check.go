@@ -45,7 +45,7 @@ func checkPack(path string) (sum []byte, err error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	return checksum(f, headerSize, "PACK")
+	return checksum(f, HeaderSize, "PACK")
 }
 
 // checkIndex returns the checksum of the pack that the index is of.
@@ -55,13 +55,13 @@ func checkIndex(path string) (pack []byte, err error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	if _, err := checksum(f, indexHeader+fanoutSize+trailerSize, "\xfftOc"); err != nil {
+	if _, err := checksum(f, indexHeader+fanoutSize+TrailerSize, "\xfftOc"); err != nil {
 		return nil, err
 	}
-	pack = make([]byte, trailerSize)
+	pack = make([]byte, TrailerSize)
 	info, err := f.Stat()
 	if err == nil {
-		_, err = f.ReadAt(pack, info.Size()-2*trailerSize)
+		_, err = f.ReadAt(pack, info.Size()-2*TrailerSize)
 	}
 	return pack, err
 }
@@ -72,30 +72,30 @@ func checksum(f *os.File, least int64, magic string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() < least+trailerSize {
+	if info.Size() < least+TrailerSize {
 		return nil, Broken(fmt.Sprintf("it is truncated after %d bytes", info.Size()))
 	}
 	sum := sha1.New()
-	body := info.Size() - trailerSize
+	body := info.Size() - TrailerSize
 	if n, err := io.CopyBuffer(sum, struct{ io.Reader }{io.NewSectionReader(f, 0, body)}, make([]byte, chunkSize)); err != nil {
 		return nil, err
 	} else if n != body {
 		return nil, io.ErrUnexpectedEOF // it shrank while it was read
 	}
-	ends := make([]byte, trailerSize+len(magic))
-	if _, err := f.ReadAt(ends[:trailerSize], body); err != nil {
+	ends := make([]byte, TrailerSize+len(magic))
+	if _, err := f.ReadAt(ends[:TrailerSize], body); err != nil {
 		return nil, err
 	}
-	if _, err := f.ReadAt(ends[trailerSize:], 0); err != nil {
+	if _, err := f.ReadAt(ends[TrailerSize:], 0); err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(sum.Sum(nil), ends[:trailerSize]) {
+	if !bytes.Equal(sum.Sum(nil), ends[:TrailerSize]) {
 		return nil, Broken("checksum mismatch")
 	}
-	if string(ends[trailerSize:]) != magic {
+	if string(ends[TrailerSize:]) != magic {
 		return nil, Broken("bad signature")
 	}
-	return ends[:trailerSize], nil
+	return ends[:TrailerSize], nil
 }
 
 // IsBroken tells whether err is of bytes that are wrong.

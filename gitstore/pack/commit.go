@@ -118,7 +118,7 @@ func (w *Writer) finish() (plumbing.Hash, error) {
 	if _, err := w.file.WriteAt(name[:], w.offset); err != nil {
 		return name, fmt.Errorf("write pack: %w", err)
 	}
-	w.offset += trailerSize
+	w.offset += TrailerSize
 	return name, nil
 }
 

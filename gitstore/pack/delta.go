@@ -52,7 +52,7 @@ func (r *Reader) Stat(h plumbing.Hash) (kind plumbing.ObjectType, size int64, ok
 	if chain[0].kind.IsDelta() {
 		z, err := zlib.NewReader(chain[0].zlib)
 		if err == nil {
-			size, err = resultSize(z)
+			size, err = ResultSize(z)
 		}
 		if err != nil {
 			return 0, 0, false, dm.Wrap("pack.Stat", err)
@@ -130,7 +130,7 @@ func (l place) read(r *Reader) (e entry, err error) {
 	e = entry{place: l, kind: kind, size: size}
 	rest := head[used:]
 	switch {
-	case kind == plumbing.REFDeltaObject && len(rest) >= trailerSize:
+	case kind == plumbing.REFDeltaObject && len(rest) >= TrailerSize:
 		var name plumbing.Hash
 		used += copy(name[:], rest)
 		base, ok, err := r.locate(name)
@@ -191,7 +191,7 @@ func (r *Reader) make(chain []entry, limit int64) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		size, err := resultSize(bytes.NewReader(delta))
+		size, err := ResultSize(bytes.NewReader(delta))
 		if err != nil {
 			return nil, err
 		}
@@ -232,19 +232,19 @@ func (e entry) inflate(limit int64) ([]byte, error) {
 	}
 	data := make([]byte, e.size)
 	if _, err := io.ReadFull(z, data); err != nil {
-		return nil, fmt.Errorf("inflate: %w", noEnd(err))
+		return nil, fmt.Errorf("inflate: %w", NoEnd(err))
 	}
 	return data, nil
 }
 
 // resultSize reads the two sizes that the data of a difference begins with, and
 // returns the second, that of what it makes.
-func resultSize(r io.Reader) (size int64, err error) {
+func ResultSize(r io.Reader) (size int64, err error) {
 	bytes := oneByOne{r: r}
 	for range 2 {
 		n, err := binary.ReadUvarint(&bytes)
 		if err != nil {
-			return 0, noEnd(err)
+			return 0, NoEnd(err)
 		}
 		if size = int64(n); size < 0 {
 			return 0, errors.New("delta size too large")
@@ -254,7 +254,7 @@ func resultSize(r io.Reader) (size int64, err error) {
 }
 
 // noEnd makes the end of the pack an error where something had to come.
-func noEnd(err error) error {
+func NoEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}

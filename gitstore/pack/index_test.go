@@ -63,7 +63,7 @@ func TestEntryHeaders(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int64{0, 1, 15, 16, 2047, 2048, 1<<20 + 3, 1 << 32, 1<<62 + 1} {
 		for _, kind := range []plumbing.ObjectType{plumbing.CommitObject, plumbing.BlobObject, plumbing.TagObject} {
-			b := appendEntryHeader(nil, kind, size)
+			b := AppendEntryHeader(nil, kind, size)
 			gotKind, gotSize, used, err := entryHeader(append(b, 0x80, 0x80))
 			if err != nil || gotKind != kind || gotSize != size || used != len(b) {
 				t.Errorf("%v of %d bytes reads back as %v of %d in %d of %d bytes, %v", kind, size, gotKind, gotSize, used, len(b), err)

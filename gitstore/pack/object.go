@@ -54,7 +54,7 @@ func nameOf(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 }
 
 // appendEntryHeader writes type and size as every object of a pack starts.
-func appendEntryHeader(b []byte, t plumbing.ObjectType, size int64) []byte {
+func AppendEntryHeader(b []byte, t plumbing.ObjectType, size int64) []byte {
 	c := byte(t)<<4 | byte(size&0x0f)
 	size >>= 4
 	for size > 0 {

@@ -178,7 +178,7 @@ func (p *openPack) open() (err error) {
 		_ = file.Close() // only read from
 		return err
 	}
-	p.file, p.begins = file, append(begins, info.Size()-trailerSize)
+	p.file, p.begins = file, append(begins, info.Size()-TrailerSize)
 	return nil
 }
 
@@ -239,7 +239,7 @@ func (w *Writer) Copy(raw Raw) (*Entry, error) {
 	defer w.mu.Unlock()
 	o := &open{w: w, offset: w.offset}
 	w.single = nil
-	_, err := o.Write(appendEntryHeader(nil, raw.Type, raw.Size))
+	_, err := o.Write(AppendEntryHeader(nil, raw.Type, raw.Size))
 	if err == nil {
 		_, err = raw.zlib.Seek(0, io.SeekStart)
 	}

@@ -35,7 +35,7 @@ func (w *Writer) begin(size int64) (*open, error) {
 		return nil, w.err
 	}
 	o := &open{w: w, offset: w.offset, namer: newNamer(plumbing.BlobObject, size)}
-	_, err := o.Write(appendEntryHeader(nil, plumbing.BlobObject, size))
+	_, err := o.Write(AppendEntryHeader(nil, plumbing.BlobObject, size))
 	return o, err
 }
 
@@ -126,8 +126,8 @@ func (w *Writer) expectSingle() {
 	}
 }
 
-func packHeader(count int) [headerSize]byte {
-	h := [headerSize]byte{'P', 'A', 'C', 'K', 0, 0, 0, 2}
+func packHeader(count int) [HeaderSize]byte {
+	h := [HeaderSize]byte{'P', 'A', 'C', 'K', 0, 0, 0, 2}
 	binary.BigEndian.PutUint32(h[8:], uint32(count))
 	return h
 }

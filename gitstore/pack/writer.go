@@ -23,8 +23,8 @@ const (
 	// blobs wait, and every worker holds one more in deflated form.
 	maxWorkers = 8
 
-	headerSize  = 12
-	trailerSize = 20
+	HeaderSize  = 12
+	TrailerSize = 20
 )
 
 // Config says where a pack is written.
@@ -192,7 +192,7 @@ func (w *Writer) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, erro
 	if !w.claim(name) {
 		return name, nil
 	}
-	w.output = appendSmall(appendEntryHeader(w.output[:0], t, int64(len(content))), content)
+	w.output = appendSmall(AppendEntryHeader(w.output[:0], t, int64(len(content))), content)
 	err = w.put(name, w.output)
 	if cap(w.output) > 2*smallBlob {
 		w.output = nil
@@ -297,7 +297,7 @@ func (w *Writer) small(j job, deflate *deflater, output []byte) ([]byte, error) 
 	if !w.claim(name) {
 		return output, nil
 	}
-	output = appendEntryHeader(output, plumbing.BlobObject, int64(len(j.content)))
+	output = AppendEntryHeader(output, plumbing.BlobObject, int64(len(j.content)))
 	output = deflate.appendDeflated(output, j.content)
 	return output, w.put(name, output)
 }

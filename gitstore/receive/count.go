@@ -1,4 +1,4 @@
-package pack
+package receive
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zlib"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // Expansion bounds what a pack may become when it is expanded.
@@ -80,7 +81,7 @@ const countOp = "receive.Count"
 
 // count reads the pack up to its trailer.
 func (c *counter) count() error {
-	var head [headerSize]byte
+	var head [pack.HeaderSize]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {
 		return malformed(err)
 	}
@@ -97,7 +98,7 @@ func (c *counter) count() error {
 			return err
 		}
 	}
-	var trailer [trailerSize]byte
+	var trailer [pack.TrailerSize]byte
 	if _, err := io.ReadFull(c.in, trailer[:]); err != nil {
 		return malformed(err)
 	}
@@ -128,7 +129,7 @@ func (c *counter) entry() error {
 	}
 	data := &countingReader{r: c.zlib}
 	if kind.IsDelta() {
-		result, err := resultSize(data)
+		result, err := pack.ResultSize(data)
 		if err != nil {
 			return malformed(err)
 		}
@@ -162,12 +163,12 @@ func (c *counter) add(size int64) error {
 func (c *counter) header() (kind plumbing.ObjectType, size int64, err error) {
 	b, err := c.in.ReadByte()
 	if err != nil {
-		return 0, 0, noEnd(err)
+		return 0, 0, pack.NoEnd(err)
 	}
 	kind, size = plumbing.ObjectType(b>>4&7), int64(b&15)
 	for shift := 4; b&0x80 != 0; shift += 7 {
 		if b, err = c.in.ReadByte(); err != nil {
-			return 0, 0, noEnd(err)
+			return 0, 0, pack.NoEnd(err)
 		}
 		if shift > 55 {
 			return 0, 0, errors.New("object size too large")
@@ -178,12 +179,12 @@ func (c *counter) header() (kind plumbing.ObjectType, size int64, err error) {
 	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
 		return kind, size, nil
 	case plumbing.REFDeltaObject:
-		_, err = c.in.Discard(trailerSize)
-		return kind, size, noEnd(err)
+		_, err = c.in.Discard(pack.TrailerSize)
+		return kind, size, pack.NoEnd(err)
 	case plumbing.OFSDeltaObject:
 		for range 10 {
 			if b, err = c.in.ReadByte(); err != nil || b&0x80 == 0 {
-				return kind, size, noEnd(err)
+				return kind, size, pack.NoEnd(err)
 			}
 		}
 		return 0, 0, errors.New("delta base offset out of range")
@@ -196,9 +197,9 @@ func (c *counter) header() (kind plumbing.ObjectType, size int64, err error) {
 func (c *counter) open() (err error) {
 	if c.zlib == nil {
 		c.zlib, err = zlib.NewReader(c.in)
-		return noEnd(err)
+		return pack.NoEnd(err)
 	}
-	return noEnd(c.zlib.(zlib.Resetter).Reset(c.in, nil))
+	return pack.NoEnd(c.zlib.(zlib.Resetter).Reset(c.in, nil))
 }
 
 type countingReader struct {

@@ -1,4 +1,4 @@
-package pack
+package receive
 
 import (
 	"bytes"
@@ -13,12 +13,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
 // packed is an entry as it stands in a pack: claimed is the size that its header
 // tells.
 func packed(t plumbing.ObjectType, claimed int64, content []byte) []byte {
-	b := bytes.NewBuffer(appendEntryHeader(nil, t, claimed))
+	b := bytes.NewBuffer(pack.AppendEntryHeader(nil, t, claimed))
 	switch t {
 	case plumbing.REFDeltaObject:
 		b.Write(make([]byte, 20))
