@@ -17,10 +17,6 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// leap is how many numbers are left out at a start when a repository can't be
-// read, whose newest numbers nobody knows then.
-const leap = 1 << 20
-
 // saw notes a number that a repository carries.
 func (s *Store) saw(r dm.Repository, seq uint64) {
 	if s.told.Saw(r, seq) {
@@ -28,10 +24,12 @@ func (s *Store) saw(r dm.Repository, seq uint64) {
 	}
 }
 
-// beginNumbers lets the sequence go on behind what the record has.
+// beginNumbers lets the sequence go on behind what the record has. When a
+// repository can't be read nobody knows its newest numbers; those of a clock in
+// milliseconds are above them, also when the last start was such a one.
 func (s *Store) beginNumbers() {
 	if len(s.service.AwayOf(dm.PackageRepository))+len(s.service.AwayOf(dm.ApplicationRepository)) > 0 {
-		s.told.Begin(leap)
+		s.told.Begin(uint64(s.Clock().UnixMilli()))
 		return
 	}
 	s.told.Begin(0)

@@ -62,14 +62,14 @@ func (l *Log) Saw(r dm.Repository, seq uint64) bool {
 	return true
 }
 
-// Begin lets the numbers begin, leap behind the highest that was seen.
-func (l *Log) Begin(leap uint64) {
+// Begin lets the numbers begin behind least and the highest that was seen.
+func (l *Log) Begin(least uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, seq := range l.heads {
 		l.newest = max(l.newest, seq)
 	}
-	l.last = l.newest + leap
+	l.last = max(l.newest, least)
 	l.next, l.told, l.from = l.last+1, l.last, l.last
 }
 
