@@ -60,7 +60,7 @@ var full = sizes{
 			pushes: []burst{{1, 8, 2}, {16, 32, 1}, {64, 64, 1}},
 			clones: []burst{{1, 10, 3}, {16, 64, 2}, {64, 128, 2}},
 			looks:  []burst{{1, 10, 3}, {16, 64, 2}, {64, 128, 2}}},
-		{label: "20 MB", name: "large", raw: 36 * megabyte, goal: 0.5,
+		{label: "20 MB", name: "large", raw: 36 * megabyte, goal: 0.75,
 			pushes: []burst{{1, 1, 3}, {16, 16, 1}, {64, 64, 1}},
 			clones: []burst{{1, 4, 3}, {16, 16, 2}, {64, 64, 1}},
 			looks:  []burst{{1, 10, 3}, {16, 64, 2}, {64, 128, 2}}},

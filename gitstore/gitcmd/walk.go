@@ -17,44 +17,7 @@ import (
 
 // The readers below look at objects that may be hostile: they stream, hold one
 // entry at a time, and a visit that returns an error ends git at once, because
-// a tree can be made to list for ever. Their env names the object folders of a
-// quarantine (GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES) and may
-// be nil.
-
-// TreeEntry is one entry of a tree, with its path from the top.
-type TreeEntry struct {
-	Mode string // six octal digits
-	Type string // blob, tree or commit
-	ID   string
-	Size int64 // of a blob, 0 for others
-	Path string
-}
-
-// ListTree visits the entries of tree, a tree or commit, and of the trees in
-// it, each tree before what it holds. Kind Invalid: a path is longer than
-// anything that the record takes.
-func (g *Git) ListTree(ctx context.Context, dir string, tree string, visit func(TreeEntry) error) error {
-	const op = "gitcmd.ListTree"
-	if _, err := dm.ParseRevision(tree); err != nil {
-		return err
-	}
-	args := []string{"ls-tree", "-r", "-t", "-z", "-l", "--full-tree", "--end-of-options", tree}
-	return g.parse(ctx, command{class: Looks, dir: dir, args: args}, nothing, func(out *bufio.Reader) error {
-		for {
-			line, err := record(op, out)
-			if line == "" || err != nil {
-				return err
-			}
-			entry, err := parseEntry(line)
-			if err != nil {
-				return dm.Wrap(op, err)
-			}
-			if err := visit(entry); err != nil {
-				return err
-			}
-		}
-	})
-}
+// a tree can be made to list for ever.
 
 // record reads up to a zero byte; "" is the end.
 func record(op string, out *bufio.Reader) (string, error) {
@@ -106,25 +69,6 @@ func (g *Git) DiffFiles(ctx context.Context, dir, from, to string, folders []str
 			}
 		}
 	})
-}
-
-// parseEntry reads "mode type id size<TAB>path"; the size is padded.
-func parseEntry(line string) (TreeEntry, error) {
-	head, path, ok := strings.Cut(line, "\t")
-	fields := strings.Fields(head)
-	if !ok || len(fields) != 4 {
-		return TreeEntry{}, fmt.Errorf("malformed tree entry: %.100q", line)
-	}
-	e := TreeEntry{Mode: fields[0], Type: fields[1], ID: fields[2], Path: path}
-	if e.Type != "blob" {
-		return e, nil
-	}
-	size, err := strconv.ParseInt(fields[3], 10, 64)
-	if err != nil {
-		return TreeEntry{}, fmt.Errorf("malformed size of %s: %.20q", e.ID, fields[3])
-	}
-	e.Size = size
-	return e, nil
 }
 
 // CatObjects visits the objects named by ids in their order. ids runs beside

@@ -3,14 +3,12 @@ package gitcmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -25,70 +23,6 @@ func newObjects(g *Git, dir string, tips, not []string) (string, error) {
 		return nil
 	})
 	return strings.Join(kinds, " "), err
-}
-
-func TestListTree(t *testing.T) {
-	t.Parallel()
-	g := newGit(t)
-	dir, commit := newRepository(t, g)
-	blob := output(t, g, dir, "", "rev-parse", commit+":f")
-	inner := output(t, g, dir, "100755 blob "+blob+"\ta\tb\nc\x00120000 blob "+blob+"\tl\x00", "mktree", "-z")
-	outer := output(t, g, dir, "040000 tree "+inner+"\td\x00160000 commit "+commit+"\tm\x00", "mktree", "-z")
-	want := []TreeEntry{
-		{Mode: "040000", Type: "tree", ID: inner, Path: "d"},
-		{Mode: "100755", Type: "blob", ID: blob, Size: 8, Path: "d/a\tb\nc"},
-		{Mode: "120000", Type: "blob", ID: blob, Size: 8, Path: "d/l"},
-		{Mode: "160000", Type: "commit", ID: commit, Path: "m"},
-	}
-	var got []TreeEntry
-	err := g.ListTree(t.Context(), dir, outer, func(e TreeEntry) error { got = append(got, e); return nil })
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %+v, %v; want %+v", got, err, want)
-	}
-	for name, id := range map[string]string{"missing": strings.Repeat("1", 40), "a blob": blob} {
-		if err := g.ListTree(t.Context(), dir, id, func(TreeEntry) error { return nil }); dm.KindOf(err) != dm.Internal {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if err := g.ListTree(t.Context(), dir, "--help", nil); dm.KindOf(err) != dm.Invalid {
-		t.Errorf("an option as tree: %v", err)
-	}
-}
-
-// TestListTreeOfBombs ends with the visitor: the first tree has 10^24 files,
-// the second a path that is longer than anything.
-func TestListTreeOfBombs(t *testing.T) {
-	t.Parallel()
-	g := newGit(t)
-	dir, commit := newRepository(t, g)
-	wide := output(t, g, dir, "", "rev-parse", commit+"^{tree}")
-	deep := wide
-	name := strings.Repeat("n", maxLine/8)
-	for range 24 {
-		var in strings.Builder
-		for i := range 10 {
-			fmt.Fprintf(&in, "040000 tree %s\t%d\n", wide, i)
-		}
-		wide = output(t, g, dir, in.String(), "mktree")
-	}
-	for range 8 {
-		deep = output(t, g, dir, "040000 tree "+deep+"\t"+name+"\n", "mktree")
-	}
-	n := 0
-	begin := time.Now()
-	err := g.ListTree(t.Context(), dir, wide, func(TreeEntry) error {
-		if n++; n == 1000 {
-			return errEnough
-		}
-		return nil
-	})
-	if !errors.Is(err, errEnough) || time.Since(begin) > patience {
-		t.Errorf("%v after %v, want the visitor's error at once", err, time.Since(begin))
-	}
-	err = g.ListTree(t.Context(), dir, deep, func(TreeEntry) error { return nil })
-	if dm.KindOf(err) != dm.Invalid {
-		t.Errorf("a long path: %v", err)
-	}
 }
 
 func TestCatObjects(t *testing.T) {

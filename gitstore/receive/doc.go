@@ -13,6 +13,6 @@
 //   - It changes nothing by itself: Record, which gitstore implements, is the one
 //     way out, and decides again when the change is made.
 //
-// It imports gitstore/repo, archive, pack and gitcmd, the root package, and of
-// go-git only names and types of objects; never gitstore.
+// It imports gitstore/repo, form, treefs, archive, pack and gitcmd, the root
+// package, and of go-git only names and types of objects; never gitstore.
 package receive
