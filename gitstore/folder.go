@@ -1,30 +1,34 @@
 package gitstore
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
-func (s *Store) ours() (files, folders []string) {
+func (s *FormatFolder) ours() (files, folders []string) {
 	folders = []string{repo.CursorsDir, repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
-	for _, kind := range s.data.Many() {
+	for _, kind := range s.Data.Many() {
 		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
 	}
 	return []string{repo.FormatFile, repo.LockFile, repo.KnownFile}, folders
 }
 
-// examine refuses a data folder that is not one of this server's before
+// Examine refuses a data folder that is not one of this server's before
 // anything in it is made, locked or changed. The folder itself may be a link; in
 // it, what is emptied, removed and renamed must not lead to somewhere else.
-func (s *Store) examine() error {
+func (s *FormatFolder) Examine() error {
 	if _, err := s.findFormat(); err != nil {
 		return err
 	}
@@ -43,9 +47,9 @@ func (s *Store) examine() error {
 }
 
 // plain refuses what is there under a name of ours and is something else.
-func (s *Store) plain(name, want string, is func(fs.FileMode) bool) error {
-	const op = "gitstore.Open"
-	info, err := os.Lstat(filepath.Join(s.data.Dir, name))
+func (s *FormatFolder) plain(name, want string, is func(fs.FileMode) bool) error {
+	const op = "format.Folder"
+	info, err := os.Lstat(filepath.Join(s.Data.Dir, name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -66,9 +70,58 @@ func refuseForeign(entries []fs.DirEntry) error {
 	for _, e := range entries {
 		// A fresh volume has lost+found.
 		if e.Name() != repo.LockFile && e.Name() != "lost+found" && !strings.HasPrefix(e.Name(), repo.FormatFile) {
-			return dm.Errorf(dm.Invalid, "gitstore.Open", "the data folder is not empty and has no file %q", repo.FormatFile).
+			return dm.Errorf(dm.Invalid, "format.Folder", "the data folder is not empty and has no file %q", repo.FormatFile).
 				WithHint("use an empty folder with --data")
 		}
 	}
 	return nil
+}
+
+// Lock locks the folder for this process. Kinds: Conflict (another one has it),
+// Invalid, Unavailable.
+func (s *FormatFolder) Lock(ctx context.Context) (*os.File, error) {
+	const op = "format.Folder"
+	var lock *os.File
+	err := repair.Patiently(ctx, s.Log, "the data folder's lock", func() (err error) {
+		lock, err = os.OpenFile(filepath.Join(s.Data.Dir, repo.LockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
+		return err
+	})
+	if err != nil {
+		return nil, dm.Errorf(dm.Invalid, op, "the data folder is not writable: %s", repo.Reason(err)).Because(err)
+	}
+	if err := s.waitForLock(ctx, lock); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// lockPause is the time from one try for the folder's lock to the next.
+const lockPause = 10 * time.Millisecond
+
+// waitForLock takes the lock, or gives up after LockWait. A git that writes
+// inherits the descriptor, so an orphan of a killed server keeps the next one
+// waiting here, for as long as the orphan takes to end, instead of racing it.
+func (s *FormatFolder) waitForLock(ctx context.Context, lock *os.File) error {
+	const op = "format.Folder"
+	begin := time.Now()
+	for waiting := false; ; waiting = true {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			if waiting {
+				s.Log.Info("the data folder is free now", "waited", time.Since(begin))
+			}
+			return nil
+		case time.Since(begin) >= s.LockWait:
+			return dm.Errorf(dm.Conflict, op, "the data folder is in use by another process").
+				WithHint("stop the other server, or choose another folder with --data").Because(err)
+		case !waiting:
+			s.Log.Info("the data folder is in use by another process, waiting for it", "at_most", s.LockWait)
+		}
+		select {
+		case <-ctx.Done():
+			return dm.Errorf(dm.Unavailable, op, "interrupted while waiting for the data folder").Because(ctx.Err())
+		case <-time.After(lockPause):
+		}
+	}
 }

@@ -3,10 +3,12 @@ package gitstore
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
@@ -37,38 +39,47 @@ const (
 	ReadEarlier                   // lets it be what it is, for a caller that changes nothing of the record
 )
 
-// upgrade makes the folder one of this server's format. It is done again when the
+// FormatFolder is a data folder that a server wants for its own. All is required
+// but Earlier and LockWait.
+type FormatFolder struct {
+	Data     *repo.Folder
+	Earlier  Earlier
+	LockWait time.Duration // how long Lock waits for another process to leave it; 0 means not at all
+	Log      *slog.Logger
+}
+
+// Upgrade makes the folder one of this server's format. It is done again when the
 // server is killed before the number is written.
-func (s *Store) upgrade(found int) error {
+func (s *FormatFolder) Upgrade(found int) error {
 	if found == format || s.Earlier == ReadEarlier {
 		return nil
 	}
-	s.Step("upgrade-begun")
+	s.Data.Step("upgrade-begun")
 	if err := s.writeFormat(); err != nil {
 		return err
 	}
-	s.Step("upgrade-written")
+	s.Data.Step("upgrade-written")
 	s.Log.Info("the data folder was upgraded", "from", found, "to", format)
 	return nil
 }
 
-func (s *Store) writeFormat() error {
-	return dm.Wrap("gitstore.Open", durable.WriteFile(filepath.Join(s.data.Dir, repo.FormatFile), []byte(strconv.Itoa(format)+"\n")))
+func (s *FormatFolder) writeFormat() error {
+	return dm.Wrap("format.Folder", durable.WriteFile(filepath.Join(s.Data.Dir, repo.FormatFile), []byte(strconv.Itoa(format)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what
 // this server can't read. It changes nothing.
-func (s *Store) findFormat() (int, error) {
-	const op = "gitstore.Open"
+func (s *FormatFolder) findFormat() (int, error) {
+	const op = "format.Folder"
 	// The entries come first: another server may be making a new folder its own.
-	entries, err := os.ReadDir(s.data.Dir)
+	entries, err := os.ReadDir(s.Data.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder cannot be read: %s", repo.Reason(err)).Because(err)
 	}
-	b, err := os.ReadFile(filepath.Join(s.data.Dir, repo.FormatFile))
+	b, err := os.ReadFile(filepath.Join(s.Data.Dir, repo.FormatFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, refuseForeign(entries)
 	}
@@ -90,8 +101,8 @@ func (s *Store) findFormat() (int, error) {
 	return found, nil
 }
 
-// readFormat is findFormat for the server that owns the folder: it marks a new one.
-func (s *Store) readFormat() (int, error) {
+// Read is findFormat for the server that owns the folder: it marks a new one.
+func (s *FormatFolder) Read() (int, error) {
 	found, err := s.findFormat()
 	if found > 0 || err != nil {
 		return found, err

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +56,7 @@ type Config struct {
 type Store struct {
 	Config
 	data       *repo.Folder
+	format     *FormatFolder
 	git        *gitcmd.Git
 	lock       *os.File
 	index      *index.Index
@@ -134,6 +134,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Doubt: func(ctx context.Context, r dm.Repository) { s.service.Heal(ctx, r) },
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
+	s.format = &FormatFolder{Data: s.data, Earlier: cfg.Earlier, LockWait: cfg.LockWait, Log: cfg.Log}
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
 	s.upkeep = upkeep.New(upkeep.Config{
 		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,
@@ -164,7 +165,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 // it was.
 func (s *Store) take(ctx context.Context) error {
 	const op = "gitstore.Open"
-	if err := repair.Patiently(ctx, s.Log, "the data folder", s.examine); err != nil {
+	if err := repair.Patiently(ctx, s.Log, "the data folder", s.format.Examine); err != nil {
 		return err
 	}
 	var git *gitcmd.Git
@@ -180,51 +181,13 @@ func (s *Store) take(ctx context.Context) error {
 	if err := os.MkdirAll(s.data.Dir, 0o750); err != nil {
 		return dm.Errorf(dm.Invalid, op, "the data folder cannot be made: %s", repo.Reason(err)).Because(err)
 	}
-	var lock *os.File
-	err = repair.Patiently(ctx, s.Log, "the data folder's lock", func() (err error) {
-		lock, err = os.OpenFile(filepath.Join(s.data.Dir, repo.LockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
-		return err
-	})
+	lock, err := s.format.Lock(ctx)
 	if err != nil {
-		return dm.Errorf(dm.Invalid, op, "the data folder is not writable: %s", repo.Reason(err)).Because(err)
-	}
-	if err := s.waitForLock(ctx, lock); err != nil {
-		return errors.Join(err, lock.Close())
+		return err
 	}
 	s.lock, s.git = lock, git.Holding(lock)
 	s.data.Git, s.pasts.Git = s.git, s.git
 	return nil
-}
-
-// lockPause is the time from one try for the folder's lock to the next.
-const lockPause = 10 * time.Millisecond
-
-// waitForLock takes the lock, or gives up after LockWait. A git that writes
-// inherits the descriptor, so an orphan of a killed server keeps the next one
-// waiting here, for as long as the orphan takes to end, instead of racing it.
-func (s *Store) waitForLock(ctx context.Context, lock *os.File) error {
-	const op = "gitstore.Open"
-	begin := time.Now()
-	for waiting := false; ; waiting = true {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			if waiting {
-				s.Log.Info("the data folder is free now", "waited", time.Since(begin))
-			}
-			return nil
-		case time.Since(begin) >= s.LockWait:
-			return dm.Errorf(dm.Conflict, op, "the data folder is in use by another process").
-				WithHint("stop the other server, or choose another folder with --data").Because(err)
-		case !waiting:
-			s.Log.Info("the data folder is in use by another process, waiting for it", "at_most", s.LockWait)
-		}
-		select {
-		case <-ctx.Done():
-			return dm.Errorf(dm.Unavailable, op, "interrupted while waiting for the data folder").Because(ctx.Err())
-		case <-time.After(lockPause):
-		}
-	}
 }
 
 // start brings the locked folder to order and fills the index.
@@ -244,7 +207,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.registerMetrics(); err != nil {
 		return dm.Wrap("gitstore.Open", err)
 	}
-	if err := s.upgrade(found); err != nil {
+	if err := s.format.Upgrade(found); err != nil {
 		return err
 	}
 	if err := s.recover(ctx); err != nil {
@@ -258,7 +221,7 @@ func (s *Store) start(ctx context.Context) error {
 // returns the format. It may be done again.
 func (s *Store) prepare() (format int, err error) {
 	const op = "gitstore.Open"
-	if format, err = s.readFormat(); err != nil {
+	if format, err = s.format.Read(); err != nil {
 		return format, err
 	}
 	folders := []string{filepath.Join(s.data.Dir, repo.CursorsDir), filepath.Join(s.data.Dir, repo.HooksDir)}
