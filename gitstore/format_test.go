@@ -7,6 +7,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/format"
 )
 
 func formatOf(t *testing.T, dir string) string {
@@ -41,7 +42,7 @@ func TestNewerFormat(t *testing.T) {
 }
 
 // upgrading accepts that servers before this one can't open the folder any more.
-func upgrading(c *gitstore.Config) { c.Earlier = gitstore.UpgradeEarlier }
+func upgrading(c *gitstore.Config) { c.Earlier = format.UpgradeEarlier }
 
 // TestUpgrade: a folder of the first format, which is one of the present without
 // pushes, waits for the word of a person.

@@ -15,6 +15,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/format"
 )
 
 // update writes what a folder holds anew; see testdata/format-2/README.md.
@@ -101,7 +102,7 @@ func TestOldFolderIsRead(t *testing.T) {
 	t.Parallel()
 	data, _ := oldFolder(t)
 	before := tips(t, data)
-	h := open(t, data, func(c *gitstore.Config) { c.Earlier = gitstore.ReadEarlier })
+	h := open(t, data, func(c *gitstore.Config) { c.Earlier = format.ReadEarlier })
 	h.sound()
 	h.stop()
 	if after := tips(t, data); after != before || formatOf(t, data) != "2\n" {

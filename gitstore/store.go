@@ -17,6 +17,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/audit"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 	"github.com/pndaproject/deployment-manager/gitstore/events"
+	"github.com/pndaproject/deployment-manager/gitstore/format"
 	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
@@ -42,7 +43,7 @@ type Config struct {
 	Places     gate.Places              // how many requests are worked on at once
 	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
 	Bounds     Bounds                   // zero means DefaultBounds()
-	Earlier    Earlier                  // what happens to a folder of an earlier format
+	Earlier    format.Earlier           // what happens to a folder of an earlier format
 	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
 	Wake       func(dm.ApplicationName) // called after a desired ref moved; nil means none
@@ -56,7 +57,7 @@ type Config struct {
 type Store struct {
 	Config
 	data       *repo.Folder
-	format     *FormatFolder
+	format     *format.Folder
 	git        *gitcmd.Git
 	lock       *os.File
 	index      *index.Index
@@ -134,7 +135,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		Doubt: func(ctx context.Context, r dm.Repository) { s.service.Heal(ctx, r) },
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
-	s.format = &FormatFolder{Data: s.data, Earlier: cfg.Earlier, LockWait: cfg.LockWait, Log: cfg.Log}
+	s.format = &format.Folder{Data: s.data, Earlier: cfg.Earlier, LockWait: cfg.LockWait, Log: cfg.Log}
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
 	s.upkeep = upkeep.New(upkeep.Config{
 		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/format"
 )
 
 func serveCommand(p process) *cobra.Command {
@@ -47,7 +47,7 @@ once with --upgrade-format.`,
 			context.AfterFunc(ctx, stop) // gives the second signal its plain meaning back
 			s := serving{knobs: serveKnobs, log: newLog(cfg, p.stderr), lockWait: p.lockWait, step: p.step, ready: func(doors) {}}
 			if cfg.UpgradeFormat {
-				s.earlier = gitstore.UpgradeEarlier
+				s.earlier = format.UpgradeEarlier
 			}
 			return serve(ctx, cfg, s)
 		},
@@ -62,7 +62,7 @@ type serving struct {
 	log      *slog.Logger
 	lockWait time.Duration
 	step     func(string)
-	earlier  gitstore.Earlier
+	earlier  format.Earlier
 	ready    func(doors) // called once, when requests are answered; must not block
 }
 

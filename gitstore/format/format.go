@@ -1,4 +1,4 @@
-package gitstore
+package format
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// format is the version of the layout that this server writes. A change of the
+// Current is the version of the layout that this server writes. A change of the
 // layout that an older server would misread gets the next number, a line here
 // and, if there is something to do in the folder, a step in upgrade. Commits are
 // never rewritten: what reads them reads those of all formats.
@@ -28,7 +28,7 @@ import (
 //	   pushed version need not be stored. New since 2 began, and known to its last
 //	   servers: known-refs, sweeps.git, "left" in outcomes, DM-Overtakes, marks in
 //	   damaged
-const format = 3
+const Current = 3
 
 // Earlier says what Open does with a data folder of an earlier format.
 type Earlier int
@@ -39,9 +39,9 @@ const (
 	ReadEarlier                   // lets it be what it is, for a caller that changes nothing of the record
 )
 
-// FormatFolder is a data folder that a server wants for its own. All is required
+// Folder is a data folder that a server wants for its own. All is required
 // but Earlier and LockWait.
-type FormatFolder struct {
+type Folder struct {
 	Data     *repo.Folder
 	Earlier  Earlier
 	LockWait time.Duration // how long Lock waits for another process to leave it; 0 means not at all
@@ -50,8 +50,8 @@ type FormatFolder struct {
 
 // Upgrade makes the folder one of this server's format. It is done again when the
 // server is killed before the number is written.
-func (s *FormatFolder) Upgrade(found int) error {
-	if found == format || s.Earlier == ReadEarlier {
+func (s *Folder) Upgrade(found int) error {
+	if found == Current || s.Earlier == ReadEarlier {
 		return nil
 	}
 	s.Data.Step("upgrade-begun")
@@ -59,17 +59,17 @@ func (s *FormatFolder) Upgrade(found int) error {
 		return err
 	}
 	s.Data.Step("upgrade-written")
-	s.Log.Info("the data folder was upgraded", "from", found, "to", format)
+	s.Log.Info("the data folder was upgraded", "from", found, "to", Current)
 	return nil
 }
 
-func (s *FormatFolder) writeFormat() error {
-	return dm.Wrap("format.Folder", durable.WriteFile(filepath.Join(s.Data.Dir, repo.FormatFile), []byte(strconv.Itoa(format)+"\n")))
+func (s *Folder) writeFormat() error {
+	return dm.Wrap("format.Folder", durable.WriteFile(filepath.Join(s.Data.Dir, repo.FormatFile), []byte(strconv.Itoa(Current)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what
 // this server can't read. It changes nothing.
-func (s *FormatFolder) findFormat() (int, error) {
+func (s *Folder) findFormat() (int, error) {
 	const op = "format.Folder"
 	// The entries come first: another server may be making a new folder its own.
 	entries, err := os.ReadDir(s.Data.Dir)
@@ -91,21 +91,21 @@ func (s *FormatFolder) findFormat() (int, error) {
 	switch {
 	case err != nil || found < 1:
 		return 0, dm.Errorf(dm.Invalid, op, "the file %q of the data folder contains %q, want the number of a format", repo.FormatFile, text)
-	case found > format:
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, format).
+	case found > Current:
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, Current).
 			WithHint("start the newer server again, or go on from a copy of the folder from before the upgrade")
-	case found < format && s.Earlier == RefuseEarlier:
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before cannot open", found, format).
+	case found < Current && s.Earlier == RefuseEarlier:
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before cannot open", found, Current).
 			WithHint("take a snapshot of the volume, or a copy of the folder, then start once with --upgrade-format (Helm: --set upgrade.accept=true)")
 	}
 	return found, nil
 }
 
 // Read is findFormat for the server that owns the folder: it marks a new one.
-func (s *FormatFolder) Read() (int, error) {
+func (s *Folder) Read() (int, error) {
 	found, err := s.findFormat()
 	if found > 0 || err != nil {
 		return found, err
 	}
-	return format, s.writeFormat()
+	return Current, s.writeFormat()
 }

@@ -1,4 +1,4 @@
-package gitstore
+package format
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
-func (s *FormatFolder) ours() (files, folders []string) {
+func (s *Folder) ours() (files, folders []string) {
 	folders = []string{repo.CursorsDir, repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
 	for _, kind := range s.Data.Many() {
 		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
@@ -28,7 +28,7 @@ func (s *FormatFolder) ours() (files, folders []string) {
 // Examine refuses a data folder that is not one of this server's before
 // anything in it is made, locked or changed. The folder itself may be a link; in
 // it, what is emptied, removed and renamed must not lead to somewhere else.
-func (s *FormatFolder) Examine() error {
+func (s *Folder) Examine() error {
 	if _, err := s.findFormat(); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *FormatFolder) Examine() error {
 }
 
 // plain refuses what is there under a name of ours and is something else.
-func (s *FormatFolder) plain(name, want string, is func(fs.FileMode) bool) error {
+func (s *Folder) plain(name, want string, is func(fs.FileMode) bool) error {
 	const op = "format.Folder"
 	info, err := os.Lstat(filepath.Join(s.Data.Dir, name))
 	switch {
@@ -79,7 +79,7 @@ func refuseForeign(entries []fs.DirEntry) error {
 
 // Lock locks the folder for this process. Kinds: Conflict (another one has it),
 // Invalid, Unavailable.
-func (s *FormatFolder) Lock(ctx context.Context) (*os.File, error) {
+func (s *Folder) Lock(ctx context.Context) (*os.File, error) {
 	const op = "format.Folder"
 	var lock *os.File
 	err := repair.Patiently(ctx, s.Log, "the data folder's lock", func() (err error) {
@@ -101,7 +101,7 @@ const lockPause = 10 * time.Millisecond
 // waitForLock takes the lock, or gives up after LockWait. A git that writes
 // inherits the descriptor, so an orphan of a killed server keeps the next one
 // waiting here, for as long as the orphan takes to end, instead of racing it.
-func (s *FormatFolder) waitForLock(ctx context.Context, lock *os.File) error {
+func (s *Folder) waitForLock(ctx context.Context, lock *os.File) error {
 	const op = "format.Folder"
 	begin := time.Now()
 	for waiting := false; ; waiting = true {
