@@ -3,8 +3,6 @@ package gitstore
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -41,13 +39,13 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	}
 	defer leave()
 	if old, ok := s.version(file.Ref); ok && !s.Replace {
-		digest, err := s.digest(body, size)
+		digest, err := digestOf(body, size, s.Limits.Wire)
 		if err != nil {
 			return dm.Published{}, err
 		}
 		return unchanged(old, file, digest)
 	}
-	up, err := s.receive(ctx, file.Ref.Name, body, size)
+	up, err := readUpload(ctx, s.data, s.Limits, file.Ref.Name, body, size)
 	if err != nil {
 		return dm.Published{}, err
 	}
@@ -99,22 +97,6 @@ func unchanged(old form.Version, file dm.PackageFile, digest string) (dm.Publish
 	return p, nil
 }
 
-// digest reads a body for comparison only.
-func (s *Store) digest(body io.Reader, size int64) (string, error) {
-	if size > s.Limits.Wire {
-		return "", tooLong(s.Limits.Wire)
-	}
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(body, s.Limits.Wire+1))
-	switch {
-	case err != nil:
-		return "", dm.Errorf(dm.Invalid, "gitstore.Publish", "unexpected end of the upload").Because(err)
-	case n > s.Limits.Wire:
-		return "", tooLong(s.Limits.Wire)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
 func (s *Store) version(ref dm.PackageRef) (form.Version, bool) {
 	e := s.index.Package(ref.Name)
 	if e == nil {
@@ -164,25 +146,6 @@ func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, fil
 	next.Main, next.Owner = v.Commit, cmp.Or(entry.Owner, v.User)
 	s.index.PutPackage(file.Ref.Name, next)
 	return answer(v), nil
-}
-
-// seal adds trees, commit and tag to the content pack and ends it: it holds what
-// is new in the version. The caller holds the lock of the package.
-func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
-	if v.Tree, err = u.tree.Write(u.content); err != nil {
-		return p, err
-	}
-	if err := v.Encode(u.content); err != nil {
-		return p, err
-	}
-	if err := u.allThere(); err != nil { // trees were looked up, too
-		return p, err
-	}
-	why := "content of " + v.File.Ref.String()
-	if len(u.content.Spared()) > 0 && u.content.Size() < repo.KeptFrom {
-		why = "" // it is of no use alone
-	}
-	return u.content.Commit(why)
 }
 
 // landVersion moves the refs of a new version. The archive's stands before the tag,

@@ -75,7 +75,7 @@ func (p pushed) Publish(ctx context.Context, actor dm.Actor, v receive.Version, 
 	if err := p.MayPublish(ctx, actor, v.File.Ref); err != nil {
 		return false, err
 	}
-	up, err := p.s.newUpload(v.File.Ref.Name, false)
+	up, err := newUpload(p.s.data, v.File.Ref.Name, false)
 	if err != nil {
 		return false, err
 	}

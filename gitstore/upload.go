@@ -43,18 +43,18 @@ type uploadedFile struct {
 	entry *pack.Entry
 }
 
-// receive reads an archive once: while its bytes go into one pack, its files
+// readUpload reads an archive once: while its bytes go into one pack, its files
 // go into another. Memory does not grow with the archive.
-func (s *Store) receive(ctx context.Context, name dm.PackageName, body io.Reader, size int64) (*upload, error) {
-	const op = "gitstore.Publish"
-	if size > s.Limits.Wire {
-		return nil, tooLong(s.Limits.Wire)
+func readUpload(ctx context.Context, data *repo.Folder, limits archive.Limits, name dm.PackageName, body io.Reader, size int64) (*upload, error) {
+	const op = "receive.Upload"
+	if size > limits.Wire {
+		return nil, tooLong(limits.Wire)
 	}
-	up, err := s.newUpload(name, true)
+	up, err := newUpload(data, name, true)
 	if err != nil {
 		return nil, repo.Failed(op, err)
 	}
-	if err = up.read(ctx, body, size, s.Limits); err != nil {
+	if err = up.read(ctx, body, size, limits); err != nil {
 		up.discard()
 		return nil, repo.Failed(op, err)
 	}
@@ -63,19 +63,19 @@ func (s *Store) receive(ctx context.Context, name dm.PackageName, body io.Reader
 }
 
 // newUpload makes room for the packs.
-func (s *Store) newUpload(name dm.PackageName, archived bool) (up *upload, err error) {
-	a, err := s.data.NewAside()
+func newUpload(data *repo.Folder, name dm.PackageName, archived bool) (up *upload, err error) {
+	a, err := data.NewAside()
 	if err != nil {
 		return nil, err
 	}
-	up = &upload{aside: a, into: repo.Open(s.data.Path(repo.Package(name)))}
+	up = &upload{aside: a, into: repo.Open(data.Path(repo.Package(name)))}
 	var known func(plumbing.Hash) bool
 	if repo.Exists(up.into.Dir) {
-		known = s.data.There(up.into.Dir).Has
+		known = data.There(up.into.Dir).Has
 	}
-	up.content, err = s.data.NewPack(a.Dir, known)
+	up.content, err = data.NewPack(a.Dir, known)
 	if err == nil && archived {
-		up.archive, err = s.data.NewPack(a.Dir, known)
+		up.archive, err = data.NewPack(a.Dir, known)
 	}
 	if err != nil {
 		up.discard()
@@ -85,7 +85,7 @@ func (s *Store) newUpload(name dm.PackageName, archived bool) (up *upload, err e
 }
 
 func tooLong(limit int64) error {
-	return dm.Errorf(dm.TooLarge, "gitstore.Publish", "the archive is larger than %d bytes", limit)
+	return dm.Errorf(dm.TooLarge, "receive.Upload", "the archive is larger than %d bytes", limit)
 }
 
 // ahead is how far, in bytes, the reader of an archive's files may run before
@@ -158,7 +158,7 @@ func (u *upload) allThere() error {
 	}
 	for _, h := range spared {
 		if !there.Has(h) {
-			return dm.Errorf(dm.Unavailable, "gitstore.Publish", "the package changed while the upload came").WithHint("upload it again")
+			return dm.Errorf(dm.Unavailable, "receive.Upload", "the package changed while the upload came").WithHint("upload it again")
 		}
 	}
 	return nil
@@ -212,4 +212,39 @@ func (u *upload) discard() {
 	if err := u.aside.Discard(); err != nil {
 		u.aside.Folder.Log.Warn("a temporary repository could not be removed", "err", err)
 	}
+}
+
+// seal adds trees, commit and tag to the content pack and ends it: it holds what
+// is new in the version. The caller holds the lock of the package.
+func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
+	if v.Tree, err = u.tree.Write(u.content); err != nil {
+		return p, err
+	}
+	if err := v.Encode(u.content); err != nil {
+		return p, err
+	}
+	if err := u.allThere(); err != nil { // trees were looked up, too
+		return p, err
+	}
+	why := "content of " + v.File.Ref.String()
+	if len(u.content.Spared()) > 0 && u.content.Size() < repo.KeptFrom {
+		why = "" // it is of no use alone
+	}
+	return u.content.Commit(why)
+}
+
+// digestOf reads a body for comparison only.
+func digestOf(body io.Reader, size, most int64) (string, error) {
+	if size > most {
+		return "", tooLong(most)
+	}
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(body, most+1))
+	switch {
+	case err != nil:
+		return "", dm.Errorf(dm.Invalid, "receive.Upload", "unexpected end of the upload").Because(err)
+	case n > most:
+		return "", tooLong(most)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
