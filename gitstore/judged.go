@@ -4,6 +4,7 @@ import (
 	"context"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/receive"
 	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
@@ -23,9 +24,9 @@ func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, fil
 }
 
 // judged validates an upload that has arrived whole.
-func (s *Store) judged(ctx context.Context, ref dm.PackageRef, up *upload) error {
-	v, err := s.validate(ctx, ref, up.top, up.sketch)
-	up.findings, up.notes = dm.Few(findingTexts(v.Findings)), dm.Few(v.Notes)
+func (s *Store) judged(ctx context.Context, ref dm.PackageRef, up *receive.Upload) error {
+	v, err := s.validate(ctx, ref, up.Top, up.Sketch)
+	up.Findings, up.Notes = dm.Few(findingTexts(v.Findings)), dm.Few(v.Notes)
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
+	"github.com/pndaproject/deployment-manager/gitstore/receive"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -39,27 +40,27 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	}
 	defer leave()
 	if old, ok := s.version(file.Ref); ok && !s.Replace {
-		digest, err := digestOf(body, size, s.Limits.Wire)
+		digest, err := receive.Digest(body, size, s.Limits.Wire)
 		if err != nil {
 			return dm.Published{}, err
 		}
 		return unchanged(old, file, digest)
 	}
-	up, err := readUpload(ctx, s.data, s.Limits, file.Ref.Name, body, size)
+	up, err := receive.ReadUpload(ctx, s.data, s.Limits, file.Ref.Name, body, size)
 	if err != nil {
 		return dm.Published{}, err
 	}
-	defer up.discard()
+	defer up.Discard()
 	if err := s.judged(ctx, file.Ref, up); err != nil {
 		return dm.Published{}, repo.Failed("gitstore.Publish", err)
 	}
 	published, err := s.publishArrived(ctx, actor, file, up)
-	published.Notes = up.notes
+	published.Notes = up.Notes
 	return published, err
 }
 
 // publishArrived makes what has arrived whole a version.
-func (s *Store) publishArrived(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+func (s *Store) publishArrived(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *receive.Upload) (dm.Published, error) {
 	const op = "gitstore.Publish"
 	tx, err := s.data.Begin(repo.Package(file.Ref.Name), "publish")
 	if err != nil {
@@ -107,34 +108,34 @@ func (s *Store) version(ref dm.PackageRef) (form.Version, bool) {
 
 // addVersion makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
 // is the moment at which the version exists.
-func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *upload) (dm.Published, error) {
+func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *receive.Upload) (dm.Published, error) {
 	old, had := s.version(file.Ref)
-	if had && (!s.Replace || old.File == file && old.Digest == up.digest) {
-		return unchanged(old, file, up.digest)
+	if had && (!s.Replace || old.File == file && old.Digest == up.Digest) {
+		return unchanged(old, file, up.Digest)
 	}
 	entry := s.index.Package(file.Ref.Name)
 	if entry == nil {
 		entry = &index.Package{}
 	}
 	if !had && !s.Replace {
-		if err := entry.StillUsed(file, up.digest); err != nil {
+		if err := entry.StillUsed(file, up.Digest); err != nil {
 			return dm.Published{}, err
 		}
 	}
 	v := form.Version{
-		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Digest: up.digest, Top: up.top, Findings: up.findings, Before: entry.Main,
+		Stamp: s.stamp(ctx, actor, dm.Publish), File: file, Digest: up.Digest, Top: up.Top, Findings: up.Findings, Before: entry.Main,
 	}
 	var packs []pack.Pack
-	if up.archive != nil {
-		p, err := up.archive.Commit("archive of " + file.Ref.String())
+	if up.Archive != nil {
+		p, err := up.Archive.Commit("archive of " + file.Ref.String())
 		if err != nil {
 			return dm.Published{}, err
 		}
-		v.Archive, packs = up.blob.Hash, append(packs, p)
+		v.Archive, packs = up.Blob.Hash, append(packs, p)
 		s.Step("publish-archive-packed")
 	}
 	v.Seq = tx.Seq()
-	contentPack, err := up.seal(&v)
+	contentPack, err := up.Seal(&v)
 	if err != nil {
 		return dm.Published{}, err
 	}
@@ -150,8 +151,8 @@ func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, fil
 
 // landVersion moves the refs of a new version. The archive's stands before the tag,
 // unless the same bytes were there already, and so does that of a replaced tag.
-func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *upload, v, old form.Version, packs ...pack.Pack) error {
-	if err := tx.Adopt(up.aside, packs...); err != nil {
+func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *receive.Upload, v, old form.Version, packs ...pack.Pack) error {
+	if err := tx.Adopt(up.Aside, packs...); err != nil {
 		return err
 	}
 	dir := s.data.Path(repo.Package(v.File.Ref.Name))

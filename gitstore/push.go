@@ -75,13 +75,13 @@ func (p pushed) Publish(ctx context.Context, actor dm.Actor, v receive.Version, 
 	if err := p.MayPublish(ctx, actor, v.File.Ref); err != nil {
 		return false, err
 	}
-	up, err := newUpload(p.s.data, v.File.Ref.Name, false)
+	up, err := receive.NewUpload(p.s.data, v.File.Ref.Name, false)
 	if err != nil {
 		return false, err
 	}
-	defer up.discard()
-	up.tree, up.top, up.digest, up.findings = v.Files(), v.File.Ref.String(), v.Digest, v.Findings
-	if err := put(up.content); err != nil {
+	defer up.Discard()
+	up.Tree, up.Top, up.Digest, up.Findings = v.Files(), v.File.Ref.String(), v.Digest, v.Findings
+	if err := put(up.Content); err != nil {
 		return false, err
 	}
 	published, err := p.s.publishArrived(ctx, actor, v.File, up)

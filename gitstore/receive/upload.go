@@ -1,4 +1,4 @@
-package gitstore
+package receive
 
 import (
 	"bufio"
@@ -20,21 +20,21 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
-// upload is a version that has arrived whole and proved safe: its files, and its
+// Upload is a version that has arrived whole and proved safe: its files, and its
 // bytes when it came as an archive, stand in packs of a repository built aside.
-type upload struct {
-	aside   *repo.Aside
+type Upload struct {
+	Aside   *repo.Aside
 	into    *repo.Objects // of the package's repository; what it has is not written again
-	archive *pack.Writer  // nil when it was pushed
-	blob    *pack.Entry   // the archive
-	content *pack.Writer
+	Archive *pack.Writer  // nil when it was pushed
+	Blob    *pack.Entry   // the archive
+	Content *pack.Writer
 	files   []uploadedFile // of the archive
-	tree    *repo.Tree
-	top     string
-	digest  string // of the archive, also of one that is not kept
+	Tree    *repo.Tree
+	Top     string
+	Digest  string // of the archive, also of one that is not kept
 
-	findings []string // why the package can't be deployed
-	notes    []string
+	Findings []string // why the package can't be deployed
+	Notes    []string
 }
 
 type uploadedFile struct {
@@ -43,42 +43,42 @@ type uploadedFile struct {
 	entry *pack.Entry
 }
 
-// readUpload reads an archive once: while its bytes go into one pack, its files
+// ReadUpload reads an archive once: while its bytes go into one pack, its files
 // go into another. Memory does not grow with the archive.
-func readUpload(ctx context.Context, data *repo.Folder, limits archive.Limits, name dm.PackageName, body io.Reader, size int64) (*upload, error) {
+func ReadUpload(ctx context.Context, data *repo.Folder, limits archive.Limits, name dm.PackageName, body io.Reader, size int64) (*Upload, error) {
 	const op = "receive.Upload"
 	if size > limits.Wire {
 		return nil, tooLong(limits.Wire)
 	}
-	up, err := newUpload(data, name, true)
+	up, err := NewUpload(data, name, true)
 	if err != nil {
 		return nil, repo.Failed(op, err)
 	}
 	if err = up.read(ctx, body, size, limits); err != nil {
-		up.discard()
+		up.Discard()
 		return nil, repo.Failed(op, err)
 	}
-	up.tree = up.placed()
+	up.Tree = up.placed()
 	return up, nil
 }
 
-// newUpload makes room for the packs.
-func newUpload(data *repo.Folder, name dm.PackageName, archived bool) (up *upload, err error) {
+// NewUpload makes room for the packs.
+func NewUpload(data *repo.Folder, name dm.PackageName, archived bool) (up *Upload, err error) {
 	a, err := data.NewAside()
 	if err != nil {
 		return nil, err
 	}
-	up = &upload{aside: a, into: repo.Open(data.Path(repo.Package(name)))}
+	up = &Upload{Aside: a, into: repo.Open(data.Path(repo.Package(name)))}
 	var known func(plumbing.Hash) bool
 	if repo.Exists(up.into.Dir) {
 		known = data.There(up.into.Dir).Has
 	}
-	up.content, err = data.NewPack(a.Dir, known)
+	up.Content, err = data.NewPack(a.Dir, known)
 	if err == nil && archived {
-		up.archive, err = data.NewPack(a.Dir, known)
+		up.Archive, err = data.NewPack(a.Dir, known)
 	}
 	if err != nil {
-		up.discard()
+		up.Discard()
 		return nil, err
 	}
 	return up, nil
@@ -94,19 +94,19 @@ const ahead = 256 << 10
 
 // read drives both packs from one pass over body, of size bytes or of -1 when that
 // is not known.
-func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits archive.Limits) error {
+func (u *Upload) read(ctx context.Context, body io.Reader, size int64, limits archive.Limits) error {
 	pr, pw := io.Pipe()
 	digest := sha256.New()
 	stored := make(chan error, 1)
 	go func() {
-		blob, err := u.archive.Stored(size, io.TeeReader(bufio.NewReaderSize(pr, ahead), digest))
-		u.blob = blob
+		blob, err := u.Archive.Stored(size, io.TeeReader(bufio.NewReaderSize(pr, ahead), digest))
+		u.Blob = blob
 		pr.CloseWithError(err) // a failed disk stops the reader below
 		stored <- err
 	}()
 	bytes := bufio.NewWriterSize(pw, ahead)
 	result, err := archive.Read(ctx, io.TeeReader(body, bytes), limits, u)
-	u.top = result.Top
+	u.Top = result.Top
 	if err == nil {
 		err = bytes.Flush()
 	}
@@ -115,15 +115,15 @@ func (u *upload) read(ctx context.Context, body io.Reader, size int64, limits ar
 		err = storedErr
 	}
 	if err == nil {
-		err = errors.Join(u.archive.Flush(), u.content.Flush())
+		err = errors.Join(u.Archive.Flush(), u.Content.Flush())
 	}
-	u.digest = hex.EncodeToString(digest.Sum(nil))
+	u.Digest = hex.EncodeToString(digest.Sum(nil))
 	return err
 }
 
 // File implements archive.Sink.
-func (u *upload) File(path string, executable bool, size int64, r io.Reader) error {
-	entry, err := u.content.Blob(size, r)
+func (u *Upload) File(path string, executable bool, size int64, r io.Reader) error {
+	entry, err := u.Content.Blob(size, r)
 	if err != nil {
 		return err
 	}
@@ -133,8 +133,8 @@ func (u *upload) File(path string, executable bool, size int64, r io.Reader) err
 
 // open reads a file of the upload, from the pack that is being written or from the
 // repository that has it.
-func (u *upload) open(h plumbing.Hash) (io.ReadCloser, error) {
-	r, err := u.content.Open(h)
+func (u *Upload) open(h plumbing.Hash) (io.ReadCloser, error) {
+	r, err := u.Content.Open(h)
 	if dm.KindOf(err) == dm.NotFound {
 		r, _, err = u.into.Blob(h)
 	}
@@ -144,10 +144,10 @@ func (u *upload) open(h plumbing.Hash) (io.ReadCloser, error) {
 // allThere makes sure that what was not written is still in the repository, whose
 // lock the caller holds: it was looked up while the body came, and a change that
 // failed since may have taken its packs away.
-func (u *upload) allThere() error {
-	spared := u.content.Spared()
-	if u.archive != nil {
-		spared = append(spared, u.archive.Spared()...)
+func (u *Upload) allThere() error {
+	spared := u.Content.Spared()
+	if u.Archive != nil {
+		spared = append(spared, u.Archive.Spared()...)
 	}
 	if len(spared) == 0 {
 		return nil
@@ -164,11 +164,11 @@ func (u *upload) allThere() error {
 	return nil
 }
 
-// sketch is the package as it will be recorded, for its validation. It is read
+// Sketch is the package as it will be recorded, for its validation. It is read
 // from the disk, so memory does not grow with it.
-func (u *upload) sketch() (*treefs.Sketch, error) {
+func (u *Upload) Sketch() (*treefs.Sketch, error) {
 	files := make([]treefs.Sketched, 0, len(u.files))
-	p := form.NewPlacer(u.top, u.paths())
+	p := form.NewPlacer(u.Top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.Place(f.path); ok {
 			files = append(files, treefs.Sketched{Path: path, Executable: f.mode == filemode.Executable, Size: f.entry.Size, Open: func() (io.ReadCloser, error) {
@@ -180,9 +180,9 @@ func (u *upload) sketch() (*treefs.Sketch, error) {
 }
 
 // placed is the package's tree; see placer.
-func (u *upload) placed() *repo.Tree {
+func (u *Upload) placed() *repo.Tree {
 	b := repo.NewTree()
-	p := form.NewPlacer(u.top, u.paths())
+	p := form.NewPlacer(u.Top, u.paths())
 	for _, f := range u.files {
 		if path, ok := p.Place(f.path); ok {
 			b.Set(path, f.mode, repo.Known(f.entry.Hash))
@@ -192,7 +192,7 @@ func (u *upload) placed() *repo.Tree {
 }
 
 // paths are those of the files in the archive.
-func (u *upload) paths() iter.Seq[string] {
+func (u *Upload) paths() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, f := range u.files {
 			if !yield(f.path) {
@@ -202,39 +202,39 @@ func (u *upload) paths() iter.Seq[string] {
 	}
 }
 
-// discard removes what did not become part of the record.
-func (u *upload) discard() {
-	for _, w := range []*pack.Writer{u.archive, u.content} {
+// Discard removes what did not become part of the record.
+func (u *Upload) Discard() {
+	for _, w := range []*pack.Writer{u.Archive, u.Content} {
 		if w != nil {
 			w.Abort()
 		}
 	}
-	if err := u.aside.Discard(); err != nil {
-		u.aside.Folder.Log.Warn("a temporary repository could not be removed", "err", err)
+	if err := u.Aside.Discard(); err != nil {
+		u.Aside.Folder.Log.Warn("a temporary repository could not be removed", "err", err)
 	}
 }
 
-// seal adds trees, commit and tag to the content pack and ends it: it holds what
+// Seal adds trees, commit and tag to the content pack and ends it: it holds what
 // is new in the version. The caller holds the lock of the package.
-func (u *upload) seal(v *form.Version) (p pack.Pack, err error) {
-	if v.Tree, err = u.tree.Write(u.content); err != nil {
+func (u *Upload) Seal(v *form.Version) (p pack.Pack, err error) {
+	if v.Tree, err = u.Tree.Write(u.Content); err != nil {
 		return p, err
 	}
-	if err := v.Encode(u.content); err != nil {
+	if err := v.Encode(u.Content); err != nil {
 		return p, err
 	}
 	if err := u.allThere(); err != nil { // trees were looked up, too
 		return p, err
 	}
 	why := "content of " + v.File.Ref.String()
-	if len(u.content.Spared()) > 0 && u.content.Size() < repo.KeptFrom {
+	if len(u.Content.Spared()) > 0 && u.Content.Size() < repo.KeptFrom {
 		why = "" // it is of no use alone
 	}
-	return u.content.Commit(why)
+	return u.Content.Commit(why)
 }
 
-// digestOf reads a body for comparison only.
-func digestOf(body io.Reader, size, most int64) (string, error) {
+// Digest reads a body for comparison only.
+func Digest(body io.Reader, size, most int64) (string, error) {
 	if size > most {
 		return "", tooLong(most)
 	}
