@@ -302,7 +302,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 		room.End()
 		return wanted{}, err
 	}
-	s.defaults.put(src.tree, plan.Defaults)
+	s.defaults.Put(src.tree, plan.Defaults)
 	notes := plan.Notes
 	if len(secrets) > 0 {
 		notes = append(slices.Clip(notes), "left out, because secrets are not stored: "+strings.Join(dm.Few(secrets), ", "))

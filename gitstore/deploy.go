@@ -82,7 +82,7 @@ func (s *Store) judge(ctx context.Context, ref dm.PackageRef, stamp dm.Stamp) (*
 	case len(valid.Findings) > 0:
 		return failure(dm.Refuse("deploy", "invalid package", valid.Findings))
 	}
-	s.defaults.put(v.Tree, valid.Defaults)
+	s.defaults.Put(v.Tree, valid.Defaults)
 	d.Phase = dm.Deployed
 	return d, nil
 }
@@ -218,7 +218,7 @@ func (s *Store) PackageApplications(id string) []dm.ApplicationName {
 
 // packageDefaults reads the defaults of a package's tree, once for each tree.
 func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageRef, tree plumbing.Hash) (dm.Defaults, error) {
-	if d, ok := s.defaults.get(tree); ok {
+	if d, ok := s.defaults.Get(tree); ok {
 		return d, nil
 	}
 	room, err := s.planning.Enter(ctx)
@@ -234,6 +234,6 @@ func (s *Store) packageDefaults(ctx context.Context, dir string, ref dm.PackageR
 	if d == nil {
 		d = dm.Defaults{} // deployed under older rules
 	}
-	s.defaults.put(tree, d)
+	s.defaults.Put(tree, d)
 	return d, nil
 }

@@ -73,7 +73,7 @@ type Store struct {
 	planning *gate.Planning
 	gates    gate.Gates
 	disk     *repair.Probe
-	defaults defaultsCache
+	defaults index.Defaults
 	pasts    past.Cache
 	upkeep   *upkeep.Upkeep
 

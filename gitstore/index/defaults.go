@@ -1,4 +1,4 @@
-package gitstore
+package index
 
 import (
 	"sync"
@@ -15,21 +15,21 @@ const (
 	maxDefaultBytes = 32 << 20
 )
 
-// defaultsCache remembers the defaults of packages by the name of their tree.
-type defaultsCache struct {
+// Defaults remembers the defaults of packages by the name of their tree.
+type Defaults struct {
 	mu     sync.Mutex
 	byTree map[plumbing.Hash]dm.Defaults
 	bytes  int
 }
 
-func (c *defaultsCache) get(tree plumbing.Hash) (dm.Defaults, bool) {
+func (c *Defaults) Get(tree plumbing.Hash) (dm.Defaults, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d, ok := c.byTree[tree]
 	return d, ok
 }
 
-func (c *defaultsCache) put(tree plumbing.Hash, d dm.Defaults) {
+func (c *Defaults) Put(tree plumbing.Hash, d dm.Defaults) {
 	size := defaultsSize(d)
 	if size > maxDefaultBytes/4 {
 		return
