@@ -2,11 +2,9 @@ package gitstore
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
@@ -107,7 +105,7 @@ func (s *Store) writeContent(tx *repo.Tx, ref dm.PackageRef, fresh *newContent) 
 		if component.Workspace {
 			into = users
 		}
-		tree, err := writeComponent(into, from, fresh.from.tree, component)
+		tree, err := AddComponent(into, from, fresh.from.tree, component)
 		if err != nil {
 			return none, err
 		}
@@ -136,35 +134,6 @@ func (s *Store) takeOver(tx *repo.Tx, from source, ref dm.PackageRef) error {
 		names[v.Tag], names[v.Commit] = struct{}{}, struct{}{}
 	}
 	return tx.Bring(o, names, "package "+ref.String())
-}
-
-// writeComponent writes the trees of one component into w, and those of its files
-// that are not as the package has them.
-func writeComponent(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, c dm.Component) (plumbing.Hash, error) {
-	b := repo.NewTree()
-	for _, f := range c.Files {
-		hash, err := writeFile(w, from, packageTree, f)
-		if err != nil {
-			return plumbing.ZeroHash, fmt.Errorf("%s/%s/%s: %w", c.Type, c.Name, f.Path, err)
-		}
-		b.Set(f.Path, repo.Mode(f.Executable), repo.Known(hash))
-	}
-	return b.Write(w)
-}
-
-func writeFile(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, f dm.File) (plumbing.Hash, error) {
-	if f.Source == "" {
-		return w.Add(plumbing.BlobObject, f.Content)
-	}
-	e, err := from.Entry(packageTree, f.Source)
-	return hashOf(e), err
-}
-
-func hashOf(e *object.TreeEntry) plumbing.Hash {
-	if e == nil {
-		return plumbing.ZeroHash
-	}
-	return e.Hash
 }
 
 // numberOwed is the move that writes the number of the newest deployment when it is

@@ -1,12 +1,8 @@
 package gitstore
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"reflect"
-	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -153,44 +149,4 @@ func (s *Store) admitVerb(ctx context.Context, actor dm.Actor, verb dm.Verb, spe
 		Actor: actor, Verb: verb, Application: spec.Name, ApplicationOwner: spec.Owner, Package: spec.Package,
 	})
 	return err
-}
-
-// compareSpecs fills what spec leaves out from now, and tells what differs.
-func compareSpecs(now dm.Spec, spec *dm.Spec) (edit dm.Edit, changed bool) {
-	if spec.Owner == "" {
-		spec.Owner = now.Owner
-	}
-	if spec.State == "" {
-		spec.State = now.State
-	}
-	if spec.Package != (dm.PackageRef{}) && spec.Package != now.Package {
-		edit.Package, changed = &spec.Package, true
-	}
-	if spec.Overrides != nil && !sameJSON(spec.Overrides, now.Overrides) {
-		edit.Overrides, changed = spec.Overrides, true
-	}
-	if spec.Audience != nil && !slices.Equal(spec.Audience, now.Audience) {
-		edit.Audience, changed = spec.Audience, true
-	}
-	return edit, changed
-}
-
-// sameJSON compares what two overrides mean, not how they are spelled.
-func sameJSON(a, b dm.Overrides) bool {
-	var values [2]any
-	for i, o := range []dm.Overrides{a, b} {
-		text, err := json.Marshal(o)
-		if err != nil {
-			return false
-		}
-		decoder := json.NewDecoder(bytes.NewReader(text))
-		decoder.UseNumber()
-		if decoder.Decode(&values[i]) != nil {
-			return false
-		}
-		if empty, ok := values[i].(map[string]any); !ok || len(empty) == 0 {
-			values[i] = nil
-		}
-	}
-	return reflect.DeepEqual(values[0], values[1])
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -171,19 +170,6 @@ func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *receive.Upload
 		moves = append(moves, repo.Before(nextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, old.Tag, "publish-superseded"))
 	}
 	return tx.Land(ctx, moves...)
-}
-
-// nextSuperseded is the first free ref for an earlier tag of v.
-func nextSuperseded(heads repo.Refs, v dm.Version) string {
-	highest := 0
-	for name := range heads {
-		if text, ok := strings.CutPrefix(name, repo.SupersededPrefix+v.String()+"/"); ok {
-			if n, err := strconv.Atoi(text); err == nil {
-				highest = max(highest, n)
-			}
-		}
-	}
-	return repo.Superseded(v, highest+1)
 }
 
 // moveMain lets a plain clone show the newest upload. The ref is derived from

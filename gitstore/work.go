@@ -3,14 +3,8 @@ package gitstore
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io"
-	"slices"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
@@ -78,41 +72,8 @@ func (s *Store) work(app dm.ApplicationName, e *index.Application, c form.Change
 	}
 	w.Open = treefs.New(objects, c.Components)
 	var err error
-	w.Components, err = listComponents(objects, c.Components)
+	w.Components, err = Components(objects, c.Components)
 	return w, err
-}
-
-// listComponents reads components/<type>/<name>/… by byte order.
-func listComponents(objects *repo.Objects, tree plumbing.Hash) ([]dm.Component, error) {
-	top, err := objects.Tree(tree)
-	if err != nil {
-		return nil, err
-	}
-	walk := object.NewTreeWalker(top, true, nil)
-	defer walk.Close()
-	var list []dm.Component
-	for {
-		path, entry, err := walk.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			slices.SortStableFunc(list, func(a, b dm.Component) int {
-				return strings.Compare(string(a.Type)+"/"+string(a.Name), string(b.Type)+"/"+string(b.Name))
-			})
-			return list, nil
-		case err != nil:
-			return nil, err
-		}
-		parts := strings.SplitN(path, "/", 3)
-		if entry.Mode == filemode.Dir || len(parts) < 3 {
-			continue
-		}
-		t, name := dm.ComponentType(parts[0]), dm.ComponentName(parts[1])
-		if len(list) == 0 || list[len(list)-1].Type != t || list[len(list)-1].Name != name {
-			list = append(list, dm.Component{Type: t, Name: name})
-		}
-		last := &list[len(list)-1]
-		last.Files = append(last.Files, dm.File{Path: parts[2], Executable: entry.Mode == filemode.Executable})
-	}
 }
 
 // Observe implements dm.WorkStore.
