@@ -38,7 +38,7 @@ func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error 
 // its owner.
 func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *index.Application, spec dm.Spec) (wanted, error) {
 	if p := e.Phase(); p != dm.NotCreated {
-		return wanted{}, wrongPhase("gitstore.Create", spec.Name, p)
+		return wanted{}, index.WrongPhase("gitstore.Create", spec.Name, p)
 	}
 	src, err := s.deployedSource(spec.Package)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationNa
 // admitChange admits other content for an application, and another state with
 // it.
 func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *index.Application, app dm.ApplicationName, edit dm.Edit, state dm.WantedState) (wanted, error) {
-	if err := takes("gitstore.Change", app, e, dm.Created, dm.Started); err != nil {
+	if err := index.Takes("gitstore.Change", app, e, dm.Created, dm.Started); err != nil {
 		return wanted{}, err
 	}
 	now := e.Current()
@@ -101,7 +101,7 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *index.Applic
 func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
 	const op = "gitstore.Rollback"
 	return s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
-		if err := idle(op, app, e, dm.Created, dm.Started); err != nil {
+		if err := index.Idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return err
 		}
 		then, err := s.deployment(ctx, op, app, e, to)
@@ -185,9 +185,9 @@ func (s *Store) changeState(ctx context.Context, actor dm.Actor, app dm.Applicat
 
 // admitState admits the content in effect in another state.
 func (s *Store) admitState(ctx context.Context, actor dm.Actor, e *index.Application, app dm.ApplicationName, c stateChange) (wanted, error) {
-	ready := takes
+	ready := index.Takes
 	if c.verb == dm.Start {
-		ready = idle
+		ready = index.Idle
 	}
 	if err := ready("gitstore."+string(c.verb), app, e, c.legal...); err != nil {
 		return wanted{}, err

@@ -7,6 +7,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
@@ -105,7 +106,7 @@ func (s *Store) writeContent(tx *repo.Tx, ref dm.PackageRef, fresh *newContent) 
 		if component.Workspace {
 			into = users
 		}
-		tree, err := AddComponent(into, from, fresh.from.tree, component)
+		tree, err := form.AddComponent(into, from, fresh.from.tree, component)
 		if err != nil {
 			return none, err
 		}

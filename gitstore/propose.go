@@ -75,15 +75,15 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *index.Application
 	}
 	switch phase := e.Phase(); {
 	case phase.Working() && !e.Waits():
-		return "", wanted{}, wrongPhase(op, app, phase)
+		return "", wanted{}, index.WrongPhase(op, app, phase)
 	case phase == dm.NotCreated && spec.State != dm.WantDestroyed:
 		w, err := s.decideCreate(ctx, actor, e, spec)
 		return dm.Create, w, err
 	case phase == dm.NotCreated && !e.Recorded():
-		return "", wanted{}, wrongPhase(op, app, phase)
+		return "", wanted{}, index.WrongPhase(op, app, phase)
 	}
 	now := e.Current().Spec
-	edit, changed := compareSpecs(now, &spec)
+	edit, changed := receive.CompareSpecs(now, &spec)
 	var findings []dm.Finding
 	if spec.Owner != now.Owner {
 		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q and is immutable", now.Owner)})

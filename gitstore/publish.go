@@ -167,7 +167,7 @@ func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *receive.Upload
 		moves = append(moves, repo.Before(name, plumbing.ZeroHash, v.Archive, "publish-superseded"))
 	}
 	if !old.Tag.IsZero() {
-		moves = append(moves, repo.Before(nextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, old.Tag, "publish-superseded"))
+		moves = append(moves, repo.Before(repo.NextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, old.Tag, "publish-superseded"))
 	}
 	return tx.Land(ctx, moves...)
 }
@@ -230,7 +230,7 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v form.Version, stamp
 		return err
 	}
 	return tx.Land(ctx,
-		repo.Before(nextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
+		repo.Before(repo.NextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
 		repo.Moved(repo.Tag(v.File.Ref.Version), v.Tag, plumbing.ZeroHash, "withdraw-untagged").
 			Means(packageEvent(v.File.Ref.String(), dm.NotCreated, "", stamp)))
 }

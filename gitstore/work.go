@@ -72,7 +72,7 @@ func (s *Store) work(app dm.ApplicationName, e *index.Application, c form.Change
 	}
 	w.Open = treefs.New(objects, c.Components)
 	var err error
-	w.Components, err = Components(objects, c.Components)
+	w.Components, err = form.Components(objects, c.Components)
 	return w, err
 }
 

@@ -1,4 +1,4 @@
-package gitstore
+package receive
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// compareSpecs fills what spec leaves out from now, and tells what differs.
-func compareSpecs(now dm.Spec, spec *dm.Spec) (edit dm.Edit, changed bool) {
+// CompareSpecs fills what spec leaves out from now, and tells what differs.
+func CompareSpecs(now dm.Spec, spec *dm.Spec) (edit dm.Edit, changed bool) {
 	if spec.Owner == "" {
 		spec.Owner = now.Owner
 	}
