@@ -45,7 +45,7 @@ func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *index.Applic
 		return wanted{}, err
 	}
 	if e.Main.IsZero() {
-		if err := s.roomForApplication(actor.User); err != nil {
+		if err := s.Bounds.RoomForApplication(s.index, actor.User); err != nil {
 			return wanted{}, err
 		}
 	}
@@ -272,7 +272,7 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 		err = s.workspaces.Room(s.workspaces.Newcomers(spec.Audience))
 	}
 	if err == nil {
-		err = s.roomForSpec(spec)
+		err = s.Bounds.RoomForSpec(s.index, spec)
 	}
 	if err != nil {
 		room.End()

@@ -3,6 +3,7 @@ package gitstore
 import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 )
 
 // Bounds are the most there may be of what anybody can make and nobody can
@@ -26,46 +27,46 @@ func DefaultBounds() Bounds {
 	return Bounds{Applications: 100_000, ApplicationsOf: 10_000, Failures: 1000, FailuresOf: 100, Workspaces: 20_000, Specs: 256 << 20}
 }
 
-// roomForApplication fails when a new name of an application is one too many.
-func (s *Store) roomForApplication(owner dm.UserName) error {
-	const op = "gitstore.Create"
-	all, own := s.index.CountApplications(owner)
+// RoomForApplication fails when a new name of an application is one too many.
+func (b Bounds) RoomForApplication(x *index.Index, owner dm.UserName) error {
+	const op = "index.Bounds"
+	all, own := x.CountApplications(owner)
 	switch {
-	case own >= s.Bounds.ApplicationsOf:
+	case own >= b.ApplicationsOf:
 		return dm.Errorf(dm.Conflict, op, "exceeded quota: %s has used %d names of applications", owner, own).In(dm.NotCreated).
 			WithHint("reuse the name of a destroyed application, or ask an administrator to raise limits.applications_each")
-	case all >= s.Bounds.Applications:
+	case all >= b.Applications:
 		return dm.Errorf(dm.Conflict, op, "exceeded quota: %d names of applications have been used", all).In(dm.NotCreated).
 			WithHint("reuse the name of a destroyed application, or ask an administrator to raise limits.applications")
 	}
 	return nil
 }
 
-// roomForSpec fails when an application.json of an owner is too much for memory
+// RoomForSpec fails when an application.json of an owner is too much for memory
 // beside the others. The application's present one counts too: until the change
 // is carried out both are kept.
-func (s *Store) roomForSpec(spec dm.Spec) error {
-	const op = "gitstore.roomForSpec"
+func (b Bounds) RoomForSpec(x *index.Index, spec dm.Spec) error {
+	const op = "index.Bounds"
 	file, err := form.ApplicationFile(spec)
 	if err != nil {
 		return err
 	}
-	all, own := s.index.SpecBytes(spec.Owner)
+	all, own := x.SpecBytes(spec.Owner)
 	size := int64(len(file))
 	switch {
-	case own+size > s.Bounds.Specs/4:
-		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of %s's applications would have %d bytes, at most %d are allowed", spec.Owner, own+size, s.Bounds.Specs/4).
+	case own+size > b.Specs/4:
+		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of %s's applications would have %d bytes, at most %d are allowed", spec.Owner, own+size, b.Specs/4).
 			WithHint("destroy an application, reduce its overrides, or ask an administrator to raise limits.specs")
-	case all+size > s.Bounds.Specs:
-		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of all applications would have %d bytes, at most %d are allowed", all+size, s.Bounds.Specs).
+	case all+size > b.Specs:
+		return dm.Errorf(dm.Conflict, op, "the overrides and audiences of all applications would have %d bytes, at most %d are allowed", all+size, b.Specs).
 			WithHint("destroy an application, reduce its overrides, or ask an administrator to raise limits.specs")
 	}
 	return nil
 }
 
-// roomForFailure tells whether another failed deploy of what is not there may
+// RoomForFailure tells whether another failed deploy of what is not there may
 // enter the record.
-func (s *Store) roomForFailure(by dm.UserName) bool {
-	all, own := s.index.CountFailures(by)
-	return all < s.Bounds.Failures && own < s.Bounds.FailuresOf
+func (b Bounds) RoomForFailure(x *index.Index, by dm.UserName) bool {
+	all, own := x.CountFailures(by)
+	return all < b.Failures && own < b.FailuresOf
 }

@@ -124,7 +124,7 @@ func (s *Store) keepOutcome(ctx context.Context, d *form.Decision) error {
 	case d.Phase == dm.NotDeployed && before.Phase == d.Phase && before.Tree == d.Tree && before.Information == dm.Printable(d.Information):
 		s.tellPassing(packageEvent(id, d.Phase, d.Information, d.Stamp))
 		return nil
-	case d.Tree == repo.EmptyTree && before.Commit.IsZero() && !s.roomForFailure(d.User):
+	case d.Tree == repo.EmptyTree && before.Commit.IsZero() && !s.Bounds.RoomForFailure(s.index, d.User):
 		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", id, "user", d.User)
 		s.index.SetOddity(id, d.Information)
 		s.tellPassing(packageEvent(id, d.Phase, d.Information, d.Stamp))
