@@ -12,10 +12,11 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 )
 
-func bounded(b gitstore.Bounds) option {
-	all := gitstore.Bounds{Applications: 1000, ApplicationsOf: 1000, Failures: 1000, FailuresOf: 1000, Workspaces: 1000, Specs: b.Specs}
+func bounded(b index.Bounds) option {
+	all := index.Bounds{Applications: 1000, ApplicationsOf: 1000, Failures: 1000, FailuresOf: 1000, Workspaces: 1000, Specs: b.Specs}
 	if all.Specs == 0 {
 		all.Specs = 1 << 30
 	}
@@ -45,7 +46,7 @@ func (h *house) held(kind dm.RepositoryKind) int {
 func TestNamesOfApplicationsAreBounded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	limit := bounded(gitstore.Bounds{Applications: 4, ApplicationsOf: 3})
+	limit := bounded(index.Bounds{Applications: 4, ApplicationsOf: 3})
 	h := open(t, dir, limit)
 	ref := h.deployed("ana", "flow-1.0.0", "v1")
 	for n := range 3 {
@@ -76,7 +77,7 @@ func TestNamesOfApplicationsAreBounded(t *testing.T) {
 func TestFailuresAreBounded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	limit := bounded(gitstore.Bounds{Failures: 6, FailuresOf: 4})
+	limit := bounded(index.Bounds{Failures: 6, FailuresOf: 4})
 	h := open(t, dir, limit)
 	h.deployed("ana", "flow-1.0.0", "v1")
 	deploy := func(user dm.UserName, id string) {
@@ -148,7 +149,7 @@ func TestLongIDsAreForgotten(t *testing.T) {
 
 func TestWorkspacesAreBounded(t *testing.T) {
 	t.Parallel()
-	h := open(t, t.TempDir(), bounded(gitstore.Bounds{Workspaces: 2}))
+	h := open(t, t.TempDir(), bounded(index.Bounds{Workspaces: 2}))
 	ref := h.deployed("ana", "flow-1.0.0", "v1")
 	h.created("ana", "one", ref)
 	err := h.Create(ctx, as("teacher"), dm.Spec{Name: "big", Package: ref, Audience: []dm.Subject{"user:ana", "user:u1", "user:u2"}})
@@ -174,7 +175,7 @@ func TestWorkspacesAreBounded(t *testing.T) {
 func TestSpecsAreBounded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	limit := bounded(gitstore.Bounds{Specs: 200 << 10})
+	limit := bounded(index.Bounds{Specs: 200 << 10})
 	h := open(t, dir, limit)
 	ref := h.deployed("ana", "flow-1.0.0", "v1")
 	big := func(n int) dm.Overrides {
@@ -207,7 +208,7 @@ func TestSpecsAreBounded(t *testing.T) {
 // next one has the memory again that plans share.
 func TestRefusedChangeGivesItsMemoryBack(t *testing.T) {
 	t.Parallel()
-	for name, limit := range map[string]gitstore.Bounds{"specs": {Specs: 40 << 10}, "workspaces": {Workspaces: 1}} {
+	for name, limit := range map[string]index.Bounds{"specs": {Specs: 40 << 10}, "workspaces": {Workspaces: 1}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := open(t, t.TempDir(), bounded(limit), func(c *gitstore.Config) { c.Filling = 1 })

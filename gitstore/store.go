@@ -42,7 +42,7 @@ type Config struct {
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
 	Places     gate.Places              // how many requests are worked on at once
 	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
-	Bounds     Bounds                   // zero means DefaultBounds()
+	Bounds     index.Bounds             // zero means DefaultBounds()
 	Earlier    format.Earlier           // what happens to a folder of an earlier format
 	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
@@ -116,8 +116,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Limits == (archive.Limits{}) {
 		cfg.Limits = archive.DefaultLimits()
 	}
-	if cfg.Bounds == (Bounds{}) {
-		cfg.Bounds = DefaultBounds()
+	if cfg.Bounds == (index.Bounds{}) {
+		cfg.Bounds = index.DefaultBounds()
 	}
 	if cfg.Step == nil {
 		cfg.Step = func(string) {}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	dm "github.com/pndaproject/deployment-manager"
-	"github.com/pndaproject/deployment-manager/gitstore"
+	"github.com/pndaproject/deployment-manager/gitstore/index"
 )
 
 // config is everything that a person can set. Its fields are filled by load.
@@ -38,7 +38,7 @@ type config struct {
 	LimitConnections              int // 0: by the files that the process may open
 	LimitPerAddress               int // 0: a quarter of those
 	LimitFilled, LimitFilling     int64
-	Bounds                        gitstore.Bounds
+	Bounds                        index.Bounds
 	LimitFetches, LimitPushes     int
 	LimitGitMemory                int64
 	LimitUploads, LimitDownloads  int
@@ -81,7 +81,7 @@ const (
 // options is the one declaration of every setting; flags, variables, the YAML
 // file and docs/configuration.md are made from it.
 func options() []option {
-	bounds := gitstore.DefaultBounds()
+	bounds := index.DefaultBounds()
 	return []option{
 		{key: "data", section: "Where", preset: "./data", help: "`FOLDER` that holds the record; made when missing, used by one server at a time",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Data, check: notEmpty} }},

@@ -1,9 +1,8 @@
-package gitstore
+package index
 
 import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
-	"github.com/pndaproject/deployment-manager/gitstore/index"
 )
 
 // Bounds are the most there may be of what anybody can make and nobody can
@@ -28,7 +27,7 @@ func DefaultBounds() Bounds {
 }
 
 // RoomForApplication fails when a new name of an application is one too many.
-func (b Bounds) RoomForApplication(x *index.Index, owner dm.UserName) error {
+func (b Bounds) RoomForApplication(x *Index, owner dm.UserName) error {
 	const op = "index.Bounds"
 	all, own := x.CountApplications(owner)
 	switch {
@@ -45,7 +44,7 @@ func (b Bounds) RoomForApplication(x *index.Index, owner dm.UserName) error {
 // RoomForSpec fails when an application.json of an owner is too much for memory
 // beside the others. The application's present one counts too: until the change
 // is carried out both are kept.
-func (b Bounds) RoomForSpec(x *index.Index, spec dm.Spec) error {
+func (b Bounds) RoomForSpec(x *Index, spec dm.Spec) error {
 	const op = "index.Bounds"
 	file, err := form.ApplicationFile(spec)
 	if err != nil {
@@ -66,7 +65,7 @@ func (b Bounds) RoomForSpec(x *index.Index, spec dm.Spec) error {
 
 // RoomForFailure tells whether another failed deploy of what is not there may
 // enter the record.
-func (b Bounds) RoomForFailure(x *index.Index, by dm.UserName) bool {
+func (b Bounds) RoomForFailure(x *Index, by dm.UserName) bool {
 	all, own := x.CountFailures(by)
 	return all < b.Failures && own < b.FailuresOf
 }
