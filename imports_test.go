@@ -97,6 +97,56 @@ func TestImportsPointDown(t *testing.T) {
 	}
 }
 
+// recordRooms is the picture of the record in docs/architecture.md, from the bottom
+// up: which rooms of gitstore each one may import.
+var recordRooms = map[string][]string{
+	"archive":   {},
+	"durable":   {},
+	"events":    {},
+	"gate":      {},
+	"pack":      {"durable"},
+	"gitcmd":    {"durable", "gate"},
+	"repo":      {"durable", "events", "gitcmd", "pack"},
+	"treefs":    {"repo"},
+	"form":      {"archive", "pack", "repo"},
+	"past":      {"form", "gitcmd", "repo"},
+	"receive":   {"archive", "form", "gitcmd", "pack", "repo", "treefs"},
+	"repair":    {"archive", "durable", "form", "gitcmd", "pack", "repo"},
+	"format":    {"durable", "repair", "repo"},
+	"upkeep":    {"repair", "repo"},
+	"index":     {"form", "gitcmd", "repair", "repo"},
+	"workspace": {"durable", "form", "index", "pack", "repair", "repo"},
+	"audit":     {"archive", "form", "index", "repair", "repo", "workspace"},
+}
+
+// TestRoomsOfTheRecordPointDown keeps each of them what it is for.
+func TestRoomsOfTheRecordPointDown(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, p := range listPackages(t) {
+		name, inside := strings.CutPrefix(p.folder(), "gitstore/")
+		if !inside || strings.HasSuffix(name, "test") {
+			continue
+		}
+		may, known := recordRooms[name]
+		if !known {
+			t.Errorf("gitstore/%s stands in no picture: add it to recordRooms and to docs/architecture.md", name)
+		}
+		seen[name] = true
+		for _, path := range p.Imports {
+			to, ours := strings.CutPrefix(path, module+"/gitstore")
+			if ours && !slices.Contains(may, strings.TrimPrefix(to, "/")) {
+				t.Errorf("gitstore/%s imports gitstore%s: it may import %v", name, to, may)
+			}
+		}
+	}
+	for name := range recordRooms {
+		if !seen[name] {
+			t.Errorf("there is no room gitstore/%s", name)
+		}
+	}
+}
+
 func TestWordsImportOnlyStandardLibrary(t *testing.T) {
 	t.Parallel()
 	allowed := []string{"golang.org/x/text/unicode/norm"} // Unicode's normal form C, see doc.go

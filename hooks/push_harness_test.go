@@ -165,7 +165,6 @@ func lookup(environment []string) func(string) string {
 // Object names for pushes without a repository.
 var (
 	oneID = strings.Repeat("1", 40)
-	twoID = strings.Repeat("2", 40)
 )
 
 const (
