@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -39,7 +38,7 @@ func startSlow(t *testing.T, ctx context.Context, g *Git) slowPush {
 // an end. Another one meanwhile needs no slot of theirs.
 func TestSlowPushHoldsNoSlot(t *testing.T) {
 	t.Parallel()
-	g := newLimited(t, Limits{Pushes: 1, Wait: 100 * time.Millisecond})
+	g := newLimited(t, Limits{Pushes: 1, Wait: patience}) // the two rounds of a push wait for each other
 	ctx, cancel := context.WithCancel(t.Context())
 	var slow []slowPush
 	for range 5 {

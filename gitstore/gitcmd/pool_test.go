@@ -166,20 +166,22 @@ func TestPoolRefusesALongQueue(t *testing.T) {
 // it gets a half, of what the server needs for itself no less than anybody.
 func TestPoolLeavesSlotsToOthers(t *testing.T) {
 	t.Parallel()
-	p := newPool(Limits{Fetches: 4, Pushes: 4, Wait: 50 * time.Millisecond})
+	p := newPool(Limits{Fetches: 4, Pushes: 4})
 	ana, bob := dm.WithClient(t.Context(), "ana"), dm.WithClient(t.Context(), "bob")
+	impatient, cancel := context.WithCancel(ana) // gets what is free
+	cancel()
 	for _, class := range []Class{Fetches, Pushes} {
 		for _, client := range []context.Context{ana, ana, bob} {
 			if _, err := p.take(client, class); err != nil {
 				t.Errorf("class %d: %v", class, err)
 			}
 		}
-		if _, err := p.take(ana, class); dm.Public(err) != "too many requests from this client in progress, try again later" {
+		if _, err := p.take(impatient, class); dm.Public(err) != "too many requests from this client in progress, try again later" {
 			t.Errorf("class %d, a third slot: %v", class, err)
 		}
 	}
 	for range p[Takes].slots {
-		if _, err := p.take(ana, Takes); err != nil {
+		if _, err := p.take(impatient, Takes); err != nil {
 			t.Errorf("what a push needs: %v", err)
 		}
 	}
