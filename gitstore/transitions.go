@@ -29,7 +29,7 @@ func (s *Store) saw(r dm.Repository, seq uint64) {
 // milliseconds are above them, also when the last start was such a one.
 func (s *Store) beginNumbers() {
 	if len(s.service.AwayOf(dm.PackageRepository))+len(s.service.AwayOf(dm.ApplicationRepository)) > 0 {
-		s.told.Begin(uint64(s.Clock().UnixMilli()))
+		s.told.Begin(uint64(max(0, s.Clock().UnixMilli())))
 		return
 	}
 	s.told.Begin(0)

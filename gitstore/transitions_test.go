@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore"
 )
 
 // recorded are those of the events that stand in the record.
@@ -160,6 +162,40 @@ func TestNumbersOfFailuresAreGivenUp(t *testing.T) {
 	h.created("ana", "evening-run", ref)
 	if got := h.told(2); len(got) != 2 || got[0].ID != "evening-run" || got[0].Seq <= 2 || h.Newest() != got[1].Seq {
 		t.Errorf("the newest is %d: %+v", h.Newest(), got)
+	}
+}
+
+// TestNumbersGoOnWhatCanBeRead starts without the repository that has the highest
+// numbers, twice, and once more with a clock that was set back; it is changed when
+// it is there again.
+func TestNumbersGoOnWhatCanBeRead(t *testing.T) {
+	t.Parallel()
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "app.git")
+	h := open(t, dir)
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("bob", "other", v)
+	h.created("ana", "app", v)
+	last := h.Newest()
+	for _, back := range []time.Duration{0, 0, 5 * time.Minute} {
+		h.stop()
+		check(t, os.Rename(dir+"/applications/app.git", elsewhere))
+		h = open(t, dir, func(c *gitstore.Config) { c.Clock = func() time.Time { return time.Now().Add(-back) } })
+		if list := h.Service().SetAside(); len(list) != 1 {
+			t.Fatalf("out of service: %v, want one", list)
+		}
+		check(t, os.Rename(elsewhere, dir+"/applications/app.git"))
+		h.Service().Repair(ctx)
+		h.inService("when it is there again")
+		check(t, h.Start(ctx, as("ana"), "app"))
+		h.settle("app")
+		check(t, h.Stop(ctx, as("ana"), "app"))
+		h.settle("app")
+		list := h.told(last)
+		if len(list) != 4 || h.Newest() != list[3].Seq {
+			t.Errorf("with the clock set back by %v came %+v after %d", back, list, last)
+		}
+		last = h.Newest()
+		h.sound()
 	}
 }
 

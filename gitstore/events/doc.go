@@ -6,7 +6,8 @@
 // A number is reserved before the object that carries it is written, and either
 // lands or is given up afterwards. No reader sees a number before all smaller
 // ones landed or were given up, so who has read up to n has missed nothing below
-// it. Numbers only grow; those that were given up stay unused.
+// it. Numbers only grow, also in a repository that is read when the log is already
+// in use; those that were given up stay unused.
 //
 // Nothing here is durable: after a restart the record says what the highest
 // number was, and what happened before. What is kept is bounded in events and in

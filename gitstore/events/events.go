@@ -36,6 +36,7 @@ type Log struct {
 type settled struct {
 	data     string // of the event that landed, "" when it was given up
 	recorded bool   // it stands in the record
+	upto     uint64 // numbers up to it were given before the log began; 0 for none
 }
 
 // entry is one event that was told.
@@ -51,7 +52,9 @@ func New() *Log {
 	}
 }
 
-// Saw notes a number that a repository has, and tells whether that is news.
+// Saw notes a number that a repository has, and tells whether that is news. When a
+// repository that was read late has one that was not given yet, those that are
+// given from then on are above it: in no repository do numbers run backwards.
 func (l *Log) Saw(r dm.Repository, seq uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,6 +62,10 @@ func (l *Log) Saw(r dm.Repository, seq uint64) bool {
 		return false
 	}
 	l.heads[r] = seq
+	if first := l.next; first > 0 && seq >= first { // it has begun
+		l.next = seq + 1
+		l.settle(first, settled{upto: seq})
+	}
 	return true
 }
 
@@ -108,7 +115,7 @@ func (n *Number) Seq() uint64 { return n.seq }
 
 // Land tells that e happened under the number.
 func (n *Number) Land(e dm.Event) {
-	n.once.Do(func() { n.log.settle(n.seq, settled{pack(e), e.Ref != ""}) })
+	n.end(settled{data: pack(e), recorded: e.Ref != ""})
 }
 
 // LandIn is Land for what r carries.
@@ -118,12 +125,18 @@ func (n *Number) LandIn(r dm.Repository, e dm.Event) {
 }
 
 // GiveUp tells that nothing happened under the number.
-func (n *Number) GiveUp() { n.once.Do(func() { n.log.settle(n.seq, settled{}) }) }
+func (n *Number) GiveUp() { n.end(settled{}) }
 
-// settle notes what became of a number and tells what is in order now.
+func (n *Number) end(what settled) {
+	n.once.Do(func() {
+		n.log.mu.Lock()
+		defer n.log.mu.Unlock()
+		n.log.settle(n.seq, what)
+	})
+}
+
+// settle notes what became of a number and tells what is in order now. It needs mu.
 func (l *Log) settle(seq uint64, what settled) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.settled[seq] = what
 	before := l.last
 	for {
@@ -140,6 +153,10 @@ func (l *Log) settle(seq uint64, what settled) {
 		}
 		if what.recorded {
 			l.newest = l.told
+		}
+		if what.upto > 0 { // what happened under them is read from the record
+			l.told, l.last, l.newest, l.from = what.upto, what.upto, what.upto, what.upto
+			l.list, l.bytes = nil, 0
 		}
 	}
 	for len(l.list) > l.most || l.bytes > l.mostBytes {

@@ -219,3 +219,44 @@ func TestNumbersFollowWhatWasSeen(t *testing.T) {
 		}
 	}
 }
+
+// TestNumbersFollowWhatIsReadLate: a repository that could not be read at the start
+// is read while the log is in use, and has numbers above those that were given.
+func TestNumbersFollowWhatIsReadLate(t *testing.T) {
+	t.Parallel()
+	late := dm.Repository{Kind: dm.PackageRepository, Name: "late"}
+	l := at(10)
+	open := l.Reserve() // 11
+	l.Reserve().Land(dm.Event{ID: "12"})
+	if !l.Saw(late, 12) || !l.Saw(late, 40) {
+		t.Error("Saw does not tell what is news")
+	}
+	if n := l.Reserve(); n.Seq() != 41 || l.Told() != 10 {
+		t.Errorf("after 40 was seen comes %d, and %d was told while 11 is open", n.Seq(), l.Told())
+	} else {
+		n.LandIn(late, dm.Event{ID: "41", Ref: "refs/x"})
+	}
+	open.GiveUp()
+	if l.Told() != 41 || l.Newest() != 41 || len(l.settled) != 0 {
+		t.Errorf("told up to %d, the newest is %d with %d open; want 41", l.Told(), l.Newest(), len(l.settled))
+	}
+	// Who is below must read what the late one has from the record.
+	for after, want := range map[uint64]int{10: 0, 12: 0, 39: 0, 40: 1, 41: 0} {
+		if list, from := l.Read(after, 10); len(list) != want || from != 40 {
+			t.Errorf("after %d: %d events from %d, want %d from 40", after, len(list), from, want)
+		}
+	}
+	if got := l.Above(39); len(got) != 1 || got[0] != late {
+		t.Errorf("above 39: %v", got)
+	}
+
+	l = at(10)
+	woken := make(chan error)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	go func() { woken <- l.Wait(ctx, 10) }()
+	l.Saw(late, 20)
+	if err := <-woken; err != nil {
+		t.Error(err)
+	}
+}
