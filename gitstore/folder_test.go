@@ -19,7 +19,7 @@ func TestRefusedFoldersStayAsTheyWere(t *testing.T) {
 		make       func(dir string)
 	}{
 		{"photos", "not empty", func(dir string) { write(t, filepath.Join(dir, "holiday.jpg"), "x") }},
-		{"another program's", `holds "pcap"`, func(dir string) { write(t, filepath.Join(dir, "format"), "pcap\n") }},
+		{"another program's", `contains "pcap"`, func(dir string) { write(t, filepath.Join(dir, "format"), "pcap\n") }},
 		{"a folder as format", "format in the data folder is not a file", func(dir string) { write(t, filepath.Join(dir, "format", "x"), "x") }},
 		{"a repository", "not empty", func(dir string) { write(t, filepath.Join(dir, "packages", "HEAD"), "x") }},
 	} {

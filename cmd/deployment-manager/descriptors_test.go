@@ -85,7 +85,7 @@ func TestHarmlessClones(t *testing.T) {
 		}
 		text, err := os.ReadFile(filepath.Join(h.folder, "server.log"))
 		must(t, err)
-		if said := bytes.Contains(text, []byte("few files open")); said != (files != "") {
+		if said := bytes.Contains(text, []byte("limit of open files is low")); said != (files != "") {
 			t.Errorf("%q files: the log tells of few: %v", files, said)
 		}
 		h.stop()

@@ -167,11 +167,11 @@ func TestSafetyOfModes(t *testing.T) {
 			c.Auth, c.ListenGit, c.InsecureAnywhere = dm.InsecurePNDA, ":3", true
 			return c
 		}, ""},
-		{"strict without users", func(c config) config { c.Auth = dm.Strict; return c }, "somebody must be able to sign in"},
+		{"strict without users", func(c config) config { c.Auth = dm.Strict; return c }, "nobody could sign in"},
 		{"strict with tokens", func(c config) config { c.Auth, c.Tokens = dm.Strict, "tokens"; return c }, ""},
 		{"strict with JupyterHub", func(c config) config { c.Auth, c.HubURL = dm.Strict, "http://hub:8081/hub/api"; return c }, ""},
-		{"a certificate without its key", func(c config) config { c.Auth, c.TLSCert = dm.InsecurePNDA, "cert.pem"; return c }, "must be given together"},
-		{"a key without its certificate", func(c config) config { c.Auth, c.TLSKey = dm.InsecurePNDA, "key.pem"; return c }, "must be given together"},
+		{"a certificate without its key", func(c config) config { c.Auth, c.TLSCert = dm.InsecurePNDA, "cert.pem"; return c }, "must be set together"},
+		{"a key without its certificate", func(c config) config { c.Auth, c.TLSKey = dm.InsecurePNDA, "key.pem"; return c }, "must be set together"},
 		{"public-read with users", func(c config) config { c.Auth, c.Htpasswd = dm.PublicRead, "users"; return c }, ""},
 	}
 	for _, tt := range tests {
