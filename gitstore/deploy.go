@@ -41,7 +41,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		missing := dm.Errorf(dm.NotFound, op, "no such package: %s", dm.Public(parseErr))
 		text := dm.FailureText(dm.Deploy, id, missing)
 		s.index.SetOddity(id, text)
-		s.tellPassing(packageEvent(id, dm.NotDeployed, text, stamp))
+		s.stream.Passing(form.PackageEvent(id, dm.NotDeployed, text, stamp))
 		return nil
 	}
 	o, err := s.judge(ctx, ref, stamp)
@@ -49,7 +49,7 @@ func (s *Store) DeployPackage(ctx context.Context, actor dm.Actor, id string) er
 		err = s.keepOutcome(ctx, o)
 	}
 	if err != nil {
-		s.tellPassing(packageEvent(id, dm.NotDeployed, dm.FailureText(dm.Deploy, id, repo.Failed(op, err)), stamp))
+		s.stream.Passing(form.PackageEvent(id, dm.NotDeployed, dm.FailureText(dm.Deploy, id, repo.Failed(op, err)), stamp))
 	}
 	return repo.Failed(op, err)
 }
@@ -107,7 +107,7 @@ func (s *Store) UndeployPackage(ctx context.Context, actor dm.Actor, id string) 
 	}
 	stamp := s.stamp(ctx, actor, dm.Undeploy)
 	if err := s.writeOutcome(ctx, &form.Decision{Stamp: stamp, Package: ref, Phase: dm.NotDeployed, Tree: before.Tree}); err != nil {
-		s.tellPassing(packageEvent(id, dm.Deployed, dm.FailureText(dm.Undeploy, id, repo.Failed(op, err)), stamp))
+		s.stream.Passing(form.PackageEvent(id, dm.Deployed, dm.FailureText(dm.Undeploy, id, repo.Failed(op, err)), stamp))
 		return repo.Failed(op, err)
 	}
 	return nil
@@ -122,12 +122,12 @@ func (s *Store) keepOutcome(ctx context.Context, d *form.Decision) error {
 	before := s.index.Outcome(d.Package)
 	switch {
 	case d.Phase == dm.NotDeployed && before.Phase == d.Phase && before.Tree == d.Tree && before.Information == dm.Printable(d.Information):
-		s.tellPassing(packageEvent(id, d.Phase, d.Information, d.Stamp))
+		s.stream.Passing(form.PackageEvent(id, d.Phase, d.Information, d.Stamp))
 		return nil
 	case d.Tree == repo.EmptyTree && before.Commit.IsZero() && !s.Bounds.RoomForFailure(s.index, d.User):
 		s.Log.Warn("a failed deploy is not recorded, too many are of versions that do not exist", "package", id, "user", d.User)
 		s.index.SetOddity(id, d.Information)
-		s.tellPassing(packageEvent(id, d.Phase, d.Information, d.Stamp))
+		s.stream.Passing(form.PackageEvent(id, d.Phase, d.Information, d.Stamp))
 		return nil
 	}
 	if err := s.writeOutcome(ctx, d); err != nil {
@@ -158,7 +158,7 @@ func (s *Store) writeOutcome(ctx context.Context, d *form.Decision) error {
 	if err := d.Encode(w); err != nil {
 		return err
 	}
-	ended := packageEvent(d.Package.String(), d.Phase, d.Information, d.Stamp)
+	ended := form.PackageEvent(d.Package.String(), d.Phase, d.Information, d.Stamp)
 	if err := tx.Land(ctx, repo.Moved(repo.Deployed(d.Package.Version), d.Before, d.Commit, "outcome-moved").Means(ended)); err != nil {
 		return err
 	}

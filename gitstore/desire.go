@@ -56,7 +56,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 	if err != nil {
 		return err
 	}
-	moves := []repo.Move{repo.Moved(repo.Main, e.Main, change.Commit, "desired-moved").Means(changeEvent(change, change.Stamp))}
+	moves := []repo.Move{repo.Moved(repo.Main, e.Main, change.Commit, "desired-moved").Means(change.Event(change.Stamp))}
 	if w.fresh != nil { // numberOwed has it written when it can't be written now
 		moves = append(moves, repo.Derived(repo.Deployment(change.Deployment), plumbing.ZeroHash, change.Commit, "desired-numbered"))
 	}

@@ -25,7 +25,7 @@
 //     sequence (DM-Seq, since format 3), in the commit or tag that its ref moved to,
 //     or, of a withdrawal, in the tag around what was taken away. Who follows them
 //     (Events) misses none: the newest are in memory (events), those before and
-//     those from before a restart are read from the histories (earlier.go). A
+//     those from before a restart are read from the histories (past). A
 //     change that failed and was found made only later was never acknowledged, and
 //     who is past its number is not told of it.
 //   - No object is written to a repository that has it, and nobody gets one of a

@@ -57,6 +57,6 @@ func (s *Store) AddBlobs(r dm.Repository, n int) (ids []string, err error) {
 
 // ToldNow returns the events that follow after, without waiting for one.
 func (s *Store) ToldNow(ctx context.Context, after uint64, most int) ([]dm.Event, error) {
-	list, _, err := s.readTold(ctx, after, most)
+	list, _, err := s.stream.Now(ctx, after, most)
 	return list, err
 }

@@ -160,7 +160,7 @@ func (s *Store) landVersion(ctx context.Context, tx *repo.Tx, up *receive.Upload
 		return err
 	}
 	moves := []repo.Move{
-		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged").Means(packageEvent(v.File.Ref.String(), dm.Created, "", v.Stamp)),
+		repo.Moved(repo.Tag(v.File.Ref.Version), old.Tag, v.Tag, "publish-tagged").Means(form.PackageEvent(v.File.Ref.String(), dm.Created, "", v.Stamp)),
 		repo.Derived(repo.Main, heads[repo.Main], v.Commit, "publish-main"),
 	}
 	if name := repo.Archive(v.Archive.String()); !v.Archive.IsZero() && heads[name].IsZero() {
@@ -232,7 +232,7 @@ func (s *Store) withdraw(ctx context.Context, tx *repo.Tx, v form.Version, stamp
 	return tx.Land(ctx,
 		repo.Before(repo.NextSuperseded(heads, v.File.Ref.Version), plumbing.ZeroHash, gone.Tag, "withdraw-superseded"),
 		repo.Moved(repo.Tag(v.File.Ref.Version), v.Tag, plumbing.ZeroHash, "withdraw-untagged").
-			Means(packageEvent(v.File.Ref.String(), dm.NotCreated, "", stamp)))
+			Means(form.PackageEvent(v.File.Ref.String(), dm.NotCreated, "", stamp)))
 }
 
 // ListPackages implements dm.PackageStore.

@@ -134,7 +134,7 @@ func (s *Store) recoverPackage(ctx context.Context, text string, dir string, hea
 	if entry.Main != heads[repo.Main] {
 		s.moveMain(ctx, name, entry.Main)
 	}
-	s.saw(repo.Package(name), entry.Seq)
+	s.stream.Saw(repo.Package(name), entry.Seq)
 	s.index.PutPackage(name, entry)
 	return repair.LostRef(gaps)
 }
@@ -154,7 +154,7 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 	if err := s.data.MoveRefs(ctx, dir, missing...); err != nil {
 		s.Log.Error("numbers of deployments could not be written", "app", app, "err", err) // a full disk is no damage
 	}
-	s.saw(repo.Application(app), e.Seq)
+	s.stream.Saw(repo.Application(app), e.Seq)
 	s.index.PutApp(app, e)
 	return repair.LostRef(gaps)
 }

@@ -63,8 +63,9 @@ type Store struct {
 	index      *index.Index
 	service    *repair.Service
 	workspaces *workspace.Workspaces
-	told       *events.Log
-	past       pastEvents
+	*past.Answers
+	stream  *past.Stream
+	cursors events.Cursors
 
 	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
 
@@ -74,7 +75,6 @@ type Store struct {
 	gates    gate.Gates
 	disk     *repair.Probe
 	defaults index.Defaults
-	pasts    past.Cache
 	upkeep   *upkeep.Upkeep
 
 	background sync.WaitGroup // looks at the disk
@@ -127,16 +127,21 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, dm.Wrap(op, err)
 	}
 	s := &Store{
-		Config: cfg, index: index.New(), told: events.New(), planning: gate.NewPlanning(cfg.Filling), gates: gate.NewGates(cfg.Places),
+		Config: cfg, index: index.New(), planning: gate.NewPlanning(cfg.Filling), gates: gate.NewGates(cfg.Places),
 	}
+	told := events.New()
 	s.data = repo.New(ctx, repo.Config{
-		Dir: dir, Kinds: folderKinds(), Told: s.told, Log: cfg.Log, Step: cfg.Step,
+		Dir: dir, Kinds: folderKinds(), Told: told, Log: cfg.Log, Step: cfg.Step,
 		Sound: func(r dm.Repository) error { return s.service.Sound(r) },
 		Doubt: func(ctx context.Context, r dm.Repository) { s.service.Heal(ctx, r) },
 		Late:  func(r dm.Repository) { s.service.LookSoon(r) },
 	})
 	s.format = &format.Folder{Data: s.data, Earlier: cfg.Earlier, LockWait: cfg.LockWait, Log: cfg.Log}
 	s.service = repair.New(repair.Config{Data: s.data, Record: served{s}, Clock: cfg.Clock, Log: cfg.Log})
+	s.Answers = past.NewAnswers(past.Config{
+		Data: s.data, Service: s.service, Index: s.index, Told: told, Clock: cfg.Clock, Enter: s.gates.Readers.Enter,
+	})
+	s.stream, s.cursors = past.NewStream(s.Answers), events.Cursors{Dir: filepath.Join(dir, repo.CursorsDir), Log: cfg.Log}
 	s.upkeep = upkeep.New(upkeep.Config{
 		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,
 		Settle: func(ctx context.Context, r dm.Repository) {
@@ -187,7 +192,7 @@ func (s *Store) take(ctx context.Context) error {
 		return err
 	}
 	s.lock, s.git = lock, git.Holding(lock)
-	s.data.Git, s.pasts.Git = s.git, s.git
+	s.data.Git = s.git
 	return nil
 }
 
@@ -214,7 +219,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
-	s.beginNumbers()
+	s.stream.Begin()
 	return nil
 }
 
@@ -237,7 +242,7 @@ func (s *Store) prepare() (format int, err error) {
 	if err := s.data.EmptyTemporary(); err != nil {
 		return format, dm.Wrap(op, err)
 	}
-	return format, dm.Wrap(op, errors.Join(s.tidyCursors(), s.service.ForgetQuestions(), durable.Sync(filepath.Join(s.data.Dir, repo.DamagedDir)), durable.Sync(s.data.Dir)))
+	return format, dm.Wrap(op, errors.Join(s.cursors.Tidy(), s.service.ForgetQuestions(), durable.Sync(filepath.Join(s.data.Dir, repo.DamagedDir)), durable.Sync(s.data.Dir)))
 }
 
 // Close waits for maintenance and gives the data folder free. The caller has

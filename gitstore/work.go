@@ -146,7 +146,7 @@ func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Applica
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
-	settled := changeEvent(e.Desired, last.Stamp)
+	settled := e.Desired.Event(last.Stamp)
 	settled.State, settled.Information = outcome.Phase, cmp.Or(outcome.Health, outcome.Information)
 	settled.Again = !e.Working() // the outcome of the change is known
 	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)

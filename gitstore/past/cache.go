@@ -30,8 +30,6 @@ func lineSize(long ...string) int {
 // Cache remembers what was read of histories. A commit never changes, so what
 // was read once holds for ever, and only what came since has to be read.
 type Cache struct {
-	Git *gitcmd.Git // lists refs while another git packs them
-
 	mu     sync.Mutex
 	byRepo map[dm.Repository]*entry
 	uses   uint64 // counts the calls of of, to tell old from new
@@ -116,13 +114,14 @@ func (c *Cache) Application(ctx context.Context, r dm.Repository, dir string, ma
 	return do(&p.application)
 }
 
-// Package does it for a package, up to tips.
-func (c *Cache) Package(ctx context.Context, r dm.Repository, dir string, tips Tips, do func(*Package) error) error {
+// Package does it for a package, up to tips. git lists refs while another packs
+// them.
+func (c *Cache) Package(ctx context.Context, git *gitcmd.Git, r dm.Repository, dir string, tips Tips, do func(*Package) error) error {
 	p := c.of(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pkg.state != tips.State {
-		next, err := c.readPackage(ctx, dir, tips, p.pkg.lines)
+		next, err := readPackage(ctx, git, dir, tips, p.pkg.lines)
 		if err != nil {
 			return fmt.Errorf("history of %s: %w", r.Name, err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
@@ -71,8 +72,8 @@ type packageReader struct {
 
 // readPackage reads what tips lead to. Refs may be newer than these, never older,
 // because the index follows them.
-func (c *Cache) readPackage(ctx context.Context, dir string, tips Tips, old map[plumbing.Hash]packageLine) (*Package, error) {
-	ended, err := c.superseded(ctx, dir)
+func readPackage(ctx context.Context, git *gitcmd.Git, dir string, tips Tips, old map[plumbing.Hash]packageLine) (*Package, error) {
+	ended, err := superseded(ctx, git, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -182,9 +183,9 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 
 // superseded lists what refs/superseded names, by version and number. git reads
 // them, because it alone knows how to while another git packs refs.
-func (c *Cache) superseded(ctx context.Context, dir string) ([]plumbing.Hash, error) {
+func superseded(ctx context.Context, git *gitcmd.Git, dir string) ([]plumbing.Hash, error) {
 	var out bytes.Buffer
-	if err := c.Git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", repo.SupersededPrefix); err != nil {
+	if err := git.Run(ctx, dir, nil, &out, "for-each-ref", "--format=%(objectname) %(refname)", repo.SupersededPrefix); err != nil {
 		return nil, err
 	}
 	type numbered struct {
