@@ -97,3 +97,39 @@ func packNames(t *testing.T, repository string) []string {
 	}
 	return names
 }
+
+// harmTwice breaks the pack of an application that has the package's files and no
+// twin, so that another one takes its place, and the index of the one with its newest
+// change, which whoever reads the application finds.
+func harmTwice(t *testing.T, data string) (application string) {
+	t.Helper()
+	pkg, app := filepath.Join(data, "packages/flow.git"), filepath.Join(data, "applications/app.git")
+	kept, err := filepath.Glob(pkg + "/objects/pack/*.keep")
+	check(t, err)
+	for _, path := range kept {
+		check(t, os.Remove(path))
+	}
+	git(t, pkg, "repack", "-a", "-d", "-q")
+	index := packOf(t, app, git(t, app, "rev-parse", "main")) + ".idx"
+	flip(t, app, git(t, pkg, "rev-parse", "refs/tags/1.0.0:jupyter/report/data/rows.csv"))
+	content, err := os.ReadFile(index)
+	check(t, err)
+	check(t, os.Remove(index))
+	write(t, index, string(content[:len(content)/2]))
+	return app
+}
+
+// TestFailedChangeKeepsWhatWasMended has the look after a failed change find
+// damage: what it is mended with came after the change began, and stays.
+func TestFailedChangeKeepsWhatWasMended(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
+	dir := harmTwice(t, h.dir)
+	write(t, dir+"/refs/heads/main.lock", "")
+	wantKind(t, h.Start(ctx, as("ana"), "app"), dm.Unavailable, "locked by an unfinished change")
+	git(t, dir, "fsck", "--strict", "--full", "--no-dangling")
+	check(t, h.Start(ctx, as("ana"), "app"))
+	h.settle("app")
+	h.sound()
+}

@@ -119,3 +119,23 @@ func TestOrphansWriteIntoTmp(t *testing.T) {
 		t.Errorf("tmp holds %v, %v", left, err)
 	}
 }
+
+// TestKilledChangeKeepsWhatWasMended starts after a change was killed and its
+// repository was damaged: the start mends it before it takes the change's packs away.
+func TestKilledChangeKeepsWhatWasMended(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var armed atomic.Bool
+	step, copied := crashCopy(t, dir, "desired-packed", &armed)
+	h := open(t, dir, step)
+	h.created("ana", "app", h.deployed("ana", "flow-1.0.0", "one"))
+	armed.Store(true)
+	check(t, h.Start(ctx, as("ana"), "app"))
+	h.settle("app")
+	h.stop()
+	damaged := harmTwice(t, copied)
+
+	h = openStill(t, copied)
+	git(t, damaged, "fsck", "--strict", "--full", "--no-dangling")
+	h.sound()
+}

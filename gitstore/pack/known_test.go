@@ -113,3 +113,22 @@ func TestCover(t *testing.T) {
 		t.Errorf("linked are %v, the rest is %v, %v; want %s and %v", linked, rest, err, filepath.Base(whole), want)
 	}
 }
+
+// TestLostPackHasNothing removes a pack and leaves its index, as a repack that was
+// broken off does: what it held is written again.
+func TestLostPackHasNothing(t *testing.T) {
+	t.Parallel()
+	r := newRepository(t)
+	path, there := kept(t, r, noise(1000))
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	packs, err := pack.OpenAll(r.pack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packs.Close()
+	if packs.Has(there[0]) {
+		t.Error("an object of a lost pack is taken for one that is there")
+	}
+}

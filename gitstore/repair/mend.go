@@ -211,7 +211,7 @@ func (s *Service) refill(ctx context.Context, r dm.Repository, dir string, names
 			return made, fmt.Errorf("%w of the object %s", errUnmended, h)
 		}
 	}
-	return w.Commit("mended")
+	return w.Commit(repo.KeptMended)
 }
 
 // fromElsewhere copies an object from any other repository that has it.

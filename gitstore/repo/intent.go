@@ -20,7 +20,7 @@ import (
 type intent struct {
 	Kind  dm.RepositoryKind `json:"kind"`
 	Name  string            `json:"name"`
-	Packs []string          `json:"packs"` // file names of those that were there before
+	Packs []string          `json:"packs"` // file names of those that were there before, or of which an index was
 }
 
 const intentPrefix = "intent-"
@@ -30,13 +30,17 @@ const intentPrefix = "intent-"
 // that a full disk does not get fuller with every attempt. The note is not
 // fsynced: a power cut that loses it costs room and nothing else.
 func (f *Folder) intend(r dm.Repository) (end func(failed bool), err error) {
-	packs, err := Packs(f.Path(r))
+	entries, err := os.ReadDir(PackDir(f.Path(r)))
 	if err != nil {
 		return nil, err
 	}
-	note := intent{Kind: r.Kind, Name: r.Name, Packs: make([]string, len(packs))}
-	for i, path := range packs {
-		note.Packs[i] = filepath.Base(path)
+	note := intent{Kind: r.Kind, Name: r.Name, Packs: []string{}}
+	for _, e := range entries { // a lost pack may come back to its index
+		if base, ok := strings.CutSuffix(e.Name(), ".idx"); ok {
+			note.Packs = append(note.Packs, base+".pack")
+		} else if filepath.Ext(e.Name()) == ".pack" {
+			note.Packs = append(note.Packs, e.Name())
+		}
 	}
 	text, err := json.Marshal(note)
 	if err != nil {
@@ -87,6 +91,10 @@ func (f *Folder) RemoveUnlanded() error {
 	return nil
 }
 
+// KeptMended is the text of the .keep file of a pack with which a repository was
+// mended. It may have come while a change was under way and does not go with it.
+const KeptMended = "mended"
+
 // sweepRepository removes the packs that came after those of the note, unless
 // the change was made. The caller holds the repository's lock, or is alone.
 func (f *Folder) sweepRepository(note intent) error {
@@ -99,7 +107,7 @@ func (f *Folder) sweepRepository(note intent) error {
 	if err != nil {
 		return err
 	}
-	left := slices.DeleteFunc(all, func(path string) bool { return slices.Contains(note.Packs, filepath.Base(path)) })
+	left := slices.DeleteFunc(all, func(path string) bool { return slices.Contains(note.Packs, filepath.Base(path)) || mended(path) })
 	named, err := packsNamed(dir, left)
 	switch {
 	case err != nil:
@@ -110,6 +118,16 @@ func (f *Folder) sweepRepository(note intent) error {
 	// In a package's repository each pack has a ref of its own.
 	left = slices.DeleteFunc(left, func(path string) bool { return slices.Contains(named, path) })
 	return RemovePacks(left)
+}
+
+// mended tells whether a pack mended its repository; of one that can't be told it
+// is believed.
+func mended(path string) bool {
+	text, err := os.ReadFile(strings.TrimSuffix(path, ".pack") + ".keep")
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return strings.TrimSpace(string(text)) == KeptMended
 }
 
 // packsNamed returns those of packs that hold the object of a ref.
