@@ -47,7 +47,8 @@ type Raw struct {
 }
 
 // OpenAll reads the indexes of an objects/pack folder. The caller closes the
-// Reader. Packs that come later are not seen.
+// Reader. Packs that come later are not seen; an index whose pack is gone has
+// nothing, as when a repack was broken off while it removed what it had replaced.
 func OpenAll(dir string) (*Reader, error) {
 	const op = "pack.OpenAll"
 	packs, err := indexed(dir)
@@ -56,7 +57,11 @@ func OpenAll(dir string) (*Reader, error) {
 	}
 	r := &Reader{}
 	for _, path := range packs {
-		x, err := loadIndex(path)
+		_, err := os.Lstat(path)
+		var x *index
+		if err == nil {
+			x, err = loadIndex(path)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // repacked away since the folder was read
 		}
