@@ -31,7 +31,7 @@ type Config struct {
 // the index has. It is safe for many goroutines.
 type Answers struct {
 	cfg   Config
-	cache Cache
+	cache cache
 }
 
 // NewAnswers returns the answers of one record.
@@ -46,15 +46,15 @@ func (a *Answers) ApplicationHistory(ctx context.Context, app dm.ApplicationName
 		return list, err
 	}
 	defer leave()
-	err = a.application(ctx, op, app, func(p *Application) (err error) {
-		list, err = p.Page(op, app, page)
+	err = a.application(ctx, op, app, func(p *applicationPast) (err error) {
+		list, err = p.page(op, app, page)
 		return err
 	})
 	return list, err
 }
 
 // application calls do with the history of an application.
-func (a *Answers) application(ctx context.Context, op string, app dm.ApplicationName, do func(*Application) error) error {
+func (a *Answers) application(ctx context.Context, op string, app dm.ApplicationName, do func(*applicationPast) error) error {
 	r := repo.Application(app)
 	if err := a.cfg.Service.Sound(r); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (a *Answers) application(ctx context.Context, op string, app dm.Application
 	if e == nil {
 		return dm.Errorf(dm.NotFound, op, "no application %s, now or in the past", app)
 	}
-	return repo.Failed(op, a.cache.Application(ctx, r, a.cfg.Data.Path(r), e.Main, e.ObservedTip, do))
+	return repo.Failed(op, a.cache.ofApplication(ctx, r, a.cfg.Data.Path(r), e.Main, e.ObservedTip, do))
 }
 
 // PackageOwner implements dm.Owners.
@@ -78,14 +78,14 @@ func (a *Answers) PackageOwner(name dm.PackageName) dm.UserName {
 // when it is asked for the first time, so nothing that is polled asks it.
 func (a *Answers) ApplicationOwner(ctx context.Context, app dm.ApplicationName) (on dm.Resource, since int, err error) {
 	const op = "past.ApplicationOwner"
-	err = a.application(ctx, op, app, func(p *Application) error {
+	err = a.application(ctx, op, app, func(p *applicationPast) error {
 		e := a.cfg.Index.Application(app)
 		if e == nil { // set aside meanwhile
 			return dm.Errorf(dm.Unavailable, op, "the repository of %s was set aside", app)
 		}
 		spec := e.Current().Spec
 		on = dm.Resource{Name: string(app), Owner: spec.Owner, Audience: spec.Audience}
-		since = p.Since(spec.Owner)
+		since = p.since(spec.Owner)
 		return nil
 	})
 	return on, since, err
@@ -100,14 +100,14 @@ func (a *Answers) ApplicationDiff(ctx context.Context, app dm.ApplicationName, f
 	}
 	defer leave()
 	var revisions [2]plumbing.Hash
-	err = a.application(ctx, op, app, func(p *Application) (err error) {
-		revisions, err = p.Compared(op, app, from, to)
+	err = a.application(ctx, op, app, func(p *applicationPast) (err error) {
+		revisions, err = p.compared(op, app, from, to)
 		return err
 	})
 	if err != nil {
 		return dm.Difference{}, err
 	}
-	d, err := Deployments(ctx, a.cfg.Data.Git, a.cfg.Data.Path(repo.Application(app)), revisions)
+	d, err := compareDeployments(ctx, a.cfg.Data.Git, a.cfg.Data.Path(repo.Application(app)), revisions)
 	return d, repo.Failed(op, err)
 }
 
@@ -121,15 +121,15 @@ func (a *Answers) PackageHistory(ctx context.Context, name dm.PackageName, page 
 	}
 	defer leave()
 	var list dm.ChangePage
-	err = a.pkg(ctx, op, name, func(p *Package) (err error) {
-		list, err = p.Page(op, name, page)
+	err = a.pkg(ctx, op, name, func(p *packagePast) (err error) {
+		list, err = p.page(op, name, page)
 		return err
 	})
 	return list, err
 }
 
 // pkg is application for a package.
-func (a *Answers) pkg(ctx context.Context, op string, name dm.PackageName, do func(*Package) error) error {
+func (a *Answers) pkg(ctx context.Context, op string, name dm.PackageName, do func(*packagePast) error) error {
 	r := repo.Package(name)
 	if err := a.cfg.Service.Sound(r); err != nil {
 		return err
@@ -138,14 +138,14 @@ func (a *Answers) pkg(ctx context.Context, op string, name dm.PackageName, do fu
 	if entry == nil {
 		return dm.Errorf(dm.NotFound, op, "no package %s, now or in the past", name)
 	}
-	tips := Tips{State: entry}
+	tips := packageTips{State: entry}
 	for _, v := range entry.Versions {
 		tips.Tags = append(tips.Tags, v.Tag)
 	}
 	for _, o := range entry.Outcomes {
 		tips.Outcomes = append(tips.Outcomes, o.Commit)
 	}
-	return repo.Failed(op, a.cache.Package(ctx, a.cfg.Data.Git, r, a.cfg.Data.Path(r), tips, do))
+	return repo.Failed(op, a.cache.ofPackage(ctx, a.cfg.Data.Git, r, a.cfg.Data.Path(r), tips, do))
 }
 
 // PackageDiff implements dm.History.
@@ -176,7 +176,7 @@ func (a *Answers) PackageDiff(ctx context.Context, name dm.PackageName, from, to
 		return dm.Side{Revision: dm.Revision(v.Tag.String()), Package: v.File.Ref}
 	}
 	dir := a.cfg.Data.Path(r)
-	d, err := Versions(ctx, a.cfg.Data.Git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].Tree, sides[1].Tree})
+	d, err := compareVersions(ctx, a.cfg.Data.Git, dir, side(sides[0]), side(sides[1]), [2]plumbing.Hash{sides[0].Tree, sides[1].Tree})
 	return d, repo.Failed(op, err)
 }
 
@@ -226,8 +226,8 @@ func (a *Answers) At(ctx context.Context, at time.Time, keep func(dm.Application
 
 // readThen asks the history what was in effect at an instant, nil for nothing.
 func (a *Answers) readThen(ctx context.Context, app dm.ApplicationName, at time.Time) (then *dm.Then, err error) {
-	err = a.application(ctx, "past.At", app, func(p *Application) error {
-		then = p.Then(app, at)
+	err = a.application(ctx, "past.At", app, func(p *applicationPast) error {
+		then = p.then(app, at)
 		return nil
 	})
 	if dm.KindOf(err) == dm.Unavailable && a.cfg.Service.Sound(repo.Application(app)) != nil {

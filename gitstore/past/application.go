@@ -12,9 +12,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Application is the history of one application, oldest first: what was
+// applicationPast is the history of one application, oldest first: what was
 // asked for, and what came of it.
-type Application struct {
+type applicationPast struct {
 	changes     []changeLine
 	place       map[dm.Revision]int // of a change in changes
 	deployments map[int]int         // number of a deployment → its place in changes
@@ -57,8 +57,8 @@ func noChange(op string, before dm.Revision, of string) error {
 		WithHint("use the value of next from the previous page")
 }
 
-// Page cuts a page out of the history.
-func (p *Application) Page(op string, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
+// page cuts a page out of the history.
+func (p *applicationPast) page(op string, app dm.ApplicationName, page dm.Page) (list dm.ChangePage, err error) {
 	limit, err := pageLimit(op, page.Limit)
 	if err != nil {
 		return list, err
@@ -82,7 +82,7 @@ func (p *Application) Page(op string, app dm.ApplicationName, page dm.Page) (lis
 }
 
 // change returns the change at a place, with its outcome.
-func (p *Application) change(place int) dm.PastChange {
+func (p *applicationPast) change(place int) dm.PastChange {
 	c := p.changes[place].PastChange
 	if at, ok := p.ended[c.Revision]; ok {
 		o := p.outcomes[at]
@@ -102,13 +102,13 @@ func (o outcomeLine) succeeded(verb dm.Verb) bool {
 
 // knows tells whether both tips were read. A reader that looked at the index
 // earlier than another may come with tips that have others behind them.
-func (p *Application) knows(main, observed plumbing.Hash) bool {
+func (p *applicationPast) knows(main, observed plumbing.Hash) bool {
 	_, known := p.place[dm.Revision(main.String())]
 	return known && p.observed(observed)
 }
 
 // observed tells whether the outcome at tip was read, or whether there is none.
-func (p *Application) observed(tip plumbing.Hash) bool {
+func (p *applicationPast) observed(tip plumbing.Hash) bool {
 	for _, o := range slices.Backward(p.outcomes) {
 		if o.commit == tip {
 			return true
@@ -118,7 +118,7 @@ func (p *Application) observed(tip plumbing.Hash) bool {
 }
 
 // extend reads the commits of both chains that are not known yet.
-func (p *Application) extend(ctx context.Context, objects *repo.Objects, main, observed plumbing.Hash) error {
+func (p *applicationPast) extend(ctx context.Context, objects *repo.Objects, main, observed plumbing.Hash) error {
 	if _, known := p.place[dm.Revision(main.String())]; !known {
 		last := plumbing.ZeroHash
 		if n := len(p.changes); n > 0 {
@@ -129,7 +129,7 @@ func (p *Application) extend(ctx context.Context, objects *repo.Objects, main, o
 			return err
 		}
 		if !reached {
-			*p = Application{}
+			*p = applicationPast{}
 		}
 		p.addChanges(fresh)
 	}
@@ -137,7 +137,7 @@ func (p *Application) extend(ctx context.Context, objects *repo.Objects, main, o
 }
 
 // addChanges appends commits of main.
-func (p *Application) addChanges(commits []*object.Commit) {
+func (p *applicationPast) addChanges(commits []*object.Commit) {
 	if p.place == nil {
 		p.place, p.deployments, p.ended = map[dm.Revision]int{}, map[int]int{}, map[dm.Revision]int{}
 	}
@@ -165,7 +165,7 @@ func (p *Application) addChanges(commits []*object.Commit) {
 }
 
 // extendOutcomes reads the outcomes that are not known yet.
-func (p *Application) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
+func (p *applicationPast) extendOutcomes(ctx context.Context, objects *repo.Objects, tip plumbing.Hash) error {
 	if p.observed(tip) {
 		return nil
 	}
@@ -202,9 +202,9 @@ func readOutcome(objects *repo.Objects, h plumbing.Hash) (outcomeLine, error) {
 	return outcomeLine{h, o.Seq, o.Observation}, err
 }
 
-// Since is the first deployment from which on the application was the owner's: 1
+// since is the first deployment from which on the application was the owner's: 1
 // when it never was another's.
-func (p *Application) Since(owner dm.UserName) int {
+func (p *applicationPast) since(owner dm.UserName) int {
 	since := 1
 	for _, c := range p.changes {
 		switch {

@@ -27,9 +27,9 @@ func lineSize(long ...string) int {
 	return n
 }
 
-// Cache remembers what was read of histories. A commit never changes, so what
+// cache remembers what was read of histories. A commit never changes, so what
 // was read once holds for ever, and only what came since has to be read.
-type Cache struct {
+type cache struct {
 	mu     sync.Mutex
 	byRepo map[dm.Repository]*entry
 	uses   uint64 // counts the calls of of, to tell old from new
@@ -40,15 +40,15 @@ type Cache struct {
 // entry is what was read of one repository.
 type entry struct {
 	mu          sync.Mutex // held while it is read and extended
-	application Application
-	pkg         Package
+	application applicationPast
+	pkg         packagePast
 
 	used uint64 // guarded by pasts.mu, like size
 	size int
 }
 
 // of returns the past of r; the caller locks it.
-func (c *Cache) of(r dm.Repository) *entry {
+func (c *cache) of(r dm.Repository) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.byRepo[r]
@@ -67,7 +67,7 @@ func (c *Cache) of(r dm.Repository) *entry {
 // resize notes how large the past of r has become and forgets the oldest until
 // all fit. One that is too large for itself is forgotten too: who asks for it
 // has it in hand already.
-func (c *Cache) resize(r dm.Repository, p *entry, size int) {
+func (c *cache) resize(r dm.Repository, p *entry, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byRepo[r] != p {
@@ -85,7 +85,7 @@ func (c *Cache) resize(r dm.Repository, p *entry, size int) {
 }
 
 // forgetOldest needs mu.
-func (c *Cache) forgetOldest() {
+func (c *cache) forgetOldest() {
 	var oldest dm.Repository
 	var used uint64
 	for r, p := range c.byRepo {
@@ -97,10 +97,10 @@ func (c *Cache) forgetOldest() {
 	delete(c.byRepo, oldest)
 }
 
-// Application brings what is known of an application's history up to its tips and
+// ofApplication brings what is known of an application's history up to its tips and
 // calls do with it, which must not keep it. The repository's lock is not needed:
 // what the tips lead to never changes.
-func (c *Cache) Application(ctx context.Context, r dm.Repository, dir string, main, observed plumbing.Hash, do func(*Application) error) error {
+func (c *cache) ofApplication(ctx context.Context, r dm.Repository, dir string, main, observed plumbing.Hash, do func(*applicationPast) error) error {
 	p := c.of(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,9 +114,9 @@ func (c *Cache) Application(ctx context.Context, r dm.Repository, dir string, ma
 	return do(&p.application)
 }
 
-// Package does it for a package, up to tips. git lists refs while another packs
+// ofPackage does it for a package, up to tips. git lists refs while another packs
 // them.
-func (c *Cache) Package(ctx context.Context, git *gitcmd.Git, r dm.Repository, dir string, tips Tips, do func(*Package) error) error {
+func (c *cache) ofPackage(ctx context.Context, git *gitcmd.Git, r dm.Repository, dir string, tips packageTips, do func(*packagePast) error) error {
 	p := c.of(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // TestPastsAreBounded asks for more histories than fit.
 func TestPastsAreBounded(t *testing.T) {
 	t.Parallel()
-	c := &Cache{most: 30}
+	c := &cache{most: 30}
 	names := []dm.ApplicationName{"a", "b", "c"}
 	fill := func(app dm.ApplicationName, size int) *entry {
 		p := c.of(repo.Application(app))

@@ -28,7 +28,7 @@ const (
 
 // numbers fills in the defaults of a comparison and checks that there are such
 // deployments.
-func (p *Application) numbers(op string, app dm.ApplicationName, from, to int) (int, int, error) {
+func (p *applicationPast) numbers(op string, app dm.ApplicationName, from, to int) (int, int, error) {
 	if from < 0 || to < 0 {
 		return 0, 0, dm.Errorf(dm.Invalid, op, "the number of a deployment must be greater than 0")
 	}
@@ -53,8 +53,8 @@ func NoDeployment(kind dm.Kind, op string, app dm.ApplicationName, n, newest int
 	return dm.Errorf(kind, op, "%s has no deployment %d", app, n).WithHint("its deployments are numbered 1 to %d", newest)
 }
 
-// Compared are the changes that two deployments were made by.
-func (p *Application) Compared(op string, app dm.ApplicationName, from, to int) (revisions [2]plumbing.Hash, err error) {
+// compared are the changes that two deployments were made by.
+func (p *applicationPast) compared(op string, app dm.ApplicationName, from, to int) (revisions [2]plumbing.Hash, err error) {
 	if from, to, err = p.numbers(op, app, from, to); err != nil {
 		return revisions, err
 	}
@@ -64,11 +64,12 @@ func (p *Application) Compared(op string, app dm.ApplicationName, from, to int) 
 	return revisions, nil
 }
 
-// Deployments compares what two changes of the application in dir delivered. Files
+// compareDeployments compares what two changes of the application in dir delivered.
+// Files
 // are those that people and engines get, below components/, and those of the
 // package, below package/; what application.json says is told by the sides and the
 // overrides. The patch has all three.
-func Deployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]plumbing.Hash) (d dm.Difference, err error) {
+func compareDeployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]plumbing.Hash) (d dm.Difference, err error) {
 	objects := repo.Open(dir)
 	var content [2]form.Change
 	for i, h := range revisions {
@@ -92,8 +93,8 @@ func Deployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]
 	return d, nil
 }
 
-// Versions compares the trees of two versions of the package in dir.
-func Versions(ctx context.Context, git *gitcmd.Git, dir string, from, to dm.Side, trees [2]plumbing.Hash) (dm.Difference, error) {
+// compareVersions compares the trees of two versions of the package in dir.
+func compareVersions(ctx context.Context, git *gitcmd.Git, dir string, from, to dm.Side, trees [2]plumbing.Hash) (dm.Difference, error) {
 	d := dm.Difference{From: from, To: to}
 	if err := compare(ctx, git, dir, trees, &d); err != nil {
 		return d, err

@@ -57,13 +57,13 @@ func (s *Stream) readEvents(ctx context.Context, after, upto uint64) (*events.Pa
 	for _, r := range s.log.Above(after) {
 		var err error
 		if r.Kind == dm.PackageRepository {
-			err = s.answers.pkg(ctx, "past.Events", dm.PackageName(r.Name), func(p *Package) error {
-				p.Events(found.Add)
+			err = s.answers.pkg(ctx, "past.Events", dm.PackageName(r.Name), func(p *packagePast) error {
+				p.events(found.Add)
 				return nil
 			})
 		} else {
-			err = s.answers.application(ctx, "past.Events", dm.ApplicationName(r.Name), func(p *Application) error {
-				return p.Events(dm.ApplicationName(r.Name), repo.Open(s.answers.cfg.Data.Path(r)), after, found.Add)
+			err = s.answers.application(ctx, "past.Events", dm.ApplicationName(r.Name), func(p *applicationPast) error {
+				return p.events(dm.ApplicationName(r.Name), repo.Open(s.answers.cfg.Data.Path(r)), after, found.Add)
 			})
 		}
 		if err != nil && dm.KindOf(err) != dm.NotFound && s.answers.cfg.Service.Sound(r) == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Events adds what happened under numbers above after, and perhaps more.
-func (p *Application) Events(app dm.ApplicationName, objects *repo.Objects, after uint64, add func(dm.Event)) error {
+// events adds what happened under numbers above after, and perhaps more.
+func (p *applicationPast) events(app dm.ApplicationName, objects *repo.Objects, after uint64, add func(dm.Event)) error {
 	e := dm.Event{Kind: dm.ApplicationEvent, ID: string(app), Ref: repo.Main}
 	for _, c := range p.changes {
 		e.Old, e.New = e.New, c.Revision
@@ -45,8 +45,8 @@ func (p *Application) Events(app dm.ApplicationName, objects *repo.Objects, afte
 	return nil
 }
 
-// Events adds everything that happened to the package.
-func (p *Package) Events(add func(dm.Event)) {
+// events adds everything that happened to the package.
+func (p *packagePast) events(add func(dm.Event)) {
 	lines := make([]packageLine, 0, len(p.lines))
 	for _, line := range p.lines {
 		lines = append(lines, line)

@@ -18,16 +18,16 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Package is the history of all versions of one package.
-type Package struct {
+// packagePast is the history of all versions of one package.
+type packagePast struct {
 	state   any // that it was read in
 	lines   map[plumbing.Hash]packageLine
 	changes []dm.PastChange // newest first
 	size    int
 }
 
-// Tips are what the history of a package is read from.
-type Tips struct {
+// packageTips are what the history of a package is read from.
+type packageTips struct {
 	State    any             // another one tells of a change
 	Tags     []plumbing.Hash // of the versions that are published
 	Outcomes []plumbing.Hash // tips of refs/deployed
@@ -40,8 +40,8 @@ type packageLine struct {
 	size   int
 }
 
-// Page cuts a page out of the history.
-func (p *Package) Page(op string, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
+// page cuts a page out of the history.
+func (p *packagePast) page(op string, name dm.PackageName, page dm.Page) (dm.ChangePage, error) {
 	limit, err := pageLimit(op, page.Limit)
 	if err != nil {
 		return dm.ChangePage{}, err
@@ -67,12 +67,12 @@ func (p *Package) Page(op string, name dm.PackageName, page dm.Page) (dm.ChangeP
 type packageReader struct {
 	objects *repo.Objects
 	old     map[plumbing.Hash]packageLine
-	Package
+	packagePast
 }
 
 // readPackage reads what tips lead to. Refs may be newer than these, never older,
 // because the index follows them.
-func readPackage(ctx context.Context, git *gitcmd.Git, dir string, tips Tips, old map[plumbing.Hash]packageLine) (*Package, error) {
+func readPackage(ctx context.Context, git *gitcmd.Git, dir string, tips packageTips, old map[plumbing.Hash]packageLine) (*packagePast, error) {
 	ended, err := superseded(ctx, git, dir)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func readPackage(ctx context.Context, git *gitcmd.Git, dir string, tips Tips, ol
 	slices.SortFunc(p.changes, func(a, b dm.PastChange) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(b.Revision, a.Revision))
 	})
-	return &p.Package, nil
+	return &p.packagePast, nil
 }
 
 // uploads adds the tags of the published versions and those of superseded. A

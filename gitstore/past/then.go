@@ -7,9 +7,9 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// Then finds the last outcome until an instant. Order counts before time: a clock
+// then finds the last outcome until an instant. Order counts before time: a clock
 // that was set back does not bring an older outcome into effect.
-func (p *Application) Then(app dm.ApplicationName, at time.Time) *dm.Then {
+func (p *applicationPast) then(app dm.ApplicationName, at time.Time) *dm.Then {
 	for _, o := range slices.Backward(p.outcomes) {
 		if o.Time.After(at) {
 			continue
