@@ -65,8 +65,7 @@ func (p *applicationPast) compared(op string, app dm.ApplicationName, from, to i
 }
 
 // compareDeployments compares what two changes of the application in dir delivered.
-// Files
-// are those that people and engines get, below components/, and those of the
+// Files are those that people and engines get, below components/, and those of the
 // package, below package/; what application.json says is told by the sides and the
 // overrides. The patch has all three.
 func compareDeployments(ctx context.Context, git *gitcmd.Git, dir string, revisions [2]plumbing.Hash) (d dm.Difference, err error) {
