@@ -2,6 +2,8 @@ package gitstore
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pndaproject/deployment-manager/gitstore/gitcmd"
 )
 
 // registerMetrics shows the size of the record.
@@ -12,7 +14,7 @@ func (s *Store) registerMetrics() error {
 	if err := s.upkeep.Register(s.Registerer); err != nil {
 		return err
 	}
-	if err := s.git.Register(s.Registerer); err != nil {
+	if err := s.registerPool(); err != nil {
 		return err
 	}
 	gauges := map[string]struct {
@@ -29,6 +31,24 @@ func (s *Store) registerMetrics() error {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return float64(g.count()) })
 		if err := s.Registerer.Register(gauge); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// registerPool shows how busy the pool of git is.
+func (s *Store) registerPool() error {
+	for c, name := range gitcmd.Classes() {
+		label := prometheus.Labels{"class": name}
+		running := func() float64 { n, _ := s.git.Busy(c); return float64(n) }
+		waiting := func() float64 { _, n := s.git.Busy(c); return float64(n) }
+		for _, gauge := range []prometheus.GaugeFunc{
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dm_git_processes", Help: "git commands that run now.", ConstLabels: label}, running),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dm_git_waiting", Help: "git commands that wait for a place now.", ConstLabels: label}, waiting),
+		} {
+			if err := s.Registerer.Register(gauge); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

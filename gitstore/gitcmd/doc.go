@@ -15,6 +15,6 @@
 // *dm.Error, never its message.
 //
 // It may import dm, gitstore/durable, gitstore/gate, the standard library,
-// golang.org/x/sync, golang.org/x/sys and the Prometheus client. It knows directories, not the layout of the record; which directory is whose is the
+// golang.org/x/sync and golang.org/x/sys. It knows directories, not the layout of the record; which directory is whose is the
 // business of gitstore.
 package gitcmd
