@@ -200,9 +200,7 @@ func TestShapeOfTheHouse(t *testing.T) {
 		}
 		namedForSomething(t, p.folder())
 		for _, file := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles, p.IgnoredGoFiles, p.CgoFiles) {
-			if n := lines(t, filepath.Join(p.Dir, file)); n > 500 {
-				t.Errorf("%s has %d lines, want at most 500", file, n)
-			}
+			short(t, filepath.Join(p.Dir, file))
 		}
 		whole := 0
 		for _, file := range p.GoFiles {
@@ -220,6 +218,13 @@ func namedForSomething(t *testing.T, folder string) {
 		if slices.Contains([]string{"internal", "pkg", "util", "utils", "common", "helpers"}, part) {
 			t.Errorf("the folder %q is named for nothing; name it for what it gives", folder)
 		}
+	}
+}
+
+func short(t *testing.T, file string) {
+	t.Helper()
+	if n := lines(t, file); n > 500 {
+		t.Errorf("%s has %d lines, want at most 500", file, n)
 	}
 }
 
