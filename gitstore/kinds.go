@@ -39,8 +39,11 @@ func kinds() []kind {
 			Kind:    repo.Kind{Name: dm.WorkspaceRepository, Remembers: nothing},
 			recover: (*Store).recoverWorkspace, verify: (*audit.Verifier).Workspace, atRest: func(*Store, string) bool { return false },
 		},
-		{Kind: repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: nothing}},
-		{Kind: repo.Kind{Name: repo.Sweeps.Kind, Single: true, Remembers: onlyMain}},
+		{
+			Kind:    repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: nothing},
+			recover: func(*Store, context.Context, string, string, repo.Refs) error { return nil }, // it is written while the server starts
+		},
+		{Kind: repo.Kind{Name: repo.Sweeps.Kind, Single: true, Remembers: onlyMain}, recover: (*Store).recoverSweeps},
 	}
 }
 

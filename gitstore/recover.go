@@ -164,6 +164,11 @@ func (s *Store) recoverWorkspace(_ context.Context, user, _ string, heads repo.R
 	return s.workspaces.Check(dm.UserName(user), heads)
 }
 
+// recoverSweeps reads the sweeps again after one that could not be recorded.
+func (s *Store) recoverSweeps(ctx context.Context, _, _ string, heads repo.Refs) error {
+	return s.workspaces.ReadSweeps(ctx, heads[repo.Main])
+}
+
 // applicationAtRest tells of one that was destroyed, packageAtRest of one that was
 // never published. There may be many of them, for ever, so they are made as small
 // as git allows.

@@ -166,3 +166,25 @@ func limitFiles(t *testing.T, more int) (give func()) {
 		}
 	}
 }
+
+// TestNoRoomForAnotherReadme starts a server with another README while the blank
+// workspace can't be written. It stays what it is: workspaces that were swept begin
+// with its commits.
+func TestNoRoomForAnotherReadme(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	blank := h.git("blank.git", "rev-parse", "main")
+	h.stop()
+	another := func(c *gitstore.Config) { c.Readme = append([]byte(nil), append(c.Readme, '\n')...) }
+	full := gitWith(t, `case "$*" in *blank.git*update-ref*) echo "fatal: No space left on device" >&2; exit 128;; esac`)
+	h = open(t, h.dir, another, full)
+	if got := h.git("blank.git", "rev-parse", "main"); got != blank {
+		t.Errorf("the blank workspace is at %s, want %s", got, blank)
+	}
+	h.stop()
+	h = open(t, h.dir, another)
+	if got := h.git("blank.git", "rev-parse", "main^"); got != blank {
+		t.Errorf("the new README follows %s, want %s", got, blank)
+	}
+	h.sound()
+}

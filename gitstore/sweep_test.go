@@ -3,6 +3,7 @@ package gitstore_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -118,6 +119,23 @@ func TestSweptWorkspacesComeBack(t *testing.T) {
 	check(t, h.Workspaces().Sweep(ctx)) // ana's once more
 	h.wantWorkspaces("ben.git", "bob.git")
 	h.sound()
+}
+
+// TestSweepThatCanNotBeRecorded moves main of the record of sweeps, as a git does
+// that is killed before it could say so. That sweep fails, the next one does not.
+func TestSweepThatCanNotBeRecorded(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), sweeping)
+	emptied(h)
+	check(t, h.Workspaces().Sweep(ctx))
+	check(t, h.UploadPack(ctx, dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, dm.UploadRound{Advertise: true, Out: io.Discard}))
+	message := h.git("sweeps.git", "log", "-1", "--format=%B", "main")
+	moved := h.git("sweeps.git", "-c", "user.name=t", "-c", "user.email=t@t", "commit-tree", "-m", message, "-p", "main", "main^{tree}")
+	h.git("sweeps.git", "update-ref", "refs/heads/main", moved)
+	wantKind(t, h.Workspaces().Sweep(ctx), dm.Stale, "updated concurrently")
+	h.wantWorkspaces("ana.git", "ben.git")
+	check(t, h.Workspaces().Sweep(ctx))
+	h.wantWorkspaces("ben.git")
 }
 
 // TestSweptWorkspacesBeginAnew loses what the history of swept workspaces is made

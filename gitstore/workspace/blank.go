@@ -16,14 +16,14 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// findBlank opens the blank workspace. It is derived, so nothing that is wrong
-// with it keeps the server from starting: its packs have twins in the workspaces
+// findBlank opens the blank workspace. It is derived, so no damage of it keeps the
+// server from starting: its packs have twins in the workspaces
 // that began with it, its ref follows from its commits, and when all is lost it
 // is made anew. Workspaces that are there keep the beginning that they have.
 func (s *Workspaces) findBlank(ctx context.Context) error {
 	dir := s.blankDir()
 	err := repair.Patiently(ctx, s.Log, "the blank workspace", func() error { return repair.Confirm(dir, s.openBlank(ctx)) })
-	if err == nil || ctx.Err() != nil {
+	if gone := errors.Is(err, fs.ErrNotExist); ctx.Err() != nil || repo.Proof(err) == nil && !gone || repo.Shortage(err) {
 		return err
 	}
 	s.Log.Error("the blank workspace is damaged and is being repaired", "err", err)
@@ -31,8 +31,8 @@ func (s *Workspaces) findBlank(ctx context.Context) error {
 		if err = s.mendBlankRef(dir); err == nil {
 			err = s.openBlank(ctx)
 		}
-		if err == nil {
-			return nil
+		if err == nil || repo.Shortage(err) {
+			return err
 		}
 		s.Log.Error("the blank workspace could not be repaired and is created again", "err", err)
 	}
@@ -42,7 +42,7 @@ func (s *Workspaces) findBlank(ctx context.Context) error {
 	}
 	s.blank = State{}
 	if err := s.writeBlank(ctx); err != nil {
-		return err
+		return errors.Join(err, os.Rename(away, dir)) // what it has may be of use yet
 	}
 	return os.RemoveAll(away)
 }

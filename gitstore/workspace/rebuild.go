@@ -40,7 +40,10 @@ func (s *Workspaces) openBlank(ctx context.Context) error {
 	if len(state.Entries) == 1 && state.Entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
 		return nil
 	}
-	return s.writeBlank(ctx)
+	if err := s.writeBlank(ctx); err != nil {
+		s.Log.Error("the README of new workspaces cannot be written and stays as it was", "err", err)
+	}
+	return ctx.Err()
 }
 
 const (

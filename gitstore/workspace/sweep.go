@@ -77,7 +77,24 @@ func (s *Workspaces) openSweeps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.ReadSweeps(ctx, main); err != nil {
+		return err
+	}
 	objects := repo.Open(dir)
+	lost, err := s.Service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
+	if err != nil {
+		return err
+	}
+	if len(lost) > 0 {
+		return repair.LostRef(lost)
+	}
+	s.Data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
+	return nil
+}
+
+// ReadSweeps reads the sweeps up to the commit main.
+func (s *Workspaces) ReadSweeps(ctx context.Context, main plumbing.Hash) error {
+	objects := repo.Open(s.sweepsDir())
 	commits, _, err := form.Chain(ctx, objects, main, plumbing.ZeroHash)
 	if err != nil {
 		return err
@@ -89,14 +106,6 @@ func (s *Workspaces) openSweeps(ctx context.Context) error {
 		}
 		s.sweeps.add(c.Hash, sweep.Taken)
 	}
-	lost, err := s.Service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
-	if err != nil {
-		return err
-	}
-	if len(lost) > 0 {
-		return repair.LostRef(lost)
-	}
-	s.Data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
 	return nil
 }
 
