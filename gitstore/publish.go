@@ -78,7 +78,7 @@ func (s *Store) publishArrived(ctx context.Context, actor dm.Actor, file dm.Pack
 }
 
 func answer(v form.Version) dm.Published {
-	return dm.Published{File: v.File, Tag: form.Revision(v.Tag), Commit: form.Revision(v.Commit), Digest: v.Digest, Findings: v.Findings}
+	return dm.Published{File: v.File, Tag: repo.Revision(v.Tag), Commit: repo.Revision(v.Commit), Digest: v.Digest, Findings: v.Findings}
 }
 
 // unchanged answers an upload of a version that is there and may not change.

@@ -35,7 +35,7 @@ func (s *Store) recover(ctx context.Context) error {
 		}
 	}
 	s.index.MarkUnpublished(func(ref dm.PackageRef, app dm.ApplicationName) {
-		if _, away := s.service.Why(repo.Package(ref.Name)); !away {
+		if s.service.Sound(repo.Package(ref.Name)) == nil {
 			s.Log.Error("the record of a package is missing", "package", ref, "ref", repo.Deployed(ref.Version), "evidence", "application "+string(app))
 		}
 	})
@@ -64,10 +64,10 @@ func (s *Store) eachBeside(ctx context.Context, kind dm.RepositoryKind, do func(
 	return cmp.Or(group.Wait(), err)
 }
 
-// served is the record as the Service sees it.
+// served is the record as repair sees it.
 type served struct{ s *Store }
 
-// Recover implements ServiceRecord.
+// Recover implements repair.Record.
 func (v served) Recover(ctx context.Context, r dm.Repository) error {
 	s, dir := v.s, v.s.data.Path(r)
 	if err := s.data.Clean(ctx, dir); err != nil {
@@ -91,7 +91,7 @@ func (v served) Recover(ctx context.Context, r dm.Repository) error {
 	return err
 }
 
-// Forget implements ServiceRecord.
+// Forget implements repair.Record.
 func (v served) Forget(r dm.Repository) {
 	v.s.index.Forget(r)
 	if r.Kind == dm.WorkspaceRepository {
@@ -99,7 +99,7 @@ func (v served) Forget(r dm.Repository) {
 	}
 }
 
-// Resume implements ServiceRecord: an application's change is carried out, and
+// Resume implements repair.Record: an application's change is carried out, and
 // main of a package is where the tags have it.
 func (v served) Resume(r dm.Repository) error {
 	if e := v.s.index.Application(dm.ApplicationName(r.Name)); r.Kind == dm.ApplicationRepository && e != nil && e.Working() {
@@ -111,10 +111,10 @@ func (v served) Resume(r dm.Repository) error {
 	return nil
 }
 
-// Rebuild implements ServiceRecord.
+// Rebuild implements repair.Record.
 func (v served) Rebuild(ctx context.Context) error { return v.s.workspaces.Rebuild(ctx) }
 
-// Redeliver implements ServiceRecord.
+// Redeliver implements repair.Record.
 func (v served) Redeliver(ctx context.Context, app dm.ApplicationName) {
 	v.s.workspaces.Redeliver(ctx, app)
 }

@@ -41,8 +41,8 @@ type Config struct {
 	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
 	Places     gate.Places              // how many requests are worked on at once
-	Filling    int64                    // bytes that all changes being planned may hold; 0 means DefaultFilling
-	Bounds     index.Bounds             // zero means DefaultBounds()
+	Filling    int64                    // bytes that all changes being planned may hold; 0 means 256 MiB
+	Bounds     index.Bounds             // zero means index.DefaultBounds()
 	Earlier    format.Earlier           // what happens to a folder of an earlier format
 	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
 	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
@@ -50,7 +50,7 @@ type Config struct {
 	Clock      func() time.Time         // nil means time.Now
 	Log        *slog.Logger             // nil means silent
 	Registerer prometheus.Registerer    // nil means none
-	Step       func(name string)        // called at the named steps of the write protocol, see Steps; nil means none
+	Step       func(name string)        // called at the named steps of the write protocol, see repo.Steps; nil means none
 }
 
 // Store is the record of one data folder.
@@ -96,7 +96,7 @@ var (
 // Open takes the data folder for this process and recovers it: stale locks and
 // temporary files of a killed server are removed, every repository is read,
 // derived refs are rebuilt, and repositories that are proved to be damaged are
-// set aside. Those that could not be read are looked at again by LookAgain.
+// set aside. Those that could not be read are looked at again by repair.Service.LookAgain.
 // Kinds: Conflict (another process owns the folder), Invalid (the folder, its
 // format or git is not fit), Unavailable (the disk fails).
 func Open(ctx context.Context, cfg Config) (*Store, error) {

@@ -65,7 +65,7 @@ func (s *Store) WorkAt(ctx context.Context, app dm.ApplicationName, at dm.Revisi
 func (s *Store) work(app dm.ApplicationName, e *index.Application, c form.Change) (dm.Work, error) {
 	objects := repo.Open(s.data.Path(repo.Application(app)))
 	w := dm.Work{
-		Spec: c.Spec, Change: c.Stamp, Desired: form.Revision(c.Commit), Deployment: c.Deployment, Observed: e.Observed, Before: e.Settled(),
+		Spec: c.Spec, Change: c.Stamp, Desired: repo.Revision(c.Commit), Deployment: c.Deployment, Observed: e.Observed, Before: e.Settled(),
 	}
 	if c.Information != "" {
 		w.Notes = []string{c.Information}

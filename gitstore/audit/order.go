@@ -7,6 +7,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // A history that was written anew as a whole has no wrong parent and no wrong
@@ -49,7 +50,7 @@ func (v *Verifier) order(main []form.Change, observed []form.Outcome) {
 	l := &life{v: v, changes: main, phase: dm.NotCreated}
 	for i, c := range main {
 		l.change(i)
-		for len(observed) > 0 && observed[0].Observation.Desired == form.Revision(c.Commit) {
+		for len(observed) > 0 && observed[0].Observation.Desired == repo.Revision(c.Commit) {
 			l.outcome(i, observed[0])
 			observed = observed[1:]
 		}
@@ -108,7 +109,7 @@ func (l *life) keeps(i int) {
 	}
 	before := l.changes[i-1]
 	if !l.overtakes(i) && l.effective != "" {
-		at := slices.IndexFunc(l.changes[:i], func(c form.Change) bool { return form.Revision(c.Commit) == l.effective })
+		at := slices.IndexFunc(l.changes[:i], func(c form.Change) bool { return repo.Revision(c.Commit) == l.effective })
 		if at < 0 {
 			return // told before
 		}

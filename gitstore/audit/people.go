@@ -265,7 +265,7 @@ func (v *Verifier) unanswered(main []form.Change, observed []form.Outcome) {
 	}
 	pending := true // nothing from here on is answered
 	for i, c := range slices.Backward(main) {
-		answered := answered[form.Revision(c.Commit)]
+		answered := answered[repo.Revision(c.Commit)]
 		pending = pending && !answered
 		overtaken := i+1 < len(main) && main[i+1].Overtakes == c.Commit
 		if i+1 < len(main) && !answered && !(pending && overtaken) {
@@ -279,7 +279,7 @@ func (v *Verifier) unanswered(main []form.Change, observed []form.Outcome) {
 func (v *Verifier) outcomes(commits []*object.Commit, main []form.Change) (list []form.Outcome, whole bool) {
 	changes := map[dm.Revision]form.Change{}
 	for _, c := range main {
-		changes[form.Revision(c.Commit)] = c
+		changes[repo.Revision(c.Commit)] = c
 	}
 	whole = true
 	var seq uint64

@@ -19,32 +19,32 @@ import (
 // verifySweeps proves the record of sweeps, that no other workspace is missing
 // than one that a sweep took, and that each which came back since goes on where
 // it ended.
-func (s *Record) verifySweeps(ctx context.Context, problem func(string)) error {
+func (a *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]form.Swept{}
-	heads, err := repo.ReadRefs(s.Data.Path(repo.Sweeps))
+	heads, err := repo.ReadRefs(a.Data.Path(repo.Sweeps))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
-	lost, err := s.Service.Contradicted(ctx, repo.Sweeps, repo.Open(s.Data.Path(repo.Sweeps)), heads)
+	lost, err := a.Service.Contradicted(ctx, repo.Sweeps, repo.Open(a.Data.Path(repo.Sweeps)), heads)
 	if err != nil {
 		say("%s: %v", repo.Sweeps.Kind, err)
 	}
 	for _, f := range lost {
 		say("%s: %s: %s", repo.Sweeps.Kind, f.Ref, f.Why)
 	}
-	if repo.Exists(s.Data.Path(repo.Sweeps)) {
-		taken = s.verifySweepCommits(ctx, say)
+	if repo.Exists(a.Data.Path(repo.Sweeps)) {
+		taken = a.verifySweepCommits(ctx, say)
 	}
-	for _, app := range s.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
-		outcomes, err := s.Workspaces.Outcomes(app)
+	for _, app := range a.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
+		outcomes, err := a.Workspaces.Outcomes(app)
 		if err != nil {
 			continue // it is told with the application
 		}
 		for _, o := range outcomes {
-			s.reached(o, func(u dm.UserName) {
+			a.reached(o, func(u dm.UserName) {
 				_, known := taken[u]
-				if r := repo.Workspace(u); !known && !repo.Exists(s.Data.Path(r)) && s.Service.Sound(r) == nil {
+				if r := repo.Workspace(u); !known && !repo.Exists(a.Data.Path(r)) && a.Service.Sound(r) == nil {
 					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
 					taken[u] = form.Swept{} // told once
 				}
@@ -52,7 +52,7 @@ func (s *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 		}
 	}
 	for _, u := range slices.Sorted(maps.Keys(taken)) {
-		dir := s.Data.Path(repo.Workspace(u))
+		dir := a.Data.Path(repo.Workspace(u))
 		if taken[u].Main == "" || !repo.Exists(dir) {
 			continue
 		}
@@ -68,7 +68,7 @@ func (s *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 }
 
 // reached calls do for everybody to whom an outcome delivered.
-func (s *Record) reached(o *dm.Observation, do func(dm.UserName)) {
+func (a *Record) reached(o *dm.Observation, do func(dm.UserName)) {
 	if o.Effective == "" || o.Effective != o.Desired {
 		return // a failure may name those whom it did not come to
 	}
@@ -81,10 +81,10 @@ func (s *Record) reached(o *dm.Observation, do func(dm.UserName)) {
 
 // verifySweepCommits proves the commits of sweeps and returns the newest sweep of
 // each user.
-func (s *Record) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]form.Swept {
-	dir := s.Data.Path(repo.Sweeps)
+func (a *Record) verifySweepCommits(ctx context.Context, say func(string, ...any)) map[dm.UserName]form.Swept {
+	dir := a.Data.Path(repo.Sweeps)
 	taken := map[dm.UserName]form.Swept{}
-	lines, err := s.Data.Git.Fsck(ctx, dir, true)
+	lines, err := a.Data.Git.Fsck(ctx, dir, true)
 	if err != nil {
 		say("sweeps: fsck could not run: %v", err)
 	}

@@ -46,19 +46,19 @@ type Record struct {
 // commit and tag, and every workspace against the applications that were
 // delivered to it. It calls problem for each fault and returns an error only when
 // it can't go on.
-func (s *Record) Verify(ctx context.Context, problem func(string)) error {
+func (a *Record) Verify(ctx context.Context, problem func(string)) error {
 	const op = "audit.Verify"
-	for _, aside := range s.Service.LookNow(ctx).Left {
+	for _, aside := range a.Service.LookNow(ctx).Left {
 		problem(aside.String())
-		s.Aside(ctx, aside.Repository)
+		a.Aside(ctx, aside.Repository)
 	}
 	deployed, given := map[dm.PackageRef]deployedTrees{}, map[plumbing.Hash]form.Delivery{}
-	for _, kind := range s.Data.Many() {
-		err := s.Data.Each(ctx, kind, func(r dm.Repository) error {
-			if s.Service.Sound(r) != nil && !s.Index.Read(r) {
+	for _, kind := range a.Data.Many() {
+		err := a.Data.Each(ctx, kind, func(r dm.Repository) error {
+			if a.Service.Sound(r) != nil && !a.Index.Read(r) {
 				return nil
 			}
-			v := &Verifier{Record: s, r: r, dir: s.Data.Path(r), objects: repo.Open(s.Data.Path(r)), report: problem, deployed: deployed, given: given}
+			v := &Verifier{Record: a, r: r, dir: a.Data.Path(r), objects: repo.Open(a.Data.Path(r)), report: problem, deployed: deployed, given: given}
 			v.run(ctx)
 			return nil
 		})
@@ -66,7 +66,7 @@ func (s *Record) Verify(ctx context.Context, problem func(string)) error {
 			return repo.Failed(op, err)
 		}
 	}
-	return repo.Failed(op, s.verifySweeps(ctx, problem))
+	return repo.Failed(op, a.verifySweeps(ctx, problem))
 }
 
 // Verifier examines one repository.

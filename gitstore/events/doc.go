@@ -9,9 +9,9 @@
 // it. Numbers only grow, also in a repository that is read when the log is already
 // in use; those that were given up stay unused.
 //
-// Of this only the cursors of readers are durable: after a restart the record says what the highest
-// number was, and what happened before. What is kept is bounded in events and in
-// bytes.
+// Of all this only the cursors of readers are durable: after a restart the record
+// says what the highest number was, and what happened before. What is kept is
+// bounded in events and in bytes.
 //
 // # Imports
 //

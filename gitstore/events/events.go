@@ -10,8 +10,8 @@ import (
 // What a log keeps: the newest events, and of them no more than so many bytes,
 // because an explanation may be long and anybody may cause one.
 const (
-	Kept      = 100_000
-	KeptBytes = 64 << 20
+	kept      = 100_000
+	keptBytes = 64 << 20
 )
 
 // Log is the sequence, and the highest number of each repository that carries
@@ -48,7 +48,7 @@ type entry struct {
 // New returns a log that waits for Begin.
 func New() *Log {
 	return &Log{
-		most: Kept, mostBytes: KeptBytes, settled: map[uint64]settled{}, more: make(chan struct{}), heads: map[dm.Repository]uint64{},
+		most: kept, mostBytes: keptBytes, settled: map[uint64]settled{}, more: make(chan struct{}), heads: map[dm.Repository]uint64{},
 	}
 }
 

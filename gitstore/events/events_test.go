@@ -186,12 +186,12 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		l := at(0)
-		for range 2 * Kept {
+		for range 2 * kept {
 			l.Reserve().Land(e)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/Kept, "bytes/event")
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/kept, "bytes/event")
 		runtime.KeepAlive(l)
 	}
 }

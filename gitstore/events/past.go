@@ -25,7 +25,7 @@ func (p *Past) Add(e dm.Event) {
 	data := pack(e)
 	p.list = append(p.list, entry{e.Seq, data})
 	p.bytes += len(data)
-	if len(p.list) >= 2*Kept || p.bytes >= 2*KeptBytes {
+	if len(p.list) >= 2*kept || p.bytes >= 2*keptBytes {
 		p.Sort()
 	}
 }
@@ -33,7 +33,7 @@ func (p *Past) Add(e dm.Event) {
 // Sort ends the filling: Read may be called now.
 func (p *Past) Sort() {
 	slices.SortFunc(p.list, func(a, b entry) int { return cmp.Compare(a.seq, b.seq) })
-	for len(p.list) > Kept || len(p.list) > 1 && p.bytes > KeptBytes {
+	for len(p.list) > kept || len(p.list) > 1 && p.bytes > keptBytes {
 		last := len(p.list) - 1
 		p.bytes -= len(p.list[last].data)
 		p.list = p.list[:last]

@@ -90,6 +90,3 @@ func Chain(ctx context.Context, objects *repo.Objects, tip, known plumbing.Hash)
 	slices.Reverse(list)
 	return list, true, nil
 }
-
-// Revision is the name of a commit or a tag as others have it, "" for none.
-func Revision(h plumbing.Hash) dm.Revision { return dm.Revision(hashText(h)) }

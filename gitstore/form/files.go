@@ -13,17 +13,19 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// placer gives the files of an archive their places in the package's tree,
+// Placer gives the files of an archive their places in the package's tree,
 // which has no single outer directory. What a tool left beside that directory
 // keeps its path, unless something in the package begins with the same name:
 // then the archive alone holds it.
-type placer struct {
+type Placer struct {
 	top   string          // "" when the archive has no single outer directory
 	inner map[string]bool // first names in it, in lower case
 }
 
-func NewPlacer(top string, paths iter.Seq[string]) placer {
-	p := placer{top, map[string]bool{}}
+// NewPlacer reads the paths of an archive whose single outer directory is top, ""
+// when it has none.
+func NewPlacer(top string, paths iter.Seq[string]) Placer {
+	p := Placer{top, map[string]bool{}}
 	for path := range paths {
 		if inner, ok := strings.CutPrefix(path, top+"/"); ok && top != "" {
 			p.inner[firstName(inner)] = true
@@ -33,7 +35,7 @@ func NewPlacer(top string, paths iter.Seq[string]) placer {
 }
 
 // Place returns ok = false for a file that the tree does not hold.
-func (p placer) Place(path string) (inner string, ok bool) {
+func (p Placer) Place(path string) (inner string, ok bool) {
 	if p.top == "" {
 		return path, true
 	}

@@ -142,6 +142,7 @@ func parseList(text string) (list []string) {
 // serverName is the committer of everything; the author is the person.
 const serverName = "deployment-manager"
 
+// ServerSignature is the committer of every commit.
 func ServerSignature(at time.Time) object.Signature {
 	return object.Signature{Name: serverName, Email: serverName + "@pnda", When: at.UTC().Truncate(time.Second)}
 }

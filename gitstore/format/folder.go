@@ -17,9 +17,9 @@ import (
 
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
-func (s *Folder) ours() (files, folders []string) {
+func (f *Folder) ours() (files, folders []string) {
 	folders = []string{repo.CursorsDir, repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
-	for _, kind := range s.Data.Many() {
+	for _, kind := range f.Data.Many() {
 		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
 	}
 	return []string{repo.FormatFile, repo.LockFile, repo.KnownFile}, folders
@@ -28,18 +28,18 @@ func (s *Folder) ours() (files, folders []string) {
 // Examine refuses a data folder that is not one of this server's before
 // anything in it is made, locked or changed. The folder itself may be a link; in
 // it, what is emptied, removed and renamed must not lead to somewhere else.
-func (s *Folder) Examine() error {
-	if _, err := s.findFormat(); err != nil {
+func (f *Folder) Examine() error {
+	if _, err := f.findFormat(); err != nil {
 		return err
 	}
-	files, folders := s.ours()
+	files, folders := f.ours()
 	for _, name := range files {
-		if err := s.plain(name, "file", fs.FileMode.IsRegular); err != nil {
+		if err := f.plain(name, "file", fs.FileMode.IsRegular); err != nil {
 			return err
 		}
 	}
 	for _, name := range folders {
-		if err := s.plain(name, "folder", fs.FileMode.IsDir); err != nil {
+		if err := f.plain(name, "folder", fs.FileMode.IsDir); err != nil {
 			return err
 		}
 	}
@@ -47,9 +47,9 @@ func (s *Folder) Examine() error {
 }
 
 // plain refuses what is there under a name of ours and is something else.
-func (s *Folder) plain(name, want string, is func(fs.FileMode) bool) error {
+func (f *Folder) plain(name, want string, is func(fs.FileMode) bool) error {
 	const op = "format.Folder"
-	info, err := os.Lstat(filepath.Join(s.Data.Dir, name))
+	info, err := os.Lstat(filepath.Join(f.Data.Dir, name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -79,17 +79,17 @@ func refuseForeign(entries []fs.DirEntry) error {
 
 // Lock locks the folder for this process. Kinds: Conflict (another one has it),
 // Invalid, Unavailable.
-func (s *Folder) Lock(ctx context.Context) (*os.File, error) {
+func (f *Folder) Lock(ctx context.Context) (*os.File, error) {
 	const op = "format.Folder"
 	var lock *os.File
-	err := repair.Patiently(ctx, s.Log, "the data folder's lock", func() (err error) {
-		lock, err = os.OpenFile(filepath.Join(s.Data.Dir, repo.LockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
+	err := repair.Patiently(ctx, f.Log, "the data folder's lock", func() (err error) {
+		lock, err = os.OpenFile(filepath.Join(f.Data.Dir, repo.LockFile), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o640)
 		return err
 	})
 	if err != nil {
 		return nil, dm.Errorf(dm.Invalid, op, "the data folder is not writable: %s", repo.Reason(err)).Because(err)
 	}
-	if err := s.waitForLock(ctx, lock); err != nil {
+	if err := f.waitForLock(ctx, lock); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return lock, nil
@@ -101,7 +101,7 @@ const lockPause = 10 * time.Millisecond
 // waitForLock takes the lock, or gives up after LockWait. A git that writes
 // inherits the descriptor, so an orphan of a killed server keeps the next one
 // waiting here, for as long as the orphan takes to end, instead of racing it.
-func (s *Folder) waitForLock(ctx context.Context, lock *os.File) error {
+func (f *Folder) waitForLock(ctx context.Context, lock *os.File) error {
 	const op = "format.Folder"
 	begin := time.Now()
 	for waiting := false; ; waiting = true {
@@ -109,14 +109,14 @@ func (s *Folder) waitForLock(ctx context.Context, lock *os.File) error {
 		switch {
 		case err == nil:
 			if waiting {
-				s.Log.Info("the data folder is free now", "waited", time.Since(begin))
+				f.Log.Info("the data folder is free now", "waited", time.Since(begin))
 			}
 			return nil
-		case time.Since(begin) >= s.LockWait:
+		case time.Since(begin) >= f.LockWait:
 			return dm.Errorf(dm.Conflict, op, "the data folder is in use by another process").
 				WithHint("stop the other server, or choose another folder with --data").Because(err)
 		case !waiting:
-			s.Log.Info("the data folder is in use by another process, waiting for it", "at_most", s.LockWait)
+			f.Log.Info("the data folder is in use by another process, waiting for it", "at_most", f.LockWait)
 		}
 		select {
 		case <-ctx.Done():

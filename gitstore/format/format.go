@@ -15,22 +15,22 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Current is the version of the layout that this server writes. A change of the
+// current is the version of the layout that this server writes. A change of the
 // layout that an older server would misread gets the next number, a line here
-// and, if there is something to do in the folder, a step in upgrade. Commits are
+// and, if there is something to do in the folder, a step in Upgrade. Commits are
 // never rewritten: what reads them reads those of all formats.
 //
 //	1  the first
 //	2  a commit of the record may have a second parent, which was pushed and is
 //	   not part of the record; an older server would take it for one
 //	3  every change of an application has the number of the deployment in force,
-//	   see number; every transition has a number of the server's; the archive of a
+//	   see index.Application.Number; every transition has a number of the server's; the archive of a
 //	   pushed version need not be stored. New since 2 began, and known to its last
 //	   servers: known-refs, sweeps.git, "left" in outcomes, DM-Overtakes, marks in
 //	   damaged
-const Current = 3
+const current = 3
 
-// Earlier says what Open does with a data folder of an earlier format.
+// Earlier says what a start does with a data folder of an earlier format.
 type Earlier int
 
 const (
@@ -50,36 +50,36 @@ type Folder struct {
 
 // Upgrade makes the folder one of this server's format. It is done again when the
 // server is killed before the number is written.
-func (s *Folder) Upgrade(found int) error {
-	if found == Current || s.Earlier == ReadEarlier {
+func (f *Folder) Upgrade(found int) error {
+	if found == current || f.Earlier == ReadEarlier {
 		return nil
 	}
-	s.Data.Step("upgrade-begun")
-	if err := s.writeFormat(); err != nil {
+	f.Data.Step("upgrade-begun")
+	if err := f.writeFormat(); err != nil {
 		return err
 	}
-	s.Data.Step("upgrade-written")
-	s.Log.Info("the data folder was upgraded", "from", found, "to", Current)
+	f.Data.Step("upgrade-written")
+	f.Log.Info("the data folder was upgraded", "from", found, "to", current)
 	return nil
 }
 
-func (s *Folder) writeFormat() error {
-	return dm.Wrap("format.Folder", durable.WriteFile(filepath.Join(s.Data.Dir, repo.FormatFile), []byte(strconv.Itoa(Current)+"\n")))
+func (f *Folder) writeFormat() error {
+	return dm.Wrap("format.Folder", durable.WriteFile(filepath.Join(f.Data.Dir, repo.FormatFile), []byte(strconv.Itoa(current)+"\n")))
 }
 
 // findFormat tells the format of the folder, 0 for a new one, and refuses what
 // this server can't read. It changes nothing.
-func (s *Folder) findFormat() (int, error) {
+func (f *Folder) findFormat() (int, error) {
 	const op = "format.Folder"
 	// The entries come first: another server may be making a new folder its own.
-	entries, err := os.ReadDir(s.Data.Dir)
+	entries, err := os.ReadDir(f.Data.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, dm.Errorf(dm.Invalid, op, "the data folder cannot be read: %s", repo.Reason(err)).Because(err)
 	}
-	b, err := os.ReadFile(filepath.Join(s.Data.Dir, repo.FormatFile))
+	b, err := os.ReadFile(filepath.Join(f.Data.Dir, repo.FormatFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, refuseForeign(entries)
 	}
@@ -91,21 +91,21 @@ func (s *Folder) findFormat() (int, error) {
 	switch {
 	case err != nil || found < 1:
 		return 0, dm.Errorf(dm.Invalid, op, "the file %q of the data folder contains %q, want the number of a format", repo.FormatFile, text)
-	case found > Current:
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, Current).
+	case found > current:
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, which a newer server wrote; this server reads formats up to %d", found, current).
 			WithHint("start the newer server again, or go on from a copy of the folder from before the upgrade")
-	case found < Current && s.Earlier == RefuseEarlier:
-		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before cannot open", found, Current).
+	case found < current && f.Earlier == RefuseEarlier:
+		return 0, dm.Errorf(dm.Invalid, op, "the data folder has format %d, and this server writes format %d, which the server before cannot open", found, current).
 			WithHint("take a snapshot of the volume, or a copy of the folder, then start once with --upgrade-format (Helm: --set upgrade.accept=true)")
 	}
 	return found, nil
 }
 
 // Read is findFormat for the server that owns the folder: it marks a new one.
-func (s *Folder) Read() (int, error) {
-	found, err := s.findFormat()
+func (f *Folder) Read() (int, error) {
+	found, err := f.findFormat()
 	if found > 0 || err != nil {
 		return found, err
 	}
-	return Current, s.writeFormat()
+	return current, f.writeFormat()
 }

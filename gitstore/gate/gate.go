@@ -52,7 +52,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.Acquire(ctx, g.free, 1); err != nil {
+	if err := g.acquire(ctx, g.free, 1); err != nil {
 		leaveOwn()
 		return nil, err
 	}
@@ -79,15 +79,15 @@ func (g *Gate) enterOwn(ctx context.Context, name string) (leave func(), err err
 			delete(g.clients, name)
 		}
 	}
-	if err := own.Acquire(ctx, own.free, 1); err != nil {
+	if err := own.acquire(ctx, own.free, 1); err != nil {
 		forget()
 		return nil, err
 	}
 	return func() { own.free.Release(1); forget() }, nil
 }
 
-// Acquire takes n of s and counts whoever waits for it as one who waits here.
-func (g *Gate) Acquire(ctx context.Context, s *semaphore.Weighted, n int64) error {
+// acquire takes n of s and counts whoever waits for it as one who waits here.
+func (g *Gate) acquire(ctx context.Context, s *semaphore.Weighted, n int64) error {
 	const op = "gate.Enter"
 	if s.TryAcquire(n) {
 		return nil

@@ -16,6 +16,7 @@ type Leaving struct {
 	Leave func()
 }
 
+// Close implements io.Closer.
 func (l *Leaving) Close() error {
 	defer l.Leave()
 	return l.ReadSeekCloser.Close()
@@ -45,6 +46,7 @@ func (p Places) withDefaults() Places {
 // Gates are the doors of the record that hold work back.
 type Gates struct{ Downloads, Uploads, Receiving, Readers *Gate }
 
+// NewGates opens them.
 func NewGates(p Places) Gates {
 	p = p.withDefaults()
 	return Gates{

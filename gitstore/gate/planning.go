@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// DefaultFilling is Config.Filling when that is 0.
-const DefaultFilling = 256 << 20
+// defaultFilling is how many bytes all changes being planned may hold.
+const defaultFilling = 256 << 20
 
 // Changes that wait for memory each hold what they were sent, a megabyte at most.
 const (
@@ -28,9 +28,10 @@ type Planning struct {
 	all   int64
 }
 
+// NewPlanning bounds them to all bytes; 0 means 256 MiB.
 func NewPlanning(all int64) *Planning {
 	if all <= 0 {
-		all = DefaultFilling
+		all = defaultFilling
 	}
 	turns := newGate("changes", max(4, 2*runtime.GOMAXPROCS(0)), maxWaiting, planningWait)
 	return &Planning{turns: turns, bytes: semaphore.NewWeighted(all), all: all}
@@ -58,7 +59,7 @@ type Room struct {
 // its own limit is the planner's business.
 func (r *Room) Reserve(bytes int64) error {
 	bytes = min(bytes, r.p.all)
-	if err := r.p.turns.Acquire(r.ctx, r.p.bytes, bytes); err != nil {
+	if err := r.p.turns.acquire(r.ctx, r.p.bytes, bytes); err != nil {
 		return err
 	}
 	r.taken += bytes

@@ -312,7 +312,7 @@ func TestSlowReaderGetsAll(t *testing.T) {
 	g := newGit(t)
 	out := &doorway{open: make(chan struct{})}
 	time.AfterFunc(waitDelay+300*time.Millisecond, func() { close(out.open) })
-	if err := g.Run(t.Context(), "", nil, out, "version"); err != nil || !strings.Contains(out.got.String(), g.Version()) {
+	if err := g.Run(t.Context(), "", nil, out, "version"); err != nil || !strings.Contains(out.got.String(), g.version) {
 		t.Errorf("got %q, %v", out.got.String(), err)
 	}
 }

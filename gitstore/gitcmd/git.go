@@ -77,9 +77,6 @@ func (g *Git) Holding(lock *os.File) *Git {
 	return &held
 }
 
-// Version is git's version, such as "2.39.5".
-func (g *Git) Version() string { return g.version }
-
 func find(path string) (string, error) {
 	if path == "" {
 		path = "git"
@@ -130,7 +127,7 @@ func options(hooks string) []string {
 		"core.filesRefLockTimeout=2000",
 		"core.packedRefsTimeout=2000",
 		"init.defaultBranch=main",
-		"gc.auto=0", // maintenance happens under gitstore's lock only
+		"gc.auto=0", // maintenance happens under the repository's lock only
 		"maintenance.auto=false",
 		"receive.autogc=false",
 		"protocol.allow=never",

@@ -43,8 +43,8 @@ type Limits struct {
 	Memory  int64         // bytes of its own that one process of a fetch may take, and by which all others are measured; 64 MiB
 }
 
-// Defaults fills the zero fields.
-func (l Limits) Defaults() Limits {
+// withDefaults fills the zero fields.
+func (l Limits) withDefaults() Limits {
 	if l.Fetches <= 0 {
 		l.Fetches = max(16, 4*runtime.GOMAXPROCS(0))
 	}
@@ -97,7 +97,7 @@ func (l Limits) shares() [classes]share {
 // one command starts one does the work; what the others take is left out.
 func (l Limits) MostMemory() int64 {
 	n := int64(0)
-	for c, s := range l.Defaults().shares() {
+	for c, s := range l.withDefaults().shares() {
 		if Class(c) != Takes { // a push takes in when it has been received
 			n += int64(s.slots) * s.memory
 		}
@@ -109,7 +109,7 @@ func (l Limits) MostMemory() int64 {
 // two, a push with its hooks and what it starts five, a reading of a push two.
 func (l Limits) MostProcesses() int {
 	n := 0
-	for c, s := range l.Defaults().shares() {
+	for c, s := range l.withDefaults().shares() {
 		n += s.slots * [classes]int{Fetches: 2, Pushes: 5, Sends: 1, Upkeep: 3, Takes: 1, Looks: 2, Moves: 1}[c]
 	}
 	return n
@@ -118,7 +118,7 @@ func (l Limits) MostProcesses() int {
 // Classes iterates over the classes and their names.
 func Classes() iter.Seq2[Class, string] {
 	return func(yield func(Class, string) bool) {
-		for c, s := range (Limits{}).Defaults().shares() {
+		for c, s := range (Limits{}).withDefaults().shares() {
 			if !yield(Class(c), s.name) {
 				return
 			}
@@ -135,7 +135,7 @@ type pool [classes]struct {
 
 func newPool(l Limits) *pool {
 	p := &pool{}
-	for c, s := range l.Defaults().shares() {
+	for c, s := range l.withDefaults().shares() {
 		p[c].share, p[c].Gate = s, gate.New(gate.Config{What: "requests", Places: s.slots, Each: s.each, Queue: s.queue, Wait: s.wait})
 	}
 	return p

@@ -7,9 +7,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
-// Grace is how long an object that no ref leads to is kept at least. git has no
+// grace is how long an object that no ref leads to is kept at least. git has no
 // other protection for what is being written while it prunes.
-const Grace = "2.weeks.ago"
+const grace = "2.weeks.ago"
 
 // PackRefs brings all refs of the repository dir into one file. The caller
 // holds the repository's lock: beside a change, git can lose that change.
@@ -30,12 +30,12 @@ func (g *Git) PackRefs(ctx context.Context, dir string) error {
 
 // Prune brings all objects of the repository dir that refs lead to together
 // into one pack and sets the others aside in a cruft pack, from which they go
-// when they are older than Grace. Packs with a .keep file stay as they are. The
+// when they are older than grace. Packs with a .keep file stay as they are. The
 // caller holds the repository's lock.
 func (g *Git) Prune(ctx context.Context, dir string) error {
 	c := command{
 		class: Upkeep, dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
-		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace, "--write-midx"},
+		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + grace, "--write-midx"},
 	}
 	if err := g.run(ctx, c); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (g *Git) Prune(ctx context.Context, dir string) error {
 func (g *Git) Gather(ctx context.Context, dir string) error {
 	c := command{
 		class: Upkeep, dir: dir, options: []string{"-c", "repack.writeBitmaps=false"}, writes: true,
-		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + Grace},
+		args: []string{"repack", "-q", "-n", "-a", "-d", "--cruft", "--cruft-expiration=" + grace},
 	}
 	if err := g.run(ctx, c); err != nil {
 		return err

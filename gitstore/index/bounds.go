@@ -29,7 +29,7 @@ func DefaultBounds() Bounds {
 // RoomForApplication fails when a new name of an application is one too many.
 func (b Bounds) RoomForApplication(x *Index, owner dm.UserName) error {
 	const op = "index.Bounds"
-	all, own := x.CountApplications(owner)
+	all, own := x.countApplications(owner)
 	switch {
 	case own >= b.ApplicationsOf:
 		return dm.Errorf(dm.Conflict, op, "exceeded quota: %s has used %d names of applications", owner, own).In(dm.NotCreated).
@@ -50,7 +50,7 @@ func (b Bounds) RoomForSpec(x *Index, spec dm.Spec) error {
 	if err != nil {
 		return err
 	}
-	all, own := x.SpecBytes(spec.Owner)
+	all, own := x.specBytes(spec.Owner)
 	size := int64(len(file))
 	switch {
 	case own+size > b.Specs/4:
@@ -66,6 +66,6 @@ func (b Bounds) RoomForSpec(x *Index, spec dm.Spec) error {
 // RoomForFailure tells whether another failed deploy of what is not there may
 // enter the record.
 func (b Bounds) RoomForFailure(x *Index, by dm.UserName) bool {
-	all, own := x.CountFailures(by)
+	all, own := x.countFailures(by)
 	return all < b.Failures && own < b.FailuresOf
 }

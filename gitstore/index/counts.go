@@ -6,9 +6,9 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// CountApplications counts the names that have a repository, or get one now,
+// countApplications counts the names that have a repository, or get one now,
 // and those of one owner.
-func (x *Index) CountApplications(owner dm.UserName) (all, own int) {
+func (x *Index) countApplications(owner dm.UserName) (all, own int) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, e := range x.apps {
@@ -19,8 +19,8 @@ func (x *Index) CountApplications(owner dm.UserName) (all, own int) {
 	return len(x.apps), own
 }
 
-// SpecBytes adds up what is kept of all applications and of those of one owner.
-func (x *Index) SpecBytes(owner dm.UserName) (all, own int64) {
+// specBytes adds up what is kept of all applications and of those of one owner.
+func (x *Index) specBytes(owner dm.UserName) (all, own int64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, e := range x.apps {
@@ -36,9 +36,9 @@ func (x *Index) SpecBytes(owner dm.UserName) (all, own int64) {
 	return all, own
 }
 
-// CountFailures counts the failed deploys of versions that are not there, and
+// countFailures counts the failed deploys of versions that are not there, and
 // those of one user.
-func (x *Index) CountFailures(by dm.UserName) (all, own int) {
+func (x *Index) countFailures(by dm.UserName) (all, own int) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	for _, e := range x.packages {

@@ -22,6 +22,7 @@ type Defaults struct {
 	bytes  int
 }
 
+// Get finds those of a tree.
 func (c *Defaults) Get(tree plumbing.Hash) (dm.Defaults, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -29,6 +30,7 @@ func (c *Defaults) Get(tree plumbing.Hash) (dm.Defaults, bool) {
 	return d, ok
 }
 
+// Put keeps those of a tree, unless they are too large.
 func (c *Defaults) Put(tree plumbing.Hash, d dm.Defaults) {
 	size := defaultsSize(d)
 	if size > maxDefaultBytes/4 {

@@ -31,6 +31,7 @@ type Index struct {
 	folded    map[string]map[dm.ApplicationName]bool // Fold → applications that have a repository
 }
 
+// New knows of nothing.
 func New() *Index {
 	return &Index{
 		packages: map[dm.PackageName]*Package{}, apps: map[dm.ApplicationName]*Application{},
@@ -53,7 +54,7 @@ type Package struct {
 	Owner    dm.UserName   // who published the first version; "" when there never was one
 	Seq      uint64        // highest number of an event, as it was read
 
-	// withdrawn are the versions that nobody can get any more, as they were last.
+	// Withdrawn are the versions that nobody can get any more, as they were last.
 	Withdrawn map[dm.Version]form.Version
 }
 
@@ -63,6 +64,7 @@ type Outcome struct {
 	once bool // an outcome before it had files, when it has none
 }
 
+// Version finds a version that is published.
 func (e *Package) Version(v dm.Version) (form.Version, bool) {
 	i, ok := slices.BinarySearchFunc(e.Versions, v, func(e form.Version, v dm.Version) int { return v.Compare(e.File.Ref.Version) })
 	if !ok {
@@ -159,6 +161,7 @@ func (e *Application) Settled() dm.Phase {
 	return e.Observed.Phase
 }
 
+// Phase is that of the change that is being worked on, or the last outcome's.
 func (e *Application) Phase() dm.Phase {
 	if e.Working() {
 		return dm.WorkingPhase(e.Desired.Verb, e.Desired.Spec.State)
@@ -181,24 +184,28 @@ func (e *Application) Current() form.Change {
 	return e.Effective
 }
 
+// Package is the entry of a package, nil when there is none.
 func (x *Index) Package(n dm.PackageName) *Package {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.packages[n]
 }
 
+// PutPackage takes a new entry. The caller holds the repository's lock.
 func (x *Index) PutPackage(n dm.PackageName, e *Package) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.packages[n] = e
 }
 
+// Application is the entry of an application, nil when there is none.
 func (x *Index) Application(a dm.ApplicationName) *Application {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.apps[a]
 }
 
+// PutApp takes a new entry. The caller holds the repository's lock.
 func (x *Index) PutApp(a dm.ApplicationName, e *Application) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -273,6 +280,7 @@ func (x *Index) Forget(r dm.Repository) {
 	}
 }
 
+// Release ends what Reserve began.
 func (x *Index) Release(a dm.ApplicationName) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -328,6 +336,7 @@ func (x *Index) outcomeLocked(ref dm.PackageRef) Outcome {
 	return o
 }
 
+// Outcome is the last one of a version; NOT_DEPLOYED when there is none.
 func (x *Index) Outcome(ref dm.PackageRef) Outcome {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -369,6 +378,7 @@ func (x *Index) DropOddity(id string) {
 	}
 }
 
+// Oddity tells of an id without an outcome in the record.
 func (x *Index) Oddity(id string) (dm.Phase, string) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -14,7 +14,7 @@ func Idle(op string, app dm.ApplicationName, e *Application, legal ...dm.Phase) 
 	return nil
 }
 
-// Takes is idle for the changes that also come in the place of one that waits:
+// Takes is Idle for the changes that also come in the place of one that waits:
 // they are judged by the phase that it would lead to.
 func Takes(op string, app dm.ApplicationName, e *Application, legal ...dm.Phase) error {
 	if e.Waits() && slices.Contains(legal, e.Desired.Spec.State.Settled()) {
@@ -23,6 +23,7 @@ func Takes(op string, app dm.ApplicationName, e *Application, legal ...dm.Phase)
 	return Idle(op, app, e, legal...)
 }
 
+// WrongPhase refuses what is not for an application in phase p.
 func WrongPhase(op string, app dm.ApplicationName, p dm.Phase) error {
 	if p == dm.NotCreated {
 		return dm.Errorf(dm.NotFound, op, "the application %s is %s", app, p).In(p)

@@ -148,7 +148,7 @@ func (p *applicationPast) addChanges(commits []*object.Commit) {
 	for _, c := range commits {
 		change := form.ParseChange(c)
 		line := changeLine{PastChange: dm.PastChange{
-			Revision: form.Revision(c.Hash), Stamp: change.Stamp, Package: change.Spec.Package, Deployment: change.Made(), Pushed: form.Revision(change.Pushed),
+			Revision: repo.Revision(c.Hash), Stamp: change.Stamp, Package: change.Spec.Package, Deployment: change.Made(), Pushed: repo.Revision(change.Pushed),
 		}}
 		if line.Verb == dm.Create {
 			owner = line.User

@@ -43,7 +43,7 @@ type entry struct {
 	application applicationPast
 	pkg         packagePast
 
-	used uint64 // guarded by pasts.mu, like size
+	used uint64 // guarded by mu of the cache, like size
 	size int
 }
 

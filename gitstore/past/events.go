@@ -35,7 +35,7 @@ func (p *applicationPast) events(app dm.ApplicationName, objects *repo.Objects, 
 	for i, o := range p.outcomes {
 		// Several outcomes may have been recorded by one move of the ref.
 		if place, ok := p.place[o.Desired]; ok && (i+1 == len(p.outcomes) || p.outcomes[i+1].seq != o.seq || o.seq == 0) {
-			e.Old, e.New = e.New, form.Revision(o.commit)
+			e.Old, e.New = e.New, repo.Revision(o.commit)
 			e.Stamp, e.Owner = p.changes[place].Stamp, p.changes[place].owner
 			e.State, e.Information, e.Time, e.Seq = o.Phase, cmp.Or(o.Health, o.Information), o.Time, o.seq
 			e.Again = i > 0 && p.outcomes[i-1].Desired == o.Desired
@@ -60,7 +60,7 @@ func (p *packagePast) events(add func(dm.Event)) {
 		e := dm.Event{Kind: dm.PackageEvent, ID: c.Package.String(), Stamp: c.Stamp, Ref: repo.Tag(c.Package.Version), Old: tags[c.Package.Version]}
 		switch {
 		case c.Outcome != nil:
-			e.Ref, e.Old, e.New = repo.Deployed(c.Package.Version), form.Revision(line.below), c.Revision
+			e.Ref, e.Old, e.New = repo.Deployed(c.Package.Version), repo.Revision(line.below), c.Revision
 			e.State, e.Information = c.Outcome.Phase, c.Outcome.Information
 		case c.Verb == dm.Withdraw:
 			e.State, tags[c.Package.Version] = dm.NotCreated, ""

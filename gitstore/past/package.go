@@ -160,10 +160,10 @@ func (p *packageReader) tag(h plumbing.Hash) (packageLine, error) {
 	case err != nil:
 		return packageLine{}, err
 	case gone != nil:
-		change := dm.PastChange{Revision: form.Revision(h), Stamp: gone.Stamp, Package: gone.Package}
+		change := dm.PastChange{Revision: repo.Revision(h), Stamp: gone.Stamp, Package: gone.Package}
 		return packageLine{change, gone.Upload, lineSize(gone.Reason)}, nil
 	}
-	change := dm.PastChange{Revision: form.Revision(h), Stamp: v.Stamp, Package: v.File.Ref, Findings: v.Findings}
+	change := dm.PastChange{Revision: repo.Revision(h), Stamp: v.Stamp, Package: v.File.Ref, Findings: v.Findings}
 	return packageLine{change, plumbing.ZeroHash, lineSize(v.Reason, form.FormatList(v.Findings))}, nil
 }
 
@@ -175,7 +175,7 @@ func (p *packageReader) outcome(h plumbing.Hash) (packageLine, error) {
 	}
 	d := form.DecodeDecision(c)
 	change := dm.PastChange{
-		Revision: form.Revision(h), Stamp: d.Stamp, Package: d.Package,
+		Revision: repo.Revision(h), Stamp: d.Stamp, Package: d.Package,
 		Outcome: &dm.Outcome{Phase: d.Phase, Succeeded: d.Phase == dm.Deployed || d.Verb == dm.Undeploy, Information: d.Information, Time: d.Time},
 	}
 	return packageLine{change, d.Before, lineSize(d.Reason, d.Information)}, nil

@@ -14,23 +14,23 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/pack"
 )
 
-// Expansion bounds what a pack may become when it is expanded.
-type Expansion struct {
+// expansion bounds what a pack may become when it is expanded.
+type expansion struct {
 	Object  int64 // bytes of one object
 	All     int64 // bytes of all objects together
 	Objects int64 // how many there may be
 }
 
-// Count returns a reader of pack that expands it as it passes, and ends with an
+// count returns a reader of pack that expands it as it passes, and ends with an
 // error of kind TooLarge at the first object that is over a limit. A difference
 // counts as what it makes, by its own word, which git holds it to. What is no
 // pack ends with an error of kind Invalid. Its WriteTo holds a few kilobytes,
 // however large an object is; Read is not meant to be used.
-func Count(pack io.Reader, most Expansion) io.Reader { return &counter{pack: pack, most: most} }
+func count(pack io.Reader, most expansion) io.Reader { return &counter{pack: pack, most: most} }
 
 type counter struct {
 	pack io.Reader
-	most Expansion
+	most expansion
 	all  int64
 
 	in   *bufio.Reader // of what passes
@@ -77,7 +77,7 @@ func (p *passing) Read(b []byte) (int, error) {
 	return n, err
 }
 
-const countOp = "receive.Count"
+const countOp = "receive.count"
 
 // count reads the pack up to its trailer.
 func (c *counter) count() error {

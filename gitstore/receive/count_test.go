@@ -50,7 +50,7 @@ func packOf(count uint32, entries ...[]byte) []byte {
 
 func TestCount(t *testing.T) {
 	t.Parallel()
-	most := Expansion{Object: 1000, All: 2500, Objects: 5}
+	most := expansion{Object: 1000, All: 2500, Objects: 5}
 	blob := func(n int) []byte { return honest(plumbing.BlobObject, bytes.Repeat([]byte("x"), n)) }
 	big := int64(1) << 40
 	for _, c := range []struct {
@@ -83,7 +83,7 @@ func TestCount(t *testing.T) {
 		{"cut before an entry", packOf(2, blob(900)), dm.Invalid, ""},
 	} {
 		var passed bytes.Buffer
-		_, err := io.Copy(&passed, Count(bytes.NewReader(c.pack), most))
+		_, err := io.Copy(&passed, count(bytes.NewReader(c.pack), most))
 		if dm.KindOf(err) != c.kind || c.word != "" && !strings.Contains(dm.Public(err), c.word) {
 			t.Errorf("%s: %v, want kind %q with %q", c.name, err, c.kind, c.word)
 		}
@@ -99,7 +99,7 @@ func TestCountStopsAtTheFirstByteOver(t *testing.T) {
 	const each = 1 << 20
 	entry := honest(plumbing.BlobObject, make([]byte, each)) // about 5 kB
 	rest := &bytesLeft{Reader: bytes.NewReader(packOf(4000, bytes.Repeat(entry, 4000)))}
-	n, err := io.Copy(io.Discard, Count(rest, Expansion{Object: each, All: 10 * each, Objects: 5000}))
+	n, err := io.Copy(io.Discard, count(rest, expansion{Object: each, All: 10 * each, Objects: 5000}))
 	if dm.KindOf(err) != dm.TooLarge || n > int64(12*len(entry))+32<<10 {
 		t.Errorf("%d bytes passed, %v; want about %d and TooLarge", n, err, 10*len(entry))
 	}
@@ -116,7 +116,7 @@ func TestCountPassesOnWhatHasArrived(t *testing.T) {
 	in, client := io.Pipe()
 	out, git := io.Pipe()
 	go func() {
-		_, err := io.Copy(git, Count(in, Expansion{Object: 10, All: 10, Objects: 10}))
+		_, err := io.Copy(git, count(in, expansion{Object: 10, All: 10, Objects: 10}))
 		_ = git.CloseWithError(err)
 	}()
 	for _, b := range content {
@@ -137,7 +137,7 @@ func TestCountTellsOfAGitThatIsGone(t *testing.T) {
 	gone := errors.New("gone")
 	in, out := io.Pipe()
 	_ = in.CloseWithError(gone)
-	if _, err := io.Copy(out, Count(bytes.NewReader(packOf(0)), Expansion{})); !errors.Is(err, gone) {
+	if _, err := io.Copy(out, count(bytes.NewReader(packOf(0)), expansion{})); !errors.Is(err, gone) {
 		t.Errorf("%v, want %v", err, gone)
 	}
 }
@@ -152,7 +152,7 @@ func FuzzCount(f *testing.F) {
 	f.Add(packOf(1, packed(plumbing.TreeObject, 1<<50, nil)))
 	f.Fuzz(func(t *testing.T, pack []byte) {
 		var passed bytes.Buffer
-		n, err := io.Copy(&passed, Count(bytes.NewReader(pack), Expansion{Object: 100, All: 200, Objects: 4}))
+		n, err := io.Copy(&passed, count(bytes.NewReader(pack), expansion{Object: 100, All: 200, Objects: 4}))
 		if n != int64(passed.Len()) || !bytes.HasPrefix(pack, passed.Bytes()) {
 			t.Errorf("%d bytes passed, %d told", passed.Len(), n)
 		}

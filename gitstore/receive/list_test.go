@@ -108,7 +108,7 @@ func TestListAsGitDoes(t *testing.T) {
 	s.run(strings.Join(append(blobs, inner), "\n")+"\n", "pack-objects", "-q", filepath.Join(s.dir, "objects", "pack", "pack"))
 	s.run("", "prune-packed", "-q")
 	files, err := s.list(t.Context(), tree, "top", archive.DefaultLimits())
-	if err != nil || len(files) != len(want) || !slices.IsSortedFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) }) {
+	if err != nil || len(files) != len(want) || !slices.IsSortedFunc(files, func(a, b file) int { return strings.Compare(a.Path, b.Path) }) {
 		t.Fatalf("%d files, %v; want %d in order", len(files), err, len(want))
 	}
 	deltas := 0

@@ -117,7 +117,7 @@ func (o *objects) read(ctx context.Context, id string, limit int64) (kind string
 const mostMade = 16 << 20
 
 // blob streams a file of size bytes into use.
-func (o *objects) blob(ctx context.Context, f File, use func(io.Reader) error) error {
+func (o *objects) blob(ctx context.Context, f file, use func(io.Reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ const objectsPerEntry = 10
 
 // count holds a pushed pack to the limits of uploads while it arrives.
 func (v *Receiver) count(r io.Reader) io.Reader {
-	return Count(r, Expansion{
+	return count(r, expansion{
 		Object: v.Limits.File, All: v.Limits.Unpacked, Objects: objectsPerEntry * int64(v.Limits.Entries),
 	})
 }

@@ -179,7 +179,7 @@ func (u *Upload) Sketch() (*treefs.Sketch, error) {
 	return treefs.NewSketch(files), nil
 }
 
-// placed is the package's tree; see placer.
+// placed is the package's tree; see form.NewPlacer.
 func (u *Upload) placed() *repo.Tree {
 	b := repo.NewTree()
 	p := form.NewPlacer(u.Top, u.paths())

@@ -18,8 +18,8 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
-// File is one file of a pushed package.
-type File struct {
+// file is one file of a pushed package.
+type file struct {
 	Path       string
 	Executable bool
 	Size       int64 // bytes
@@ -33,7 +33,7 @@ type Version struct {
 	Digest   string         // SHA-256 of the archive, see archive.Write
 	Findings []string       // why it can't be deployed, few
 	Notes    []string       // for the person who pushes
-	files    []File         // by path
+	files    []file         // by path
 }
 
 // Files are the files as a tree.
@@ -132,7 +132,7 @@ const maxPath = 64 << 10
 
 // list lists the files of a pushed tree by path, as the archive with the outer
 // directory top will hold them. All faults come back at once.
-func (o *objects) list(ctx context.Context, tree, top string, limits archive.Limits) ([]File, error) {
+func (o *objects) list(ctx context.Context, tree, top string, limits archive.Limits) ([]file, error) {
 	l := &listing{objects: o, judge: archive.NewJudge(limits), top: top, mostBytes: mostEntryBytes * (int64(limits.Entries) + 1)}
 	if _, err := l.judge.Entry(archive.Entry{Name: top, Directory: true}); err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (o *objects) list(ctx context.Context, tree, top string, limits archive.Lim
 	if err := l.tree(ctx, "", tree); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(l.files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(l.files, func(a, b file) int { return strings.Compare(a.Path, b.Path) })
 	return l.files, l.judge.Refusal()
 }
 
@@ -153,7 +153,7 @@ type listing struct {
 	judge     *archive.Judge
 	top       string
 	mostBytes int64 // of one tree
-	files     []File
+	files     []file
 }
 
 // tree takes the entries of a tree and of those in it, each before what it holds.
@@ -194,14 +194,14 @@ func (l *listing) tree(ctx context.Context, prefix, id string) error {
 				return err
 			}
 		case path != "":
-			l.files = append(l.files, File{strings.TrimPrefix(path, l.top+"/"), entry.Mode&0o100 != 0, entry.Size, line.id})
+			l.files = append(l.files, file{strings.TrimPrefix(path, l.top+"/"), entry.Mode&0o100 != 0, entry.Size, line.id})
 		}
 	}
 	return nil
 }
 
 // sketch reads of each file as much as look wants.
-func (o *objects) sketch(ctx context.Context, look func(path string, size int64) int64, files []File) (*treefs.Sketch, error) {
+func (o *objects) sketch(ctx context.Context, look func(path string, size int64) int64, files []file) (*treefs.Sketch, error) {
 	list := make([]treefs.Sketched, len(files))
 	for i, f := range files {
 		var head []byte
@@ -221,7 +221,7 @@ func (o *objects) sketch(ctx context.Context, look func(path string, size int64)
 }
 
 // digest is the SHA-256 of the archive of the files.
-func (o *objects) digest(ctx context.Context, top string, files []File) (string, error) {
+func (o *objects) digest(ctx context.Context, top string, files []file) (string, error) {
 	members := make([]archive.Member, len(files))
 	for i, f := range files {
 		members[i] = archive.Member{Path: f.Path, Executable: f.Executable, Size: f.Size, Copy: func(w io.Writer) error {
@@ -237,7 +237,7 @@ func (o *objects) digest(ctx context.Context, top string, files []File) (string,
 }
 
 // copyTo writes a file into a pack: as it is stored, where it is stored whole.
-func (o *objects) copyTo(ctx context.Context, w *pack.Writer, f File) error {
+func (o *objects) copyTo(ctx context.Context, w *pack.Writer, f file) error {
 	raw, found, err := o.whole(f.id)
 	if err != nil {
 		return err

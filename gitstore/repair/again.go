@@ -126,7 +126,7 @@ func (s *Service) lookAt(ctx context.Context, r dm.Repository) {
 	if d == nil {
 		return
 	}
-	o, away := s.Why(r)
+	o, away := s.why(r)
 	var err error
 	switch {
 	case away && r.Kind == dm.WorkspaceRepository && !repo.Exists(s.Data.Path(r)):
@@ -147,7 +147,7 @@ func (s *Service) lookAt(ctx context.Context, r dm.Repository) {
 	} else if err != nil {
 		s.Log.Warn("a repository could not be checked", "kind", r.Kind, "name", r.Name, "err", err)
 	}
-	if _, away := s.Why(r); err == nil && !away {
+	if _, away := s.why(r); err == nil && !away {
 		s.again.done(r)
 		return
 	}
@@ -236,7 +236,7 @@ func (s *Service) readServed(ctx context.Context, r dm.Repository) error {
 // beside the running server. It fails only when the start is broken off, which
 // says nothing about a repository.
 func (s *Service) ReadFirst(ctx context.Context, r dm.Repository) error {
-	if _, away := s.Why(r); away {
+	if _, away := s.why(r); away {
 		return nil
 	}
 	err := s.read(ctx, r)
@@ -253,10 +253,9 @@ func (s *Service) ReadFirst(ctx context.Context, r dm.Repository) error {
 	return nil
 }
 
-// read is recoverRepository with a second opinion about what made it fail: the
+// read is Record.Recover with a second opinion about what made it fail: the
 // error is a fault only when the bytes prove it, and the record has nothing to
-// mend it from. The caller holds the
-// repository's lock, or is alone.
+// mend it from. The caller holds the repository's lock, or is alone.
 func (s *Service) read(ctx context.Context, r dm.Repository) error {
 	look := func() error { return Confirm(s.Data.Path(r), s.Record.Recover(ctx, r)) }
 	return s.mended(ctx, r, look(), look)

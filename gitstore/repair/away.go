@@ -56,7 +56,7 @@ func (s *Service) Postpone(r dm.Repository, cause string) {
 
 // Fault is the damage for which a repository is out of service; nil when there is none.
 func (s *Service) Fault(r dm.Repository) *repo.Fault {
-	o, _ := s.Why(r)
+	o, _ := s.why(r)
 	return o.fault
 }
 
@@ -67,8 +67,8 @@ func (s *Service) BringBack(r dm.Repository) {
 	delete(s.away, r)
 }
 
-// Why tells why a repository is out of service; ok is false when it is not.
-func (s *Service) Why(r dm.Repository) (o outOfService, ok bool) {
+// why tells why a repository is out of service; ok is false when it is not.
+func (s *Service) why(r dm.Repository) (o outOfService, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	o, ok = s.away[r]
@@ -90,7 +90,7 @@ func (s *Service) AwayOf(kind dm.RepositoryKind) (list []dm.Repository) {
 // UnreadApps tells whether there is an application that could not be read yet.
 func (s *Service) UnreadApps() bool {
 	return slices.ContainsFunc(s.AwayOf(dm.ApplicationRepository), func(r dm.Repository) bool {
-		o, ok := s.Why(r)
+		o, ok := s.why(r)
 		return ok && o.fault == nil
 	})
 }

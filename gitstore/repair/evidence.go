@@ -145,7 +145,7 @@ func (s *Service) takeAbsent(r dm.Repository, cause string) error {
 		s.setAside(r, f)
 		return f
 	}
-	if o, away := s.Why(r); away && o.fault != nil && *o.fault == *f {
+	if o, away := s.why(r); away && o.fault != nil && *o.fault == *f {
 		return f
 	}
 	s.Log.Error("a repository is missing and is out of service", "kind", r.Kind, "name", r.Name, "cause", cause)

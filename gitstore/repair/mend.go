@@ -138,8 +138,8 @@ func (s *Service) twin(path string) string {
 
 // missing names the objects that refs lead to and no file holds.
 func (s *Service) missing(ctx context.Context, dir string) (map[plumbing.Hash]struct{}, error) {
-	v := &Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
-	if err := v.Packs(); err != nil {
+	v := &survey{dir: dir, names: map[plumbing.Hash]struct{}{}}
+	if err := v.packs(); err != nil {
 		return nil, err
 	}
 	heads, err := repo.ReadRefs(dir)
@@ -162,7 +162,7 @@ func (s *Service) missing(ctx context.Context, dir string) (map[plumbing.Hash]st
 	names := map[plumbing.Hash]struct{}{}
 	for _, id := range wanted {
 		h := plumbing.NewHash(id)
-		gone, err := v.Lacks(h)
+		gone, err := v.lacks(h)
 		if err != nil {
 			return nil, err
 		}

@@ -92,7 +92,7 @@ type missingTrees struct {
 	w    *pack.Writer
 }
 
-// Add implements adder.
+// Add implements repo.Adder.
 func (m *missingTrees) Add(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	h := plumbing.ComputeHash(t, content)
 	if _, ok := m.left[h]; !ok {

@@ -86,5 +86,5 @@ func (s *Service) fsckOnce(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return ConfirmFsck(dir, problems)
+	return confirmFsck(dir, problems)
 }

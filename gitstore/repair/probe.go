@@ -35,6 +35,7 @@ type Probe struct {
 	look   chan struct{} // closed when the look that runs has ended; nil when none runs
 }
 
+// NewProbe writes in dir. start runs a look beside its caller.
 func NewProbe(dir string, start func(func())) *Probe {
 	return &Probe{try: func() error { return tryWrite(dir) }, start: start, clock: time.Now, patience: probePatience}
 }

@@ -20,31 +20,31 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// Survey is one look at every file of a repository to its last byte. It is what
+// survey is one look at every file of a repository to its last byte. It is what
 // proofs are made from: neither go-git nor git says reliably whether an object is
 // gone or could only not be read.
-type Survey struct {
-	Dir   string
-	Names map[plumbing.Hash]struct{} // in packs that are there, whole
+type survey struct {
+	dir   string
+	names map[plumbing.Hash]struct{} // in packs that are there, whole
 }
 
 // newSurvey reads all refs, packs and loose objects. An error is a fault when
 // the bytes prove it, else it says what could not be read. The caller holds the
 // repository's lock, or is alone.
-func newSurvey(dir string) (*Survey, error) {
+func newSurvey(dir string) (*survey, error) {
 	heads, err := repo.ReadRefs(dir)
 	if err != nil {
 		return nil, err
 	}
-	v := &Survey{Dir: dir, Names: map[plumbing.Hash]struct{}{}}
-	if err := v.Packs(); err != nil {
+	v := &survey{dir: dir, names: map[plumbing.Hash]struct{}{}}
+	if err := v.packs(); err != nil {
 		return nil, err
 	}
 	if err := v.loose(); err != nil {
 		return nil, err
 	}
 	for _, ref := range slices.Sorted(maps.Keys(heads)) {
-		gone, err := v.Lacks(heads[ref])
+		gone, err := v.lacks(heads[ref])
 		if err != nil {
 			return nil, err
 		}
@@ -55,9 +55,9 @@ func newSurvey(dir string) (*Survey, error) {
 	return v, nil
 }
 
-// Packs reads every pack and collects the names of its objects.
-func (v *Survey) Packs() error {
-	entries, err := os.ReadDir(repo.PackDir(v.Dir))
+// packs reads every pack and collects the names of its objects.
+func (v *survey) packs() error {
+	entries, err := os.ReadDir(repo.PackDir(v.dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return repo.Broken("objects/pack", "the folder is missing")
 	}
@@ -82,7 +82,7 @@ func (v *Survey) Packs() error {
 			}
 			continue // a repack was broken off while it removed what it had replaced
 		}
-		path := filepath.Join(repo.PackDir(v.Dir), base)
+		path := filepath.Join(repo.PackDir(v.dir), base)
 		if file, err := pack.Check(path + ".pack"); pack.IsBroken(err) {
 			return repo.Broken("objects/pack/"+filepath.Base(file), "%s", brokenText(err))
 		} else if err != nil {
@@ -93,7 +93,7 @@ func (v *Survey) Packs() error {
 			return err
 		}
 		for _, h := range objects {
-			v.Names[h] = struct{}{}
+			v.names[h] = struct{}{}
 		}
 	}
 	return nil
@@ -106,8 +106,8 @@ func brokenText(err error) string {
 }
 
 // loose reads the objects that are files of their own.
-func (v *Survey) loose() error {
-	folders, err := os.ReadDir(filepath.Join(v.Dir, "objects"))
+func (v *survey) loose() error {
+	folders, err := os.ReadDir(filepath.Join(v.dir, "objects"))
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (v *Survey) loose() error {
 		if len(folder.Name()) != 2 || !folder.IsDir() {
 			continue
 		}
-		files, err := os.ReadDir(filepath.Join(v.Dir, "objects", folder.Name()))
+		files, err := os.ReadDir(filepath.Join(v.dir, "objects", folder.Name()))
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (v *Survey) loose() error {
 				continue
 			}
 			name := "objects/" + folder.Name() + "/" + f.Name()
-			if err := checkLoose(filepath.Join(v.Dir, name), folder.Name()+f.Name()); err != nil {
+			if err := checkLoose(filepath.Join(v.dir, name), folder.Name()+f.Name()); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
@@ -149,13 +149,13 @@ func checkLoose(path, id string) error {
 	return nil
 }
 
-// Lacks tells whether an object is in no pack and no file.
-func (v *Survey) Lacks(h plumbing.Hash) (bool, error) {
-	if _, ok := v.Names[h]; ok || h == repo.EmptyTree {
+// lacks tells whether an object is in no pack and no file.
+func (v *survey) lacks(h plumbing.Hash) (bool, error) {
+	if _, ok := v.names[h]; ok || h == repo.EmptyTree {
 		return false, nil
 	}
 	id := h.String()
-	_, err := os.Lstat(filepath.Join(v.Dir, "objects", id[:2], id[2:]))
+	_, err := os.Lstat(filepath.Join(v.dir, "objects", id[:2], id[2:]))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
 	}
@@ -180,16 +180,16 @@ func Confirm(dir string, err error) error {
 	if !errors.As(err, &l) {
 		return err
 	}
-	gone, unread := v.Lacks(plumbing.NewHash(l.ID))
+	gone, unread := v.lacks(plumbing.NewHash(l.ID))
 	if unread != nil || !gone {
 		return errors.Join(err, unread)
 	}
 	return repo.Broken("objects", "the %s %s is missing", l.What, l.ID)
 }
 
-// ConfirmFsck does the same with the lines that git fsck wrote about a
+// confirmFsck does the same with the lines that git fsck wrote about a
 // repository: what git could not open it tells as missing.
-func ConfirmFsck(dir string, lines []string) error {
+func confirmFsck(dir string, lines []string) error {
 	v, err := newSurvey(dir)
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func ConfirmFsck(dir string, lines []string) error {
 		case strings.HasPrefix(line, "error in "):
 			return repo.Broken("objects", "%s", line)
 		case len(words) == 3 && words[0] == "missing" && plumbing.IsHash(words[2]):
-			gone, err := v.Lacks(plumbing.NewHash(words[2]))
+			gone, err := v.lacks(plumbing.NewHash(words[2]))
 			if err != nil {
 				return err
 			}

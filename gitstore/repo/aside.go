@@ -29,7 +29,7 @@ func Steps() []string {
 	}
 }
 
-// repositoryConfig is the whole configuration of every repository. All else is
+// RepositoryConfig is the whole configuration of every repository. All else is
 // given on git's command line, so no file can change how the server's git works.
 const RepositoryConfig = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
@@ -116,4 +116,5 @@ func (a *Aside) install(target string, first Refs) error {
 // Discard removes what was not installed; after install it does nothing.
 func (a *Aside) Discard() error { return os.RemoveAll(a.Dir) }
 
+// PackDir is the folder of a repository's packs.
 func PackDir(repository string) string { return filepath.Join(repository, "objects", "pack") }

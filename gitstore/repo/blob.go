@@ -16,7 +16,7 @@ import (
 // OpenBlob opens an archive's bytes for reading at any place. A blob that a
 // repack brought into another form goes through a file without a name.
 func (f *Folder) OpenBlob(ctx context.Context, dir string, h plumbing.Hash) (io.ReadSeekCloser, int64, error) {
-	path, err := FindPack(dir, h)
+	path, err := findPack(dir, h)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -57,13 +57,13 @@ func (f *Folder) Spool(fill func(io.Writer) error) (_ io.ReadSeekCloser, size in
 	return spool, size, nil
 }
 
-// FindPack finds the pack of an object that a ref leads to. When there is none
+// findPack finds the pack of an object that a ref leads to. When there is none
 // the repository is damaged, which must not be taken for "not found": plugins
 // and clients would believe that there was nothing.
-func FindPack(dir string, h plumbing.Hash) (string, error) {
+func findPack(dir string, h plumbing.Hash) (string, error) {
 	path, err := pack.Find(PackDir(dir), h)
 	if err != nil {
-		return "", dm.Errorf(dm.Unavailable, "repo.FindPack", "an object is missing from the record").Because(err)
+		return "", dm.Errorf(dm.Unavailable, "repo.findPack", "an object is missing from the record").Because(err)
 	}
 	return path, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"syscall"
 
@@ -60,7 +61,7 @@ func Shortage(err error) bool {
 	return Passes(err) || slices.ContainsFunc(lasting, func(known error) bool { return errors.Is(err, known) })
 }
 
-// lost is an object that could not be found; whether it is gone, survey.lacks
+// Lost is an object that could not be found; whether it is gone, repair's survey
 // tells.
 type Lost struct {
 	What string // commit, tree, blob or tag
@@ -82,4 +83,38 @@ func Failed(op string, err error) error {
 		return dm.Wrap(op, err)
 	}
 	return dm.Errorf(dm.Unavailable, op, "storage is unavailable, try again").Because(err)
+}
+
+// DiskFault is what people are told of a failed write.
+func DiskFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	what := "the data folder is not writable"
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		what = "the disk of the data folder is full"
+	case errors.Is(err, syscall.EDQUOT):
+		what = "the disk quota of the data folder is exceeded"
+	case errors.Is(err, syscall.EROFS):
+		what = "the disk of the data folder is read-only"
+	case errors.Is(err, syscall.EIO):
+		what = "I/O error on the disk of the data folder"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		what = "too many open files"
+	}
+	return dm.Errorf(dm.Unavailable, "repo.DiskFault", "%s", what).Because(err)
+}
+
+// Reason is the last part of a file system error: it names no path.
+func Reason(err error) string {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number.Error()
+	}
+	return err.Error()
 }

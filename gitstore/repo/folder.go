@@ -124,6 +124,7 @@ func (f *Folder) Each(ctx context.Context, kind dm.RepositoryKind, do func(dm.Re
 	return nil
 }
 
+// NamesIn lists the logical names of the repositories in a folder, in byte order.
 func NamesIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// The data folder. <enc> is encodeName of the logical name.
+// The data folder. <enc> is EncodeName of the logical name.
 //
 //	<data>/format                        version of this layout
 //	<data>/known-refs                    where each ref that nothing derives was moved last
@@ -24,7 +24,7 @@ import (
 //	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip
 //	<data>/packages/<enc>.git
 //	    refs/tags/<x.y.z>                THE AUTHORITY for a version
-//	    refs/archives/<blob id>          the uploaded bytes, in a pack of their own
+//	    refs/archives/<blob id>          the uploaded bytes, in a pack of their own; not of what was pushed
 //	    refs/superseded/<x.y.z>/<n>      earlier tags of a version that was replaced or withdrawn
 //	    refs/deployed/<x.y.z>            one commit per outcome of deploy and undeploy
 //	    refs/heads/main                  newest upload
@@ -56,14 +56,25 @@ const (
 	AppBranchPrefix  = "refs/heads/apps/"
 )
 
+// The refs of a version, a blob, a deployment and an application's branch.
+
 func Tag(v dm.Version) string         { return TagPrefix + v.String() }
 func Archive(blob string) string      { return ArchivePrefix + blob }
 func Deployed(v dm.Version) string    { return DeployedPrefix + v.String() }
 func Deployment(n int) string         { return DeploymentPrefix + strconv.Itoa(n) }
 func App(a dm.ApplicationName) string { return AppBranchPrefix + string(a) }
 
-func Superseded(v dm.Version, n int) string {
-	return SupersededPrefix + v.String() + "/" + strconv.Itoa(n)
+// NextSuperseded is the first free ref for an earlier tag of v.
+func NextSuperseded(heads Refs, v dm.Version) string {
+	highest := 0
+	for name := range heads {
+		if text, ok := strings.CutPrefix(name, SupersededPrefix+v.String()+"/"); ok {
+			if n, err := strconv.Atoi(text); err == nil {
+				highest = max(highest, n)
+			}
+		}
+	}
+	return SupersededPrefix + v.String() + "/" + strconv.Itoa(highest+1)
 }
 
 // The two repositories that have no name.
@@ -72,14 +83,17 @@ var (
 	Sweeps = dm.Repository{Kind: "sweeps.git"}
 )
 
+// Package is the repository of a package.
 func Package(n dm.PackageName) dm.Repository {
 	return dm.Repository{Kind: dm.PackageRepository, Name: string(n)}
 }
 
+// Application is the repository of an application.
 func Application(a dm.ApplicationName) dm.Repository {
 	return dm.Repository{Kind: dm.ApplicationRepository, Name: string(a)}
 }
 
+// Workspace is the repository of a user.
 func Workspace(u dm.UserName) dm.Repository {
 	return dm.Repository{Kind: dm.WorkspaceRepository, Name: string(u)}
 }
@@ -112,8 +126,8 @@ func EncodeName(name string) string {
 	return "==" + strings.ToLower(wholeName.EncodeToString([]byte(name)))
 }
 
-// DecodeName is the inverse of encodeName; ok is false for a directory that
-// encodeName does not make.
+// DecodeName is the inverse of EncodeName; ok is false for a directory that
+// EncodeName does not make.
 func DecodeName(dir string) (name string, ok bool) {
 	if whole, found := strings.CutPrefix(dir, "=="); found {
 		b, err := wholeName.DecodeString(strings.ToUpper(whole))

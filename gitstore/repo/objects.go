@@ -29,6 +29,7 @@ type Objects struct {
 // holding it in memory.
 const largeObject = 1 << 20
 
+// Open reads nothing yet.
 func Open(dir string) *Objects {
 	o := &Objects{Dir: dir}
 	o.reopen()
@@ -69,11 +70,13 @@ func Gone(err error) bool {
 	return errors.Is(err, plumbing.ErrObjectNotFound) || errors.Is(err, dotgit.ErrPackfileNotFound) || errors.Is(err, fs.ErrNotExist)
 }
 
+// Commit reads a commit.
 func (o *Objects) Commit(h plumbing.Hash) (c *object.Commit, err error) {
 	err = o.read("commit", h, func() error { c, err = object.GetCommit(o.St, h); return err })
 	return c, err
 }
 
+// Tag reads an annotated tag.
 func (o *Objects) Tag(h plumbing.Hash) (t *object.Tag, err error) {
 	err = o.read("tag", h, func() error { t, err = object.GetTag(o.St, h); return err })
 	return t, err

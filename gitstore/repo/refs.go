@@ -73,6 +73,7 @@ func readLooseRef(path string) (plumbing.Hash, error) {
 	return ParseHash(strings.TrimSuffix(string(b), "\n"), path)
 }
 
+// ParseHash reads the name of an object, which stands in the file where.
 func ParseHash(text, where string) (plumbing.Hash, error) {
 	h := plumbing.NewHash(text)
 	if !plumbing.IsHash(text) || len(text) != 40 || h.IsZero() {

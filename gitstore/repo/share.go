@@ -136,7 +136,7 @@ func (t *Tx) Lacking(names map[plumbing.Hash]struct{}) ([]plumbing.Hash, error) 
 	}
 	var list []plumbing.Hash
 	for h := range names {
-		if !t.Has(h) {
+		if !t.has(h) {
 			list = append(list, h)
 		}
 	}

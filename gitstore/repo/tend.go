@@ -88,6 +88,7 @@ func (f *Folder) tidy(r dm.Repository) {
 	})
 }
 
+// CountSmallPacks counts the packs without a .keep file.
 func CountSmallPacks(dir string) (int, error) {
 	entries, err := os.ReadDir(PackDir(dir))
 	if err != nil {

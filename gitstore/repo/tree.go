@@ -24,6 +24,7 @@ type Tree struct {
 	children map[string]*Tree
 }
 
+// NewTree is an empty one.
 func NewTree() *Tree { return &Tree{children: map[string]*Tree{}} }
 
 // Known is the hash function of an object that exists already.
@@ -42,13 +43,6 @@ func (b *Tree) Set(path string, mode filemode.FileMode, hash func() plumbing.Has
 		b.children[dir] = child
 	}
 	child.Set(rest, mode, hash)
-}
-
-// SetAll puts the entries of an existing tree at the top.
-func (b *Tree) SetAll(t *object.Tree) {
-	for _, e := range t.Entries {
-		b.Set(e.Name, e.Mode, Known(e.Hash))
-	}
 }
 
 // Adder takes objects; a pack.Writer is one.

@@ -25,7 +25,7 @@ type Tx struct {
 	dir   string            // where objects go; "" until there is one
 	fresh *Aside            // the repository to be; nil when there is one
 	pack  *pack.Writer      // see Objects
-	there *pack.Reader      // what Has looks at; nil when that may be too old
+	there *pack.Reader      // what has looks at; nil when that may be too old
 	clear func(failed bool) // ends the note of what was there before
 
 	number *events.Number // of what it will tell; nil until somebody asks
@@ -99,13 +99,13 @@ func (t *Tx) NewPack() (*pack.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.folder.NewPack(dir, t.Has)
+	return t.folder.NewPack(dir, t.has)
 }
 
-// Has tells whether a pack of the repository holds an object, which then is not
+// has tells whether a pack of the repository holds an object, which then is not
 // written again. Whether a ref leads to it does not matter: what removes objects
 // waits for the lock, and then finds that one does.
-func (t *Tx) Has(h plumbing.Hash) bool {
+func (t *Tx) has(h plumbing.Hash) bool {
 	if t.there == nil {
 		t.there = t.folder.There(t.dir)
 	}

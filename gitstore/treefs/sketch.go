@@ -40,6 +40,7 @@ func Held(head []byte, size int64) func() (io.ReadCloser, error) {
 	}
 }
 
+// NewSketch takes the first of two files with one path.
 func NewSketch(files []Sketched) *Sketch {
 	s := &Sketch{files: make(map[string]Sketched, len(files)), dirs: map[string][]fs.DirEntry{".": nil}}
 	for _, f := range files {

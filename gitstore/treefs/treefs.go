@@ -25,6 +25,7 @@ type FS struct {
 	root plumbing.Hash
 }
 
+// New reads nothing yet.
 func New(repo *repo.Objects, root plumbing.Hash) *FS { return &FS{repo: repo, root: root} }
 
 var (

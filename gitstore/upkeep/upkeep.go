@@ -22,8 +22,8 @@ type Worth struct {
 	Packs int // packs without a .keep file
 }
 
-// Usually leaves alone what a few changes make.
-var Usually = Worth{Refs: 8, Packs: 8}
+// usually leaves alone what a few changes make.
+var usually = Worth{Refs: 8, Packs: 8}
 
 // Config says what Upkeep needs. All is required.
 type Config struct {
@@ -50,33 +50,33 @@ type Upkeep struct {
 func New(cfg Config) *Upkeep { return &Upkeep{Config: cfg} }
 
 // Register shows what maintenance does.
-func (s *Upkeep) Register(registry prometheus.Registerer) error {
-	s.runs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dm_maintenance_runs_total", Help: "Passes of maintenance over all repositories."}, []string{"outcome"})
-	s.tended = prometheus.NewCounter(prometheus.CounterOpts{Name: "dm_maintenance_repositories_total", Help: "Repositories in which maintenance changed something."})
-	s.success = prometheus.NewGauge(prometheus.GaugeOpts{Name: "dm_maintenance_last_success_timestamp_seconds", Help: "When maintenance last went over all repositories without an error."})
-	for _, c := range []prometheus.Collector{s.runs, s.tended, s.success} {
+func (u *Upkeep) Register(registry prometheus.Registerer) error {
+	u.runs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "dm_maintenance_runs_total", Help: "Passes of maintenance over all repositories."}, []string{"outcome"})
+	u.tended = prometheus.NewCounter(prometheus.CounterOpts{Name: "dm_maintenance_repositories_total", Help: "Repositories in which maintenance changed something."})
+	u.success = prometheus.NewGauge(prometheus.GaugeOpts{Name: "dm_maintenance_last_success_timestamp_seconds", Help: "When maintenance last went over all repositories without an error."})
+	for _, c := range []prometheus.Collector{u.runs, u.tended, u.success} {
 		if err := registry.Register(c); err != nil {
 			return err
 		}
 	}
 	for _, outcome := range []string{"ok", "failed"} {
-		s.runs.WithLabelValues(outcome)
+		u.runs.WithLabelValues(outcome)
 	}
 	return nil
 }
 
 // count records the end of a pass that changed n repositories.
-func (s *Upkeep) count(n int, err error, now time.Time) {
-	if s.runs == nil {
+func (u *Upkeep) count(n int, err error, now time.Time) {
+	if u.runs == nil {
 		return
 	}
-	s.tended.Add(float64(n))
+	u.tended.Add(float64(n))
 	if err != nil {
-		s.runs.WithLabelValues("failed").Inc()
+		u.runs.WithLabelValues("failed").Inc()
 		return
 	}
-	s.runs.WithLabelValues("ok").Inc()
-	s.success.Set(float64(now.Unix()))
+	u.runs.WithLabelValues("ok").Inc()
+	u.success.Set(float64(now.Unix()))
 }
 
 // Maintain goes over all repositories, one at a time, and under its lock brings
@@ -86,21 +86,21 @@ func (s *Upkeep) count(n int, err error, now time.Time) {
 // Readers go on meanwhile; changes of the repository in hand wait. Kind
 // Unavailable: some repositories could not be maintained, which the log names
 // each with its cause; the others were.
-func (s *Upkeep) Maintain(ctx context.Context) error { return s.MaintainFrom(ctx, Usually) }
+func (u *Upkeep) Maintain(ctx context.Context) error { return u.MaintainFrom(ctx, usually) }
 
 // MaintainFrom is Maintain, with what is worth its time.
-func (s *Upkeep) MaintainFrom(ctx context.Context, enough Worth) error {
+func (u *Upkeep) MaintainFrom(ctx context.Context, enough Worth) error {
 	const op = "upkeep.MaintainFrom"
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	begin := time.Now()
 	var n, left int
 	var errs []error
-	for _, kind := range s.Data.Many() {
-		err := s.Data.Each(ctx, kind, func(r dm.Repository) error {
-			changed, err := s.tend(ctx, r, enough)
+	for _, kind := range u.Data.Many() {
+		err := u.Data.Each(ctx, kind, func(r dm.Repository) error {
+			changed, err := u.tend(ctx, r, enough)
 			if err != nil && ctx.Err() == nil {
-				s.Log.Error("a repository could not be maintained", "kind", r.Kind, "name", r.Name, "err", err)
+				u.Log.Error("a repository could not be maintained", "kind", r.Kind, "name", r.Name, "err", err)
 				left++
 			}
 			if changed {
@@ -113,13 +113,13 @@ func (s *Upkeep) MaintainFrom(ctx context.Context, enough Worth) error {
 	if left > 0 {
 		errs = append(errs, dm.Errorf(dm.Unavailable, op, "%d repositories could not be maintained", left))
 	}
-	errs = append(errs, s.Data.TidyKnown())
+	errs = append(errs, u.Data.TidyKnown())
 	err := repo.Failed(op, errors.Join(errs...))
 	if ctx.Err() == nil {
-		s.count(n, err, time.Now())
+		u.count(n, err, time.Now())
 	}
 	if n > 0 {
-		s.Log.Info("repositories maintained", "changed", n, "duration", time.Since(begin))
+		u.Log.Info("repositories maintained", "changed", n, "duration", time.Since(begin))
 	}
 	return err
 }
@@ -134,19 +134,19 @@ type chores struct {
 // tend maintains one repository and tells whether there was anything to do. It
 // looks once without the lock, because mostly there is nothing, and once more
 // with it, because a change or a repack may have come between.
-func (s *Upkeep) tend(ctx context.Context, r dm.Repository, enough Worth) (changed bool, err error) {
-	if s.Service.Sound(r) != nil {
+func (u *Upkeep) tend(ctx context.Context, r dm.Repository, enough Worth) (changed bool, err error) {
+	if u.Service.Sound(r) != nil {
 		return false, nil
 	}
-	todo, err := s.look(r, enough)
+	todo, err := u.look(r, enough)
 	if err == nil && todo != (chores{}) {
-		release := s.Data.Hold(r)
+		release := u.Data.Hold(r)
 		defer release()
-		if s.Service.Sound(r) != nil {
+		if u.Service.Sound(r) != nil {
 			return false, nil
 		}
-		if todo, err = s.look(r, enough); err == nil {
-			err = s.clear(ctx, r, todo)
+		if todo, err = u.look(r, enough); err == nil {
+			err = u.clear(ctx, r, todo)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,8 +156,8 @@ func (s *Upkeep) tend(ctx context.Context, r dm.Repository, enough Worth) (chang
 }
 
 // look finds out what there is to do.
-func (s *Upkeep) look(r dm.Repository, enough Worth) (todo chores, err error) {
-	dir := s.Data.Path(r)
+func (u *Upkeep) look(r dm.Repository, enough Worth) (todo chores, err error) {
+	dir := u.Data.Path(r)
 	loose, err := repo.CountLooseRefs(dir)
 	if err != nil {
 		return todo, err
@@ -166,11 +166,11 @@ func (s *Upkeep) look(r dm.Repository, enough Worth) (todo chores, err error) {
 	if err != nil {
 		return todo, err
 	}
-	if todo.main, err = s.Owes(r); err != nil {
+	if todo.main, err = u.Owes(r); err != nil {
 		return todo, err
 	}
 	todo.refs, todo.packs = loose >= enough.Refs, small >= enough.Packs
-	if s.AtRest(r) {
+	if u.AtRest(r) {
 		cruft, err := filepath.Glob(filepath.Join(repo.PackDir(dir), "pack-*.mtimes"))
 		if err != nil {
 			return todo, err
@@ -182,23 +182,23 @@ func (s *Upkeep) look(r dm.Repository, enough Worth) (todo chores, err error) {
 }
 
 // clear does it. The caller holds the repository's lock.
-func (s *Upkeep) clear(ctx context.Context, r dm.Repository, todo chores) error {
-	dir := s.Data.Path(r)
+func (u *Upkeep) clear(ctx context.Context, r dm.Repository, todo chores) error {
+	dir := u.Data.Path(r)
 	if todo.main {
-		s.Settle(ctx, r)
+		u.Settle(ctx, r)
 	}
 	if todo.refs {
-		if err := s.Data.Git.PackRefs(ctx, dir); err != nil {
+		if err := u.Data.Git.PackRefs(ctx, dir); err != nil {
 			return err
 		}
 	}
 	switch {
 	case todo.gather:
-		return s.Data.Git.Gather(ctx, dir)
+		return u.Data.Git.Gather(ctx, dir)
 	case todo.prune:
-		return s.Data.Git.Prune(ctx, dir)
+		return u.Data.Git.Prune(ctx, dir)
 	case todo.packs:
-		return s.Data.Git.RepackSmall(ctx, dir)
+		return u.Data.Git.RepackSmall(ctx, dir)
 	}
 	return nil
 }

@@ -26,10 +26,10 @@ type contents struct {
 }
 
 // openContents reads what the folders of h hold. The caller closes it.
-func (s *Workspaces) openContents(h *delivery, users int) (*contents, error) {
+func (ws *Workspaces) openContents(h *delivery, users int) (*contents, error) {
 	c := &contents{names: map[plumbing.Hash]struct{}{}, packs: map[[20]byte]pack.Pack{}}
 	var err error
-	if c.Origin, err = repo.OpenOrigin(s.Data.Path(repo.Application(h.Application))); err != nil {
+	if c.Origin, err = repo.OpenOrigin(ws.Data.Path(repo.Application(h.Application))); err != nil {
 		return nil, err
 	}
 	for _, tree := range h.parts {
@@ -38,7 +38,7 @@ func (s *Workspaces) openContents(h *delivery, users int) (*contents, error) {
 		}
 	}
 	if err == nil && users > 1 {
-		if c.folder, err = os.MkdirTemp(s.Data.Temporary(), "delivery-*"); err == nil {
+		if c.folder, err = os.MkdirTemp(ws.Data.Temporary(), "delivery-*"); err == nil {
 			err = os.MkdirAll(repo.PackDir(c.folder), 0o750)
 		}
 	}
@@ -58,7 +58,7 @@ func (c *contents) close() {
 }
 
 // give brings into the repository of tx what it lacks of the contents.
-func (s *Workspaces) give(tx *repo.Tx, c *contents, why string) error {
+func (ws *Workspaces) give(tx *repo.Tx, c *contents, why string) error {
 	lacking, err := tx.Lacking(c.names)
 	if err != nil || len(lacking) == 0 {
 		return err
@@ -73,7 +73,7 @@ func (s *Workspaces) give(tx *repo.Tx, c *contents, why string) error {
 		}
 		return err
 	}
-	p, err := s.shared(c, lacking, why)
+	p, err := ws.shared(c, lacking, why)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (s *Workspaces) give(tx *repo.Tx, c *contents, why string) error {
 }
 
 // shared makes the pack of some of the contents, or finds it.
-func (s *Workspaces) shared(c *contents, names []plumbing.Hash, why string) (pack.Pack, error) {
+func (ws *Workspaces) shared(c *contents, names []plumbing.Hash, why string) (pack.Pack, error) {
 	sum := sha1.New()
 	for _, h := range names {
 		sum.Write(h[:])
@@ -90,7 +90,7 @@ func (s *Workspaces) shared(c *contents, names []plumbing.Hash, why string) (pac
 	if p, ok := c.packs[key]; ok {
 		return p, nil
 	}
-	w, err := s.Data.NewPack(c.folder, nil)
+	w, err := ws.Data.NewPack(c.folder, nil)
 	if err != nil {
 		return pack.Pack{}, err
 	}

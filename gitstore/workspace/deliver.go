@@ -22,11 +22,11 @@ import (
 type State struct {
 	main     plumbing.Hash // zero when the user has no repository yet
 	Entries  []object.TreeEntry
-	branches map[dm.ApplicationName]branch // those that were looked at
+	branches map[dm.ApplicationName]Branch // those that were looked at
 }
 
-// branch is the tip of refs/heads/apps/<app>; zero when there is none.
-type branch struct {
+// Branch is the tip of refs/heads/apps/<app>; zero when there is none.
+type Branch struct {
 	tip  plumbing.Hash
 	Tree plumbing.Hash // of the application's folder; zero when it was removed
 }
@@ -53,23 +53,23 @@ type delivery struct {
 }
 
 // Deliver implements dm.Workspaces.
-func (s *Workspaces) Deliver(ctx context.Context, d dm.Delivery) error {
+func (ws *Workspaces) Deliver(ctx context.Context, d dm.Delivery) error {
 	const op = "workspace.Deliver"
-	h, err := s.deliveryOf(d)
+	h, err := ws.deliveryOf(d)
 	if err != nil {
 		return repo.Failed(op, err)
 	}
-	return s.toUsers(ctx, op, h, d.Users)
+	return ws.toUsers(ctx, op, h, d.Users)
 }
 
 // deliveryOf makes a delivery ready.
-func (s *Workspaces) deliveryOf(d dm.Delivery) (*delivery, error) {
-	h, err := s.begin(d.Application, d.At)
+func (ws *Workspaces) deliveryOf(d dm.Delivery) (*delivery, error) {
+	h, err := ws.begin(d.Application, d.At)
 	if err != nil {
 		return nil, err
 	}
 	h.parts = map[string]plumbing.Hash{}
-	dir := s.Data.Path(repo.Application(d.Application))
+	dir := ws.Data.Path(repo.Application(d.Application))
 	objects := repo.Open(dir)
 	root, err := objects.Commit(h.Change)
 	if err != nil {
@@ -86,18 +86,18 @@ func (s *Workspaces) deliveryOf(d dm.Delivery) (*delivery, error) {
 }
 
 // Remove implements dm.Workspaces.
-func (s *Workspaces) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
+func (ws *Workspaces) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
 	const op = "workspace.Remove"
-	h, err := s.removed(app, at)
+	h, err := ws.removed(app, at)
 	if err != nil {
 		return repo.Failed(op, err)
 	}
-	return s.toUsers(ctx, op, h, users)
+	return ws.toUsers(ctx, op, h, users)
 }
 
 // removed is the delivery that takes an application's folder away.
-func (s *Workspaces) removed(app dm.ApplicationName, at dm.Revision) (*delivery, error) {
-	h, err := s.begin(app, at)
+func (ws *Workspaces) removed(app dm.ApplicationName, at dm.Revision) (*delivery, error) {
+	h, err := ws.begin(app, at)
 	if err == nil {
 		h.Removed = true
 	}
@@ -105,8 +105,8 @@ func (s *Workspaces) removed(app dm.ApplicationName, at dm.Revision) (*delivery,
 }
 
 // begin reads the change on whose behalf users get something.
-func (s *Workspaces) begin(app dm.ApplicationName, at dm.Revision) (*delivery, error) {
-	c, err := repo.Open(s.Data.Path(repo.Application(app))).Commit(plumbing.NewHash(string(at)))
+func (ws *Workspaces) begin(app dm.ApplicationName, at dm.Revision) (*delivery, error) {
+	c, err := repo.Open(ws.Data.Path(repo.Application(app))).Commit(plumbing.NewHash(string(at)))
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,8 @@ func (s *Workspaces) begin(app dm.ApplicationName, at dm.Revision) (*delivery, e
 }
 
 // toUsers gives every user the delivery.
-func (s *Workspaces) toUsers(ctx context.Context, op string, h *delivery, users []dm.UserName) error {
-	without, err := s.toEach(ctx, h, users)
+func (ws *Workspaces) toUsers(ctx context.Context, op string, h *delivery, users []dm.UserName) error {
+	without, err := ws.toEach(ctx, h, users)
 	errs := []error{err}
 	for _, u := range users {
 		if err := without[u]; err != nil && ctx.Err() == nil {
@@ -130,10 +130,10 @@ func (s *Workspaces) toUsers(ctx context.Context, op string, h *delivery, users 
 
 // toEach does so and tells who did not get it and why; one user's failure does not
 // keep it from the others. An error is of all.
-func (s *Workspaces) toEach(ctx context.Context, h *delivery, users []dm.UserName) (without map[dm.UserName]error, err error) {
-	c, err := s.openContents(h, len(users))
+func (ws *Workspaces) toEach(ctx context.Context, h *delivery, users []dm.UserName) (without map[dm.UserName]error, err error) {
+	c, err := ws.openContents(h, len(users))
 	if err != nil {
-		s.Service.Suspect(repo.Application(h.Application))
+		ws.Service.Suspect(repo.Application(h.Application))
 		return nil, err
 	}
 	defer c.close()
@@ -143,7 +143,7 @@ func (s *Workspaces) toEach(ctx context.Context, h *delivery, users []dm.UserNam
 		if err != nil {
 			err = interrupted(ctx)
 		} else {
-			err = s.toUser(ctx, h, c, u)
+			err = ws.toUser(ctx, h, c, u)
 		}
 		if err != nil {
 			without[u] = err
@@ -158,16 +158,16 @@ func interrupted(ctx context.Context) error {
 
 // toUser brings the application's branch and then main of one workspace to
 // what the delivery says. Each of the two is passed over when it is there.
-func (s *Workspaces) toUser(ctx context.Context, h *delivery, c *contents, u dm.UserName) error {
-	tx, err := s.Data.Begin(repo.Workspace(u), "workspace")
+func (ws *Workspaces) toUser(ctx context.Context, h *delivery, c *contents, u dm.UserName) error {
+	tx, err := ws.Data.Begin(repo.Workspace(u), "workspace")
 	if err != nil {
 		return err
 	}
 	defer tx.End()
-	if err := s.restore(ctx, tx, u); err != nil {
+	if err := ws.restore(ctx, tx, u); err != nil {
 		return err
 	}
-	state, err := s.workspace(u, h.Application)
+	state, err := ws.workspace(u, h.Application)
 	if err != nil {
 		return err
 	}
@@ -176,10 +176,10 @@ func (s *Workspaces) toUser(ctx context.Context, h *delivery, c *contents, u dm.
 	}
 	fresh := tx.Fresh()
 	if fresh {
-		if err := s.Room(1); err != nil {
+		if err := ws.Room(1); err != nil {
 			return err
 		}
-		if err := s.fromBlank(tx, state); err != nil {
+		if err := ws.fromBlank(tx, state); err != nil {
 			return err
 		}
 	}
@@ -194,8 +194,8 @@ func (s *Workspaces) toUser(ctx context.Context, h *delivery, c *contents, u dm.
 	if next.same(state, h.Application) {
 		return nil
 	}
-	if err := s.give(tx, c, "content of "+string(h.Application)); err != nil {
-		s.Service.Suspect(repo.Application(h.Application))
+	if err := ws.give(tx, c, "content of "+string(h.Application)); err != nil {
+		ws.Service.Suspect(repo.Application(h.Application))
 		return err
 	}
 	// A crash between the two is mended when the change is dispatched again.
@@ -210,9 +210,9 @@ func (s *Workspaces) toUser(ctx context.Context, h *delivery, c *contents, u dm.
 		return err
 	}
 	if fresh {
-		s.people.add()
+		ws.people.add()
 	}
-	s.users.m.Store(u, next)
+	ws.users.m.Store(u, next)
 	return nil
 }
 
@@ -234,7 +234,7 @@ func (h *delivery) build(w *pack.Writer, old *State) (*State, error) {
 		if err != nil {
 			return nil, err
 		}
-		next.branches[h.Application] = branch{tip, tree}
+		next.branches[h.Application] = Branch{tip, tree}
 	}
 	if old.Folder(h.Application) != tree {
 		next.Entries = slices.DeleteFunc(slices.Clone(old.Entries), func(e object.TreeEntry) bool { return e.Name == string(h.Application) })
@@ -281,12 +281,12 @@ func (h *delivery) commit(w *pack.Writer, parent plumbing.Hash, entries []object
 
 // workspace returns the state of a user's repository, with the branch of app.
 // The caller holds the repository's lock.
-func (s *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*State, error) {
-	dir := s.Data.Path(repo.Workspace(u))
+func (ws *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*State, error) {
+	dir := ws.Data.Path(repo.Workspace(u))
 	if !repo.Exists(dir) {
-		return &State{branches: map[dm.ApplicationName]branch{}}, nil
+		return &State{branches: map[dm.ApplicationName]Branch{}}, nil
 	}
-	cached, ok := s.users.m.Load(u)
+	cached, ok := ws.users.m.Load(u)
 	state, _ := cached.(*State)
 	if !ok {
 		var err error
@@ -307,6 +307,7 @@ func (s *Workspaces) workspace(u dm.UserName, app dm.ApplicationName) (*State, e
 	return &next, nil
 }
 
+// Read reads main of the workspace in dir.
 func Read(dir string) (*State, error) {
 	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil {
@@ -321,20 +322,21 @@ func Read(dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &State{main: main, Entries: t.Entries, branches: map[dm.ApplicationName]branch{}}, nil
+	return &State{main: main, Entries: t.Entries, branches: map[dm.ApplicationName]Branch{}}, nil
 }
 
-func ReadBranch(dir string, app dm.ApplicationName) (branch, error) {
+// ReadBranch reads what an application delivered to the workspace in dir.
+func ReadBranch(dir string, app dm.ApplicationName) (Branch, error) {
 	tip, err := repo.ReadRef(dir, repo.App(app))
 	if err != nil || tip.IsZero() {
-		return branch{}, err
+		return Branch{}, err
 	}
 	objects := repo.Open(dir)
 	c, err := objects.Commit(tip)
 	if err != nil {
-		return branch{}, err
+		return Branch{}, err
 	}
-	b := branch{tip: tip}
+	b := Branch{tip: tip}
 	e, err := objects.Entry(c.TreeHash, string(app))
 	switch {
 	case errors.Is(err, object.ErrEntryNotFound), errors.Is(err, object.ErrDirectoryNotFound):
@@ -348,14 +350,14 @@ func ReadBranch(dir string, app dm.ApplicationName) (branch, error) {
 
 // fromBlank starts a new workspace at the blank one's tip, so that a clone
 // made before the first delivery fast-forwards to it.
-func (s *Workspaces) fromBlank(tx *repo.Tx, state *State) error {
-	state.main, state.Entries = s.blank.main, s.blank.Entries
-	return s.linkBlank(tx)
+func (ws *Workspaces) fromBlank(tx *repo.Tx, state *State) error {
+	state.main, state.Entries = ws.blank.main, ws.blank.Entries
+	return ws.linkBlank(tx)
 }
 
 // linkBlank gives tx the objects of the blank workspace.
-func (s *Workspaces) linkBlank(tx *repo.Tx) error {
-	packs, err := repo.Packs(s.blankDir())
+func (ws *Workspaces) linkBlank(tx *repo.Tx) error {
+	packs, err := repo.Packs(ws.blankDir())
 	if err != nil {
 		return err
 	}

@@ -27,35 +27,35 @@ func (c *count) add() {
 
 // Room fails when n users more are too many. It counts the folder
 // once, and again whenever it would refuse.
-func (s *Workspaces) Room(n int) error {
+func (ws *Workspaces) Room(n int) error {
 	if n == 0 {
 		return nil
 	}
-	c := &s.people
+	c := &ws.people
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.known || c.n+n > s.Most {
-		users, err := s.Users() // with those whose repository a sweep took
+	if !c.known || c.n+n > ws.Most {
+		users, err := ws.Users() // with those whose repository a sweep took
 		if err != nil {
 			return err
 		}
 		c.known, c.n = true, len(users)
 	}
-	if c.n+n > s.Most {
-		return dm.Errorf(dm.Conflict, "workspace.Room", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, s.Most).
+	if c.n+n > ws.Most {
+		return dm.Errorf(dm.Conflict, "workspace.Room", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, ws.Most).
 			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
 	}
 	return nil
 }
 
 // Newcomers counts the users whom an audience names and who never had a repository.
-func (s *Workspaces) Newcomers(audience []dm.Subject) (n int) {
+func (ws *Workspaces) Newcomers(audience []dm.Subject) (n int) {
 	for _, subject := range audience {
 		u, ok := subject.User()
-		if !ok || repo.Exists(s.Data.Path(repo.Workspace(u))) {
+		if !ok || repo.Exists(ws.Data.Path(repo.Workspace(u))) {
 			continue
 		}
-		if _, swept := s.sweeps.of(u); !swept {
+		if _, swept := ws.sweeps.of(u); !swept {
 			n++
 		}
 	}
@@ -63,12 +63,12 @@ func (s *Workspaces) Newcomers(audience []dm.Subject) (n int) {
 }
 
 // Users implements dm.WorkStore.
-func (s *Workspaces) Users() ([]dm.UserName, error) {
-	names, err := s.Data.Names(dm.WorkspaceRepository)
+func (ws *Workspaces) Users() ([]dm.UserName, error) {
+	names, err := ws.Data.Names(dm.WorkspaceRepository)
 	if err != nil {
 		return nil, repo.Failed("workspace.Users", err)
 	}
-	users := s.sweeps.users()
+	users := ws.sweeps.users()
 	for _, n := range names {
 		users = append(users, dm.UserName(n))
 	}
@@ -77,12 +77,12 @@ func (s *Workspaces) Users() ([]dm.UserName, error) {
 }
 
 // Check proves that every ref of a workspace leads to a tree.
-func (s *Workspaces) Check(user dm.UserName, heads repo.Refs) error {
+func (ws *Workspaces) Check(user dm.UserName, heads repo.Refs) error {
 	if heads[repo.Main].IsZero() {
 		return repo.Broken(repo.Main, "it is missing")
 	}
-	s.users.m.Delete(user)
-	objects := repo.Open(s.Data.Path(repo.Workspace(user)))
+	ws.users.m.Delete(user)
+	objects := repo.Open(ws.Data.Path(repo.Workspace(user)))
 	for ref, h := range heads {
 		c, err := objects.Commit(h)
 		if err != nil {

@@ -9,10 +9,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
-
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
@@ -20,143 +16,78 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-func (s *Workspaces) blankDir() string { return s.Data.Path(repo.Blank) }
-
-// openBlank reads the workspace of a user who has nothing, and makes or
-// refreshes it when the server's README is another.
-func (s *Workspaces) openBlank(ctx context.Context) error {
-	dir := s.blankDir()
-	if !repo.Exists(dir) {
-		return s.writeBlank(ctx)
-	}
-	if err := s.Data.Clean(ctx, dir); err != nil {
-		return err
-	}
-	state, err := Read(dir)
-	if err != nil {
-		return fmt.Errorf("the blank workspace: %w", err)
-	}
-	s.blank = *state
-	if len(state.Entries) == 1 && state.Entries[0].Hash == plumbing.ComputeHash(plumbing.BlobObject, s.Readme) {
-		return nil
-	}
-	if err := s.writeBlank(ctx); err != nil {
-		s.Log.Error("the README of new workspaces cannot be written and stays as it was", "err", err)
-	}
-	return ctx.Err()
-}
-
-const (
-	ReadmeFile   = "README.ipynb"
-	BlankMessage = "Explain this repository\n" // of each commit of the blank workspace
-)
-
-// writeBlank commits the README. A workspace that was made before keeps the
-// one that it has.
-func (s *Workspaces) writeBlank(ctx context.Context) error {
-	tx, err := s.Data.Begin(repo.Blank, "blank")
-	if err != nil {
-		return err
-	}
-	defer tx.End()
-	tx.Keep = "blank workspace"
-	w, err := tx.Objects()
-	if err != nil {
-		return err
-	}
-	blob, err := w.Add(plumbing.BlobObject, s.Readme)
-	if err != nil {
-		return err
-	}
-	top := repo.NewTree()
-	top.Set(ReadmeFile, filemode.Regular, repo.Known(blob))
-	tree, err := top.Write(w)
-	if err != nil {
-		return err
-	}
-	tip, err := form.AddCommit(w, form.ServerSignature(s.Clock().UTC()), tree, BlankMessage, s.blank.main)
-	if err != nil {
-		return err
-	}
-	if err := tx.Land(ctx, repo.Moved(repo.Main, s.blank.main, tip, "blank-moved")); err != nil {
-		return err
-	}
-	s.blank = State{main: tip, Entries: []object.TreeEntry{{Name: ReadmeFile, Mode: filemode.Regular, Hash: blob}}}
-	return nil
-}
-
 // Rebuild delivers anew to users whose workspace was set aside or is
 // missing, from the outcomes that applications recorded, in the order of their
 // time. A workspace that could not be rebuilt whole, for want of something that
 // comes back, is out of service until it can be.
-func (s *Workspaces) Rebuild(ctx context.Context) error {
-	s.rebuilding.Lock()
-	defer s.rebuilding.Unlock()
-	users, err := s.lostWorkspaces()
+func (ws *Workspaces) Rebuild(ctx context.Context) error {
+	ws.rebuilding.Lock()
+	defer ws.rebuilding.Unlock()
+	users, err := ws.lostWorkspaces()
 	if len(users) == 0 || err != nil {
 		return err
 	}
-	if s.Service.UnreadApps() {
+	if ws.Service.UnreadApps() {
 		err := errors.New("an application that may have delivered to it cannot be read now")
 		for u := range users {
-			s.postpone(u, err)
+			ws.postpone(u, err)
 		}
 		return err
 	}
-	due, unread := s.owedTo(users)
+	due, unread := ws.owedTo(users)
 	for u := range users {
-		s.Service.BringBack(repo.Workspace(u))
+		ws.Service.BringBack(repo.Workspace(u))
 	}
 	errs := []error{unread}
 	half := map[dm.UserName]bool{}
 	for _, d := range due {
 		d.users = slices.DeleteFunc(d.users, func(u dm.UserName) bool { return half[u] })
-		for u, err := range d.again(ctx, s) {
-			if repo.Proof(repair.Confirm(s.Data.Path(repo.Application(d.app)), err)) == nil {
+		for u, err := range d.again(ctx, ws) {
+			if repo.Proof(repair.Confirm(ws.Data.Path(repo.Application(d.app)), err)) == nil {
 				half[u] = true
-				s.takeBack(u, err)
+				ws.takeBack(u, err)
 			}
 			errs = append(errs, err)
 		}
 	}
-	s.Log.Warn("workspaces were rebuilt from the applications' records", "users", len(users)-len(half))
+	ws.Log.Warn("workspaces were rebuilt from the applications' records", "users", len(users)-len(half))
 	return errors.Join(errs...)
 }
 
 // postpone keeps a workspace out of service until it can be rebuilt.
-func (s *Workspaces) postpone(u dm.UserName, err error) {
+func (ws *Workspaces) postpone(u dm.UserName, err error) {
 	r := repo.Workspace(u)
-	s.Service.Postpone(r, "it could not be rebuilt yet: "+dm.OneLine(err.Error()))
+	ws.Service.Postpone(r, "it could not be rebuilt yet: "+dm.OneLine(err.Error()))
 }
 
 // takeBack removes what there is of a workspace that could not be rebuilt
 // whole: the next attempt begins anew, with the same commits.
-func (s *Workspaces) takeBack(u dm.UserName, err error) {
-	s.postpone(u, err)
+func (ws *Workspaces) takeBack(u dm.UserName, err error) {
+	ws.postpone(u, err)
 	r := repo.Workspace(u)
-	release := s.Data.Hold(r)
+	release := ws.Data.Hold(r)
 	defer release()
-	s.users.m.Delete(u)
-	if err := s.Service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.Log.Error("an incomplete workspace could not be moved away", "user", u, "err", err)
+	ws.users.m.Delete(u)
+	if err := ws.Service.MoveAway(r); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		ws.Log.Error("an incomplete workspace could not be moved away", "user", u, "err", err)
 	}
 }
 
 // lostWorkspaces lists the users whose workspace is to be derived anew.
-func (s *Workspaces) lostWorkspaces() (map[dm.UserName]bool, error) {
-	users := s.Index.Readers()
-	for _, r := range s.Service.AwayOf(dm.WorkspaceRepository) {
+func (ws *Workspaces) lostWorkspaces() (map[dm.UserName]bool, error) {
+	users := ws.Index.Readers()
+	for _, r := range ws.Service.AwayOf(dm.WorkspaceRepository) {
 		users[dm.UserName(r.Name)] = true
 	}
-	moved, unread := repo.NamesIn(s.Service.DamagedDirOf(dm.WorkspaceRepository))
+	moved, unread := repo.NamesIn(ws.Service.DamagedDirOf(dm.WorkspaceRepository))
 	for _, name := range moved {
-		if _, swept := s.sweeps.of(dm.UserName(name)); !swept {
+		if _, swept := ws.sweeps.of(dm.UserName(name)); !swept {
 			users[dm.UserName(name)] = true
 		}
 	}
 	errs := []error{unread}
 	for u := range users {
-		_, err := os.Lstat(s.Data.Path(repo.Workspace(u)))
+		_, err := os.Lstat(ws.Data.Path(repo.Workspace(u)))
 		if !errors.Is(err, fs.ErrNotExist) {
 			delete(users, u)
 			errs = append(errs, err)
@@ -167,8 +98,8 @@ func (s *Workspaces) lostWorkspaces() (map[dm.UserName]bool, error) {
 
 // Redeliver gives an application that is in service again to those of its users
 // whose workspace was rebuilt while it was not. What is there is passed over.
-func (s *Workspaces) Redeliver(ctx context.Context, app dm.ApplicationName) {
-	e := s.Index.Application(app)
+func (ws *Workspaces) Redeliver(ctx context.Context, app dm.ApplicationName) {
+	e := ws.Index.Application(app)
 	if e == nil || e.Working() || e.Observed == nil {
 		return
 	}
@@ -177,9 +108,9 @@ func (s *Workspaces) Redeliver(ctx context.Context, app dm.ApplicationName) {
 		o.Desired = o.Effective
 	}
 	for _, r := range e.Observed.Records {
-		for u, err := range (owed{app: app, o: &o, users: r.Users}).again(ctx, s) {
-			s.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
-			s.Service.LookSoon(repo.Workspace(u))
+		for u, err := range (owed{app: app, o: &o, users: r.Users}).again(ctx, ws) {
+			ws.Log.Error("an application could not be delivered again", "app", app, "user", u, "err", err)
+			ws.Service.LookSoon(repo.Workspace(u))
 		}
 	}
 }
@@ -234,11 +165,11 @@ func (d owed) deliveries(s *Workspaces) ([]*delivery, error) {
 
 // owedTo walks the outcomes of every application, oldest first. The error
 // tells of applications whose outcomes can't be read; the others' are returned.
-func (s *Workspaces) owedTo(lost map[dm.UserName]bool) ([]owed, error) {
+func (ws *Workspaces) owedTo(lost map[dm.UserName]bool) ([]owed, error) {
 	var list []owed
 	var errs []error
-	for _, app := range s.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
-		history, err := s.Outcomes(app)
+	for _, app := range ws.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
+		history, err := ws.Outcomes(app)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("outcomes of %s: %w", app, err))
 			continue
@@ -267,12 +198,12 @@ func (s *Workspaces) owedTo(lost map[dm.UserName]bool) ([]owed, error) {
 }
 
 // Outcomes reads the history of refs/observed/head, oldest first.
-func (s *Workspaces) Outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
-	e := s.Index.Application(app)
+func (ws *Workspaces) Outcomes(app dm.ApplicationName) ([]*dm.Observation, error) {
+	e := ws.Index.Application(app)
 	if e == nil {
 		return nil, fmt.Errorf("the repository of %s was set aside", app)
 	}
-	objects := repo.Open(s.Data.Path(repo.Application(app)))
+	objects := repo.Open(ws.Data.Path(repo.Application(app)))
 	var list []*dm.Observation
 	for h := e.ObservedTip; !h.IsZero(); {
 		o, err := form.DecodeOutcome(objects, h)

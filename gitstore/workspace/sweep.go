@@ -62,39 +62,39 @@ func (x *sweeps) add(tip plumbing.Hash, list []form.Swept) {
 	x.tip = tip
 }
 
-func (s *Workspaces) sweepsDir() string { return s.Data.Path(repo.Sweeps) }
+func (ws *Workspaces) sweepsDir() string { return ws.Data.Path(repo.Sweeps) }
 
 // openSweeps reads all sweeps.
-func (s *Workspaces) openSweeps(ctx context.Context) error {
-	dir := s.sweepsDir()
+func (ws *Workspaces) openSweeps(ctx context.Context) error {
+	dir := ws.sweepsDir()
 	if !repo.Exists(dir) {
 		return nil
 	}
-	if err := s.Data.Clean(ctx, dir); err != nil {
+	if err := ws.Data.Clean(ctx, dir); err != nil {
 		return err
 	}
 	main, err := repo.ReadRef(dir, repo.Main)
 	if err != nil {
 		return err
 	}
-	if err := s.ReadSweeps(ctx, main); err != nil {
+	if err := ws.ReadSweeps(ctx, main); err != nil {
 		return err
 	}
 	objects := repo.Open(dir)
-	lost, err := s.Service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
+	lost, err := ws.Service.Contradicted(ctx, repo.Sweeps, objects, repo.Refs{repo.Main: main})
 	if err != nil {
 		return err
 	}
 	if len(lost) > 0 {
 		return repair.LostRef(lost)
 	}
-	s.Data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
+	ws.Data.Adopt(repo.Sweeps, repo.Refs{repo.Main: main})
 	return nil
 }
 
 // ReadSweeps reads the sweeps up to the commit main.
-func (s *Workspaces) ReadSweeps(ctx context.Context, main plumbing.Hash) error {
-	objects := repo.Open(s.sweepsDir())
+func (ws *Workspaces) ReadSweeps(ctx context.Context, main plumbing.Hash) error {
+	objects := repo.Open(ws.sweepsDir())
 	commits, _, err := form.Chain(ctx, objects, main, plumbing.ZeroHash)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (s *Workspaces) ReadSweeps(ctx context.Context, main plumbing.Hash) error {
 		if err != nil {
 			return err
 		}
-		s.sweeps.add(c.Hash, sweep.Taken)
+		ws.sweeps.add(c.Hash, sweep.Taken)
 	}
 	return nil
 }
@@ -112,42 +112,42 @@ func (s *Workspaces) ReadSweeps(ctx context.Context, main plumbing.Hash) error {
 // Sweep takes the workspaces that have been empty for longer than SweepAfter,
 // which is how most come to be when applications are destroyed. It does nothing
 // when SweepAfter is 0.
-func (s *Workspaces) Sweep(ctx context.Context) error {
+func (ws *Workspaces) Sweep(ctx context.Context) error {
 	const op = "workspace.Sweep"
-	if s.SweepAfter <= 0 {
+	if ws.SweepAfter <= 0 {
 		return nil
 	}
-	empty, err := s.emptyWorkspaces(ctx)
+	empty, err := ws.emptyWorkspaces(ctx)
 	if err != nil || len(empty) == 0 {
 		return repo.Failed(op, err)
 	}
-	list, err := s.repeatable(ctx, empty)
+	list, err := ws.repeatable(ctx, empty)
 	if err != nil || len(list) == 0 {
 		return repo.Failed(op, err)
 	}
-	if err := s.recordSweep(ctx, list); err != nil {
+	if err := ws.recordSweep(ctx, list); err != nil {
 		return repo.Failed(op, err)
 	}
-	s.Data.Step("sweep-recorded")
+	ws.Data.Step("sweep-recorded")
 	for _, w := range list {
-		if err := s.takeWorkspace(w); err != nil {
+		if err := ws.takeWorkspace(w); err != nil {
 			return repo.Failed(op, err)
 		}
 	}
-	s.Log.Info("empty workspaces were swept", "users", len(list))
+	ws.Log.Info("empty workspaces were swept", "users", len(list))
 	return nil
 }
 
 // emptyWorkspaces finds those in which nothing has lain for long enough.
-func (s *Workspaces) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept, error) {
+func (ws *Workspaces) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.Swept, error) {
 	found := map[dm.UserName]form.Swept{}
-	err := s.Data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
-		if s.Service.Sound(r) != nil {
+	err := ws.Data.Each(ctx, dm.WorkspaceRepository, func(r dm.Repository) error {
+		if ws.Service.Sound(r) != nil {
 			return nil
 		}
-		w, ok, err := s.emptyWorkspace(ctx, r)
+		w, ok, err := ws.emptyWorkspace(ctx, r)
 		if err != nil {
-			s.Log.Warn("a workspace cannot be read for a sweep", "user", r.Name, "err", err)
+			ws.Log.Warn("a workspace cannot be read for a sweep", "user", r.Name, "err", err)
 		} else if ok {
 			found[w.User] = w
 		}
@@ -156,14 +156,14 @@ func (s *Workspaces) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form.
 	return found, err
 }
 
-func (s *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
-	dir := s.Data.Path(r)
+func (ws *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
+	dir := ws.Data.Path(r)
 	state, err := Read(dir)
 	if err != nil || len(state.Entries) != 1 || state.Entries[0].Name != ReadmeFile {
 		return w, false, err
 	}
 	commits, _, err := form.Chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
-	if err != nil || s.Clock().UTC().Sub(commits[len(commits)-1].Author.When) < s.SweepAfter {
+	if err != nil || ws.Clock().UTC().Sub(commits[len(commits)-1].Author.When) < ws.SweepAfter {
 		return w, false, err
 	}
 	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String()}
@@ -177,14 +177,14 @@ func (s *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w for
 
 // repeatable makes each workspace again in a folder that is thrown away, and
 // keeps those whose refs come out the same.
-func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept) ([]form.Swept, error) {
+func (ws *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept) ([]form.Swept, error) {
 	users := map[dm.UserName]bool{}
 	for u := range empty {
 		users[u] = true
 	}
-	due, unread := s.owedTo(users)
+	due, unread := ws.owedTo(users)
 	if unread != nil {
-		s.Log.Warn("some applications cannot be read for a sweep", "err", unread)
+		ws.Log.Warn("some applications cannot be read for a sweep", "err", unread)
 	}
 	byUser := map[dm.UserName][]owed{}
 	for _, d := range due {
@@ -197,13 +197,13 @@ func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		there, err := repo.ReadRefs(s.Data.Path(repo.Workspace(u)))
+		there, err := repo.ReadRefs(ws.Data.Path(repo.Workspace(u)))
 		if err != nil {
 			return nil, err
 		}
-		again, err := s.tryReplay(w, byUser[u])
+		again, err := ws.tryReplay(w, byUser[u])
 		if err != nil || !maps.Equal(there, again) {
-			s.Log.Info("an empty workspace stays, because its history cannot be made again", "user", u, "err", err)
+			ws.Log.Info("an empty workspace stays, because its history cannot be made again", "user", u, "err", err)
 			continue
 		}
 		list = append(list, w)
@@ -212,13 +212,13 @@ func (s *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.
 	return list, nil
 }
 
-func (s *Workspaces) tryReplay(w form.Swept, list []owed) (repo.Refs, error) {
-	tx, err := s.Data.Rehearse()
+func (ws *Workspaces) tryReplay(w form.Swept, list []owed) (repo.Refs, error) {
+	tx, err := ws.Data.Rehearse()
 	if err != nil {
 		return nil, err
 	}
 	defer tx.End()
-	state, _, err := s.replay(tx, w, list)
+	state, _, err := ws.replay(tx, w, list)
 	if err != nil {
 		return nil, err
 	}
@@ -227,12 +227,12 @@ func (s *Workspaces) tryReplay(w form.Swept, list []owed) (repo.Refs, error) {
 
 // replay writes the history of a workspace as the deliveries give it, and
 // returns its end and the deliveries whose contents it needs.
-func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []owed) (state *State, given []*delivery, err error) {
+func (ws *Workspaces) replay(tx *repo.Tx, w form.Swept, list []owed) (state *State, given []*delivery, err error) {
 	out, err := tx.Objects()
 	if err != nil {
 		return nil, nil, err
 	}
-	blank := repo.Open(s.blankDir())
+	blank := repo.Open(ws.blankDir())
 	began, err := blank.Commit(plumbing.NewHash(w.Began))
 	if err != nil {
 		return nil, nil, err
@@ -241,9 +241,9 @@ func (s *Workspaces) replay(tx *repo.Tx, w form.Swept, list []owed) (state *Stat
 	if err != nil {
 		return nil, nil, err
 	}
-	state = &State{main: began.Hash, Entries: top.Entries, branches: map[dm.ApplicationName]branch{}}
+	state = &State{main: began.Hash, Entries: top.Entries, branches: map[dm.ApplicationName]Branch{}}
 	for _, d := range list {
-		deliveries, err := d.deliveries(s)
+		deliveries, err := d.deliveries(ws)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -269,8 +269,8 @@ func (w *State) refs() repo.Refs {
 }
 
 // recordSweep adds the sweep to the record.
-func (s *Workspaces) recordSweep(ctx context.Context, list []form.Swept) error {
-	tx, err := s.Data.Begin(repo.Sweeps, "sweep")
+func (ws *Workspaces) recordSweep(ctx context.Context, list []form.Swept) error {
+	tx, err := ws.Data.Begin(repo.Sweeps, "sweep")
 	if err != nil {
 		return err
 	}
@@ -280,40 +280,40 @@ func (s *Workspaces) recordSweep(ctx context.Context, list []form.Swept) error {
 		return err
 	}
 	sweep := form.Sweep{
-		Time: s.Clock().UTC(), Rule: fmt.Sprintf("workspaces that have been empty for %s", s.SweepAfter), Taken: list, Before: s.sweeps.tip,
+		Time: ws.Clock().UTC(), Rule: fmt.Sprintf("workspaces that have been empty for %s", ws.SweepAfter), Taken: list, Before: ws.sweeps.tip,
 	}
 	if err := sweep.Encode(out); err != nil {
 		return err
 	}
-	if err := tx.Land(ctx, repo.Moved(repo.Main, s.sweeps.tip, sweep.Commit, "sweep-moved")); err != nil {
+	if err := tx.Land(ctx, repo.Moved(repo.Main, ws.sweeps.tip, sweep.Commit, "sweep-moved")); err != nil {
 		return err
 	}
-	s.sweeps.add(sweep.Commit, list)
+	ws.sweeps.add(sweep.Commit, list)
 	return nil
 }
 
 // takeWorkspace removes a workspace, unless it has got something meanwhile.
-func (s *Workspaces) takeWorkspace(w form.Swept) error {
+func (ws *Workspaces) takeWorkspace(w form.Swept) error {
 	r := repo.Workspace(w.User)
-	release := s.Data.Hold(r)
+	release := ws.Data.Hold(r)
 	defer release()
-	dir := s.Data.Path(r)
+	dir := ws.Data.Path(r)
 	main, err := repo.ReadRef(dir, repo.Main)
-	if err != nil || main.String() != w.Main || s.Service.Sound(r) != nil {
+	if err != nil || main.String() != w.Main || ws.Service.Sound(r) != nil {
 		return err
 	}
-	away, err := os.MkdirTemp(s.Data.Temporary(), "swept-*")
+	away, err := os.MkdirTemp(ws.Data.Temporary(), "swept-*")
 	if err != nil {
 		return err
 	}
 	if err := os.Rename(dir, filepath.Join(away, "repository.git")); err != nil {
 		return err
 	}
-	s.users.m.Delete(w.User)
+	ws.users.m.Delete(w.User)
 	if err := durable.Sync(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	s.Data.Step("sweep-taken")
+	ws.Data.Step("sweep-taken")
 	return os.RemoveAll(away)
 }
 
@@ -323,37 +323,37 @@ var errOtherwise = errors.New("its history comes out as another one")
 // restore makes the workspace of a user again that a sweep took. What its
 // history is made from may be lost, or set aside; since nothing lay in it, it then
 // begins anew with the next delivery, and verify tells.
-func (s *Workspaces) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
-	w, ok := s.sweeps.of(u)
+func (ws *Workspaces) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
+	w, ok := ws.sweeps.of(u)
 	if !ok || !tx.Fresh() {
 		return nil
 	}
-	err := s.makeAgain(ctx, tx, w)
+	err := ws.makeAgain(ctx, tx, w)
 	if errors.Is(err, errOtherwise) || repo.Gone(err) {
-		s.Log.Error("a workspace that was swept cannot be made again, and begins anew", "user", u, "err", err)
+		ws.Log.Error("a workspace that was swept cannot be made again, and begins anew", "user", u, "err", err)
 		tx.Discard()
 		return nil
 	}
 	return err
 }
 
-func (s *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
-	list, err := s.owedTo(map[dm.UserName]bool{w.User: true})
+func (ws *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
+	list, err := ws.owedTo(map[dm.UserName]bool{w.User: true})
 	if err != nil {
 		return err
 	}
-	state, given, err := s.replay(tx, w, list)
+	state, given, err := ws.replay(tx, w, list)
 	if err != nil {
 		return err
 	}
 	if state.main.String() != w.Main {
 		return fmt.Errorf("main of the workspace was at %s when it was swept, and would be at %s: %w", w.Main, state.main, errOtherwise)
 	}
-	if err := s.linkBlank(tx); err != nil {
+	if err := ws.linkBlank(tx); err != nil {
 		return err
 	}
 	for _, h := range given {
-		if err := s.giveAgain(tx, h); err != nil {
+		if err := ws.giveAgain(tx, h); err != nil {
 			return err
 		}
 	}
@@ -364,30 +364,30 @@ func (s *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) e
 	return tx.Land(ctx, moves...)
 }
 
-func (s *Workspaces) giveAgain(tx *repo.Tx, h *delivery) error {
-	c, err := s.openContents(h, 1)
+func (ws *Workspaces) giveAgain(tx *repo.Tx, h *delivery) error {
+	c, err := ws.openContents(h, 1)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	return s.give(tx, c, "content of "+string(h.Application))
+	return ws.give(tx, c, "content of "+string(h.Application))
 }
 
 // Absent is the directory that answers for a workspace that is not there.
-func (s *Workspaces) Absent(ctx context.Context, r dm.Repository) (string, error) {
-	if _, ok := s.sweeps.of(dm.UserName(r.Name)); !ok {
-		return s.blankDir(), nil
+func (ws *Workspaces) Absent(ctx context.Context, r dm.Repository) (string, error) {
+	if _, ok := ws.sweeps.of(dm.UserName(r.Name)); !ok {
+		return ws.blankDir(), nil
 	}
-	tx, err := s.Data.Begin(r, "restore")
+	tx, err := ws.Data.Begin(r, "restore")
 	if err != nil {
 		return "", err
 	}
 	defer tx.End()
-	if err := s.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
+	if err := ws.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
 		return "", repo.Failed("workspace.restore", err)
 	}
-	if dir := s.Data.Path(r); repo.Exists(dir) {
+	if dir := ws.Data.Path(r); repo.Exists(dir) {
 		return dir, nil
 	}
-	return s.blankDir(), nil
+	return ws.blankDir(), nil
 }

@@ -43,15 +43,15 @@ func New(cfg Config) *Workspaces { return &Workspaces{Config: cfg} }
 
 // Start opens the blank workspace and the record of sweeps, which are there before
 // any workspace is.
-func (s *Workspaces) Start(ctx context.Context) error {
-	if err := s.findBlank(ctx); err != nil {
+func (ws *Workspaces) Start(ctx context.Context) error {
+	if err := ws.findBlank(ctx); err != nil {
 		return err
 	}
-	if err := repair.Patiently(ctx, s.Log, "the record of sweeps", func() error { return s.openSweeps(ctx) }); err != nil {
-		s.Log.Error("the record of sweeps cannot be read, so swept workspaces are empty for now", "err", err)
+	if err := repair.Patiently(ctx, ws.Log, "the record of sweeps", func() error { return ws.openSweeps(ctx) }); err != nil {
+		ws.Log.Error("the record of sweeps cannot be read, so swept workspaces are empty for now", "err", err)
 	}
 	return nil
 }
 
 // Forget drops what was read of a user's repository.
-func (s *Workspaces) Forget(u dm.UserName) { s.users.m.Delete(u) }
+func (ws *Workspaces) Forget(u dm.UserName) { ws.users.m.Delete(u) }

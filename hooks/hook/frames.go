@@ -15,11 +15,11 @@ const (
 	Exit   = 'x' // one byte, the exit status; the last frame
 )
 
-// MaxFrame bounds the bytes of one frame.
-const MaxFrame = 64 << 10
+// maxFrame bounds the bytes of one frame.
+const maxFrame = 64 << 10
 
-// SessionLength is how many letters name a session.
-const SessionLength = 32
+// sessionLength is how many letters name a session.
+const sessionLength = 32
 
 // greeting begins what a program says. Its number changes when the two sides
 // would not understand each other: the executable may be replaced while a server
@@ -31,7 +31,7 @@ func Hello(session string) []byte { return []byte(greeting + session + "\n") }
 
 // ReadHello reads the session from what a program says first.
 func ReadHello(r io.Reader) (session string, err error) {
-	var b [len(greeting) + SessionLength + 1]byte
+	var b [len(greeting) + sessionLength + 1]byte
 	if _, err := io.ReadFull(r, b[:len(greeting)]); err != nil {
 		return "", err
 	}
@@ -49,7 +49,7 @@ func ReadHello(r io.Reader) (session string, err error) {
 
 // WriteFrame sends one frame in one write.
 func WriteFrame(w io.Writer, kind byte, payload []byte) error {
-	if len(payload) > MaxFrame {
+	if len(payload) > maxFrame {
 		return errors.New("a frame is too large")
 	}
 	b := make([]byte, 5, 5+len(payload))
@@ -66,7 +66,7 @@ func ReadFrame(r io.Reader) (kind byte, payload []byte, err error) {
 		return 0, nil, err
 	}
 	n := binary.BigEndian.Uint32(head[1:])
-	if n > MaxFrame {
+	if n > maxFrame {
 		return 0, nil, errors.New("a frame is too large")
 	}
 	payload = make([]byte, n)

@@ -37,7 +37,7 @@ var errLost = errors.New("lost the connection to the server; fetch to see whethe
 
 func callServer(stdin io.Reader, stdout, stderr io.Writer, environ func(string) string) (exit int, err error) {
 	socket, session := environ(SocketVariable), environ(SessionVariable)
-	if socket == "" || len(session) != SessionLength {
+	if socket == "" || len(session) != sessionLength {
 		return 0, errors.New("this repository accepts pushes only through its server")
 	}
 	conn, err := dial(socket)
