@@ -1,6 +1,7 @@
 package gitstore_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -186,5 +187,37 @@ func TestNoRoomForAnotherReadme(t *testing.T) {
 	if got := h.git("blank.git", "rev-parse", "main^"); got != blank {
 		t.Errorf("the new README follows %s, want %s", got, blank)
 	}
+	h.sound()
+}
+
+// TestFolderThatCanNotBeLookedAt has something in the place of the folders of
+// repositories, as a disk that went away leaves. What can't be looked at is not
+// absent: nobody gets an empty workspace, or is told that a package is not there.
+func TestFolderThatCanNotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir())
+	v := h.deployed("ana", "flow-1.0.0", "one")
+	h.created("ana", "app", v)
+	for _, kind := range []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository} {
+		folder := filepath.Join(h.dir, string(kind))
+		check(t, os.Rename(folder, folder+".away"))
+		write(t, folder, "")
+	}
+	for _, r := range []dm.Repository{{Kind: dm.WorkspaceRepository, Name: "ana"}, {Kind: dm.PackageRepository, Name: "flow"}} {
+		var answer bytes.Buffer
+		err := h.UploadPack(ctx, r, dm.UploadRound{Advertise: true, Out: &answer})
+		if err == nil || dm.KindOf(err) == dm.NotFound {
+			t.Errorf("%s: got %v and %q", r.Name, err, answer.String())
+		}
+	}
+	if _, err := h.Publish(ctx, as("ana"), file(t, "flow-2.0.0.tgz"), bytes.NewReader(notebook("flow-2.0.0", "two")), -1); dm.KindOf(err) != dm.Unavailable {
+		t.Errorf("published: %v", err)
+	}
+	for _, kind := range []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository} {
+		folder := filepath.Join(h.dir, string(kind))
+		check(t, os.Remove(folder))
+		check(t, os.Rename(folder+".away", folder))
+	}
+	h.publish("ana", "flow-2.0.0.tgz", notebook("flow-2.0.0", "two"))
 	h.sound()
 }

@@ -2,6 +2,8 @@ package repo
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -172,8 +174,10 @@ func (f *Folder) EmptyTemporary() error {
 	return nil
 }
 
-// Exists tells whether there is something at path, of whatever kind.
+// Exists tells whether there is something at path, of whatever kind. What can't be
+// looked at counts as there, and whoever uses it learns why it can't: nothing is
+// begun in its place.
 func Exists(path string) bool {
 	_, err := os.Lstat(path)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
