@@ -182,14 +182,17 @@ func (f Finding) String() string {
 	return place + ": " + f.Message
 }
 
-// JoinFindings writes findings as one sentence, in their order.
-func JoinFindings(list []Finding) string {
-	parts := make([]string, len(list))
+// FindingTexts writes each finding as a sentence, in their order.
+func FindingTexts(list []Finding) []string {
+	texts := make([]string, len(list))
 	for i, f := range list {
-		parts[i] = f.String()
+		texts[i] = f.String()
 	}
-	return strings.Join(parts, "; ")
+	return texts
 }
+
+// JoinFindings writes findings as one sentence, in their order.
+func JoinFindings(list []Finding) string { return strings.Join(FindingTexts(list), "; ") }
 
 // Refuse makes the Invalid error that carries findings.
 func Refuse(op, message string, findings []Finding) *Error {

@@ -26,14 +26,6 @@ func (s *Store) validate(ctx context.Context, ref dm.PackageRef, top string, fil
 // judged validates an upload that has arrived whole.
 func (s *Store) judged(ctx context.Context, ref dm.PackageRef, up *receive.Upload) error {
 	v, err := s.validate(ctx, ref, up.Top, up.Sketch)
-	up.Findings, up.Notes = dm.Few(findingTexts(v.Findings)), dm.Few(v.Notes)
+	up.Findings, up.Notes = dm.Few(dm.FindingTexts(v.Findings)), dm.Few(v.Notes)
 	return err
-}
-
-func findingTexts(findings []dm.Finding) []string {
-	texts := make([]string, len(findings))
-	for i, f := range findings {
-		texts[i] = f.String()
-	}
-	return texts
 }

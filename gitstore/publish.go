@@ -58,6 +58,12 @@ func (s *Store) Publish(ctx context.Context, actor dm.Actor, file dm.PackageFile
 	return published, err
 }
 
+// admitPackage asks admission for a change of what the repository offers.
+func (s *Store) admitPackage(ctx context.Context, actor dm.Actor, verb dm.Verb, ref dm.PackageRef) error {
+	_, err := s.Admission.Admit(ctx, dm.AdmissionRequest{Actor: actor, Verb: verb, Package: ref, PackageOwner: s.PackageOwner(ref.Name)})
+	return err
+}
+
 // publishArrived makes what has arrived whole a version.
 func (s *Store) publishArrived(ctx context.Context, actor dm.Actor, file dm.PackageFile, up *receive.Upload) (dm.Published, error) {
 	const op = "gitstore.Publish"
@@ -105,8 +111,8 @@ func (s *Store) version(ref dm.PackageRef) (form.Version, bool) {
 	return e.Version(ref.Version)
 }
 
-// addVersion makes a received upload a version. Order of writes: archive pack, content pack, superseded, tag; the tag
-// is the moment at which the version exists.
+// addVersion makes a received upload a version. Order of writes: archive pack,
+// content pack, superseded, tag; the tag is the moment at which the version exists.
 func (s *Store) addVersion(ctx context.Context, tx *repo.Tx, actor dm.Actor, file dm.PackageFile, up *receive.Upload) (dm.Published, error) {
 	old, had := s.version(file.Ref)
 	if had && (!s.Replace || old.File == file && old.Digest == up.Digest) {

@@ -37,6 +37,6 @@
 //
 // # Imports
 //
-// Package dm, the folders below, the standard library and Prometheus' client. The record, the
-// plugins and the user directory come through dm's ports.
+// Package dm, the folders below, the standard library and the Prometheus client. The
+// record, the plugins and the user directory come through dm's ports.
 package hooks

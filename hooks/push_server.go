@@ -125,7 +125,7 @@ func (s *PushServer) Open(ctx context.Context, p dm.Push) (dm.PushSession, func(
 	return opened, sync.OnceFunc(func() { s.end(id, session) }), nil
 }
 
-// newSessionID makes 128 random bits, in hook.SessionLength letters.
+// newSessionID makes 128 random bits, in the letters that folder hook expects.
 func newSessionID() (string, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {

@@ -68,12 +68,8 @@ func writeFile(w *pack.Writer, from *repo.Objects, packageTree plumbing.Hash, f 
 		return w.Add(plumbing.BlobObject, f.Content)
 	}
 	e, err := from.Entry(packageTree, f.Source)
-	return hashOf(e), err
-}
-
-func hashOf(e *object.TreeEntry) plumbing.Hash {
-	if e == nil {
-		return plumbing.ZeroHash
+	if err != nil {
+		return plumbing.ZeroHash, err
 	}
-	return e.Hash
+	return e.Hash, nil
 }

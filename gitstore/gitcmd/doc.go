@@ -15,6 +15,6 @@
 // *dm.Error, never its message.
 //
 // It may import dm, gitstore/durable, gitstore/gate, the standard library,
-// golang.org/x/sync and golang.org/x/sys. It knows directories, not the layout of the record; which directory is whose is the
-// business of gitstore.
+// golang.org/x/sync and golang.org/x/sys. It knows directories, not the
+// layout of the record: which one is whose, repo says.
 package gitcmd

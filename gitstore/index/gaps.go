@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,7 +30,7 @@ func GapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *Package, h
 		uploads[v.Commit] = true
 	}
 	earlier := false
-	for _, c := range append([]plumbing.Hash{entry.Main}, keysOf(follows)...) {
+	for _, c := range slices.AppendSeq([]plumbing.Hash{entry.Main}, maps.Keys(follows)) {
 		if c.IsZero() || uploads[c] {
 			continue
 		}
@@ -51,14 +53,6 @@ func GapsOfPackage(objects *repo.Objects, name dm.PackageName, entry *Package, h
 		}
 	}
 	return list, nil
-}
-
-func keysOf(m map[plumbing.Hash]plumbing.Hash) []plumbing.Hash {
-	list := make([]plumbing.Hash, 0, len(m))
-	for k := range m {
-		list = append(list, k)
-	}
-	return list
 }
 
 // gapsOfSuperseded finds missing numbers of earlier tags, which are given one

@@ -237,7 +237,7 @@ func (e entry) inflate(limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// resultSize reads the two sizes that the data of a difference begins with, and
+// ResultSize reads the two sizes that the data of a difference begins with, and
 // returns the second, that of what it makes.
 func ResultSize(r io.Reader) (size int64, err error) {
 	bytes := oneByOne{r: r}
@@ -253,7 +253,7 @@ func ResultSize(r io.Reader) (size int64, err error) {
 	return size, nil
 }
 
-// noEnd makes the end of the pack an error where something had to come.
+// NoEnd makes the end of the pack an error where something had to come.
 func NoEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

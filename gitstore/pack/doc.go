@@ -13,7 +13,8 @@
 // Objects never exist loose. Until Commit nothing of a Writer can be seen by
 // git; after it everything is, and is on disk. A crash in between leaves only
 // files that git ignores and Clean removes. Memory is bounded whatever the
-// size of a blob; a Reader holds indexes, 28 bytes for each object. Names of objects are computed with collision detection.
+// size of a blob; a Reader holds indexes, 28 bytes for each object. Names
+// of objects are computed with collision detection.
 //
 // # What it may import
 //

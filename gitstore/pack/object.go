@@ -53,7 +53,7 @@ func nameOf(t plumbing.ObjectType, content []byte) (plumbing.Hash, error) {
 	return n.name()
 }
 
-// appendEntryHeader writes type and size as every object of a pack starts.
+// AppendEntryHeader writes type and size as every object of a pack starts.
 func AppendEntryHeader(b []byte, t plumbing.ObjectType, size int64) []byte {
 	c := byte(t)<<4 | byte(size&0x0f)
 	size >>= 4

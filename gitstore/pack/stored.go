@@ -104,7 +104,7 @@ func (s *StoredBlob) expect(want []byte, at int64) error {
 	return nil
 }
 
-// entryHeader reads what appendEntryHeader writes.
+// entryHeader reads what AppendEntryHeader writes.
 func entryHeader(b []byte) (t plumbing.ObjectType, size int64, used int, err error) {
 	var shift uint
 	for i, c := range b {

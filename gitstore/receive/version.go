@@ -88,11 +88,7 @@ func (p *push) validate(ctx context.Context, ref dm.PushedRef, pushed *Version) 
 	if err != nil {
 		return err
 	}
-	texts := make([]string, len(v.Findings))
-	for i, f := range v.Findings {
-		texts[i] = f.String()
-	}
-	pushed.Findings, pushed.Notes = dm.Few(texts), dm.Few(v.Notes)
+	pushed.Findings, pushed.Notes = dm.Few(dm.FindingTexts(v.Findings)), dm.Few(v.Notes)
 	switch {
 	case len(v.Findings) > 0 && !ref.Faulty:
 		return dm.Refuse(op, fmt.Sprintf("%s is not deployable", pkg), v.Findings).

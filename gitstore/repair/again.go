@@ -100,7 +100,7 @@ func (a *again) done(r dm.Repository) {
 
 // LookAgain works until ctx ends: what could not be read, and what was set
 // aside, is looked at again and again, and comes back by itself when it is
-// sound. It also answers who asks for a repair, see AskRepair.
+// sound. It also answers who asks for a repair, see Ask.
 func (s *Service) LookAgain(ctx context.Context) error {
 	ticker := time.NewTicker(firstLook)
 	defer ticker.Stop()

@@ -87,7 +87,8 @@ func (ws *Workspaces) writeBlank(ctx context.Context) error {
 
 // findBlank opens the blank workspace. It is derived, so no damage of it keeps the
 // server from starting: its packs have twins in the workspaces that began with it,
-// its ref follows from its commits, and when all is lost it is made anew. Workspaces that are there keep the beginning that they have.
+// its ref follows from its commits, and when all is lost it is made anew. Workspaces
+// that are there keep the beginning that they have.
 func (ws *Workspaces) findBlank(ctx context.Context) error {
 	dir := ws.blankDir()
 	err := repair.Patiently(ctx, ws.Log, "the blank workspace", func() error { return repair.Confirm(dir, ws.openBlank(ctx)) })
