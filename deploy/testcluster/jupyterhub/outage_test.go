@@ -21,8 +21,8 @@ func TestOutages(t *testing.T) {
 	// The server is down at the very first start.
 	carol := signIn(t, s, "carol")
 	carol.list(t, "")
-	if got := carol.read(t, status); !strings.Contains(got, "reached") {
-		t.Errorf("%s does not say that the server could not be reached:\n%s", status, got)
+	if got := carol.read(t, status); !strings.Contains(got, "unreachable") {
+		t.Errorf("%s does not say that the server is unreachable:\n%s", status, got)
 	}
 
 	s.server.start(t)
