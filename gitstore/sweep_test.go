@@ -138,6 +138,27 @@ func TestSweepThatCanNotBeRecorded(t *testing.T) {
 	h.wantWorkspaces("ben.git")
 }
 
+// TestSweepsThatAreReadLater starts while the record of sweeps can't be read. Once it
+// can, swept workspaces have their history.
+func TestSweepsThatAreReadLater(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), sweeping)
+	emptied(h)
+	ana := h.git("users/ana.git", "rev-parse", "main")
+	check(t, h.Workspaces().Sweep(ctx))
+	h.stop()
+	unread := filepath.Join(h.dir, "sweeps.git/refs/heads/main")
+	check(t, os.MkdirAll(unread, 0o750))
+	h = open(t, h.dir, sweeping)
+	check(t, os.Remove(unread))
+	h.Service().Repair(ctx)
+	check(t, h.UploadPack(ctx, dm.Repository{Kind: dm.WorkspaceRepository, Name: "ana"}, dm.UploadRound{Advertise: true, Out: io.Discard}))
+	if got := h.git("users/ana.git", "rev-parse", "main"); got != ana {
+		t.Errorf("ana's workspace is at %s, want %s", got, ana)
+	}
+	h.sound()
+}
+
 // TestSweptWorkspacesBeginAnew loses what the history of swept workspaces is made
 // from. Nothing lay in them, so nobody is kept from a fetch or a delivery;
 // verify tells what is lost.

@@ -99,13 +99,15 @@ func (ws *Workspaces) ReadSweeps(ctx context.Context, main plumbing.Hash) error 
 	if err != nil {
 		return err
 	}
+	var all []form.Swept // oldest first, known at once: nobody meets an earlier sweep of a user
 	for _, c := range commits {
 		sweep, err := form.DecodeSweep(objects, c)
 		if err != nil {
 			return err
 		}
-		ws.sweeps.add(c.Hash, sweep.Taken)
+		all = append(all, sweep.Taken...)
 	}
+	ws.sweeps.add(main, all)
 	return nil
 }
 

@@ -49,6 +49,9 @@ func (ws *Workspaces) Start(ctx context.Context) error {
 	}
 	if err := repair.Patiently(ctx, ws.Log, "the record of sweeps", func() error { return ws.openSweeps(ctx) }); err != nil {
 		ws.Log.Error("the record of sweeps cannot be read, so swept workspaces are empty for now", "err", err)
+		if repo.Proof(err) == nil { // until then nobody knows who had one
+			ws.Service.LookSoon(repo.Sweeps)
+		}
 	}
 	return nil
 }
