@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,7 +66,7 @@ type Store struct {
 	stream  *past.Stream
 	cursors events.Cursors
 
-	capabilities atomic.Pointer[[]byte] // git's answer to the first request of a fetch
+	capabilities gitcmd.Remembered // git's answer to the first request of a fetch
 
 	receiver *receive.Receiver
 

@@ -1,7 +1,6 @@
 package gitstore
 
 import (
-	"bytes"
 	"context"
 	"io"
 
@@ -36,25 +35,11 @@ func (s *Store) UploadPack(ctx context.Context, r dm.Repository, round dm.Upload
 	if err != nil {
 		return err
 	}
-	if round.Advertise && round.Protocol == "version=2" {
-		return s.advertise(ctx, dir, round)
+	if round.Advertise && round.Protocol == "version=2" { // it tells what git can do, and nothing of the repository
+		return s.capabilities.Answer(round.Protocol, round.Out, func(out io.Writer) error {
+			round.Out = out
+			return s.git.UploadPack(ctx, dir, round)
+		})
 	}
 	return s.git.UploadPack(ctx, dir, round)
-}
-
-// advertise answers the first request of a fetch in version 2 of the protocol.
-// It tells what git can do and nothing of the repository, so git is asked once.
-func (s *Store) advertise(ctx context.Context, dir string, round dm.UploadRound) error {
-	if known := s.capabilities.Load(); known != nil {
-		_, err := round.Out.Write(*known)
-		return err
-	}
-	var answer bytes.Buffer
-	round.Out = io.MultiWriter(round.Out, &answer)
-	err := s.git.UploadPack(ctx, dir, round)
-	if err == nil {
-		known := answer.Bytes()
-		s.capabilities.Store(&known)
-	}
-	return err
 }

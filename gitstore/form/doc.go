@@ -18,5 +18,6 @@
 //
 // # Imports
 //
-// The root package, gitstore/repo for objects and trees, gitstore/pack, and go-git.
+// The root package, gitstore/repo for objects and trees, pack, archive for the archive
+// of a pushed version, and go-git.
 package form

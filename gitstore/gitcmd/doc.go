@@ -14,7 +14,7 @@
 // before. What git says on standard error reaches the log as the cause of a
 // *dm.Error, never its message.
 //
-// It may import dm, gitstore/durable, gitstore/gate, the standard library,
-// golang.org/x/sync and golang.org/x/sys. It knows directories, not the
-// layout of the record: which one is whose, repo says.
+// It may import dm, gitstore/durable, gitstore/gate, the standard library and
+// golang.org/x/sys. It knows directories, not the layout of the record: which one is
+// whose, repo says.
 package gitcmd

@@ -324,13 +324,6 @@ func (w *Writer) Spared() []plumbing.Hash {
 	return w.spared
 }
 
-// Len is the number of different objects; blobs count after Flush.
-func (w *Writer) Len() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.objects)
-}
-
 // Size is how long the pack is by now, in bytes; blobs count after Flush.
 func (w *Writer) Size() int64 {
 	w.mu.Lock()

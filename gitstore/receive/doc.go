@@ -15,5 +15,6 @@
 //     way out, and decides again when the change is made.
 //
 // It imports gitstore/repo, form, treefs, archive, pack and gitcmd, the root
-// package, and of go-git only names and types of objects; never gitstore.
+// package, klauspost/compress, and of go-git only names and types of objects; never
+// gitstore.
 package receive

@@ -1,13 +1,11 @@
 package receive
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -56,7 +54,7 @@ type Config struct {
 // Receiver takes pushes.
 type Receiver struct {
 	Config
-	nothing sync.Map // git's answer on what an empty repository has, by protocol
+	nothing gitcmd.Remembered // git's answer on what an empty repository has
 }
 
 // New starts nothing.
@@ -77,21 +75,11 @@ func (v *Receiver) Advertise(ctx context.Context, r dm.Repository, round dm.Rece
 }
 
 // advertiseNothing tells what git can do and that there is nothing yet, which is
-// always the same, so git is asked once.
+// always the same.
 func (v *Receiver) advertiseNothing(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
-	if answer, ok := v.nothing.Load(round.Protocol); ok {
-		_, err := round.Out.Write(answer.([]byte))
-		return err
-	}
-	var answer bytes.Buffer
-	known := round.Protocol
-	round.Out = io.MultiWriter(round.Out, &answer)
-	return v.staged(r, func(stage string) error {
-		err := v.Folder.Git.ReceivePack(ctx, stage, round, gitcmd.ReceiveOptions{})
-		if err == nil {
-			v.nothing.Store(known, answer.Bytes())
-		}
-		return err
+	return v.nothing.Answer(round.Protocol, round.Out, func(out io.Writer) error {
+		round.Out = out
+		return v.staged(r, func(stage string) error { return v.Folder.Git.ReceivePack(ctx, stage, round, gitcmd.ReceiveOptions{}) })
 	})
 }
 

@@ -16,6 +16,6 @@
 //
 // # Imports
 //
-// The root package, gitstore/repo, form, pack, archive and gitcmd, and go-git for
-// names. What a repository means it asks of the record (Record).
+// The root package, gitstore/repo, form, pack, archive, durable and gitcmd, and
+// go-git for names. What a repository means it asks of the record (Record).
 package repair
