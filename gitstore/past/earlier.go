@@ -9,16 +9,19 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-func (s *Stream) keep(found *events.Past) {
+// keep keeps what was read since news was so, unless there were some meanwhile.
+func (s *Stream) keep(found *events.Past, news uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.found = found
+	if s.news == news {
+		s.found = found
+	}
 }
 
-func (s *Stream) kept() *events.Past {
+func (s *Stream) kept() (found *events.Past, news uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.found
+	return s.found, s.news
 }
 
 // readingTime bounds one reading of the record for events.
@@ -30,7 +33,7 @@ const readingTime = time.Minute
 func (s *Stream) earlier(ctx context.Context, after, upto uint64, most int) (list []dm.Event, next uint64, err error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	found := s.kept()
+	found, news := s.kept()
 	if !found.Has(after) {
 		leave, err := s.answers.cfg.Enter(ctx)
 		if err != nil {
@@ -40,7 +43,7 @@ func (s *Stream) earlier(ctx context.Context, after, upto uint64, most int) (lis
 		if found, err = s.readEvents(ctx, after, upto); err != nil {
 			return nil, 0, err
 		}
-		s.keep(found)
+		s.keep(found, news)
 	}
 	if list = found.Read(after, most); len(list) == 0 {
 		after = found.Upto

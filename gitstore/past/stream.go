@@ -19,6 +19,7 @@ type Stream struct {
 
 	mu    sync.Mutex
 	found *events.Past // what was read last for who is far behind; nil for nothing
+	news  uint64       // how often Saw brought some
 }
 
 // NewStream returns the sequence, which waits for Begin.
@@ -27,7 +28,9 @@ func NewStream(a *Answers) *Stream { return &Stream{answers: a, log: a.cfg.Told}
 // Saw notes a number that a repository carries.
 func (s *Stream) Saw(r dm.Repository, seq uint64) {
 	if s.log.Saw(r, seq) {
-		s.keep(nil) // it may lack those of r
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.found, s.news = nil, s.news+1 // it may lack those of r
 	}
 }
 
