@@ -23,6 +23,7 @@ func TestNoPageLacksWhatCameBack(t *testing.T) {
 		}, nil
 	}}))
 	for _, back = range []bool{false, true} {
+		s.keep(nil, 0)
 		if _, _, err := s.earlier(t.Context(), 8, 9, 1); err != nil {
 			t.Fatal(err)
 		}
