@@ -19,8 +19,8 @@ type Refs map[string]plumbing.Hash
 var ErrBadRef = errors.New("malformed ref")
 
 // ReadRefs reads all refs of a repository, packed and loose, without changing
-// anything and without starting git. It is used at start-up, when no one
-// writes, and by verify.
+// anything and without starting git. Who needs them to be of one moment holds the
+// repository's lock.
 func ReadRefs(dir string) (Refs, error) {
 	all := Refs{}
 	if err := readPackedRefs(dir, func(name string, h plumbing.Hash) bool { all[name] = h; return true }); err != nil {
