@@ -37,8 +37,8 @@ func files() []Case {
 		withFile("a list", "", is("[]")),
 		withFile("null", "", is("null")),
 		withFile("a number", "", is("1e999")),
-		withFile("unknown key", "not known", with(`"colour"`, `"red"`)),
-		withFile("key with ESC", "not known", with(`"\u001b[2J"`, `"red"`)),
+		withFile("unknown key", "unknown key", with(`"colour"`, `"red"`)),
+		withFile("key with ESC", "unknown key", with(`"\u001b[2J"`, `"red"`)),
 		withFile("key of 1 MB", "", with(`"`+strings.Repeat("k", 900<<10)+`"`, "1")),
 		withFile("10,000 faults", "", func(spec string) string {
 			var b strings.Builder
@@ -55,12 +55,12 @@ func files() []Case {
 		withFile("package that is no text", "", is(`{"package": {"$ref": "x"}}`)),
 		withFile("audience of nobody known", "", with(`"audience"`, `["user:\u001b[2J"]`)),
 		withFile("overrides that are a list", "", with(`"overrides"`, `[1]`)),
-		{Name: "file/missing", Text: "no file application.json", Body: func(t Target) []byte {
+		{Name: "file/missing", Text: "no application.json", Body: func(t Target) []byte {
 			b := BlobOf("x")
 			tree := TreeOf(File("other.json", b))
 			return t.push(b, tree, CommitOf(tree.ID(), "A wish.\n", t.Old))
 		}},
-		{Name: "file/is a folder", Text: "no file application.json", Body: func(t Target) []byte {
+		{Name: "file/is a folder", Text: "no application.json", Body: func(t Target) []byte {
 			b := BlobOf(t.Spec)
 			sub := TreeOf(File("x", b))
 			tree := TreeOf(Folder("application.json", sub))

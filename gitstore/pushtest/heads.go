@@ -43,7 +43,7 @@ func commitLines() []Case {
 		withCommit("two authors", "", replaced(author, author+author)),
 		withCommit("two committers", "", replaced(committer, committer+committer)),
 		withCommit("two trees", "", func(t Target, good string) string { return "tree " + t.Tree + "\n" + good }),
-		withCommit("two encodings", "twice", line("encoding UTF-8\nencoding UTF-8")),
+		withCommit("two encodings", "duplicate field", line("encoding UTF-8\nencoding UTF-8")),
 		withCommit("unknown field", "unknown field", line("x-secret yes")),
 		withCommit("unknown field of 100 KB", "unknown field", line("junk "+strings.Repeat("j", 100<<10))),
 		withCommit("field without a value", "unknown field", line("gpgsig")),
