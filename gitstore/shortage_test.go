@@ -96,11 +96,12 @@ func TestFewDescriptors(t *testing.T) {
 	h.stop()
 	unread, refused := 0, 0
 	for more := range 5 {
-		give := limitFiles(t, 4*more)
-		time.AfterFunc(100*time.Millisecond, give)
+		give, given := limitFiles(t, 4*more), make(chan struct{})
+		time.AfterFunc(100*time.Millisecond, func() { give(); close(given) })
 		h := open(t, dir)
 		unread += len(h.Service().SetAside())
 		h.back(more)
+		<-given // or the limit below would be taken for the one to give back
 
 		give = limitFiles(t, 3*more)
 		begun := h.Start(ctx, as("ana"), "app-ana")
