@@ -1,60 +1,57 @@
 #!/bin/sh
-# Starts deployment-manager-sync, which brings the notebooks that are deployed for
-# a user into the user's folder and keeps what the user changed there. Where it
-# can't be had, plain git brings what does not touch the user's files. It ends
-# with 0 always: a failing start hook ends the notebook server. Tried in turn:
-# a program that is mounted, one in the home's cache, and one from the server. The
-# last two count only with a SHA-256 that DM_SYNC_SHA256 names, or the file sha256
-# beside this one. The program's --help tells of the other variables.
-say() { echo "apps-notebooks: $1" && exit 0; }
-
-# start becomes the program, if it runs here at all.
-start() { "$1" --version >/dev/null 2>&1 </dev/null && exec "$1"; }
-
-# known tells whether the content of file $1 is one of those that were named.
-known() {
-	sum=$(sha256sum 2>/dev/null <"$1") && sum=${sum%% *}
-	case " $sums " in *" ${sum:-none} "*) ;; *) return 1 ;; esac
+# Starts deployment-manager-sync, which brings what is deployed for a user into the user's folder and keeps what the user changed:
+# a mounted program, or the home's or the server's, which count only with a SHA-256 that DM_SYNC_SHA256 names, or the file sha256
+# beside this one; else plain git brings what touches no file of the user's. It ends with 0: a hook that fails ends the server.
+say() { kill "$timer" 2>/dev/null; echo "apps-notebooks: $1" 2>/dev/null; exit 0; }
+start() { # becomes the program, if it is of this processor (shells take another's for a script) and runs at all
+	case $(od -An -tx1 -N20 "$1" 2>/dev/null | tr -d ' \n') in 2321* | 7f454c46*"$machine"00) ;; *) return 1 ;; esac
+	"$1" --version >/dev/null 2>&1 </dev/null && { kill "$timer" 2>/dev/null || :; } && exec "$1"
 }
-
-# g runs git such that no setting or program of the user's takes part, and so that
-# the token goes to the server only, and stands in no argument.
-# shellcheck disable=SC2016
-g() {
-	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 $limit git -c core.hooksPath=/dev/null -c core.fsmonitor=false \
-		-c http.followRedirects=false -c http.lowSpeedLimit=1 -c http.lowSpeedTime=10 -c 'safe.directory=*' -c credential.helper= -c "credential.$DM_GIT_URL.helper="'!f() { test "$1" = get && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f' "$@" </dev/null 2>/dev/null
-}
-
-# fetch puts the server's program into the cache.
-fetch() {
-	test -n "$sums" && mkdir -p "$cache" && new=$cache/new.$$ && g init -q --bare --template= "$cache/tools.git" || return
-	g --git-dir "$cache/tools.git" fetch -q --no-tags --depth 1 "$DM_GIT_URL/tools.git" "+$arch:$arch" || return
-	g --git-dir "$cache/tools.git" cat-file blob "$arch:$name" >"$new" && known "$new" && chmod 700 "$new" && mv -f "$new" "$cache/$sum" && return
-	mv -f "$new" "$cache/refused" && return 1
-}
-
-plain() {
-	folder=${DM_SYNC_FOLDER:-$HOME/apps-notebooks}
+known() { test -f "$1" && sum=$(sha256sum <"$1" 2>/dev/null) && case " $sums " in *" ${sum%% *} "*) ;; *) return 1 ;; esac; }
+g() { # runs git where no setting or program of the user's takes part; the token goes to this server only, in no argument
+	test -z "$late" || return 1
+	(unset XDG_CONFIG_HOME $open && exec env HOME=/nonexistent GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 \
+		GIT_TERMINAL_PROMPT=0 GIT_ASKPASS= GIT_ALLOW_PROTOCOL=http:https git --git-dir="$dir" -c core.hooksPath=/dev/null -c core.fsmonitor=false \
+		-c gc.auto=0 -c submodule.recurse=false -c http.followRedirects=false -c http.lowSpeedLimit=1 -c http.lowSpeedTime=10 \
+		-c credential.helper= -c "credential.$DM_GIT_URL.helper=!f() {
+		printf 'username=%s\\npassword=%s\\n' \"\$JUPYTERHUB_USER\" \"\$JUPYTERHUB_API_TOKEN\"; }; f" "$@") & job=$!; ${late:+kill "$job"}
+	wait "$job" && code=0 || { code=$? && test -n "$late" && wait "$job"; }; job='' && return "$code" # a signal ends the first wait
+} </dev/null 2>/dev/null
+fetch() { # has the server's program as $new and, if there is room, in the cache; another than was named gets to neither
+	had='no SHA-256 of it is named' && test -n "$sums" && had='the server did not give it' && temp=$(mktemp -d) && dir=$temp/tools.git || return
+	g init -q --bare --template= && g fetch -q --no-tags "$DM_GIT_URL/tools.git" "$arch" && g cat-file blob "FETCH_HEAD:$name" >"$temp/$name" || return
+	had='the server has another than the one that is named' && known "$temp/$name" && new=$temp/$name && chmod 700 "$new" || return
+	had='it does not run here' && mkdir -p -m 700 "$cache" && cp "$new" "$cache/new" && known "$cache/new" && mv -f "$cache/new" "$cache/$name" || :
+} 2>/dev/null
+plain() { # has git clone a folder that is missing, and bring another forward where that overwrites nothing
+	why='plain git as root would make files that the owner of the home cannot change' && test "$cache" != /dev/null || return
+	why='plain git is missing, or did not get it from the server' dir=$folder/.git
 	url=$DM_GIT_URL/jupyter-$(printf %s "$JUPYTERHUB_USER" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g').git
-	if test ! -e "$folder"; then g clone -q "$url" "$folder" && return; fi
-	cd -- "$folder" && test "$(g symbolic-ref -q HEAD)" = refs/heads/main && g fetch -q "$url" +main:refs/remotes/origin/main && g merge -q --ff-only origin/main
-}
-
+	if mkdir -- "$folder"; then g clone -q --template= -- "$url" "$folder" && return; rmdir -- "$folder"; return 1; fi
+	grep -qx 'ref: refs/heads/main' -- "$dir/HEAD" && g fetch -q --no-tags "$url" +main:refs/remotes/origin/main || return
+	why='plain git overwrites nothing of yours and puts nothing beside it'
+	g --work-tree="$folder" merge -q --ff-only --no-autostash --no-overwrite-ignore origin/main
+} 2>/dev/null
 main() {
-	set -f
+	set +e +u +v +x -f
+	case $(uname -m) in x86_64 | amd64) arch=amd64 machine=3e ;; aarch64 | arm64) arch=arm64 machine=b7 ;; *) arch=none machine=none ;; esac
+	name=deployment-manager-sync-$arch mounted=${DM_SYNC_MOUNT:-/opt/deployment-manager} timer='' job='' late='' open=''
 	DM_GIT_URL=${DM_GIT_URL:-http://deployment-manager-git:8099} && DM_GIT_URL=${DM_GIT_URL%/}
-	DM_SYNC_AGAIN=${DM_SYNC_AGAIN:-$(test -f "$0" && printf 'sh %s' "$0")}
-	export DM_GIT_URL DM_SYNC_AGAIN
-	case $(uname -m) in aarch64 | arm64) arch=arm64 ;; *) arch=amd64 ;; esac
-	name=deployment-manager-sync-$arch mounted=${DM_SYNC_MOUNT:-/opt/deployment-manager} cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/deployment-manager
+	DM_SYNC_AGAIN=${DM_SYNC_AGAIN:-$(test -f "$0" && echo "sh $0")} && export DM_GIT_URL DM_SYNC_AGAIN
 	for file in "$mounted/$name" "$mounted/deployment-manager-sync" "$mounted/usr/local/bin/$name"; do start "$file"; done
-	sums=$(echo ${DM_SYNC_SHA256:-$(cat "${0%/*}/sha256" 2>/dev/null)}) # in one line
-	for sum in $sums; do known "$cache/$sum" && start "$cache/$sum"; done
-	case ${HOME:+home}${JUPYTERHUB_USER:+user}:$DM_GIT_URL in *@*) say 'nothing was done, because DM_GIT_URL holds a credential.' ;; homeuser:http://?* | homeuser:https://?*) ;; *) say 'nothing was done, because HOME, JUPYTERHUB_USER or DM_GIT_URL is not set.' ;; esac
-	limit=$(command -v timeout >/dev/null 2>&1 && echo timeout "${DM_SYNC_SECONDS:-30}") && unset $(git rev-parse --local-env-vars 2>/dev/null)
-	fetch && start "$cache/$sum"
-	if plain; then say 'up to date, by plain git: without deployment-manager-sync, files that you changed get no newer version beside them.'; fi
-	say 'nothing was done: deployment-manager-sync could not be had, and plain git overwrites nothing of yours, or did not reach the server.'
+	case ${HOME:+home}${JUPYTERHUB_USER:+user}$DM_GIT_URL in *[!A-Za-z0-9._~:/%\[\]-]*) ;; homeuserhttps://?*) open=SSH_ASKPASS ;;
+	homeuserhttp://?*) open='http_proxy all_proxy ALL_PROXY' ;; esac # a proxy would see the token
+	test -n "$open" || say 'nothing was done, because HOME or JUPYTERHUB_USER is not set, or DM_GIT_URL is no plain http or https address.'
+	folder=${DM_SYNC_FOLDER:-$HOME/apps-notebooks} cache=${XDG_CACHE_HOME:-$HOME/.cache}/deployment-manager
+	test "$(id -u)" != 0 || test -O "$HOME" || cache=/dev/null # root runs nothing that the home's owner may write
+	sums=$(echo ${DM_SYNC_SHA256:-$(test -f "$0" && cat -- "$(dirname -- "$0")/sha256" 2>/dev/null)}) # in one line
+	known "$cache/$name" && start "$cache/$name"
+	seconds=$DM_SYNC_SECONDS && case $seconds in '' | *[!0-9]*) seconds=30 ;; esac
+	open="$open $(env | sed -n '/^GIT_SSL_CA/d; s/^\(GIT_[A-Za-z0-9_]*\)=.*/\1/p')" # what is not git's business
+	trap 'late="it took longer than $seconds seconds, or was ended"; test -z "$job" || kill "$job"' ALRM TERM INT HUP
+	{ trap 'kill "$!"; exit' TERM; sleep "$seconds" & wait "$!"; kill -ALRM $$; } </dev/null >/dev/null 2>&1 & timer=$!
+	fetch && { start "$cache/$name"; start "$new"; }
+	plain && say "up to date, by plain git: deployment-manager-sync is missing ($had), so files that you changed get no newer version beside them."
+	say "nothing was done: deployment-manager-sync is missing ($had), and ${late:-$why}."
 }
-
 main
