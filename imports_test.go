@@ -109,6 +109,7 @@ var recordRooms = map[string][]string{
 	"repo":      {"durable", "events", "gitcmd", "pack"},
 	"treefs":    {"repo"},
 	"form":      {"archive", "pack", "repo"},
+	"programs":  {"form", "repo"},
 	"receive":   {"archive", "form", "gitcmd", "pack", "repo", "treefs"},
 	"repair":    {"archive", "durable", "form", "gitcmd", "pack", "repo"},
 	"format":    {"durable", "repair", "repo"},

@@ -318,26 +318,35 @@ type Cursors interface {
 	KeepCursor(name string, seq uint64) error
 }
 
-// RepositoryKind is a folder of repositories.
+// RepositoryKind is a folder of repositories, or the only one of its kind.
 type RepositoryKind string
 
-// The kinds of repositories.
+// The kinds of repositories that are served.
 const (
 	PackageRepository     RepositoryKind = "packages"
 	ApplicationRepository RepositoryKind = "applications"
 	WorkspaceRepository   RepositoryKind = "users"
+	ToolsRepository       RepositoryKind = "tools.git" // the programs for pods
 )
 
-// Repository addresses one repository by its logical name.
+// Repository addresses one repository by its logical name, "" where there is only
+// one of its kind.
 type Repository struct {
 	Kind RepositoryKind
 	Name string
 }
 
-// ReadOnlyWorkspace is the refusal of every push to a workspace. Kind Forbidden.
-func ReadOnlyWorkspace(op string) error {
-	return Errorf(Forbidden, op, "this workspace is read-only, the server writes it from what is deployed; files that you change stay in your folder, "+
-		"where its sync keeps them; to deliver them, push a new version of their package to /packages/<name>.git")
+// ReadOnly is the refusal of every push to a repository that only the server
+// writes, nil for kinds whose pushes are judged. Kind Forbidden.
+func ReadOnly(op string, kind RepositoryKind) error {
+	switch kind {
+	case PackageRepository, ApplicationRepository:
+		return nil
+	case WorkspaceRepository:
+		return Errorf(Forbidden, op, "this workspace is read-only, the server writes it from what is deployed; files that you change stay in your folder, "+
+			"where its sync keeps them; to deliver them, push a new version of their package to /packages/<name>.git")
+	}
+	return Errorf(Forbidden, op, "this repository is read-only, the server is its only writer")
 }
 
 // GitTransport starts git for the smart HTTP handler; implemented by gitstore.

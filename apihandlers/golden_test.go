@@ -360,7 +360,8 @@ func TestAPIPage(t *testing.T) {
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
 			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. `OPTIONS` answers 204."},
 		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},
-		{Title: "Git, port 8099", Routes: git.Routes(), Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused."},
+		{Title: "Git, port 8099", Routes: git.Routes(), Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused. " +
+			"`/sync.sh` and `/tools.git` are open to everybody. The latter has a branch `amd64` and a branch `arm64`, as far as a program for pods lies beside the server's own, and is 404 where none does."},
 	})
 	golden(t, filepath.Join("..", "docs", "api.md"), page)
 }

@@ -16,7 +16,7 @@
 //	past, events         questions about history; the numbered stream of transitions
 //	repair               what is out of service, and how it comes back
 //	format, upkeep       whose the folder is and its format; refs and packs kept few
-//	workspace            what users get
+//	workspace, programs  what users get; what their pods run to get it
 //	audit                verify
 //	durable, gate        small files that survive a power cut; how much at once
 //

@@ -58,7 +58,7 @@ func everyFile(t *testing.T, dir string) string {
 func TestLinksInTheDataFolder(t *testing.T) {
 	t.Parallel()
 	record := genuine(t)
-	for _, name := range []string{"tmp", "hooks", "damaged", "damaged/packages", "packages", "applications", "users", "blank.git", "sweeps.git", "format", "lock", "known-refs"} {
+	for _, name := range []string{"tmp", "hooks", "damaged", "damaged/packages", "packages", "applications", "users", "blank.git", "tools.git", "sweeps.git", "format", "lock", "known-refs"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()

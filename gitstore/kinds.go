@@ -13,7 +13,6 @@ import (
 // kind is all that sets the repositories of one kind apart from the others'.
 type kind struct {
 	repo.Kind
-	pushed  bool // pushes are judged; to the others none are accepted
 	recover func(s *Store, ctx context.Context, name, dir string, heads repo.Refs) error
 	verify  func(v *audit.Verifier, ctx context.Context)
 	atRest  func(s *Store, name string) bool // nothing more is expected in it
@@ -23,26 +22,25 @@ type kind struct {
 // builds on what earlier ones hold.
 func kinds() []kind {
 	nothing := func(string) bool { return false }
+	unread := func(*Store, context.Context, string, string, repo.Refs) error { return nil } // it is written while the server starts
 	onlyMain := func(ref string) bool { return ref == repo.Main }
 	return []kind{
 		{
 			Kind: repo.Kind{Name: dm.PackageRepository, Remembers: func(ref string) bool {
 				return strings.HasPrefix(ref, repo.TagPrefix) || strings.HasPrefix(ref, repo.SupersededPrefix) || strings.HasPrefix(ref, repo.DeployedPrefix)
 			}},
-			pushed: true, recover: (*Store).recoverPackage, verify: (*audit.Verifier).Package, atRest: (*Store).packageAtRest,
+			recover: (*Store).recoverPackage, verify: (*audit.Verifier).Package, atRest: (*Store).packageAtRest,
 		},
 		{
-			Kind:   repo.Kind{Name: dm.ApplicationRepository, Remembers: func(ref string) bool { return ref == repo.Main || ref == repo.Observed }},
-			pushed: true, recover: (*Store).recoverApplication, verify: (*audit.Verifier).Application, atRest: (*Store).applicationAtRest,
+			Kind:    repo.Kind{Name: dm.ApplicationRepository, Remembers: func(ref string) bool { return ref == repo.Main || ref == repo.Observed }},
+			recover: (*Store).recoverApplication, verify: (*audit.Verifier).Application, atRest: (*Store).applicationAtRest,
 		},
 		{
 			Kind:    repo.Kind{Name: dm.WorkspaceRepository, Remembers: nothing},
 			recover: (*Store).recoverWorkspace, verify: (*audit.Verifier).Workspace, atRest: func(*Store, string) bool { return false },
 		},
-		{
-			Kind:    repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: nothing},
-			recover: func(*Store, context.Context, string, string, repo.Refs) error { return nil }, // it is written while the server starts
-		},
+		{Kind: repo.Kind{Name: repo.Blank.Kind, Single: true, Remembers: nothing}, recover: unread},
+		{Kind: repo.Kind{Name: repo.Tools.Kind, Single: true, Remembers: nothing}, recover: unread},
 		{Kind: repo.Kind{Name: repo.Sweeps.Kind, Single: true, Remembers: onlyMain}, recover: (*Store).recoverSweeps},
 	}
 }

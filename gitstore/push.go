@@ -20,8 +20,8 @@ func (s *Store) HooksFolder() string { return filepath.Join(s.data.Dir, repo.Hoo
 // ReceivePack implements dm.GitTransport.
 func (s *Store) ReceivePack(ctx context.Context, r dm.Repository, round dm.ReceiveRound) error {
 	const op = "gitstore.ReceivePack"
-	if !kindOf(r).pushed {
-		return dm.ReadOnlyWorkspace(op)
+	if err := dm.ReadOnly(op, r.Kind); err != nil {
+		return err
 	}
 	if s.Pushes == nil {
 		return dm.Errorf(dm.Forbidden, op, "pushes to %s are not accepted", r.Name)

@@ -10,6 +10,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
+	"github.com/pndaproject/deployment-manager/gitstore/programs"
 	"github.com/pndaproject/deployment-manager/gitstore/repair"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
@@ -47,7 +48,22 @@ func (s *Store) recover(ctx context.Context) error {
 	if err := s.workspaces.Rebuild(ctx); err != nil {
 		s.Log.Error("some workspaces could not be rebuilt", "err", err)
 	}
+	s.bringTools(ctx)
 	return repo.Failed(op, ctx.Err())
+}
+
+// bringTools has the repository of the programs for pods hold what lies beside the
+// server. Pods have other ways to a program, so no fault of it stops the start.
+func (s *Store) bringTools(ctx context.Context) {
+	if s.Programs == nil {
+		return
+	}
+	changed, err := programs.Bring(ctx, s.data, s.Programs)
+	if err != nil {
+		s.Log.Error("the programs for pods could not be brought into "+string(repo.Tools.Kind)+"; the next start tries again", "err", err)
+	} else if changed {
+		s.Log.Info("the programs for pods are others than before", "repository", repo.Tools.Kind)
+	}
 }
 
 // eachBeside calls do for every repository of a kind, for several at a time: half

@@ -3,6 +3,7 @@ package gitstore
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,6 +38,7 @@ type Config struct {
 	Planner    dm.Planner               // required
 	Admission  dm.Admission             // required
 	Readme     []byte                   // README.ipynb of a workspace; required
+	Programs   fs.FS                    // where the programs for pods lie; nil leaves the repository of them as it is
 	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
 	Limits     archive.Limits           // zero means archive.DefaultLimits()
 	Places     gate.Places              // how many requests are worked on at once

@@ -82,7 +82,7 @@ func (d *GitDoor) mayPush(ctx context.Context, actor dm.Actor, repo dm.Repositor
 		on := dm.Resource{Name: repo.Name, Owner: d.Owners.PackageOwner(dm.PackageName(repo.Name))}
 		return d.policy.Authorize(actor, dm.RepositoryWrite, on)
 	case dm.WorkspaceRepository:
-		return dm.ReadOnlyWorkspace("auth.GitDoor")
+		return dm.ReadOnly("auth.GitDoor", repo.Kind)
 	}
 	on, since, err := d.Owners.ApplicationOwner(ctx, dm.ApplicationName(repo.Name))
 	switch {

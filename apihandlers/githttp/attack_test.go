@@ -55,6 +55,7 @@ func TestTraversal(t *testing.T) {
 	s := newServer(t, nil)
 	s.add(t, dm.PackageRepository, "p", "x")
 	s.add(t, dm.WorkspaceRepository, "ana", "x")
+	s.add(t, dm.ToolsRepository, "", "x")
 	outside := filepath.Join(s.root, "outside.git")
 	if err := os.Symlink(s.dir(dm.Repository{Kind: dm.PackageRepository, Name: "p"}), outside); err != nil {
 		t.Fatal(err)
@@ -71,6 +72,7 @@ func TestTraversal(t *testing.T) {
 		"/jupyter-ana/../outside", "/jupyter-ana%00", "/jupyter-ana%0d%0aX: y", "/jupyter-ana%0a", "/jupyter-ana\\x", "/jupyter-ana%5cx",
 		"/jupyter--", "/jupyter---upload-pack=x", "/jupyter-%2d-help", "/jupyter-.hidden", "/jupyter-ana.git/x", "/jupyter-ana%", "/jupyter-ana%zz",
 		"/jupyter-%ff", "/jupyter-e%cc%81", "/jupyter-%e2%80%ae", "/jupyter-" + strings.Repeat("a", 129), "/users/ana.git", "/homes/ana.git",
+		"/tools", "/tools.git.git", "/tools.git/", "/tools.git/tools.git", "/TOOLS.git", "/tools%2egit", "/tools.git%00", "/tools.git/../tools.git",
 		"/x/jupyter-ana", "/git-upload-pack/packages/p.git", "",
 	}
 	for _, repository := range repositories {

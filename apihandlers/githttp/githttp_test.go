@@ -370,7 +370,7 @@ func TestAnswers(t *testing.T) {
 	s.add(t, dm.PackageRepository, "p", "x")
 	const onlyGet, onlyPost = "method not allowed, use GET, HEAD\n", "method not allowed, use POST\n"
 	const noSuch = "repository not found\n"
-	derived := dm.Public(dm.ReadOnlyWorkspace("")) + "\n"
+	derived := dm.Public(dm.ReadOnly("", dm.WorkspaceRepository)) + "\n"
 	tests := []struct {
 		name, method, path string
 		status             int

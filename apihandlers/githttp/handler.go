@@ -61,23 +61,27 @@ func (a *API) round(w http.ResponseWriter, r *http.Request, kind dm.RepositoryKi
 }
 
 // admit goes through the checks that need no body and no process, the cheap
-// ones first. Pushes to workspaces are refused before anything is said about the
-// repository.
+// ones first. Pushes to what only the server writes are refused before anything is
+// said about the repository.
 func (a *API) admit(q *request, kind dm.RepositoryKind) (err error) {
 	const op = "githttp.admit"
 	if q.repository, err = repositoryAt(q.Request, kind); err != nil {
 		return err
 	}
 	pushes := q.operation.pushes()
-	switch {
-	case pushes && kind == dm.WorkspaceRepository:
-		return dm.ReadOnlyWorkspace(op)
+	switch refused := dm.ReadOnly(op, kind); {
+	case pushes && refused != nil:
+		return refused
 	case !q.operation.advertises() && q.Header.Get("Content-Type") != q.operation.contentType("request"):
 		// A browser sends other types across sites without asking first.
 		return apihandlers.Unsupported(op, "the Content-Type must be %s", q.operation.contentType("request"))
 	}
-	if q.actor, err = a.authorize(q.Request, q.repository, pushes); err != nil {
-		return discreet(err, kind)
+	// There is nothing secret in the programs for pods, and who fetches them has not
+	// signed in yet.
+	if kind != dm.ToolsRepository {
+		if q.actor, err = a.authorize(q.Request, q.repository, pushes); err != nil {
+			return discreet(err, kind)
+		}
 	}
 	q.Request = apihandlers.WithClient(q.Request, q.actor)
 	if pushes && q.actor.User == "" {

@@ -14,10 +14,11 @@ func TestHead(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(c *githttp.Config) { c.Script = []byte("echo sync\n") })
 	s.add(t, dm.WorkspaceRepository, "ana", "x")
+	s.add(t, dm.ToolsRepository, "", "x")
 	s.add(t, dm.PackageRepository, "flow", "x")
 	s.add(t, dm.ApplicationRepository, "noon", "x")
 	for _, path := range []string{
-		"/sync.sh", "/jupyter-ana/info/refs?service=git-upload-pack", "/packages/flow.git/info/refs?service=git-upload-pack",
+		"/sync.sh", "/tools.git/info/refs?service=git-upload-pack", "/tools.git/info/refs?service=git-receive-pack", "/jupyter-ana/info/refs?service=git-upload-pack", "/packages/flow.git/info/refs?service=git-upload-pack",
 		"/packages/flow/info/refs?service=git-receive-pack", "/applications/noon/info/refs?service=git-upload-pack",
 		"/applications/none/info/refs?service=git-upload-pack", "/jupyter-ana/info/refs", "/nothing",
 	} {

@@ -42,10 +42,12 @@ func (o operation) contentType(of string) string {
 // words are how a kind of repository is called.
 type words struct{ name, variable, path, what, push string }
 
-var kinds = []dm.RepositoryKind{dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository}
+var kinds = []dm.RepositoryKind{dm.ToolsRepository, dm.WorkspaceRepository, dm.PackageRepository, dm.ApplicationRepository}
 
 func wordsOf(kind dm.RepositoryKind) words {
 	switch kind {
+	case dm.ToolsRepository:
+		return words{"tools", "", "/tools.git", "the programs for pods", "; always refused with 403, the server is its only writer"}
 	case dm.WorkspaceRepository:
 		return words{"workspace", "user", "/jupyter-{user}[.git]", "the workspace of a user", "; always refused with 403, the server is its only writer"}
 	case dm.PackageRepository:
@@ -89,8 +91,10 @@ func (a *API) Routes() []apihandlers.Route {
 // shows what is there.
 func asked(kind dm.RepositoryKind, push bool) (actions []dm.Action, success int) {
 	switch {
-	case kind == dm.WorkspaceRepository && push:
+	case push && dm.ReadOnly("", kind) != nil:
 		return nil, http.StatusForbidden
+	case kind == dm.ToolsRepository:
+		return nil, http.StatusOK
 	case kind == dm.WorkspaceRepository:
 		return []dm.Action{dm.WorkspaceRead}, http.StatusOK
 	case kind == dm.PackageRepository && push:
@@ -114,6 +118,10 @@ func repositoryAt(r *http.Request, kind dm.RepositoryKind) (dm.Repository, error
 func repositoryOf(kind dm.RepositoryKind, segment string) (dm.Repository, error) {
 	name, err := strings.TrimSuffix(segment, ".git"), error(nil)
 	switch kind {
+	case dm.ToolsRepository: // there is one, and its path has no such segment
+		if name != "" {
+			err = dm.Errorf(dm.NotFound, "githttp", "there is one repository of tools")
+		}
 	case dm.WorkspaceRepository:
 		if name, err = url.PathUnescape(name); err == nil {
 			_, err = dm.ParseUserName(name)

@@ -2,15 +2,18 @@ package githttp_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers/githttp"
 )
 
-// TestScript: everybody gets the script, and who has it already does not get it
-// again.
-func TestScript(t *testing.T) {
+// TestScriptAndTools: everybody gets the script and the programs, and who has the
+// script already does not get it again.
+func TestScriptAndTools(t *testing.T) {
 	t.Parallel()
 	const text = "#!/bin/sh\necho hello\n"
 	s := newServer(t, func(cfg *githttp.Config) {
@@ -44,6 +47,23 @@ func TestScript(t *testing.T) {
 		if resp.StatusCode != c.status {
 			t.Errorf("%s: %d %q, want %d", c.name, resp.StatusCode, body, c.status)
 		}
+	}
+
+	// So are the programs for pods, which nobody writes but the server.
+	fetched := filepath.Join(t.TempDir(), "fetched")
+	if resp, body := s.do(t, http.MethodGet, "/tools.git/info/refs?service=git-upload-pack", nil, nil); resp.StatusCode != http.StatusNotFound || body != "repository not found\n" {
+		t.Errorf("without a program: %d %q, want 404", resp.StatusCode, body)
+	}
+	s.add(t, dm.ToolsRepository, "", "a program")
+	if out, err := client(t, "clone", "-q", "--depth", "1", s.URL+"/tools.git", fetched); err != nil {
+		t.Fatalf("clone: %v\n%s", err, out)
+	}
+	if got, err := os.ReadFile(filepath.Join(fetched, "f")); err != nil || string(got) != "a program" {
+		t.Errorf("the clone holds %q, %v", got, err)
+	}
+	out, err := client(t, "-C", fetched, "push", "origin", "HEAD:refs/heads/mine")
+	if err == nil || !strings.Contains(out, "this repository is read-only, the server is its only writer") {
+		t.Errorf("a push: %v\n%s", err, out)
 	}
 
 	none := newServer(t, nil)

@@ -31,6 +31,7 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(cfg *githttp.Config) { cfg.Script = []byte("x") })
 	s.add(t, dm.WorkspaceRepository, "x", "x")
+	s.add(t, dm.ToolsRepository, "", "x")
 	s.add(t, dm.PackageRepository, "x", "x")
 	s.add(t, dm.ApplicationRepository, "x", "x")
 	names := map[string]bool{}
@@ -44,9 +45,9 @@ func TestRoutes(t *testing.T) {
 		want, kind := 200, uploadType
 		if strings.HasSuffix(path, "git-receive-pack") {
 			kind = receiveType
-			if strings.HasPrefix(path, "/jupyter-") {
-				want = 403
-			}
+		}
+		if strings.Contains(path, "git-receive-pack") && (strings.HasPrefix(path, "/jupyter-") || strings.HasPrefix(path, "/tools")) {
+			want = 403
 		}
 		if route.Method == http.MethodPost {
 			body = strings.NewReader("0000")

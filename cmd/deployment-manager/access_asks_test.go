@@ -79,12 +79,20 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 	"manager POST /api/v1/applications/{name}/rollback" + alone: own(rolledBack),
 
 	"git GET /sync.sh": at("/sync.sh"),
+	"git GET /tools.git/info/refs?service=git-upload-pack":                 at("/tools.git/info/refs?service=git-upload-pack"),
+	"git GET /tools.git/info/refs?service=git-receive-pack":                at("/tools.git/info/refs?service=git-receive-pack"),
 	"git GET /jupyter-{user}[.git]/info/refs?service=git-upload-pack":      at("/jupyter-ana/info/refs?service=git-upload-pack"),
 	"git GET /jupyter-{user}[.git]/info/refs?service=git-receive-pack":     at("/jupyter-ana/info/refs?service=git-receive-pack"),
 	"git GET /packages/{name}[.git]/info/refs?service=git-upload-pack":     at("/packages/flow.git/info/refs?service=git-upload-pack"),
 	"git GET /packages/{name}[.git]/info/refs?service=git-receive-pack":    at("/packages/flow.git/info/refs?service=git-receive-pack"),
 	"git GET /applications/{app}[.git]/info/refs?service=git-upload-pack":  of("/applications/{name}.git/info/refs?service=git-upload-pack", "", dm.Created),
 	"git GET /applications/{app}[.git]/info/refs?service=git-receive-pack": of("/applications/{name}.git/info/refs?service=git-receive-pack", "", dm.Created),
+	"git POST /tools.git/git-upload-pack": func(w *accessWorld, _ caller) ask {
+		return fetch("/tools.git", w.bare("tools.git", "rev-parse", "amd64"))
+	},
+	"git POST /tools.git/git-receive-pack": func(*accessWorld, caller) ask {
+		return pushedFile("/tools.git", "refs/heads/amd64")
+	},
 	"git POST /jupyter-{user}[.git]/git-upload-pack": func(w *accessWorld, _ caller) ask {
 		return fetch("/jupyter-ana", w.main("users/ana.git"))
 	},
@@ -96,9 +104,7 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 		return fetch("/applications/"+c.app+".git", w.main("applications/"+c.app+".git"))
 	},
 	"git POST /jupyter-{user}[.git]/git-receive-pack": func(*accessWorld, caller) ask {
-		blob := pushtest.BlobOf("x")
-		tree := pushtest.TreeOf(pushtest.File("x", blob))
-		return push("/jupyter-ana", pushtest.Zero, "refs/heads/main", blob, tree, pushtest.CommitOf(tree.ID(), "Push.\n"))
+		return pushedFile("/jupyter-ana", "refs/heads/main")
 	},
 	"git POST /packages/{name}[.git]/git-receive-pack": func(w *accessWorld, _ caller) ask {
 		version := fmt.Sprintf("6.%d.0", w.next())
@@ -152,6 +158,13 @@ func proposed(w *accessWorld, c caller) ask {
 	spec := pushtest.BlobOf(`{"package": "` + other + `"}`)
 	tree := pushtest.TreeOf(pushtest.File("application.json", spec))
 	return push("/applications/"+c.app+".git", main, "refs/heads/main", spec, tree, pushtest.CommitOf(tree.ID(), "Change.\n", main))
+}
+
+// pushedFile pushes a commit of one file.
+func pushedFile(repository, ref string) ask {
+	blob := pushtest.BlobOf("x")
+	tree := pushtest.TreeOf(pushtest.File("x", blob))
+	return push(repository, pushtest.Zero, ref, blob, tree, pushtest.CommitOf(tree.ID(), "Push.\n"))
 }
 
 // at asks for a path that is the same for everybody.

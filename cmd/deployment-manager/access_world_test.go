@@ -88,6 +88,7 @@ func openAccess(t *testing.T, mode dm.AuthMode) *accessWorld {
 			return slices.Contains([]string{"user", "group", "everyone", "auditor"}, c.head)
 		})
 	}
+	must(t, beside(folder, "deployment-manager-sync-amd64", []byte("a program for pods\n")))
 	w.house = startHouse(t, folder, login, options...)
 	for _, version := range []string{"1.0.0", "1.1.0"} {
 		w.offer("flow-" + version)
@@ -213,10 +214,16 @@ func (w *accessWorld) cell(r row, c caller, how func(*accessWorld, caller) ask) 
 		said += " ok"
 	case bytes.Contains(answer, []byte("ng refs/")):
 		said += " ng"
-	case bytes.Contains(answer, []byte(delivered)), holdsPack(answer) && r.door == "git" && !strings.HasPrefix(r.path, "/packages") && r.method == http.MethodPost:
+	case bytes.Contains(answer, []byte(delivered)), holdsPack(answer) && givesDelivered(r):
 		said += " +"
 	}
 	return said
+}
+
+// givesDelivered tells the fetches whose packs hold what was delivered, which they
+// compress.
+func givesDelivered(r row) bool {
+	return r.door == "git" && r.method == http.MethodPost && (strings.HasPrefix(r.path, "/jupyter-") || strings.HasPrefix(r.path, "/applications"))
 }
 
 // used forgets what the request was about, because it may be another now.

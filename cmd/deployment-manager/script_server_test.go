@@ -60,7 +60,7 @@ const filesVariable = "DM_TEST_FILES"
 // launch starts a server and waits until it is ready. Its log is added to
 // server.log in folder.
 func launch(folder, data string, environ, args []string) (*runningServer, error) {
-	program, err := exec.LookPath("deployment-manager")
+	program, err := programOf(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +98,42 @@ func launch(folder, data string, environ, args []string) (*runningServer, error)
 	_ = s.cmd.Process.Kill() // it may have ended
 	text, err := os.ReadFile(logFile)
 	return nil, errors.Join(fmt.Errorf("%s:\n%s", why, text), err)
+}
+
+// programOf is the program that launch starts: one in the test's own folder, where
+// beside put something next to it, else the one of all tests.
+func programOf(folder string) (string, error) {
+	own := filepath.Join(folder, "programs", "deployment-manager")
+	if _, err := os.Stat(own); err == nil {
+		return own, nil
+	}
+	return exec.LookPath("deployment-manager")
+}
+
+// beside puts a file next to the program that launch starts for folder.
+func beside(folder, name string, content []byte) error {
+	shared, err := exec.LookPath("deployment-manager")
+	if err != nil {
+		return err
+	}
+	own := filepath.Join(folder, "programs", "deployment-manager")
+	if err := os.MkdirAll(filepath.Dir(own), 0o700); err != nil {
+		return err
+	}
+	if err := os.Link(shared, own); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return os.WriteFile(filepath.Join(filepath.Dir(own), name), content, 0o700)
+}
+
+// cmdBeside: beside FILE NAME puts a copy of FILE next to the server's program, as
+// NAME; it counts from the next serve on. $PROGRAMS is the folder.
+func cmdBeside(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: beside FILE NAME")
+	}
+	ts.Check(beside(ts.MkAbs("."), args[1], []byte(ts.ReadFile(args[0]))))
+	ts.Setenv("PROGRAMS", ts.MkAbs("programs"))
 }
 
 // environment is what the program gets to see of the script's.

@@ -84,7 +84,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(steps, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "shutdown": cmdShutdown, "kill9": cmdKill, "term": cmdTerm, "waitexit": cmdWaitExit,
+			"serve": cmdServe, "beside": cmdBeside, "shutdown": cmdShutdown, "kill9": cmdKill, "term": cmdTerm, "waitexit": cmdWaitExit,
 			"http": cmdHTTP, "waitfor": cmdWaitFor, "waitclosed": cmdWaitClosed, "code": cmdCode,
 			"http-background": cmdHTTPBackground, "http-answer": cmdHTTPAnswer, "http-parallel": cmdHTTPParallel,
 			"hold": cmdHold, "held": cmdHeld, "release": cmdRelease, "die": cmdDie,

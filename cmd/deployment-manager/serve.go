@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os/signal"
 	"syscall"
@@ -63,6 +64,7 @@ type serving struct {
 	lockWait time.Duration
 	step     func(string)
 	earlier  format.Earlier
+	programs fs.FS       // where the programs for pods lie; nil where no pod is served
 	ready    func(doors) // called once, when requests are answered; must not block
 }
 

@@ -68,6 +68,11 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 	if few := fetchesFor(connections.Most(), files); few > 0 {
 		cfg.LimitFetches, cfg.LimitPushes = min(cfg.LimitFetches, few), min(cfg.LimitPushes, few)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, dm.Wrap("find the programs beside this one", err)
+	}
+	s.programs = os.DirFS(filepath.Dir(self))
 	record, err := openRecord(ctx, cfg, s, people, registry)
 	if err != nil {
 		return nil, err
@@ -92,7 +97,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		return nil, dm.Wrap("build the dispatcher", err)
 	}
 	record.dispatcher.Store(dispatcher)
-	pushes, err := buildPushes(cfg, s, record, registry)
+	pushes, err := buildPushes(cfg, s, self, record, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +123,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 
 // buildPushes makes what judges pushes; the record owns the folder it works in
 // by now.
-func buildPushes(cfg config, s serving, record *record, registry *prometheus.Registry) (*hooks.PushServer, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, dm.Wrap("build pushes", err)
-	}
+func buildPushes(cfg config, s serving, self string, record *record, registry *prometheus.Registry) (*hooks.PushServer, error) {
 	address := strings.TrimSuffix(cfg.PublicManager, "/")
 	pushes, err := hooks.NewPushServer(hooks.PushConfig{
 		Folder: record.store.HooksFolder(), Program: hookProgram(self, s.log), Events: record.store, Log: s.log, Registerer: registry,
@@ -314,7 +315,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, registry
 		return nil, dm.Wrap("build the admission", err)
 	}
 	r.store, err = gitstore.Open(ctx, gitstore.Config{
-		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(),
+		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Programs: s.programs,
 		Replace:   cfg.Versions == versionsReplace,
 		Limits:    archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
 		Filling:   cfg.LimitFilling,

@@ -18,9 +18,12 @@ import (
 // ours lists what stands at the top of a data folder, and which of it are
 // folders. lost+found is the file system's.
 func (f *Folder) ours() (files, folders []string) {
-	folders = []string{repo.CursorsDir, repo.HooksDir, repo.TmpDir, repo.DamagedDir, string(repo.Blank.Kind), string(repo.Sweeps.Kind)}
-	for _, kind := range f.Data.Many() {
-		folders = append(folders, string(kind), filepath.Join(repo.DamagedDir, string(kind)))
+	folders = []string{repo.CursorsDir, repo.HooksDir, repo.TmpDir, repo.DamagedDir}
+	for _, kind := range f.Data.Kinds {
+		folders = append(folders, string(kind.Name))
+		if !kind.Single {
+			folders = append(folders, filepath.Join(repo.DamagedDir, string(kind.Name)))
+		}
 	}
 	return []string{repo.FormatFile, repo.LockFile, repo.KnownFile}, folders
 }

@@ -22,6 +22,8 @@ import (
 //	<data>/damaged/repair-*              questions of administrators, and their answers
 //	<data>/sweeps.git                    what maintenance took that can be made again; only when sweep.after is set
 //	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip
+//	<data>/tools.git
+//	    refs/heads/<amd64|arm64>         the program for pods of that processor type; only when it lies beside the server's
 //	<data>/packages/<enc>.git
 //	    refs/tags/<x.y.z>                THE AUTHORITY for a version
 //	    refs/archives/<blob id>          the uploaded bytes, in a pack of their own; not of what was pushed
@@ -54,15 +56,18 @@ const (
 	DeployedPrefix   = "refs/deployed/"
 	DeploymentPrefix = "refs/deployments/"
 	AppBranchPrefix  = "refs/heads/apps/"
+	ToolPrefix       = "refs/heads/"
 )
 
-// The refs of a version, a blob, a deployment and an application's branch.
+// The refs of a version, a blob, a deployment, an application's branch, and a
+// program for pods.
 
 func Tag(v dm.Version) string         { return TagPrefix + v.String() }
 func Archive(blob string) string      { return ArchivePrefix + blob }
 func Deployed(v dm.Version) string    { return DeployedPrefix + v.String() }
 func Deployment(n int) string         { return DeploymentPrefix + strconv.Itoa(n) }
 func App(a dm.ApplicationName) string { return AppBranchPrefix + string(a) }
+func Tool(processor string) string    { return ToolPrefix + processor }
 
 // NextSuperseded is the first free ref for an earlier tag of v.
 func NextSuperseded(heads Refs, v dm.Version) string {
@@ -77,10 +82,11 @@ func NextSuperseded(heads Refs, v dm.Version) string {
 	return SupersededPrefix + v.String() + "/" + strconv.Itoa(highest+1)
 }
 
-// The two repositories that have no name.
+// The repositories that have no name.
 var (
 	Blank  = dm.Repository{Kind: "blank.git"}
 	Sweeps = dm.Repository{Kind: "sweeps.git"}
+	Tools  = dm.Repository{Kind: dm.ToolsRepository}
 )
 
 // Package is the repository of a package.
