@@ -28,6 +28,7 @@ func TestRefusedValues(t *testing.T) {
 		{"group that is no list", `auth: {groups: {admin: ana}}`, []string{"auth/groups/admin"}},
 		{"hub without a scheme", `jupyterhub: {url: "hub:8081"}`, []string{"jupyterhub/url"}},
 		{"name of a TLS secret", `tls: {secretName: "Not A Name"}`, []string{"tls/secretName"}},
+		{"sum cut short", `sync: {sha256: ["abc"]}`, []string{"sync/sha256/0"}},
 		{"port of 0", `services: {manager: {port: 0}}`, []string{"services/manager/port"}},
 		{"port as a text", `services: {git: {port: "8099"}}`, []string{"services/git/port"}},
 		{"type of a Service", `services: {packages: {type: External}}`, []string{"services/packages/type"}},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"helm.sh/helm/v4/pkg/chart/v2/util"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
@@ -43,14 +44,29 @@ func readSchema(t *testing.T) valuesSchema {
 	return s
 }
 
-// A chart can't hold a file of outside its folder, so it holds a copy.
+// The chart's script is a link to the one, and a packaged chart has the file.
 func TestSyncScript(t *testing.T) {
 	t.Parallel()
-	want := contentOf(t, filepath.Join(project, "plugins/jupyter/sync/sync.sh"))
-	made, _ := rendered(t, ``)
-	got, _ := made["ConfigMap/deployment-manager-sync"].Object["data"].(map[string]any)
-	if got["sync.sh"] != want {
-		t.Errorf("the ConfigMap's sync.sh is not plugins/jupyter/sync/sync.sh: copy that over deploy/helm/deployment-manager/files/sync.sh")
+	source := filepath.Join(project, "plugins/jupyter/sync/sync.sh")
+	if link, err := filepath.EvalSymlinks(filepath.Join(chart.Source, "files/sync.sh")); err != nil || link != source {
+		t.Errorf("files/sync.sh is %s, %v; want a link to %s", link, err, source)
+	}
+	archive, err := util.Save(loadChart(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{chart.Source, archive} {
+		loaded, err := chart.Load(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := chart.Render(t.Context(), release, loaded, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at(t, objects(t, made.Manifest)["ConfigMap/deployment-manager-sync"], "data.sync~sh") != contentOf(t, source) {
+			t.Errorf("%s: the ConfigMap's sync.sh is not %s", from, source)
+		}
 	}
 }
 

@@ -74,6 +74,25 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// The hook reads the sums of the programs that it may run as words of a file. Who
+// has pods and gives none is told.
+func TestSums(t *testing.T) {
+	t.Parallel()
+	one, two := strings.Repeat("a1", 32), strings.Repeat("b2", 32)
+	for list, want := range map[string]string{"": "", one: one, one + "," + two: one + "\n" + two} {
+		for hub, told := range map[string]bool{`""`: false, `"http://hub:8081/hub/api"`: list == ""} {
+			values := `{jupyterhub: {url: ` + hub + `}, sync: {sha256: [` + list + `]}}`
+			made, notes := rendered(t, values)
+			if got := at(t, made["ConfigMap/"+name+"-sync"], "data.sha256"); got != want {
+				t.Errorf("%s: the sums are %q, want %q", values, got, want)
+			}
+			if got := strings.Contains(notes, "sync.sha256 is empty"); got != told {
+				t.Errorf("%s: the notes tell that there are none: %v, want %v", values, got, told)
+			}
+		}
+	}
+}
+
 // A volume of an earlier format is upgraded only by an upgrade that says so. The
 // server ends otherwise, and Kubernetes shows its sentence beside the log.
 func TestUpgrade(t *testing.T) {
