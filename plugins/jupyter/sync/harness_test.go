@@ -34,7 +34,7 @@ const (
 func shells(t *testing.T) [][]string {
 	t.Helper()
 	var found [][]string
-	for _, shell := range [][]string{{"dash"}, {"busybox", "sh"}, {"bash", "--posix"}, {"mksh"}, {"ksh93"}} {
+	for _, shell := range [][]string{{"dash"}, {"busybox", "sh"}, {"bash", "--posix"}, {"mksh"}, {"ksh93"}, {"yash"}} {
 		if _, err := exec.LookPath(shell[0]); err == nil {
 			found = append(found, shell)
 		} else if shell[0] == "dash" {
