@@ -273,7 +273,12 @@ func TestManyAtOnce(t *testing.T) {
 		b.offer(one)
 		var all gosync.WaitGroup
 		for range 4 {
-			all.Go(func() { b.tells([]string{"DM_SYNC_SHA256=" + sum(one)}, "program one at ") })
+			all.Go(func() {
+				out, err := b.command(b.Context(), "DM_SYNC_SHA256="+sum(one)).CombinedOutput()
+				if err != nil || !strings.HasPrefix(string(out), "apps-notebooks: program one at ") {
+					b.Errorf("%v: %s", err, out)
+				}
+			})
 		}
 		all.Wait()
 		if content, err := os.ReadFile(b.cached()); err != nil || string(content) != one {
