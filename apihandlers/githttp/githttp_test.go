@@ -36,6 +36,7 @@ type store struct {
 	mu        sync.Mutex
 	asked     []dm.Repository
 	protocols []string
+	client    string // whose share the last fetch counted against
 	now, peak int
 	read      atomic.Int64 // bytes of request bodies that have arrived
 	arriving  atomic.Int32 // pushes
@@ -81,6 +82,9 @@ func (s *store) UploadPack(ctx context.Context, r dm.Repository, round dm.Upload
 	}
 	defer leave()
 	defer s.enter(round.Protocol)()
+	s.mu.Lock()
+	s.client = dm.Client(ctx)
+	s.mu.Unlock()
 	if round.In != nil {
 		round.In = &counter{round.In, &s.read}
 	}

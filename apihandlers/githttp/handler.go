@@ -76,12 +76,14 @@ func (a *API) admit(q *request, kind dm.RepositoryKind) (err error) {
 		// A browser sends other types across sites without asking first.
 		return apihandlers.Unsupported(op, "the Content-Type must be %s", q.operation.contentType("request"))
 	}
-	// There is nothing secret in the programs for pods, and who fetches them has not
-	// signed in yet.
-	if kind != dm.ToolsRepository {
-		if q.actor, err = a.authorize(q.Request, q.repository, pushes); err != nil {
-			return discreet(err, kind)
-		}
+	if kind == dm.ToolsRepository {
+		// Nothing in it is secret, and who fetches it has not signed in yet. So all
+		// who do are one client: what is left is for those who have.
+		q.Request = q.WithContext(dm.WithClient(q.Context(), "nobody"))
+		return discreet(a.transport.Has(q.repository), kind)
+	}
+	if q.actor, err = a.authorize(q.Request, q.repository, pushes); err != nil {
+		return discreet(err, kind)
 	}
 	q.Request = apihandlers.WithClient(q.Request, q.actor)
 	if pushes && q.actor.User == "" {

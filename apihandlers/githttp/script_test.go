@@ -61,6 +61,9 @@ func TestScriptAndTools(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(fetched, "f")); err != nil || string(got) != "a program" {
 		t.Errorf("the clone holds %q, %v", got, err)
 	}
+	if s.client != "nobody" {
+		t.Errorf("it counted against the share of %q, want nobody's", s.client)
+	}
 	out, err := client(t, "-C", fetched, "push", "origin", "HEAD:refs/heads/mine")
 	if err == nil || !strings.Contains(out, "this repository is read-only, the server is its only writer") {
 		t.Errorf("a push: %v\n%s", err, out)
