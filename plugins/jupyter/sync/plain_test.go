@@ -86,7 +86,7 @@ func TestPlainTokenStaysHome(t *testing.T) {
 		b.must(os.RemoveAll(b.folder()))
 		hostile := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "DM_SYNC_SHA256=" + sum("none"), "http_proxy=" + other.URL, "ALL_PROXY=" + other.URL, "GIT_TRACE=" + trace,
 			"GIT_TRACE_CURL=" + trace, "GIT_TRACE_REDACT=0", "GIT_CURL_VERBOSE=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.proxy", "GIT_CONFIG_VALUE_0=" + other.URL,
-			"GIT_DIR=" + b.home(), "GIT_WORK_TREE=/", "GIT_ASKPASS=" + b.root + "/ask", "SSH_ASKPASS=" + b.root + "/ask", "SHELLOPTS=xtrace:errexit:nounset", "late=yes", "job=1", "timer=1"}
+			"GIT_DIR=" + b.home(), "GIT_WORK_TREE=/", "GIT_ASKPASS=" + b.root + "/ask", "SSH_ASKPASS=" + b.root + "/ask", "SHELLOPTS=xtrace:errexit:nounset", "late=yes", "job=1", "timer=1", "OTHER=x\nGIT_NO-NAME\nGIT_=y\n"}
 		// With this variable bash tells of xtrace what comes before main.
 		cmd := b.command(t.Context(), hostile...)
 		out, err := cmd.CombinedOutput()
@@ -128,6 +128,7 @@ func TestPlainUserNames(t *testing.T) {
 			t.Parallel()
 			b := newBringing(t, all[i%len(all)])
 			b.name = name
+			b.failWith(b.answer) // it knows the name now
 			b.tells(nil, "up to date, by plain git")
 			b.want(first)
 		})

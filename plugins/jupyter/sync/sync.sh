@@ -26,9 +26,9 @@ fetch() { # has the server's program as $new and, if there is room, in the cache
 plain() { # has git clone a folder that is missing, and bring another forward where that overwrites nothing
 	why='plain git as root would make files that the owner of the home cannot change' && test "$cache" != /dev/null || return
 	why='plain git is missing, or did not get it from the server' dir=$folder/.git
-	url=$DM_GIT_URL/jupyter-$(printf %s "$JUPYTERHUB_USER" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g').git
+	url=$DM_GIT_URL/jupyter-$(printf %s "$JUPYTERHUB_USER" | od -An -v -tx1 | tr -d '\n' | tr -s ' ' %).git
 	if mkdir -- "$folder"; then g clone -q --template= -- "$url" "$folder" && return; rmdir -- "$folder"; return 1; fi
-	grep -qx 'ref: refs/heads/main' -- "$dir/HEAD" && g fetch -q --no-tags "$url" +main:refs/remotes/origin/main || return
+	read -r head <"$dir/HEAD" && test "$head" = 'ref: refs/heads/main' && g fetch -q --no-tags "$url" +main:refs/remotes/origin/main || return
 	why='plain git overwrites nothing of yours and puts nothing beside it'
 	g --work-tree="$folder" merge -q --ff-only --no-autostash --no-overwrite-ignore origin/main
 } 2>/dev/null
@@ -47,7 +47,7 @@ main() {
 	sums=$(echo ${DM_SYNC_SHA256:-$(test -f "$0" && cat -- "$(dirname -- "$0")/sha256" 2>/dev/null)}) # in one line
 	known "$cache/$name" && start "$cache/$name"
 	seconds=$DM_SYNC_SECONDS && case $seconds in '' | *[!0-9]*) seconds=30 ;; esac
-	open="$open $(env | sed -n '/^GIT_SSL_CA/d; s/^\(GIT_[A-Za-z0-9_]*\)=.*/\1/p')" # what is not git's business
+	for word in $(env); do case ${word%%=*} in GIT_SSL_CA* | *[!A-Za-z0-9_]*) ;; GIT_*) open="$open ${word%%=*}" ;; esac; done
 	trap 'late="it took longer than $seconds seconds, or was ended"; test -z "$job" || kill "$job"' ALRM TERM INT HUP
 	{ trap 'kill "$!"; exit' TERM; sleep "$seconds" & wait "$!"; kill -ALRM $$; } </dev/null >/dev/null 2>&1 & timer=$!
 	fetch && { start "$cache/$name"; start "$new"; }
