@@ -25,6 +25,14 @@ DM_SERVICE = os.environ.get("DM_HUB_SERVICE", "deployment-manager")
 # ConfigMap in the users' namespace that holds it. The chart makes that map.
 DM_SYNC_SCRIPT = os.environ.get("DM_SYNC_SCRIPT", "/etc/deployment-manager/sync.sh")
 DM_SYNC_CONFIGMAP = os.environ.get("DM_SYNC_CONFIGMAP", "deployment-manager-sync")
+# Where users' servers find the program that the script starts. Without one there
+# the script gets it from the deployment manager, or works with plain git.
+DM_SYNC_MOUNT = os.environ.get("DM_SYNC_MOUNT", "/opt/deployment-manager")
+# The deployment manager's image, from which the program comes to DM_SYNC_MOUNT.
+# Not by default: Kubernetes starts no pod that names an image it can't pull.
+DM_SYNC_IMAGE = os.environ.get("DM_SYNC_IMAGE", "")
+# How: "init-container", or "image-volume" where the cluster has these volumes.
+DM_SYNC_DELIVERY = os.environ.get("DM_SYNC_DELIVERY", "init-container" if DM_SYNC_IMAGE else "")
 
 # What happens at a start. No failure may keep a user from working: without the
 # script nothing is done, and what the script returns is not looked at. It
@@ -68,6 +76,43 @@ def dm_permit(c):
         services.append({"name": DM_SERVICE})
 
 
+def dm_environment(section):
+    """Gives servers what the script reads, beside what the Hub gives them."""
+    kept = {name: os.environ[name] for name in ("DM_SYNC_MOUNT", "DM_SYNC_SHA256") if name in os.environ}
+    section.environment.update({"DM_GIT_URL": DM_GIT_URL, **kept})
+
+
+def dm_image_kubernetes(c):
+    """Has the kubelet bring the program from the deployment manager's image. Both
+    ways pass Pod Security "restricted"."""
+    name = "deployment-manager-program"
+    mount = {"name": name, "mountPath": DM_SYNC_MOUNT}
+    if DM_SYNC_DELIVERY == "image-volume":
+        volume = {"name": name, "image": {"reference": DM_SYNC_IMAGE, "pullPolicy": "IfNotPresent"}}
+    else:
+        volume = {"name": name, "emptyDir": {"sizeLimit": "64Mi"}}
+        size = {"cpu": "100m", "memory": "64Mi"}
+        dm_add(c.KubeSpawner, "init_containers", name, {
+            "name": name,
+            "image": DM_SYNC_IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            # An image without the program keeps nobody from working.
+            "command": ["sh", "-c", f"cp /usr/local/bin/deployment-manager-sync-* '{DM_SYNC_MOUNT}'; exit 0"],
+            "resources": {"requests": size, "limits": size},
+            "securityContext": {
+                "runAsUser": 10001,
+                "runAsNonRoot": True,
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "volumeMounts": [mount],
+        })
+    dm_add(c.KubeSpawner, "volumes", name, volume)
+    dm_add(c.KubeSpawner, "volume_mounts", name, {**mount, "readOnly": True})
+
+
 def dm_hook_kubernetes(c):
     """Has the kubelet run the hook in each user's pod."""
     hooks = c.KubeSpawner.setdefault("lifecycle_hooks", {})
@@ -87,7 +132,7 @@ def dm_hook_kubernetes(c):
         "mountPath": os.path.dirname(DM_SYNC_SCRIPT),
         "readOnly": True,
     })
-    c.KubeSpawner.environment.update({"DM_GIT_URL": DM_GIT_URL})
+    dm_environment(c.KubeSpawner)
 
 
 def dm_hook_process(c):
@@ -97,13 +142,19 @@ def dm_hook_process(c):
     if isinstance(command, str):
         command = [command]
     c.Spawner.cmd = ["sh", "-c", DM_HOOK + 'exec "$@"', "sh", *command]
-    c.Spawner.environment.update({"DM_GIT_URL": DM_GIT_URL})
+    dm_environment(c.Spawner)
 
 
 if os.path.basename(globals().get("__file__", "")) == "deployment_manager.py":
     raise RuntimeError("load deployment_manager.py with exec(open(...).read()), as its first lines say")
+if DM_SYNC_DELIVERY not in (("init-container", "image-volume") if DM_SYNC_IMAGE else ("",)):
+    raise ValueError("DM_SYNC_DELIVERY is init-container or image-volume, and DM_SYNC_IMAGE names the deployment manager's image")
 dm_permit(c)  # noqa: F821
 if "kube" in str(c.JupyterHub.get("spawner_class", "")).lower():  # noqa: F821
     dm_hook_kubernetes(c)  # noqa: F821
+    if DM_SYNC_IMAGE:
+        dm_image_kubernetes(c)  # noqa: F821
+elif DM_SYNC_IMAGE:
+    raise ValueError("DM_SYNC_IMAGE is for KubeSpawner; put the program into DM_SYNC_MOUNT where servers run")
 else:
     dm_hook_process(c)  # noqa: F821

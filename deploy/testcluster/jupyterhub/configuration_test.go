@@ -16,6 +16,7 @@ func TestConfiguration(t *testing.T) {
 	const (
 		own     = `"access:services!service=deployment-manager"`
 		include = "exec(open(file).read())\n"
+		image   = "os.environ['DM_SYNC_IMAGE'] = 'pnda/deployment-manager:1'\n"
 		pods    = "c.JupyterHub.spawner_class = 'kubespawner.KubeSpawner'\n"
 	)
 	for _, test := range []struct {
@@ -43,12 +44,23 @@ func TestConfiguration(t *testing.T) {
 		{"a command that is one text", `c.Spawner.cmd = "my-server"`, include + `print(c.Spawner.cmd[-2:])`, `['sh', 'my-server']`},
 		{"PNDA's hook is refused", pods + `c.KubeSpawner.lifecycle_hooks = {"postStart": {"exec": {"command": ["rm"]}}}`, include, "remove PNDA's hook"},
 		{"PNDA's hook is refused where PNDA set it", pods + `c.Spawner.lifecycle_hooks = {"postStart": {"exec": {"command": ["rm"]}}}`, include, "remove PNDA's hook"},
+		{"init containers are kept", pods + image + `c.KubeSpawner.init_containers = [{"name": "own"}]`,
+			include + `print([i["name"] for i in c.KubeSpawner.init_containers])`, `['own', 'deployment-manager-program']`},
+		{"an image comes as an init container", pods + image,
+			include + `print([list(v)[1] for v in c.KubeSpawner.volumes.to_dict()["extend"]])`, `['configMap', 'emptyDir']`},
+		{"or as a volume", pods + image + `os.environ["DM_SYNC_DELIVERY"] = "image-volume"`,
+			include + `print([list(v)[1] for v in c.KubeSpawner.volumes.to_dict()["extend"]], "init_containers" in c.KubeSpawner)`, `['configMap', 'image'] False`},
+		{"no image unless it is asked for", pods, include + `print("init_containers" in c.KubeSpawner, os.environ.get("DM_SYNC_IMAGE"))`, `False None`},
+		{"the sums for servers that mount no ConfigMap", `os.environ["DM_SYNC_SHA256"] = "0a"`, include + `print(c.Spawner.environment.to_dict())`, `'DM_SYNC_SHA256': '0a'`},
+		{"a delivery that is none is refused", pods + image + `os.environ["DM_SYNC_DELIVERY"] = "mail"`, include, "DM_SYNC_DELIVERY is init-container or image-volume"},
+		{"a delivery without an image is refused", pods + `os.environ["DM_SYNC_DELIVERY"] = "image-volume"`, include, "DM_SYNC_IMAGE names the deployment manager's image"},
+		{"an image for processes is refused", image, include, "DM_SYNC_IMAGE is for KubeSpawner"},
 		{"load_subconfig is refused", ``, `load_subconfig(file)`, "load deployment_manager.py with exec"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			script := filepath.Join(t.TempDir(), "jupyterhub_config.py")
-			source := "import json\nfile = '" + file + "'\n" + test.before + "\n" + test.after + "\n"
+			source := "import json, os\nfile = '" + file + "'\n" + test.before + "\n" + test.after + "\n"
 			if err := os.WriteFile(script, []byte(source), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,7 @@ package jupyterhub
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -58,16 +59,46 @@ func environment(t *testing.T) string {
 	return folder
 }
 
-// programOnce builds this project's server.
+// programOnce builds this project's server, and beside it the program for users,
+// which the server then has in /tools.git.
 var programOnce = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(runFolder, "deployment-manager")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/deployment-manager")
-	build.Dir = root
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", runFolder+"/", "./cmd/deployment-manager", "./cmd/"+syncName)
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the server: %w\n%s", err, out)
 	}
-	return program, nil
+	return filepath.Join(runFolder, "deployment-manager"), nil
 })
+
+// syncName is the program's name where one processor's is enough.
+const syncName = "deployment-manager-sync"
+
+// fromServer has the script take the program from the server, by its sum.
+func fromServer(t *testing.T) (variable string) {
+	t.Helper()
+	if _, err := programOnce(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(runFolder, syncName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("DM_SYNC_SHA256=%x", sha256.Sum256(content))
+}
+
+// mounted has the script find the program in a folder, under the name.
+func mounted(t *testing.T, name string) (variable string) {
+	t.Helper()
+	if _, err := programOnce(); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	path := filepath.Join(folder, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Link(filepath.Join(runFolder, syncName), path)); err != nil {
+		t.Fatal(err)
+	}
+	return "DM_SYNC_MOUNT=" + folder
+}
 
 func absolute(t *testing.T, path string) string {
 	t.Helper()

@@ -15,7 +15,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
@@ -32,6 +34,8 @@ const (
 	oddPerson  = "zoë o'neil+50%?#@example.com"
 	configMap  = "deployment-manager-sync"
 	scriptPath = "/etc/deployment-manager/sync.sh"
+
+	programImage = "registry.example/pnda/deployment-manager:1.0.0"
 )
 
 // TestKubeSpawner has a real Hub make pods from our values on a real API server
@@ -62,6 +66,22 @@ func TestKubeSpawner(t *testing.T) {
 			t.Errorf("the pod's token at its user's repository: want 200, got %d", got)
 		}
 	})
+	limit := resource.MustParse("64Mi")
+	for delivery, want := range map[string]corev1.VolumeSource{
+		"init-container": {EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}},
+		// Real nodes here have a containerd that knows no such volumes; that our
+		// program is found in its tree, TestHub5 shows with a folder.
+		"image-volume": {Image: &corev1.ImageVolumeSource{Reference: programImage, PullPolicy: corev1.PullIfNotPresent}},
+	} {
+		t.Run("the program by "+delivery, func(t *testing.T) {
+			s.hub.stop(t)
+			s.hub.with("DM_SYNC_IMAGE="+programImage, "DM_SYNC_DELIVERY="+delivery)
+			s.hub.start(t)
+			pod := s.spawn(t, client, podPerson+"-"+delivery)
+			wantPod(t, pod, podPerson+"-"+delivery)
+			wantProgram(t, pod, want)
+		})
+	}
 	t.Run("without our security context it is refused", func(t *testing.T) {
 		pod := s.spawn(t, client, podPerson)
 		bare := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "bare", Namespace: namespace}, Spec: *pod.Spec.DeepCopy()}
@@ -218,6 +238,26 @@ func wantPod(t *testing.T, pod *corev1.Pod, user string) {
 	}
 	if pod.Spec.AutomountServiceAccountToken == nil || *pod.Spec.AutomountServiceAccountToken || pod.Spec.ServiceAccountName != "default" {
 		t.Errorf("the pod can use the service account %q", pod.Spec.ServiceAccountName)
+	}
+}
+
+// wantProgram checks that the volume is what brings the program, read-only where
+// the script looks for it.
+func wantProgram(t *testing.T, pod *corev1.Pod, want corev1.VolumeSource) {
+	t.Helper()
+	const name = "deployment-manager-program"
+	volume := slices.IndexFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == name })
+	if volume < 0 || !equality.Semantic.DeepEqual(pod.Spec.Volumes[volume].VolumeSource, want) {
+		t.Errorf("the volumes: want one of %+v, got %+v", want, pod.Spec.Volumes)
+	}
+	if !slices.ContainsFunc(pod.Spec.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.Name == name && m.MountPath == "/opt/deployment-manager" && m.ReadOnly
+	}) {
+		t.Errorf("the program is not mounted read-only: %+v", pod.Spec.Containers[0].VolumeMounts)
+	}
+	first := pod.Spec.InitContainers
+	if want.EmptyDir == nil && len(first) > 0 || want.EmptyDir != nil && (len(first) != 1 || first[0].Image != programImage || first[0].ImagePullPolicy != corev1.PullIfNotPresent) {
+		t.Errorf("the init containers: got %+v", first)
 	}
 }
 

@@ -77,6 +77,7 @@ func TestNotebooksOfTheWalkThrough(t *testing.T) {
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	// Nothing names the program, so plain git brings them.
 	hook := exec.Command("sh", absolute(t, syncScript))
 	hook.Env = append(bareEnvironment(home), "JUPYTERHUB_USER=pnda", "JUPYTERHUB_API_TOKEN="+token, "DM_GIT_URL="+s.git)
 	if out, err := hook.CombinedOutput(); err != nil {

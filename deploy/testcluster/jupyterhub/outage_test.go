@@ -16,6 +16,7 @@ import (
 func TestOutages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
+	s.hub.with(mounted(t, syncName))
 	s.hub.start(t)
 
 	// The server is down at the very first start.

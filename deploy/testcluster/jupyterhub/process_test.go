@@ -23,6 +23,16 @@ type program struct {
 	exited  chan struct{}
 }
 
+// with gives the program these variables, too.
+func (p *program) with(variables ...string) {
+	before := p.command
+	p.command = func() *exec.Cmd {
+		cmd := before()
+		cmd.Env = append(cmd.Env, variables...)
+		return cmd
+	}
+}
+
 // start waits until the program answers.
 func (p *program) start(t *testing.T) {
 	t.Helper()

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ const (
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
+	s.hub.with(fromServer(t))
 	s.hub.start(t)
 	s.server.start(t)
 	s.publish(t, "flow-report-1.0.0")
@@ -87,6 +89,12 @@ func TestUsers(t *testing.T) {
 	})
 	t.Run("tokens open one's own repository only", func(t *testing.T) { wantOwnOnly(t, s, aliceToken) })
 	t.Run("a cell refreshes the folder", func(t *testing.T) { wantRefresh(t, s, alice, aliceToken) })
+	t.Run("the program is kept in the home", func(t *testing.T) {
+		kept := filepath.Join(s.folder, "home/alice/.cache/deployment-manager", syncName+"-"+runtime.GOARCH)
+		if _, err := os.Stat(kept); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("names with odd characters", func(t *testing.T) { wantOddNames(t, s) })
 	t.Run("a revoked token ends within a minute", func(t *testing.T) {
 		if err := <-revoked; err != nil {
@@ -101,12 +109,8 @@ func TestHub5(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	older := filepath.Join(environment(t), "hub5")
-	newer := s.hub.command
-	s.hub.command = func() *exec.Cmd {
-		cmd := newer()
-		cmd.Env = append(cmd.Env, "PYTHONPATH="+older, "DM_TEST_DATA="+filepath.Join(older, "share/jupyterhub"))
-		return cmd
-	}
+	// The tree of our image, as a volume of the image shows it.
+	s.hub.with("PYTHONPATH="+older, "DM_TEST_DATA="+filepath.Join(older, "share/jupyterhub"), mounted(t, "usr/local/bin/"+syncName+"-"+runtime.GOARCH))
 	s.hub.start(t)
 	if got := string(s.ask(t, "GET", "/", "", http.StatusOK)); !strings.Contains(got, `"5.`) {
 		t.Fatalf("this is another version: %s", got)
@@ -119,6 +123,9 @@ func TestHub5(t *testing.T) {
 	erin := signIn(t, s, "erin")
 	if got := erin.list(t, report); !slices.Contains(got, "flow-report.ipynb") {
 		t.Errorf("the notebook is not there: %q", got)
+	}
+	if got := erin.list(t, folder); !slices.Contains(got, "SYNC.md") {
+		t.Errorf("it was not the program that brought it: %q", got)
 	}
 	narrow, _ := s.token(t, "erin", "read:users:name!user")
 	if got := s.repository(t, "erin", "erin", narrow); got != http.StatusForbidden {
