@@ -55,6 +55,8 @@ func hireHub(s settings) error {
 		"DM_TEST_RUN=" + s.hub(), "DM_TEST_ENVIRONMENT=" + s.Jupyter, "DM_TEST_NAMESPACE=" + namespace,
 		"DM_TEST_KUBERNETES=" + filepath.Join(s.Checkout, "deploy/testcluster/jupyterhub/testdata/hub_kubernetes.py"),
 		"DM_TEST_FILE=" + filepath.Join(s.Checkout, "deploy/jupyterhub/values.yaml"),
+		// Its pods have the program by an init container.
+		"DM_SYNC_IMAGE=" + imageName + ":e2e",
 		// What follows is replaced by hub.py, but for the proxy's.
 		"DM_TEST_PORT=8000", "DM_TEST_HUB_PORT=8081", "DM_TEST_PROXY_PORT=8001",
 	}
@@ -173,6 +175,10 @@ func (in *installation) spawn(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("the user's folder: got %q, want %s in it", out, want)
 		}
+	}
+	found := in.kubectl(t, "exec", hubPod, "--", "sh", "-c", "ls /opt/deployment-manager && ls -A ~")
+	if !strings.HasPrefix(found, "deployment-manager-sync-amd64\ndeployment-manager-sync-arm64\n") || strings.Contains(found, ".cache") {
+		t.Errorf("programs by the init container, and the home: got %q", found)
 	}
 	in.othersStayOut(t)
 	in.record = in.readRecord(t)

@@ -23,6 +23,7 @@ import (
 const (
 	pauseImage = "localhost/pause:e2e"
 	userImage  = "localhost/notebook:e2e"
+	ownImage   = "localhost/notebook-with-program:e2e" // what a Dockerfile of two lines makes
 )
 
 // importImages waits for containerd and gives it the images of all pods. No
@@ -34,25 +35,38 @@ func importImages(ctx context.Context, t *testing.T, s settings) {
 		return err
 	})
 	folder := t.TempDir()
-	pause, user := filepath.Join(folder, "pause.tar"), filepath.Join(folder, "user.tar")
+	pause, user, own := filepath.Join(folder, "pause.tar"), filepath.Join(folder, "user.tar"), filepath.Join(folder, "own.tar")
 	err := errors.Join(
-		writeImage(pause, pauseImage, v1.Config{Entrypoint: []string{"/bin/busybox", "sleep", "1000000000"}}, func(w *tar.Writer) error {
+		writeImage(pause, pauseImage, bare(v1.Config{Entrypoint: []string{"/bin/busybox", "sleep", "1000000000"}}), func(w *tar.Writer) error {
 			return addFile(w, "/usr/bin/busybox", "bin/busybox")
 		}),
-		writeImage(user, userImage, v1.Config{Env: []string{"PATH=/usr/bin:/bin", "HOME=/home/jovyan"}}, func(w *tar.Writer) error { return addUser(w, s.User) }),
+		writeImage(user, userImage, bare(v1.Config{Env: []string{"PATH=/usr/bin:/bin", "HOME=/home/jovyan"}}), func(w *tar.Writer) error { return addUser(w, s.User) }),
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, archive := range []string{pause, user, s.Image} {
+	from := func() (v1.Image, error) { return tarball.ImageFromPath(user, nil) }
+	if err := writeImage(own, ownImage, from, func(w *tar.Writer) error {
+		return addFile(w, s.Program, "opt/deployment-manager/deployment-manager-sync-"+runtime.GOARCH)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, archive := range []string{pause, user, own, s.Image} {
 		if _, err := run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// writeImage makes an image of one layer.
-func writeImage(file, called string, config v1.Config, fill func(*tar.Writer) error) error {
+// bare is an image without files.
+func bare(config v1.Config) func() (v1.Image, error) {
+	return func() (v1.Image, error) {
+		return mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: config})
+	}
+}
+
+// writeImage makes an image of another and one layer more.
+func writeImage(file, called string, from func() (v1.Image, error), fill func(*tar.Writer) error) error {
 	layer := file + ".layer"
 	out, err := os.Create(layer)
 	if err != nil {
@@ -66,7 +80,7 @@ func writeImage(file, called string, config v1.Config, fill func(*tar.Writer) er
 	if err != nil {
 		return err
 	}
-	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: config})
+	image, err := from()
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
 
 	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
@@ -34,6 +36,7 @@ type installation struct {
 	client   *kubernetes.Clientset
 	helm     *chart.Helm
 	chart    *chartv2.Chart
+	offered  []byte    // values for Helm that lie beside the server's image
 	examples string    // a folder with the archives of the example packages
 	began    time.Time // of helm install
 	notes    string    // what Helm printed
@@ -61,6 +64,7 @@ func TestInstallation(t *testing.T) {
 		{"the commands that Helm prints", in.follow},
 		{"deploy and create through kubectl", in.publish},
 		{"notebooks in a user's pod", in.notebooks},
+		{"pods that have the program, and that have none", in.otherWays},
 		{"a pod of JupyterHub's", in.spawn},
 		{"the pod is deleted", in.deletePod},
 		{"the server is killed", in.killServer},
@@ -111,6 +115,9 @@ func newInstallation(t *testing.T, s settings) *installation {
 	if in.examples, err = makeExamples(t.TempDir(), s.Checkout); err != nil {
 		t.Fatal(err)
 	}
+	if in.offered, err = os.ReadFile(strings.TrimSuffix(s.Image, ".tar") + ".values.yaml"); err != nil {
+		t.Fatal(err)
+	}
 	if in.helm, err = chart.NewHelm(cluster.Config(), namespace); err != nil {
 		t.Fatal(err)
 	}
@@ -141,24 +148,27 @@ spec:
 	return apply(ctx, manifest)
 }
 
-// values are what a team gives the chart: its own user with a token, the name
-// of old instructions, and no storage class, as the node has no driver.
-func (in *installation) values(more map[string]any) map[string]any {
-	values := map[string]any{
-		"image":       map[string]any{"tag": "e2e"},
+// values are what a team gives the chart: what lies beside the image, its own
+// user with a token, the name of old instructions, and no storage class, as the
+// node has no driver.
+func (in *installation) values(t *testing.T, more map[string]any) map[string]any {
+	t.Helper()
+	values := map[string]any{}
+	if err := yaml.Unmarshal(in.offered, &values); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(values, map[string]any{
 		"auth":        map[string]any{"tokens": in.settings.Tokens},
 		"persistence": map[string]any{"storageClass": "-"},
 		"jupyterhub":  map[string]any{"url": hubHome},
-	}
-	for key, value := range more {
-		values[key] = value
-	}
+	})
+	maps.Copy(values, more)
 	return values
 }
 
 func (in *installation) install(t *testing.T) {
 	in.began = time.Now()
-	made, err := in.helm.Install(t.Context(), release, in.chart, in.values(nil))
+	made, err := in.helm.Install(t.Context(), release, in.chart, in.values(t, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +243,7 @@ func (in *installation) upgrade(t *testing.T) {
 	}
 	before := in.pod(t, serverPod, isReady).UID
 	begun := time.Now()
-	values := in.values(map[string]any{
+	values := in.values(t, map[string]any{
 		"image": map[string]any{"tag": "e2e-next"},
 		"auth":  map[string]any{"mode": "insecure-pnda", "insecureAnywhere": true},
 	})
@@ -270,7 +280,7 @@ func (in *installation) reinstall(t *testing.T) {
 		t.Errorf("the volume after helm uninstall: %v", err)
 	}
 	begun := time.Now()
-	if _, err := in.helm.Install(t.Context(), release, in.chart, in.values(nil)); err != nil {
+	if _, err := in.helm.Install(t.Context(), release, in.chart, in.values(t, nil)); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("measured: from helm install on a claim that was kept to Ready %.1f s", time.Since(begun).Seconds())

@@ -29,7 +29,8 @@ type settings struct {
 	Components string // Kubernetes' programs
 	Node       string // a Debian folder with containerd and what a node needs
 	User       string // a Debian folder with what a user's pod needs
-	Image      string // the archive of the server's image
+	Image      string // the archive of the server's image, with values for Helm beside it
+	Program    string // what brings notebooks, for a user's image that has it
 	Jupyter    string // the environment with JupyterHub, or empty
 	NoJupyter  string // why there is none
 	Token      string // the user's, for the server

@@ -94,8 +94,22 @@ func prepare(ctx context.Context) (s settings, err error) {
 	if s.Image, err = buildImage(ctx, s); err != nil {
 		return s, err
 	}
+	if s.Program, err = buildProgram(ctx, s); err != nil {
+		return s, err
+	}
 	s.Token, s.Tokens, err = makeToken(ctx, s)
 	return s, err
+}
+
+// buildProgram builds for a user's image what make build does for anybody.
+func buildProgram(ctx context.Context, s settings) (string, error) {
+	file := filepath.Join(filepath.Dir(s.Image), "deployment-manager-sync")
+	command := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", file, "./cmd/deployment-manager-sync")
+	command.Dir, command.Env = s.Checkout, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the program for users' pods: %w\n%s", err, out)
+	}
+	return file, nil
 }
 
 // buildImage runs what make image runs.

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"text/template"
@@ -130,12 +132,12 @@ func (in *installation) awaitApplication(t *testing.T, name string) {
 // userManifest is a notebook's pod as JupyterHub makes it from the values in
 // deploy/jupyterhub, with a small image and without a Jupyter server in it.
 var userManifest = template.Must(template.New("pod").Parse(`
-apiVersion: v1
+{{if .Claim}}apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: {{.Claim}}}
 spec: {accessModes: [ReadWriteOnce], storageClassName: "", resources: {requests: {storage: 1Gi}}}
 ---
-apiVersion: v1
+{{end}}apiVersion: v1
 kind: Pod
 metadata: {name: {{.Pod}}, labels: {app: jupyterhub, component: singleuser-server}}
 spec:
@@ -153,7 +155,8 @@ spec:
     - {name: JUPYTERHUB_API_TOKEN, value: {{.Token}}}
     - {name: DM_GIT_URL, value: "http://deployment-manager-git:8099"}
     - {name: DM_SYNC_SECONDS, value: "150"}
-    lifecycle:
+{{if .Sums}}    - {name: DM_SYNC_SHA256, value: {{.Sums}}}
+{{end}}    lifecycle:
       postStart:
         exec: {command: [sh, -c, "if [ -r '/etc/deployment-manager/sync.sh' ]; then sh '/etc/deployment-manager/sync.sh'; fi; exit 0"]}
     securityContext: {runAsUser: 1000, runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}
@@ -161,27 +164,55 @@ spec:
     - {name: home, mountPath: /home/jovyan}
     - {name: deployment-manager-sync, mountPath: /etc/deployment-manager, readOnly: true}
   volumes:
-  - {name: home, persistentVolumeClaim: {claimName: {{.Claim}}}}
+  - {{if .Claim}}{name: home, persistentVolumeClaim: {claimName: {{.Claim}}}}{{else}}{name: home, emptyDir: {}}{{end}}
   - {name: deployment-manager-sync, configMap: {name: deployment-manager-sync, optional: true}}
 `))
 
-// notebooks starts a user's pod, whose start hook fetches through the Service's
-// cluster address, and looks into its folder.
-func (in *installation) notebooks(t *testing.T) {
+// start makes a user's pod, and what is particular to it.
+func (in *installation) start(t *testing.T, pod, image string, more map[string]string) {
+	t.Helper()
 	address := in.kubectl(t, "get", "service", "deployment-manager-git", "-o", "jsonpath={.spec.clusterIP}")
+	given := map[string]string{"Pod": pod, "Address": address, "Image": image, "User": user, "Token": in.settings.Token}
+	maps.Copy(given, more)
 	var manifest strings.Builder
-	if err := userManifest.Execute(&manifest, map[string]string{"Claim": userClaim, "Pod": userPod, "Address": address, "Image": userImage, "User": user, "Token": in.settings.Token}); err != nil {
+	if err := userManifest.Execute(&manifest, given); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
 	if err := apply(t.Context(), manifest.String()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// otherWays starts a pod whose image has the program, and one that is told to
+// run none but one that nobody has.
+func (in *installation) otherWays(t *testing.T) {
+	in.start(t, "own", ownImage, nil)
+	in.start(t, "plain", userImage, map[string]string{"Sums": "none"})
+	for pod, want := range map[string]string{"own": "SYNC.md\n", "plain": ".git\n"} {
+		in.pod(t, pod, isReady)
+		out := in.kubectl(t, "exec", pod, "--", "sh", "-c", "ls -A ~ ~/apps-notebooks && ls -R ~/apps-notebooks")
+		if !strings.Contains(out, want) || !strings.Contains(out, "flow-report.ipynb") || strings.Contains(out, ".cache") || pod == "plain" && strings.Contains(out, "SYNC.md") {
+			t.Errorf("the home of %s: got %q, want %q and the notebook, and no program in it", pod, out, want)
+		}
+	}
+	in.kubectl(t, "delete", "pod", "own", "plain", "--wait=false")
+}
+
+// notebooks starts a user's pod, whose start hook fetches through the Service's
+// cluster address, and looks into its folder. The pod gets the program from the
+// server, by the sums that the ConfigMap has.
+func (in *installation) notebooks(t *testing.T) {
+	begun := time.Now()
+	in.start(t, userPod, userImage, map[string]string{"Claim": userClaim})
 	in.pod(t, userPod, isReady)
 	out := in.kubectl(t, "exec", userPod, "--", "sh", "-c", "cd ~/apps-notebooks && ls -R && cat SYNC.md")
 	t.Logf("measured: from helm install to the first notebook in the user's pod %.1f s, of which %.1f s from making that pod", time.Since(in.began).Seconds(), time.Since(begun).Seconds())
 	if want := "flow-report.ipynb"; !strings.Contains(out, want) {
 		t.Errorf("the user's folder: got %q, want %s in it", out, want)
+	}
+	kept := in.kubectl(t, "exec", userPod, "--", "sh", "-c", "ls ~/.cache/deployment-manager")
+	if want := "deployment-manager-sync-" + runtime.GOARCH + "\n"; kept != want {
+		t.Errorf("programs in the home: got %q, want %q", kept, want)
 	}
 	in.tokenStaysOut(t)
 	in.record = in.readRecord(t)
