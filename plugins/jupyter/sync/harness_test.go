@@ -30,6 +30,16 @@ const (
 	usual = "DM_SYNC_SECONDS=150"
 )
 
+// asProgram is the variable that makes the test's own binary the program.
+const asProgram = "DM_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "" {
+		os.Exit(m.Run())
+	}
+	sync.Run(sync.Config{Getenv: os.Getenv, Stdout: os.Stdout, Before: interference()})
+}
+
 // shells are those that this machine has. dash is what most images have as sh.
 func shells(t *testing.T) [][]string {
 	t.Helper()
@@ -191,11 +201,14 @@ func (l *lab) command(ctx context.Context, env ...string) *exec.Cmd {
 }
 
 func (l *lab) commandOf(ctx context.Context, shell []string, env ...string) *exec.Cmd {
-	shell = append(slices.Clone(shell), l.script)
-	cmd := exec.CommandContext(ctx, shell[0], shell[1:]...)
+	line := append(slices.Clone(shell), l.script)
+	if len(shell) == 0 {
+		line = os.Args[:1] // which TestMain makes the program
+	}
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir = l.root
 	cmd.Env = slices.Concat([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + l.home(), "JUPYTERHUB_USER=" + l.name, "JUPYTERHUB_API_TOKEN=" + token, "DM_GIT_URL=" + l.URL, usual,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + l.home(), "JUPYTERHUB_USER=" + l.name, "JUPYTERHUB_API_TOKEN=" + token, "DM_GIT_URL=" + l.URL, usual, asProgram + "=1",
 	}, l.env, env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd

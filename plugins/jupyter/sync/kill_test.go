@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ func TestKilled(t *testing.T) {
 	for worker := range 2 {
 		t.Run(fmt.Sprint(worker), func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, []string{"dash"})
+			l := newLab(t, nil)
 			all := files{"README.ipynb": "read me"}
 			for i := range 150 {
 				all[fmt.Sprintf("app/f%03d.ipynb", i)] = strings.Repeat("one ", 500)
@@ -116,17 +115,16 @@ func (l *lab) killedRound(random *rand.Rand, all files, round int, longest time.
 // TestTogether runs several at once: they take turns, and each ends well.
 func TestTogether(t *testing.T) {
 	t.Parallel()
-	all := shells(t)
-	l := newLab(t, []string{"dash"})
+	l := newLab(t, nil)
 	content := files{}
 	for i := range 100 {
 		content[fmt.Sprintf("app/f%d", i)] = fmt.Sprint(i)
 	}
 	l.deliver(content)
 	var group sync.WaitGroup
-	for i := range 4 {
+	for i := range 5 {
 		group.Go(func() {
-			cmd := l.commandOf(t.Context(), all[i%len(all)])
+			cmd := l.command(t.Context())
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "apps-notebooks: up to date") {
 				t.Errorf("run %d: %v, %q", i, err, out)
 			}
@@ -140,7 +138,7 @@ func TestTogether(t *testing.T) {
 // when the first is killed, the next one works at once.
 func TestOneAtATime(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, []string{"dash"})
+	l := newLab(t, nil)
 	l.deliver(first)
 	asked := make(chan struct{}, 10)
 	l.failWith(func(w http.ResponseWriter, r *http.Request) {
@@ -153,7 +151,8 @@ func TestOneAtATime(t *testing.T) {
 	l.failWith(nil)
 	l.bounded(5, "another run is at work")
 	l.must(syscall.Kill(-slow.Process.Pid, syscall.SIGKILL))
-	_ = slow.Wait() // it was killed
+	_ = slow.Wait()            // it was killed
+	l.CloseClientConnections() // of the git that it leaves, which would wait as long
 	begin := time.Now()
 	l.sync()
 	if took := time.Since(begin); took > time.Minute {
@@ -162,66 +161,52 @@ func TestOneAtATime(t *testing.T) {
 	l.want(first)
 }
 
-// wait is a program that ends some time after its work is done: when a file is there.
-const wait = `#!/bin/sh
-'%s' "$@" || exit
-while ! test -e '%s'; do sleep 0.02; done
-`
-
-// TestSavedMeanwhile saves files, in both ways of editors, after the script began
+// TestSavedMeanwhile saves files, in both ways of editors, after the program began
 // to write others. What was saved stays.
 func TestSavedMeanwhile(t *testing.T) {
 	t.Parallel()
-	for _, shell := range shells(t) {
-		t.Run(shell[0], func(t *testing.T) {
-			t.Parallel()
-			l := newLab(t, shell)
-			const last = 2000
-			name := func(i int) string { return fmt.Sprintf("app/f%04d.ipynb", i) }
-			all := files{}
-			for i := range last + 1 {
-				all[name(i)] = "one"
-			}
-			l.deliver(all)
-			l.sync()
-			for i := range last {
-				all[name(i)] = "two"
-			}
-			delete(all, name(last))
-			version := l.deliver(all)
-			// The script goes on after its first files only when all is saved,
-			// however slow this test is.
-			bin, saved := t.TempDir(), filepath.Join(l.root, "saved")
-			real, err := exec.LookPath("ln")
-			l.must(err)
-			l.must(os.WriteFile(filepath.Join(bin, "ln"), fmt.Appendf(nil, wait, real, saved), 0o700))
-			cmd := l.command(t.Context(), "PATH="+bin+":"+os.Getenv("PATH"))
-			l.must(cmd.Start())
-			eventually(t, "the first file is written", func() bool {
-				content, err := os.ReadFile(l.path(name(0)))
-				return err == nil && string(content) == "two"
-			})
-			l.write(files{name(last - 1): "mine", name(last): "mine", "app/.aside": "mine"})
-			l.must(os.Rename(l.path("app/.aside"), l.path(name(last-2))))
-			l.must(os.WriteFile(saved, nil, 0o600))
-			l.must(cmd.Wait())
-			l.sync()
-			for _, i := range []int{last - 2, last - 1, last} {
-				all[name(i)] = "mine"
-			}
-			for _, i := range []int{last - 2, last - 1} {
-				all[strings.TrimSuffix(name(i), ".ipynb")+"."+version+".ipynb"] = "two"
-			}
-			l.want(all)
-		})
+	l := newLab(t, nil)
+	const last = 2000
+	name := func(i int) string { return fmt.Sprintf("app/f%04d.ipynb", i) }
+	all := files{}
+	for i := range last + 1 {
+		all[name(i)] = "one"
 	}
+	l.deliver(all)
+	l.sync()
+	for i := range last {
+		all[name(i)] = "two"
+	}
+	delete(all, name(last))
+	version := l.deliver(all)
+	// The program goes on after its first file only when all is saved, however
+	// slow this test is.
+	went := filepath.Join(l.root, "saved")
+	cmd := l.command(t.Context(), pause+"=exchange:"+went)
+	l.must(cmd.Start())
+	eventually(t, "the first file is written", func() bool {
+		content, err := os.ReadFile(l.path(name(0)))
+		return err == nil && string(content) == "two"
+	})
+	l.write(files{name(last - 1): "mine", name(100): "mine", name(last): "mine", "app/.aside": "mine"})
+	l.must(os.Rename(l.path("app/.aside"), l.path(name(last-2))))
+	l.must(os.WriteFile(went, nil, 0o600))
+	l.must(cmd.Wait())
+	l.sync()
+	for _, i := range []int{100, last - 2, last - 1, last} {
+		all[name(i)] = "mine"
+	}
+	for _, i := range []int{100, last - 2, last - 1} {
+		all[strings.TrimSuffix(name(i), ".ipynb")+"."+version+".ipynb"] = "two"
+	}
+	l.want(all)
 }
 
 // TestManyFiles: the work grows with git's, not with a process for each file. What
 // counts is how long a processor is busy with it; who waits for one waits longer.
 func TestManyFiles(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, []string{"dash"})
+	l := newLab(t, nil)
 	all := files{}
 	for i := range 5000 {
 		all[fmt.Sprintf("app/part %d/file %d.ipynb", i/100, i)] = fmt.Sprint("one ", i)

@@ -39,7 +39,7 @@ func TestAnyChanges(t *testing.T) {
 			t.Parallel()
 			t.Logf("seed %d", seed+worker)
 			random := rand.New(rand.NewPCG(seed+worker, 1))
-			l := newLab(t, []string{"dash"})
+			l := newLab(t, nil)
 			base, server := files{}, files{"README.ipynb": "read me"}
 			l.deliver(server)
 			for round := range rounds(t, 3) {

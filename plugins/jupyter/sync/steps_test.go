@@ -13,65 +13,43 @@ import (
 	"time"
 )
 
-// deadly counts the programs that the script starts and ends all of it, without
-// a chance to clean up, instead of program number DM_TEST_DIE; when that is to
-// write files, in the middle of one.
-const deadly = `#!/bin/sh
-number=0
-{ read -r number <"$DM_TEST_COUNT"; } 2>/dev/null
-number=$(($number + 1))
-echo "$number" >"$DM_TEST_COUNT"
-if test "$number" = "$DM_TEST_DIE"; then
-	case $* in *checkout-index*) (ulimit -f 1 && '%[1]s' "$@") ;; esac
-	kill -9 0
-fi
-exec '%[1]s' "$@"
-`
-
-// steps is a lab whose runs can be ended at each program that they start.
-type steps struct {
-	*lab
-	bin, count string
-}
-
-func newSteps(l *lab) *steps {
+// die runs the program until it is to make change number n, and returns how many
+// it had begun.
+func (l *lab) die(n int) int {
 	l.Helper()
-	s := &steps{l, filepath.Join(l.root, "bin"), filepath.Join(l.root, "count")}
-	l.must(os.Mkdir(s.bin, 0o700))
-	for _, name := range []string{"git", "mv", "ln", "mkdir", "rmdir"} {
-		real, err := exec.LookPath(name)
-		l.must(err)
-		l.must(os.WriteFile(filepath.Join(s.bin, name), fmt.Appendf(nil, deadly, real), 0o700))
-	}
-	return s
-}
-
-// die runs the script until program number n is to start, and returns how many
-// were begun.
-func (s *steps) die(n int) int {
-	s.Helper()
-	s.must(os.WriteFile(s.count, []byte("0\n"), 0o600))
-	cmd := s.command(s.Context(), "PATH="+s.bin+":"+os.Getenv("PATH"), "DM_TEST_COUNT="+s.count, "DM_TEST_DIE="+strconv.Itoa(n))
-	_ = cmd.Run() // it is killed, unless it has fewer steps
-	text, err := os.ReadFile(s.count)
-	s.must(err)
-	count, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	s.must(err)
-	return count
+	counted := filepath.Join(l.root, "count")
+	l.must(os.WriteFile(counted, []byte("0"), 0o600))
+	_ = l.command(l.Context(), count+"="+counted, fmt.Sprint(die, "=", n)).Run() // it is killed, unless it has fewer steps
+	text, err := os.ReadFile(counted)
+	l.must(err)
+	number, err := strconv.Atoi(string(text))
+	l.must(err)
+	return number
 }
 
 // serveCommit makes commit what the server has.
-func (s *steps) serveCommit(commit string) {
+func (s *lab) serveCommit(commit string) {
 	s.Helper()
 	s.git("--git-dir", s.repository(), "update-ref", "refs/heads/main", commit)
 }
 
-// TestEachStepKilled ends two runs at chosen steps, with a newer delivery
+// TestEachStepKilled ends two runs at chosen changes of the disk, with a newer delivery
 // before the second or not, and lets a third one finish: no file of the user is
 // lost, and none of ours is taken for the user's. DM_TEST_ROUNDS tries all steps.
 func TestEachStepKilled(t *testing.T) {
 	t.Parallel()
-	s := newSteps(newLab(t, []string{"dash"}))
+	eachStepKilled(t, "")
+	for name, refused := range poorDisks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachStepKilled(t, refused)
+		})
+	}
+}
+
+func eachStepKilled(t *testing.T, refused string) {
+	s := newLab(t, nil)
+	s.env = []string{refuse + "=" + refused}
 	long := func(text string) string { return strings.Repeat(text+" ", 500) }
 	one := files{
 		"README.ipynb": "read me", "app/same.ipynb": "same", "app/changed.ipynb": long("one"), "app/mine.ipynb": long("one"),
@@ -100,7 +78,7 @@ func TestEachStepKilled(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	stride := 25
+	stride := 15
 	if rounds(t, 0) > 0 {
 		stride = 1
 	}
@@ -140,22 +118,31 @@ func TestEachStepKilled(t *testing.T) {
 	t.Logf("%d steps", last)
 }
 
-// TestNoLinks: on a disk that knows no links files are moved, and what the user
-// saves stays all the same.
-func TestNoLinks(t *testing.T) {
+// poorDisks are what some disks refuse: shares know no exchange, FUSE no rename
+// that replaces nothing, SMB and FAT no links.
+var poorDisks = map[string]string{
+	"no exchange": "exchange=EINVAL", "NFS": "exchange=EINVAL,move=EINVAL", "no links": "exchange=EINVAL,move=EINVAL,link=EPERM",
+}
+
+// TestPoorDisks has files come, change and go where the disk can do little, and what
+// the user saves stays all the same.
+func TestPoorDisks(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, []string{"dash"})
-	bin := t.TempDir()
-	l.must(os.WriteFile(filepath.Join(bin, "ln"), []byte("#!/bin/sh\nexit 1\n"), 0o700))
-	l.env = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
-	l.deliver(first)
-	l.sync()
-	l.want(first)
-	l.write(files{"app/a.ipynb": "mine", "app/new.ipynb": "mine"})
-	l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two", "app/new.ipynb": "new", "app/data/c.csv": ""}))
-	l.sync()
-	l.want(with(files{
-		"app/a.ipynb": "mine", "app/a.1.2.0.ipynb": "a two", "app/b.ipynb": "b two",
-		"app/new.ipynb": "mine", "app/new.1.2.0.ipynb": "new", "app/data/c.csv": "",
-	}))
+	for name, refused := range poorDisks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, nil)
+			l.env = []string{refuse + "=" + refused}
+			l.deliver(first)
+			l.sync()
+			l.want(first)
+			l.write(files{"app/a.ipynb": "mine", "app/new.ipynb": "mine"})
+			l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two", "app/new.ipynb": "new", "app/data/c.csv": ""}))
+			l.sync()
+			l.want(with(files{
+				"app/a.ipynb": "mine", "app/a.1.2.0.ipynb": "a two", "app/b.ipynb": "b two",
+				"app/new.ipynb": "mine", "app/new.1.2.0.ipynb": "new", "app/data/c.csv": "",
+			}))
+		})
+	}
 }

@@ -1,0 +1,221 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// clone is the user's .git, kept as a clone would be that has just been pulled, as
+// long as the user has not used it for more than that.
+type clone struct {
+	git     gitCommand
+	folder  string
+	dir     dir // .git
+	state   *state
+	address string
+	url     string
+	begun   time.Time // of the run
+}
+
+const (
+	mainRef   = "refs/heads/main"
+	indexLock = "index.lock"
+)
+
+// newClone opens .git, which is there: the program's own files lie in it.
+func newClone(getenv func(string) string, s *state, root dir, folder, address, url string, begun time.Time) (*clone, error) {
+	in, err := root.sub(".git")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, ".git")
+	g := newGit(getenv, path, "core.bare", "false", "safe.directory", "*")
+	g.env = append(g.env, "GIT_WORK_TREE="+folder)
+	return &clone{git: g, folder: folder, dir: in, state: s, address: address, url: url, begun: begun}, nil
+}
+
+// head is what HEAD says, and tip the commit of main as far as that can be told
+// without git.
+func (c *clone) head() (says, tip string) {
+	for name, to := range map[string]*string{"HEAD": &says, mainRef: &tip} {
+		if content, err := os.ReadFile(filepath.Join(c.git.dir, name)); err == nil {
+			*to, _, _ = strings.Cut(string(content), "\n")
+		}
+	}
+	return says, tip
+}
+
+// asLeft tells whether all is as follow left it at a commit.
+func (c *clone) asLeft(at string) bool {
+	says, tip := c.head()
+	_, err := c.dir.stat(indexLock)
+	return says == "ref: "+mainRef && tip == at && errors.Is(err, fs.ErrNotExist)
+}
+
+// commit is the commit that HEAD stands on; empty when there is none.
+func (c *clone) commit(ctx context.Context) string {
+	if _, err := c.dir.stat("HEAD"); err != nil {
+		return ""
+	}
+	name, err := c.git.run(ctx, "", "rev-parse", "-q", "--verify", "HEAD^{commit}")
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// follow moves main, origin/main and the index from old to the commit new, which
+// the program's repository has. It returns what keeps them where they are.
+func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, is string) bool) (stays string, err error) {
+	if c.asLeft(new) {
+		return "", nil
+	}
+	if _, err := c.dir.stat("HEAD"); errors.Is(err, fs.ErrNotExist) {
+		if err := c.create(ctx); err != nil {
+			return "", err
+		}
+	}
+	tip, err := c.git.run(ctx, "", "for-each-ref", "--format=%(objectname)", mainRef)
+	if err != nil {
+		return "git can't read the repository in this folder. The files are up to date all the same.", ctx.Err()
+	}
+	for _, name := range []string{"rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG"} {
+		if _, err := c.dir.stat(name); err == nil {
+			return ownBranch, nil
+		}
+	}
+	if says, _ := c.head(); says != "ref: "+mainRef {
+		return ownBranch, nil
+	}
+	if tip == new {
+		return c.unlock()
+	}
+	if tip != "" && tip != old && !ancestor(tip, new) {
+		return "You have commits of your own on main. The files are up to date; your branch stays where it is.", nil
+	}
+	if err := c.borrow(); err != nil {
+		return "", err
+	}
+	moved, err := c.unlock()
+	if err != nil || moved == otherGit {
+		return moved, err
+	}
+	if tip != "" && c.staged(ctx, tip) && c.staged(ctx, new) {
+		return "You have staged changes. The files are up to date; your branch stays where it is until you commit or unstage them.", nil
+	}
+	if _, err := c.git.run(ctx, "", "read-tree", "-i", "-m", new); err != nil {
+		return "", err
+	}
+	_, err = c.git.run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", mainRef, new, orZero(tip), new),
+		"update-ref", "-m", "deployment manager: bring up to date", "--stdin")
+	return moved, err
+}
+
+const otherGit = "Another git is at work in this folder. The files are up to date; your branch follows at the next start."
+
+const ownBranch = "You are on a branch of your own, or in the middle of a merge or rebase. The files are up to date; git still shows your branch."
+
+func orZero(commit string) string {
+	if commit == "" {
+		return blob{}.String()
+	}
+	return commit
+}
+
+func (c *clone) staged(ctx context.Context, commit string) bool {
+	_, err := c.git.run(ctx, "", "diff-index", "--cached", "--quiet", commit, "--")
+	return err != nil
+}
+
+// create makes .git what git clone would have made.
+func (c *clone) create(ctx context.Context) error {
+	if _, err := c.git.run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--template="); err != nil {
+		return err
+	}
+	config, err := os.OpenFile(filepath.Join(c.git.dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(config, "[remote \"origin\"]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
+		"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, mainRef, c.address, strconv.Quote(userHelper))
+	if err = errors.Join(err, config.Close()); err != nil {
+		return err
+	}
+	return c.append("info", "exclude", "SYNC.md")
+}
+
+// borrow lets .git find our objects, so that they are on the disk once.
+func (c *clone) borrow() error {
+	return c.append(filepath.Join("objects", "info"), "alternates", "../"+stateName+"/objects")
+}
+
+// append adds a line to a file of .git, unless it is there.
+func (c *clone) append(folder, name, line string) error {
+	path := filepath.Join(c.git.dir, folder)
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return err
+	}
+	content, err := os.ReadFile(filepath.Join(path, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || slices.Contains(strings.Split(string(content), "\n"), line) {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(path, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line + "\n")
+	return errors.Join(err, f.Close())
+}
+
+// unlock moves a lock of the index out of the way that a git which was killed has
+// left behind. A lock of one that works stays, and git would fail on it.
+func (c *clone) unlock() (moved string, err error) {
+	st, err := c.dir.stat(indexLock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	at := time.Unix(st.Mtim.Unix())
+	if !at.Before(c.begun) || c.gitWorks() {
+		return otherGit, nil
+	}
+	if err := c.dir.replace(indexLock, c.state.dir, indexLock); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("A git that was killed had left `.git/%s` behind, of %s. No git could work here; the file is now `.git/%s/%s`.",
+		indexLock, at.UTC().Format("2006-01-02 15:04 UTC"), stateName, indexLock), nil
+}
+
+// gitWorks tells whether a git is at work in the folder, as far as this user may see,
+// beside those that this process has started.
+func (c *clone) gitWorks() bool {
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return true
+	}
+	for _, p := range processes {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || pid == syscall.Getpid() {
+			continue
+		}
+		if name, err := os.ReadFile(filepath.Join("/proc", p.Name(), "comm")); err != nil || !strings.HasPrefix(string(name), "git") {
+			continue
+		}
+		at, err := os.Readlink(filepath.Join("/proc", p.Name(), "cwd"))
+		if err == nil && (at == c.folder || strings.HasPrefix(at, c.folder+"/")) {
+			return true
+		}
+	}
+	return false
+}

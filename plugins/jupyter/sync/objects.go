@@ -1,0 +1,104 @@
+package sync
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// objects is one git that gives objects by their names.
+type objects struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	broken error // nothing more can be read
+}
+
+func (r *remote) objects(ctx context.Context) (*objects, error) {
+	cmd := r.git.command(ctx, "cat-file", "--batch")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &objects{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 64<<10)}, cmd.Start()
+}
+
+func (o *objects) close() {
+	_ = o.in.Close()
+	_ = o.cmd.Wait() // what it gave was read
+}
+
+// get reads an object, which must be of the kind that is wanted.
+func (o *objects) get(name, want string, use func(id string, size int64, content io.Reader) error) error {
+	if o.broken != nil {
+		return o.broken
+	}
+	err := o.exchange(name, want, use)
+	var missing *missingError
+	if err != nil && !errors.As(err, &missing) {
+		var mine *useError
+		if errors.As(err, &mine) {
+			return mine.err
+		}
+		o.broken = err
+	}
+	return err
+}
+
+type missingError struct{ name string }
+
+func (e *missingError) Error() string { return e.name + " is missing from what was fetched" }
+
+// useError is not git's.
+type useError struct{ err error }
+
+func (e *useError) Error() string { return e.err.Error() }
+
+func (o *objects) exchange(name, want string, use func(id string, size int64, content io.Reader) error) error {
+	if _, err := fmt.Fprintf(o.in, "%s\n", name); err != nil {
+		return err
+	}
+	head, err := o.out.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	fields := strings.Fields(head)
+	if len(fields) != 3 {
+		return &missingError{name}
+	}
+	size, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return err
+	}
+	content := &io.LimitedReader{R: o.out, N: size}
+	var used error
+	if fields[1] == want {
+		used = use(fields[0], size, content)
+	} else {
+		used = &missingError{name}
+	}
+	if _, err := io.Copy(io.Discard, content); err != nil {
+		return err
+	}
+	if _, err := o.out.Discard(1); err != nil {
+		return err
+	}
+	if used != nil {
+		return &useError{used}
+	}
+	return nil
+}
+
+// blob reads a file's content.
+func (o *objects) blob(b blob, use func(size int64, content io.Reader) error) error {
+	return o.get(b.String(), "blob", func(_ string, size int64, content io.Reader) error { return use(size, content) })
+}

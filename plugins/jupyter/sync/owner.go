@@ -1,0 +1,93 @@
+package sync
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// owner is who a home belongs to.
+type owner struct{ uid, gid int }
+
+// become makes the process the owner of the home, when root runs it: images that let
+// people use sudo start as root. Where it may not, what is made is given to the
+// owner instead. What an earlier run as root has left behind goes to the owner too.
+func (d *disk) become(folder string) error {
+	if unix.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	err := unix.Stat(filepath.Dir(folder), &st)
+	for at := filepath.Dir(folder); errors.Is(err, fs.ErrNotExist) && at != "/"; err = unix.Stat(at, &st) {
+		at = filepath.Dir(at)
+	}
+	if err != nil || st.Uid == 0 {
+		return err
+	}
+	d.owner = &owner{int(st.Uid), int(st.Gid)}
+	if err := d.adopt(folder, false); err != nil {
+		return err
+	}
+	// All threads change, not this one only.
+	if syscall.Setgroups(nil) == nil && syscall.Setgid(d.owner.gid) == nil && syscall.Setuid(d.owner.uid) == nil {
+		d.owner = nil
+	}
+	return nil
+}
+
+// give hands what was made to the home's owner. Where that is refused, as a share
+// may do that maps all to one user, it stays as it is.
+func (d dir) give(name string) {
+	if d.owner != nil {
+		_ = unix.Fchownat(d.fd, name, d.owner.uid, d.owner.gid, unix.AT_SYMLINK_NOFOLLOW)
+	}
+}
+
+// adopt gives the owner a folder and all in it that belongs to root, when the folder
+// itself does, or with all in any case.
+func (d *disk) adopt(folder string, all bool) error {
+	parent, err := openRoot(d, filepath.Dir(folder))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer parent.close()
+	name := filepath.Base(folder)
+	if st, err := parent.stat(name); err != nil || st.Uid != 0 && !all {
+		return nil // nothing is there, or it is as it should be
+	}
+	return parent.adopt(name, 0)
+}
+
+func (d dir) adopt(name string, depth int) error {
+	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil // gone meanwhile
+	}
+	in := dir{d.disk, fd}
+	defer in.close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	folder := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	// A file with several names may be another one's as well, and stays.
+	if st.Uid == 0 && (folder || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1) {
+		if err := unix.Fchownat(fd, "", d.owner.uid, d.owner.gid, unix.AT_EMPTY_PATH); err != nil {
+			return nil // as a share may refuse that maps all to one user
+		}
+	}
+	if !folder || depth > maxDepth {
+		return nil
+	}
+	names, err := in.names()
+	for _, name := range names {
+		err = errors.Join(err, in.adopt(name, depth+1))
+	}
+	return err
+}

@@ -1,0 +1,313 @@
+package sync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// remote is the server's repository of one user, and the program's own, which
+// holds what was fetched from there.
+type remote struct {
+	address string // of the server
+	url     string
+	git     gitCommand
+	seconds int
+}
+
+// fetchedRef is the server's newest commit. base, delivered, writing and removing
+// beside it are those of the shell that did this work before.
+const fetchedRef = "refs/deployment-manager/fetched"
+
+// gitCommand starts git with nothing of the user's settings, traces, hooks and
+// repositories.
+type gitCommand struct {
+	dir   string // the repository
+	env   []string
+	count *int // of starts
+}
+
+// The user's name and token are named by their variables only: here, in the
+// configuration that the environment holds, and in .git/config.
+const (
+	helper     = `!f() { set +x; test "$1" = get || return 0; while IFS= read -r l && test -n "$l"; do case $l in host=*) h=${l#host=};; esac; done; test "$h" = "$DM_SYNC_HOST" && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
+	userHelper = `!f() { test "$1" = get && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
+)
+
+// passed are the variables that git gets from outside: where programs are, who the
+// user is, and how an https address is reached and checked.
+var passed = []string{
+	"PATH", "TMPDIR", "JUPYTERHUB_USER", "JUPYTERHUB_API_TOKEN", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
+}
+
+func newGit(getenv func(string) string, dir string, configuration ...string) gitCommand {
+	env := []string{
+		"LC_ALL=C", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "GIT_DIR=" + dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
+		"GIT_ATTR_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_REPLACE_OBJECTS=1",
+		"GIT_COMMITTER_NAME=deployment manager", "GIT_COMMITTER_EMAIL=deployment-manager@localhost", // for reflogs: a random user id has no name
+	}
+	for _, name := range passed {
+		if value := getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	all := append([]string{
+		"core.hooksPath", "/dev/null", "core.fsmonitor", "false", "core.attributesFile", "/dev/null", "core.excludesFile", "/dev/null",
+		"gc.auto", "0", "maintenance.auto", "false",
+	}, configuration...)
+	for i := 0; i < len(all); i += 2 {
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i/2, all[i]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i/2, all[i+1]))
+	}
+	return gitCommand{dir: dir, env: append(env, fmt.Sprint("GIT_CONFIG_COUNT=", len(all)/2)), count: new(int)}
+}
+
+// command is a git that was not started. It and what it starts end with ctx, and
+// with this process.
+func (g gitCommand) command(ctx context.Context, args ...string) *exec.Cmd {
+	*g.count++
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Env, cmd.Dir = g.env, g.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+// run runs git and returns its output.
+func (g gitCommand) run(ctx context.Context, stdin string, args ...string) (string, error) {
+	cmd := g.command(ctx, args...)
+	var out, said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &said
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", &gitError{args[0], said.String(), err}
+	}
+	return strings.TrimSuffix(out.String(), "\n"), nil
+}
+
+// gitError is what git said when it failed.
+type gitError struct {
+	command, said string
+	err           error
+}
+
+func (e *gitError) Error() string { return fmt.Sprintf("git %s: %v\n%s", e.command, e.err, e.said) }
+func (e *gitError) Unwrap() error {
+	for _, text := range []struct {
+		says string
+		is   error
+	}{{"No space left", unix.ENOSPC}, {"uota exceeded", unix.EDQUOT}, {"Read-only file system", unix.EROFS}} {
+		if strings.Contains(e.said, text.says) {
+			return text.is
+		}
+	}
+	return e.err
+}
+
+// newRemote prepares the program's own repository.
+func newRemote(getenv func(string) string, s *state, address, url string, seconds int) *remote {
+	_, authority, _ := strings.Cut(address, "://")
+	authority, _, _ = strings.Cut(authority, "/")
+	settings := []string{
+		"core.bare", "true", "core.askPass", "", "fetch.unpackLimit", "1", "fetch.fsckObjects", "true", "submodule.recurse", "false",
+		"protocol.version", "2", "protocol.allow", "never", "protocol.http.allow", "always", "protocol.https.allow", "always",
+		"credential.helper", "", "credential." + address + ".helper", helper,
+		"http.followRedirects", "false", "http.lowSpeedLimit", "1", "http.lowSpeedTime", strconv.Itoa(seconds), "http.emptyAuth", "false",
+	}
+	if strings.HasPrefix(address, "http:") {
+		settings = append(settings, "http.proxy", "") // it would see the token
+	}
+	g := newGit(getenv, s.path, settings...)
+	g.env = append(g.env, "DM_SYNC_HOST="+authority)
+	return &remote{address: address, url: url, git: g, seconds: seconds}
+}
+
+// prepare makes the repository when it is missing, and removes what a git that was
+// killed has left: whoever holds the state's lock is alone here.
+func (r *remote) prepare(ctx context.Context) error {
+	for _, pattern := range []string{"*.lock", "refs/deployment-manager/*.lock", "objects/pack/tmp_*", "objects/tmp_*", "objects/??/tmp_*"} {
+		left, err := filepath.Glob(filepath.Join(r.git.dir, pattern))
+		for _, path := range left {
+			err = errors.Join(err, os.Remove(path))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	refs, err := filepath.Glob(filepath.Join(r.git.dir, "refs/deployment-manager/*"))
+	for _, path := range refs {
+		if hashIn(path) == "" { // as a crash of the machine may leave it
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(r.git.dir, "HEAD")); err == nil {
+		return nil
+	}
+	_, err = r.git.run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--bare", "--template=")
+	return err
+}
+
+// mend repairs the repository, if that is what keeps git from working: what was
+// fetched can be fetched again. It tells whether there was anything to mend.
+func (r *remote) mend(ctx context.Context) bool {
+	aside := func(name string) error {
+		return os.Rename(filepath.Join(r.git.dir, name), filepath.Join(r.git.dir, fmt.Sprintf("damaged-%d-%s", time.Now().UnixNano(), filepath.Base(name))))
+	}
+	if _, err := r.git.run(ctx, "", "rev-parse", "--git-dir"); err != nil {
+		return ctx.Err() == nil && errors.Join(aside("HEAD"), aside("config")) == nil && r.prepare(ctx) == nil
+	}
+	if _, err := r.git.run(ctx, "", "rev-list", "--objects", "--quiet", fetchedRef); r.fetched() == "" || err == nil || ctx.Err() != nil {
+		return false
+	}
+	return errors.Join(aside("objects"), aside(fetchedRef), os.Mkdir(filepath.Join(r.git.dir, "objects"), 0o777)) == nil
+}
+
+// fetch gets the newest commit and all that it needs. When there is nothing new
+// that is one question to the server.
+func (r *remote) fetch(ctx context.Context) error { return r.fetchInto(ctx, fetchedRef) }
+
+func (r *remote) fetchInto(ctx context.Context, ref string, options ...string) error {
+	args := append([]string{"fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"}, options...)
+	_, err := r.git.run(ctx, "", append(args, r.url, "+"+mainRef+":"+ref)...)
+	return err
+}
+
+// ask asks the server for the name of its newest commit.
+func (r *remote) ask(ctx context.Context) (string, error) {
+	out, err := r.git.run(ctx, "", "ls-remote", "-q", r.url, mainRef)
+	name, _, _ := strings.Cut(out, "\t")
+	return name, err
+}
+
+// fetched is the name of the commit that was fetched last; empty when there is none.
+func (r *remote) fetched() string { return hashIn(filepath.Join(r.git.dir, fetchedRef)) }
+
+// hashIn is the name of an object that a file holds, as that of a ref does.
+func hashIn(path string) string {
+	content, err := os.ReadFile(path)
+	name := strings.TrimSpace(string(content))
+	if _, ok := parseBlob(name); err != nil || !ok {
+		return ""
+	}
+	return name
+}
+
+func (r *remote) isAncestor(ctx context.Context, of, is string) bool {
+	_, err := r.git.run(ctx, "", "merge-base", "--is-ancestor", of, is)
+	return err == nil
+}
+
+// packageVersion is the version of the package that an application's folder came
+// from, or the commit's short name.
+func (r *remote) packageVersion(ctx context.Context, application, commit string) string {
+	version := ""
+	if application != "" {
+		out, err := r.git.run(ctx, "", "--literal-pathspecs", "log", "-1", "--format=%(trailers:key=DM-Package,valueonly)", commit, "--", application)
+		if err == nil {
+			version, _, _ = strings.Cut(out, "\n")
+			version = version[strings.LastIndexByte(version, '-')+1:]
+		}
+	}
+	odd := func(c rune) bool {
+		return c != '.' && c != '+' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	}
+	if version == "" || strings.ContainsFunc(version, odd) {
+		return commit[:7]
+	}
+	return version
+}
+
+// bytes is how many bytes the contents have together.
+func (r *remote) bytes(ctx context.Context, blobs []blob) (sum int64) {
+	var names strings.Builder
+	for _, b := range blobs {
+		names.WriteString(b.String() + "\n")
+	}
+	out, err := r.git.run(ctx, names.String(), "cat-file", "--batch-check=%(objectsize)")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(out) {
+		size, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+		if err == nil {
+			sum += size
+		}
+	}
+	return sum
+}
+
+// patiently does it once more, after some seconds that are not the same in all pods
+// that start together, when the server says that it is not ready.
+func patiently(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	deadline, _ := ctx.Deadline()
+	if err == nil || reason(err) != notReady || time.Until(deadline) < 12*time.Second {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(2000+rand.IntN(5000)) * time.Millisecond):
+		return do(ctx)
+	}
+}
+
+const notReady = "the server is not ready; try again in a minute"
+
+// reasons are what people are told, by what git says.
+var reasons = []struct{ says, reason string }{
+	{"Authentication failed", noSignIn}, {"could not read Username", noSignIn}, {"could not read Password", noSignIn}, {"error: 401", noSignIn},
+	{"error: 403", "the server refused access to this folder"},
+	{"not found", noFolder}, {"error: 404", noFolder}, {"find remote ref", noFolder},
+	{"error: 429", "the server is busy; try again in a minute"},
+	{"error: 5", notReady},
+	{"error: 3", noRedirect}, {"redirect", noRedirect},
+	{"Could not resolve", "the name of the server could not be resolved"},
+	{"Failed to connect", unreachable}, {"Couldn't connect", unreachable}, {"onnection refused", unreachable},
+	{"Connection reset", unreachable}, {"Empty reply", unreachable},
+	{"too slow", tooSlow}, {"timed out", tooSlow},
+	{"certificate", noCertificate}, {"SSL", noCertificate},
+}
+
+const (
+	noSignIn      = "the server did not accept your sign-in; restart your notebook server to get a new one"
+	noFolder      = "the server has no folder for you"
+	noRedirect    = "the server redirects to another address, which is not followed"
+	unreachable   = "the server is unreachable"
+	tooSlow       = "the server is too slow"
+	noCertificate = "the certificate of the server could not be verified"
+)
+
+// reason is a sentence for people about what failed. The first line that git says
+// anything known in counts.
+func reason(err error) string {
+	var git *gitError
+	if !errors.As(err, &git) {
+		return ""
+	}
+	for line := range strings.Lines(git.said) {
+		for _, r := range reasons {
+			if strings.Contains(line, r.says) {
+				return r.reason
+			}
+		}
+	}
+	return "the server gave an answer that could not be used"
+}

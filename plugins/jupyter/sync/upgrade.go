@@ -1,0 +1,152 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Refs and folders of the shell that kept folders before this program did.
+const (
+	shellBase     = "refs/deployment-manager/base"     // the tree of what was brought
+	shellWriting  = "refs/deployment-manager/writing"  // of what a run that was killed was writing
+	shellRemoving = "refs/deployment-manager/removing" // and of what it was moving away
+	shellTaken    = "taken"                            // where to
+)
+
+// adopt finds the base of a folder that has no manifest: the one that the shell kept,
+// or the commit of a clone that somebody made, such as PNDA's hook. Without any, all
+// that is in the folder is the user's.
+func (r *run) adopt(ctx context.Context, o *objects) (*manifest, error) {
+	m := &manifest{files: map[string]version{}}
+	if base, err := o.treeOf(shellBase); err == nil {
+		m.files = base
+		return m, r.adoptKilled(o, m)
+	}
+	if r.clone == nil {
+		return m, nil
+	}
+	commit := r.clone.commit(ctx)
+	if commit == "" {
+		return m, nil
+	}
+	if _, err := r.remote.git.run(ctx, "", "cat-file", "-e", commit+"^{commit}"); err != nil {
+		// The user's own commits are known to .git only.
+		g := r.remote.git
+		g.env = append(g.env[:len(g.env):len(g.env)], "GIT_ALTERNATE_OBJECT_DIRECTORIES="+r.clone.git.dir+"/objects")
+		if commit, err = g.run(ctx, "", "merge-base", commit, fetchedRef); err != nil {
+			return m, ctx.Err()
+		}
+	}
+	if base, err := o.treeOf(commit); err == nil {
+		m.files = base
+	}
+	return m, nil
+}
+
+// treeOf reads the files of a commit or a tree.
+func (o *objects) treeOf(name string) (map[string]version, error) {
+	var id string
+	if _, err := o.whole(name+"^{tree}", "tree", &id); err != nil {
+		return nil, err
+	}
+	t, err := o.tree(id)
+	if err != nil {
+		return nil, err
+	}
+	return t.files, nil
+}
+
+// adoptKilled takes up what a shell was doing when it was killed. What it moved
+// away goes back; what it had written is not the user's, and what it had not is not
+// deleted by the user.
+func (r *run) adoptKilled(o *objects, m *manifest) error {
+	writing, err := o.treeOf(shellWriting)
+	if err != nil {
+		return nil // it had ended well
+	}
+	removing, err := o.treeOf(shellRemoving)
+	if err != nil {
+		removing = nil
+	}
+	if taken, err := r.state.sub(shellTaken); err == nil {
+		err = r.untake(taken, "", removing)
+		taken.close()
+		if err != nil {
+			return err
+		}
+	}
+	for path, v := range writing {
+		if mine := r.folder.look(path); mine.is(v.blob) {
+			m.files[path] = v
+		} else if mine.kind == absent {
+			delete(m.files, path)
+		}
+	}
+	for path := range removing {
+		if r.folder.look(path).kind == absent {
+			delete(m.files, path)
+		}
+	}
+	return nil
+}
+
+// untake puts what lies in the folder taken back to where it was. What is in the way
+// there stays, and the file lies beside it.
+func (r *run) untake(taken dir, path string, removing map[string]version) error {
+	names, err := taken.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		at := path + name
+		if st, err := taken.stat(name); err == nil && st.Mode&0o170000 == 0o040000 {
+			in, err := taken.sub(name)
+			if err != nil {
+				return err
+			}
+			err = r.untake(in, at+"/", removing)
+			in.close()
+			if err != nil {
+				return err
+			}
+			_ = taken.removeFolder(name) // when all of it went back
+			continue
+		}
+		if was, ok := removing[at]; ok && r.folder.look(at).kind != absent && taken.look(name).is(was.blob) {
+			_ = taken.remove(name) // ours, and what comes in its place is there
+			continue
+		}
+		for number := 0; number < 100; number++ {
+			to := at
+			if number > 0 {
+				to = copyName(at, "", "saved", number)
+			}
+			in, base, err := r.folder.parent(to, true)
+			if err != nil {
+				break // it stays where it is
+			}
+			if err = taken.move(name, in, base); !errors.Is(err, fs.ErrExist) {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// forgetShell removes what would tell a later run of the shell's base. It is called
+// when the manifest is there.
+func (r *run) forgetShell(ctx context.Context) {
+	var lines strings.Builder
+	for _, ref := range []string{shellBase, shellWriting, shellRemoving, "refs/deployment-manager/delivered"} {
+		if _, err := os.Lstat(filepath.Join(r.state.path, ref)); err == nil {
+			lines.WriteString("delete " + ref + "\n")
+		}
+	}
+	if lines.Len() > 0 {
+		_, _ = r.remote.git.run(ctx, lines.String(), "update-ref", "--stdin") // tried again at the next run
+	}
+}
