@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // settleJournal finds out which changes of the journal were made, takes them into
 // the manifest, and gives back what somebody saved in that moment. It is the end of
-// each batch, and what the run after one that was killed begins with.
+// each batch, and what the run after one that was killed begins with. As long as
+// the journal is there it judges the same again, however often it is killed; what
+// lies in our folder without a journal is ours alone.
 func (a *apply) settleJournal() error {
 	all, staged, err := a.readJournal()
 	if err != nil {
 		return err
-	}
-	if len(all) == 0 {
-		return nil
 	}
 	a.folder.leave()
 	fresh, err := a.needed(freshName)
@@ -26,27 +26,37 @@ func (a *apply) settleJournal() error {
 	}
 	defer fresh.close()
 	for i, c := range all {
-		name := strconv.Itoa(i)
-		if i >= len(staged) || staged[i] != 'y' {
-			_ = fresh.remove(name) // the part of it that was written
+		if i >= len(staged) || staged[i] != 'y' || !a.settleChange(fresh, strconv.Itoa(i), c) {
 			continue
 		}
-		if a.settleChange(fresh, name, c) {
-			a.done[c.action]++
-			if c.action == drop {
-				delete(a.base.files, c.of)
-				a.folder.tidy(c.path)
-			} else {
-				a.base.files[c.of] = c.new
-			}
+		a.done[c.action]++
+		if c.action == drop {
+			delete(a.base.files, c.of)
+			a.folder.tidy(c.path)
+		} else {
+			a.base.files[c.of] = c.new
 		}
 	}
 	a.folder.leave()
-	a.base.complete = false
-	if err := a.writeManifest(a.base); err != nil {
+	if len(all) > 0 {
+		a.base.complete = false
+		if err := a.writeManifest(a.base); err != nil {
+			return err
+		}
+	}
+	if err := a.remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return a.remove(journalName)
+	return fresh.sweep()
+}
+
+// sweep removes all files of the folder.
+func (d dir) sweep() error {
+	names, err := d.names()
+	for _, name := range names {
+		err = errors.Join(err, d.remove(name))
+	}
+	return err
 }
 
 // settleChange tells whether a change was made. What an exchange or a move brought
@@ -54,41 +64,32 @@ func (a *apply) settleJournal() error {
 // not as an earlier run had brought it was saved by somebody, and goes back.
 func (a *apply) settleChange(fresh dir, name string, c change) (made bool) {
 	out, moved, there := fresh.look(name), fresh.look(name+before), a.folder.look(c.path)
-	arrived := there.kind == file && there.blob == c.new.blob
-	switch c.action {
-	case put, beside:
-		made = out.kind == absent || arrived
-		if out.kind != absent {
-			_ = fresh.remove(name)
-		}
-	case swap:
-		switch {
-		case moved.kind != absent: // a disk that knows no exchange
-			placed := out.kind == absent || arrived
-			_ = fresh.remove(name)
-			if made = placed && moved.is(c.old); made || moved.is(c.old) && there.kind != absent {
-				_ = fresh.remove(name + before)
-			} else {
-				a.giveBack(fresh, name+before, c)
-			}
-		case out.kind == absent, out.is(c.old):
-			made = true
-			_ = fresh.remove(name)
-		case out.is(c.new.blob):
-			_ = fresh.remove(name)
-		default:
+	placed := out.kind == absent || there.is(c.new.blob)
+	switch {
+	case c.action == put || c.action == beside:
+		made = placed
+	case c.action == drop:
+		made = out.is(c.old) && !there.is(c.old) || out.kind == absent && there.kind == absent
+		if out.kind != absent && !out.is(c.old) {
 			a.giveBack(fresh, name, c)
 		}
-	case drop:
-		made = out.is(c.old) || out.kind == absent && there.kind == absent
-		if out.is(c.old) {
-			_ = fresh.remove(name)
-		} else if out.kind != absent {
+	case moved.kind != absent: // swap on a disk that knows no exchange
+		if made = placed && moved.is(c.old); !made && (!moved.is(c.old) || there.kind == absent) {
+			a.giveBack(fresh, name+before, c)
+		}
+	default: // swap
+		if made = out.kind == absent || out.is(c.old); !made && !out.is(c.new.blob) {
 			a.giveBack(fresh, name, c)
 		}
 	}
+	if again := fresh.look(name + ours); again.kind != absent && !again.is(c.new.blob) {
+		a.giveBack(fresh, name+ours, c) // saved once more, while something else was given back
+	}
 	return made
 }
+
+// ours ends the name of what was moved out of the way of somebody's file.
+const ours = ".ours"
 
 func (f found) is(b blob) bool { return f.kind == file && f.blob == b }
 
@@ -99,12 +100,12 @@ func (a *apply) giveBack(fresh dir, name string, c change) {
 	a.raced[c.of] = true
 	in, base, err := a.folder.parent(c.path, true)
 	if err == nil {
-		if ours := name + ".ours"; in.look(base).is(c.new.blob) && in.move(base, fresh, ours) == nil {
-			if fresh.look(ours).is(c.new.blob) {
-				_ = fresh.remove(ours)
-			} else { // saved once more
-				defer a.giveBack(fresh, ours, c)
-			}
+		there := in.look(base)
+		if there.kind == file && there == fresh.look(name) {
+			return // the move that brought it out had not ended
+		}
+		if there.is(c.new.blob) {
+			_ = in.move(base, fresh, strings.TrimSuffix(name, before)+ours)
 		}
 		err = fresh.move(name, in, base)
 	}
