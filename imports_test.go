@@ -180,6 +180,26 @@ func TestShippedCodeImportsNoTestCode(t *testing.T) {
 	}
 }
 
+// TestPodProgramLeavesTheNetworkToGit keeps what every pod fetches small: git in the
+// pod speaks to the server, and has the TLS for it.
+func TestPodProgramLeavesTheNetworkToGit(t *testing.T) {
+	t.Parallel()
+	listPackages(t) // so that no old result is told again
+	for _, processor := range []string{"amd64", "arm64"} {
+		list := exec.Command("go", "list", "-deps", "./cmd/deployment-manager-sync")
+		list.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+processor)
+		out, err := list.CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list: %v\n%s", err, out)
+		}
+		for _, path := range strings.Fields(string(out)) {
+			if slices.Contains([]string{"net", "net/http", "crypto/tls", "crypto/x509"}, path) {
+				t.Errorf("the program for %s pods has %s in it", processor, path)
+			}
+		}
+	}
+}
+
 func TestOnlyGitcmdStartsPrograms(t *testing.T) {
 	t.Parallel()
 	starters := map[string]string{

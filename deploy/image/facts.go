@@ -10,11 +10,15 @@ const (
 	repository = "pnda/deployment-manager"
 	registry   = "docker.io/" // what a name without a registry means everywhere
 	program    = "/usr/local/bin/deployment-manager"
-	hook       = "/usr/local/bin/deployment-manager-hook" // beside it, for pushes
+	hook       = "/usr/local/bin/deployment-manager-hook"  // beside it, for pushes
+	podProgram = "/usr/local/bin/deployment-manager-sync-" // beside it, for pods of each type of processors
 	dataFolder = "/data"
 	user       = "deployment-manager" // also the name of its group
 	userID     = 10001                // also the group's; a number, so that Kubernetes can see that it is not root
 )
+
+// processors are the types that pods may have, in Go's words.
+func processors() []string { return []string{"amd64", "arm64"} }
 
 // packages are what the system has besides the server: git and its certificates,
 // and what a person expects of a shell in the container. tar is for kubectl cp.

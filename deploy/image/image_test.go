@@ -54,16 +54,21 @@ func execute(t *testing.T, o order) (archive string) {
 // TestImage makes the image and looks at it from all sides.
 func TestImage(t *testing.T) {
 	t.Parallel()
-	i := readImage(t, makeImage(t, "../.."))
+	archive := makeImage(t, "../..")
+	i := readImage(t, archive)
 	for name, test := range map[string]func(*testing.T, *contained){
 		"layout": testLayout, "configuration": testConfiguration, "rights": testRights, "people": testPeople,
-		"certificates": testCertificates, "packages": testPackages, "libraries": testLibraries, "interpreters": testInterpreters, "runs": testRuns,
+		"certificates": testCertificates, "packages": testPackages, "libraries": testLibraries, "interpreters": testInterpreters, "programs for pods": testPodPrograms, "runs": testRuns,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, i)
 		})
 	}
+	t.Run("values", func(t *testing.T) {
+		t.Parallel()
+		testValues(t, i, strings.TrimSuffix(archive, ".tar")+".values.yaml")
+	})
 }
 
 // TestSameBytesAgain makes the image of one commit in two places.

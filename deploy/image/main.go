@@ -58,7 +58,8 @@ func main() {
 	fmt.Println(said)
 }
 
-// execute writes the image and returns one line that tells what it is.
+// execute writes the image, and beside it a file of values for Helm, and returns
+// what it wrote, a line for each.
 func (o order) execute(ctx context.Context) (string, error) {
 	if o.root != "" && os.Geteuid() != 0 {
 		return "", errors.New("only root can write files that belong to others")
@@ -87,7 +88,7 @@ func (o order) execute(ctx context.Context) (string, error) {
 		if err == nil {
 			err = errors.Join(base.extract(o.root), server.extract(o.root))
 		}
-		return o.root + ": version " + b.version, err
+		return o.root + ": version " + b.version + "; values for Helm:\n" + strings.TrimSpace(values(server, b.tag())), err
 	}
 	base, err := o.baseLayer(ctx, set)
 	if err != nil {
@@ -97,7 +98,23 @@ func (o order) execute(ctx context.Context) (string, error) {
 	if err := compress(server, added); err != nil {
 		return "", err
 	}
-	return o.archive(b, base, added)
+	said, err := o.archive(b, base, added)
+	if err != nil {
+		return "", err
+	}
+	file := strings.TrimSuffix(o.out, ".tar") + ".values.yaml"
+	if err := os.WriteFile(file, []byte(values(server, o.tagOf(b))), 0o644); err != nil {
+		return "", err
+	}
+	return said + "\n" + file + ": values for Helm, the image's tag and the programs that pods may run", nil
+}
+
+// tagOf is the tag of the image.
+func (o order) tagOf(b build) string {
+	if o.tag != "" {
+		return o.tag
+	}
+	return b.tag()
 }
 
 // archive writes the image of the two layers in the files base and server.
@@ -114,10 +131,7 @@ func (o order) archive(b build, base, server string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tag := o.tag
-	if tag == "" {
-		tag = b.tag()
-	}
+	tag := o.tagOf(b)
 	if err := writeArchive(o.out, repository+":"+tag, image); err != nil {
 		return "", err
 	}

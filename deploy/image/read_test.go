@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -143,6 +144,46 @@ func testLibraries(t *testing.T, i *contained) {
 	}
 	if programs < 50 {
 		t.Errorf("only %d programs and libraries were found", programs)
+	}
+}
+
+// testPodPrograms: they run in any pod of their processor type, and are small
+// enough to be fetched by each.
+func testPodPrograms(t *testing.T, i *contained) {
+	for processor, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		name := "usr/local/bin/deployment-manager-sync-" + processor
+		content := i.tree.get(t, name)
+		file, err := elf.NewFile(bytes.NewReader(content))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if file.Machine != machine || i.tree[name].header.Mode != 0o755 {
+			t.Errorf("%s is for %v, mode %o; want %v, 755", name, file.Machine, i.tree[name].header.Mode, machine)
+		}
+		if len(content) > 3_000_000 {
+			t.Errorf("%s has %d bytes, want at most 3,000,000", name, len(content))
+		}
+		for _, p := range file.Progs {
+			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+				t.Errorf("%s is not static, it has %v", name, p.Type)
+			}
+		}
+	}
+}
+
+// testValues: the file beside the archive is what the chart is to be told of this
+// image.
+func testValues(t *testing.T, i *contained, file string) {
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(processor string) [32]byte {
+		return sha256.Sum256(i.tree.get(t, "usr/local/bin/deployment-manager-sync-"+processor))
+	}
+	want := fmt.Sprintf("image:\n  tag: \"test\"\nsync:\n  sha256:\n  - \"%x\" # amd64\n  - \"%x\" # arm64\n", sum("amd64"), sum("arm64"))
+	if string(got) != want {
+		t.Errorf("%s is\n%s\nwant\n%s", file, got, want)
 	}
 }
 

@@ -111,6 +111,17 @@ for r in /data/packages/*.git /data/applications/*.git /data/users/*.git; do git
 	if strings.Count(got, "sound\n") != 3 || !strings.Contains(got, "flow-report.ipynb\n") {
 		t.Errorf("git of the image says\n%s", got)
 	}
+	// And a pod gets its program with git alone.
+	got = c.output(t, "sh", "-c", `set -e
+git init -q --bare /data/cache && cd /data/cache
+for p in amd64 arm64; do
+	git fetch -q --depth 1 `+s.git+`/tools.git $p
+	test "$(git cat-file blob FETCH_HEAD:deployment-manager-sync-$p | sha256sum)" = "$(sha256sum </usr/local/bin/deployment-manager-sync-$p)"
+	echo same
+done`)
+	if got != "same\nsame\n" {
+		t.Errorf("a pod gets %s", got)
+	}
 	s.stop(t)
 	c.output(t, program, "verify")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,8 +39,18 @@ func buildServer(ctx context.Context, source, folder string) (b build, err error
 	if b.commit, err = run(ctx, source, "git", "rev-parse", "HEAD"); err != nil {
 		b.commit, stamp = "", "false" // no git, or a checkout of another user
 	}
-	if _, err := run(ctx, source, "go", "build", "-trimpath", "-ldflags=-s -w", "-buildvcs="+stamp, "-o", folder+"/", "./cmd/..."); err != nil {
-		return b, err
+	for _, path := range []string{program, hook} {
+		if err := compile(ctx, source, folder, filepath.Base(path), filepath.Base(path), "-buildvcs="+stamp); err != nil {
+			return b, err
+		}
+	}
+	// Pods keep a program by its SHA-256, so it is the same for every commit that
+	// does not change it.
+	for _, processor := range processors() {
+		name := filepath.Base(podProgram + processor)
+		if err := compile(ctx, source, folder, "deployment-manager-sync", name, "-buildvcs=false", "GOARCH="+processor); err != nil {
+			return b, err
+		}
 	}
 	said, err := run(ctx, source, filepath.Join(folder, filepath.Base(program)), "version")
 	if err != nil {
@@ -53,6 +64,13 @@ func buildServer(ctx context.Context, source, folder string) (b build, err error
 	b.version = strings.TrimSuffix(fields[1], ",")
 	b.when, err = buildTime(ctx, source, b.commit)
 	return b, err
+}
+
+// compile builds one program of the source into a file of the folder.
+func compile(ctx context.Context, source, folder, command, name, stamp string, environ ...string) error {
+	args := []string{"build", "-trimpath", "-ldflags=-s -w", stamp, "-o", filepath.Join(folder, name), "./cmd/" + command}
+	_, err := runWith(ctx, source, environ, "go", args...)
+	return err
 }
 
 // buildTime is the commit's, so that every build of it is the same.
@@ -74,7 +92,11 @@ func buildTime(ctx context.Context, source, commit string) (time.Time, error) {
 // serverTree is the layer of the server.
 func serverTree(b build) (tree, error) {
 	t := tree{}
-	for _, path := range []string{program, hook} {
+	paths := []string{program, hook}
+	for _, processor := range processors() {
+		paths = append(paths, podProgram+processor)
+	}
+	for _, path := range paths {
 		content, err := os.ReadFile(filepath.Join(b.folder, filepath.Base(path)))
 		if err != nil {
 			return nil, err
@@ -85,10 +107,26 @@ func serverTree(b build) (tree, error) {
 	return t, nil
 }
 
+// values are what the Helm chart is to be told of this image under a tag: that,
+// and which programs pods may run.
+func values(server tree, tag string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "image:\n  tag: %q\nsync:\n  sha256:\n", tag)
+	for _, processor := range processors() {
+		name := strings.TrimPrefix(podProgram+processor, "/")
+		fmt.Fprintf(&b, "  - \"%x\" # %s\n", sha256.Sum256(server[name].content), processor)
+	}
+	return b.String()
+}
+
 func run(ctx context.Context, dir, program string, args ...string) (string, error) {
+	return runWith(ctx, dir, nil, program, args...)
+}
+
+func runWith(ctx context.Context, dir string, environ []string, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environ...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
