@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,9 +17,9 @@ import (
 type change struct {
 	action action // put, swap, drop, or beside: put under another name
 	path   string
-	of     string // the server's path; another one than path when it is put beside
-	old    blob   // what is there before: of swap and drop
-	new    version
+	of     string      // the server's path; another one than path when it is put beside
+	old    remote.Blob // what is there before: of swap and drop
+	new    remote.Version
 }
 
 // A batch is written before the first of its files comes to its place.
@@ -31,7 +32,7 @@ type apply struct {
 	*state
 	folder  *folder
 	base    *manifest
-	content func(blob, func(size int64, content io.Reader) error) error
+	content func(remote.Blob, func(size int64, content io.Reader) error) error
 	failed  func(path string, err error) // told of each file that did not come
 	raced   map[string]bool              // files that somebody changed in between
 	done    map[action]int
@@ -108,10 +109,10 @@ func (a *apply) batch(ctx context.Context, all []change) (rest []change, err err
 // took a part of only never leaves it.
 func (a *apply) stage(fresh dir, number int, c change) error {
 	name := strconv.Itoa(number)
-	return a.content(c.new.blob, func(size int64, content io.Reader) error {
+	return a.content(c.new.Blob, func(size int64, content io.Reader) error {
 		a.bytes += size
 		mode := uint32(0o666)
-		if c.new.exec {
+		if c.new.Exec {
 			mode = 0o777
 		}
 		f, err := fresh.create(name, mode)
@@ -139,9 +140,9 @@ func (a *apply) keepMode(fd uintptr, c change) {
 	}
 	if st, err := in.stat(name); err == nil {
 		mode := st.Mode & 0o777
-		if c.new.exec != a.base.files[c.of].exec {
+		if c.new.Exec != a.base.files[c.of].Exec {
 			mode &^= 0o111
-			if c.new.exec {
+			if c.new.Exec {
 				mode |= mode & 0o444 >> 2 // who may read it may run it
 			}
 		}
@@ -235,7 +236,7 @@ func parseChange(head, of string) (c change, ok bool) {
 		return c, false
 	}
 	c.action = action(max(0, strings.IndexByte(actionLetters, head[0])))
-	old, ok1 := parseBlob(head[2:42])
+	old, ok1 := remote.ParseBlob(head[2:42])
 	v, path, ok2 := parseEntry(head[43:])
 	of, err := strconv.Unquote(of)
 	c.old, c.new, c.path, c.of = old, v, path, of

@@ -12,12 +12,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
 // clone is the user's .git, kept as a clone would be that has just been pulled, as
 // long as the user has not used it for more than that.
 type clone struct {
-	git     gitCommand
+	git     remote.Git
 	folder  string
 	dir     dir // .git
 	state   *state
@@ -26,10 +28,7 @@ type clone struct {
 	begun   time.Time // of the run
 }
 
-const (
-	mainRef   = "refs/heads/main"
-	indexLock = "index.lock"
-)
+const indexLock = "index.lock"
 
 // newClone opens .git, which is there: the program's own files lie in it.
 func newClone(getenv func(string) string, s *state, root dir, folder, address, url string, begun time.Time) (*clone, error) {
@@ -38,16 +37,16 @@ func newClone(getenv func(string) string, s *state, root dir, folder, address, u
 		return nil, err
 	}
 	path := filepath.Join(folder, ".git")
-	g := newGit(getenv, path, "core.bare", "false", "safe.directory", "*")
-	g.env = append(g.env, "GIT_WORK_TREE="+folder)
+	g := remote.NewGit(getenv, path, "core.bare", "false", "safe.directory", "*")
+	g.Env = append(g.Env, "GIT_WORK_TREE="+folder)
 	return &clone{git: g, folder: folder, dir: in, state: s, address: address, url: url, begun: begun}, nil
 }
 
 // head is what HEAD says, and tip the commit of main as far as that can be told
 // without git.
 func (c *clone) head() (says, tip string) {
-	for name, to := range map[string]*string{"HEAD": &says, mainRef: &tip} {
-		if content, err := os.ReadFile(filepath.Join(c.git.dir, name)); err == nil {
+	for name, to := range map[string]*string{"HEAD": &says, remote.MainRef: &tip} {
+		if content, err := os.ReadFile(filepath.Join(c.git.Dir, name)); err == nil {
 			*to, _, _ = strings.Cut(string(content), "\n")
 		}
 	}
@@ -58,7 +57,7 @@ func (c *clone) head() (says, tip string) {
 func (c *clone) asLeft(at string) bool {
 	says, tip := c.head()
 	_, err := c.dir.stat(indexLock)
-	return says == "ref: "+mainRef && tip == at && errors.Is(err, fs.ErrNotExist)
+	return says == "ref: "+remote.MainRef && tip == at && errors.Is(err, fs.ErrNotExist)
 }
 
 // commit is the commit that HEAD stands on; empty when there is none.
@@ -66,7 +65,7 @@ func (c *clone) commit(ctx context.Context) string {
 	if _, err := c.dir.stat("HEAD"); err != nil {
 		return ""
 	}
-	name, err := c.git.run(ctx, "", "rev-parse", "-q", "--verify", "HEAD^{commit}")
+	name, err := c.git.Run(ctx, "", "rev-parse", "-q", "--verify", "HEAD^{commit}")
 	if err != nil {
 		return ""
 	}
@@ -84,7 +83,7 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 			return "", err
 		}
 	}
-	tip, err := c.git.run(ctx, "", "for-each-ref", "--format=%(objectname)", mainRef)
+	tip, err := c.git.Run(ctx, "", "for-each-ref", "--format=%(objectname)", remote.MainRef)
 	if err != nil {
 		return "git can't read the repository in this folder. The files are up to date all the same.", ctx.Err()
 	}
@@ -93,7 +92,7 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 			return ownBranch, nil
 		}
 	}
-	if says, _ := c.head(); says != "ref: "+mainRef {
+	if says, _ := c.head(); says != "ref: "+remote.MainRef {
 		return ownBranch, nil
 	}
 	if tip == new {
@@ -112,10 +111,10 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 	if tip != "" && c.staged(ctx, tip) && c.staged(ctx, new) {
 		return "You have staged changes. The files are up to date; your branch stays where it is until you commit or unstage them.", nil
 	}
-	if _, err := c.git.run(ctx, "", "read-tree", "-i", "-m", new); err != nil {
+	if _, err := c.git.Run(ctx, "", "read-tree", "-i", "-m", new); err != nil {
 		return "", err
 	}
-	_, err = c.git.run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", mainRef, new, orZero(tip), new),
+	_, err = c.git.Run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", remote.MainRef, new, orZero(tip), new),
 		"update-ref", "-m", "deployment manager: bring up to date", "--stdin")
 	return moved, err
 }
@@ -126,27 +125,27 @@ const ownBranch = "You are on a branch of your own, or in the middle of a merge 
 
 func orZero(commit string) string {
 	if commit == "" {
-		return blob{}.String()
+		return remote.Blob{}.String()
 	}
 	return commit
 }
 
 func (c *clone) staged(ctx context.Context, commit string) bool {
-	_, err := c.git.run(ctx, "", "diff-index", "--cached", "--quiet", commit, "--")
+	_, err := c.git.Run(ctx, "", "diff-index", "--cached", "--quiet", commit, "--")
 	return err != nil
 }
 
 // create makes .git what git clone would have made.
 func (c *clone) create(ctx context.Context) error {
-	if _, err := c.git.run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--template="); err != nil {
+	if _, err := c.git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--template="); err != nil {
 		return err
 	}
-	config, err := os.OpenFile(filepath.Join(c.git.dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	config, err := os.OpenFile(filepath.Join(c.git.Dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(config, "[remote \"origin\"]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
-		"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, mainRef, c.address, strconv.Quote(userHelper))
+		"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, remote.MainRef, c.address, strconv.Quote(remote.UserHelper))
 	if err = errors.Join(err, config.Close()); err != nil {
 		return err
 	}
@@ -160,7 +159,7 @@ func (c *clone) borrow() error {
 
 // append adds a line to a file of .git, unless it is there.
 func (c *clone) append(folder, name, line string) error {
-	path := filepath.Join(c.git.dir, folder)
+	path := filepath.Join(c.git.Dir, folder)
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return err
 	}
@@ -197,8 +196,8 @@ func (c *clone) unlock() (moved string, err error) {
 		indexLock, at.UTC().Format("2006-01-02 15:04 UTC"), stateName, indexLock), nil
 }
 
-// gitWorks tells whether a git is at work in the folder, as far as this user may see,
-// beside those that this process has started.
+// gitWorks tells whether a git is at work in the folder, as far as this user may see.
+// Those that this process has started work below, among the program's own files.
 func (c *clone) gitWorks() bool {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
@@ -213,7 +212,7 @@ func (c *clone) gitWorks() bool {
 			continue
 		}
 		at, err := os.Readlink(filepath.Join("/proc", p.Name(), "cwd"))
-		if err == nil && (at == c.folder || strings.HasPrefix(at, c.folder+"/")) {
+		if err == nil && at != c.state.path && (at == c.folder || strings.HasPrefix(at, c.folder+"/")) {
 			return true
 		}
 	}

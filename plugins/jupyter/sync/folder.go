@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
 
@@ -110,7 +111,7 @@ func (d dir) look(name string) found {
 var errChanging = errors.New("it is being changed at this moment")
 
 // hash reads a file and names its content.
-func (d dir) hash(name string) (b blob, err error) {
+func (d dir) hash(name string) (b remote.Blob, err error) {
 	f, size, err := d.open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, errChanging
@@ -125,7 +126,7 @@ func (d dir) hash(name string) (b blob, err error) {
 	if err == nil && n != size {
 		err = errChanging
 	}
-	return blob(h.Sum(nil)), err
+	return remote.Blob(h.Sum(nil)), err
 }
 
 // tidy removes the folders that became empty above a path of ours.
@@ -157,27 +158,4 @@ func copyName(path, at, version string, number int) string {
 		return where + name[:dot] + "." + version + name[dot:]
 	}
 	return where + name + "." + version
-}
-
-// maxPath and maxDepth are what the server's own rules allow.
-const maxPath, maxDepth = 1024, 32
-
-// deliverable tells whether a path of the server may come into the folder: never
-// one that git, the program or a terminal takes for something else.
-func deliverable(path string) bool {
-	if len(path) > maxPath || strings.Count(path, "/") >= maxDepth || strings.HasPrefix(path, ".deployment-manager/") {
-		return false
-	}
-	for _, r := range path {
-		if r < ' ' || r == 0x7f || r == '\ufffd' || r >= 0x80 && r < 0xa0 {
-			return false
-		}
-	}
-	for part := range strings.SplitSeq(path, "/") {
-		switch lower := strings.ToLower(part); lower {
-		case "", ".", "..", ".git", "git~1":
-			return false
-		}
-	}
-	return true
 }

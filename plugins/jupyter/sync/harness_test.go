@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -64,6 +65,7 @@ type lab struct {
 	root    string
 	script  string
 	env     []string // beside the usual
+	as      []string // the program's line begins with this
 	commits int
 	used    time.Duration                    // of a processor, by the last run and what it started
 	serve   http.HandlerFunc                 // what a sound server does
@@ -141,6 +143,32 @@ func (l *lab) isolated() []string {
 	}
 }
 
+// somebody is a user without a name, as pods have them.
+const somebody = 12345
+
+// asSomebody has root run the program, in a home of that user.
+func (l *lab) asSomebody() {
+	l.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	id := strconv.Itoa(somebody)
+	l.as = []string{"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--"}
+	l.reachable()
+	l.must(os.Chown(l.home(), somebody, somebody))
+}
+
+// reachable opens the test's folders to other users.
+func (l *lab) reachable() {
+	l.Helper()
+	for dir := l.root; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		l.must(os.Chmod(dir, 0o755))
+	}
+	for dir := filepath.Dir(os.Args[0]); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		l.must(os.Chmod(dir, 0o755))
+	}
+}
+
 // git runs git, in the user's folder when there is one.
 func (l *lab) git(args ...string) string {
 	l.Helper()
@@ -203,7 +231,7 @@ func (l *lab) command(ctx context.Context, env ...string) *exec.Cmd {
 func (l *lab) commandOf(ctx context.Context, shell []string, env ...string) *exec.Cmd {
 	line := append(slices.Clone(shell), l.script)
 	if len(shell) == 0 {
-		line = os.Args[:1] // which TestMain makes the program
+		line = append(slices.Clone(l.as), os.Args[0]) // which TestMain makes the program
 	}
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir = l.root

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
 // notes are what SYNC.md tells of single files. They outlast runs that find nothing
@@ -78,15 +80,15 @@ func (s *state) writeNotes(n *notes) error {
 }
 
 // begin makes the notes those of a comparison with the server's files.
-func (n *notes) begin(theirs *tree) {
-	if n.commit != theirs.commit {
+func (n *notes) begin(theirs *remote.Tree) {
+	if n.commit != theirs.Commit {
 		clear(n.own)
 		clear(n.away)
 	}
-	n.commit = theirs.commit
+	n.commit = theirs.Commit
 	clear(n.failed)
 	clear(n.strange)
-	for _, path := range theirs.strange {
+	for _, path := range theirs.Strange {
 		n.strange[path] = true
 	}
 }

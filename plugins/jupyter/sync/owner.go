@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +83,7 @@ func (d dir) adopt(name string, depth int) error {
 			return nil // as a share may refuse that maps all to one user
 		}
 	}
-	if !folder || depth > maxDepth {
+	if !folder || depth > remote.MaxDepth {
 		return nil
 	}
 	names, err := in.names()

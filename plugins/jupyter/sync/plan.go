@@ -1,25 +1,6 @@
 package sync
 
-import "encoding/hex"
-
-// blob is git's name of a content: the SHA-1 of a blob object. The zero blob
-// stands for none.
-type blob [20]byte
-
-func (b blob) String() string { return hex.EncodeToString(b[:]) }
-
-// parseBlob reads 40 hexadecimal digits.
-func parseBlob(text string) (b blob, ok bool) {
-	n, err := hex.Decode(b[:], []byte(text))
-	return b, err == nil && n == len(b)
-}
-
-// version is a file as the server has it, or had it. The zero version stands
-// for none.
-type version struct {
-	blob blob
-	exec bool // a program
-}
+import "github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 
 // kind is what lies at a path of the folder.
 type kind byte
@@ -35,9 +16,9 @@ const (
 // found is what lies at a path of the folder: the user's, or ours.
 type found struct {
 	kind kind
-	blob blob   // of a file
-	at   string // inTheWay: the path of what is in the way
-	why  error  // unreadable
+	blob remote.Blob // of a file
+	at   string      // inTheWay: the path of what is in the way
+	why  error       // unreadable
 }
 
 // action is what is to be done about one path.
@@ -58,19 +39,19 @@ const (
 // and what lies in the folder make what is to be done. Content alone tells
 // whether a person changed a file: modes are what disks, shares and chmod -R
 // make of them.
-func decide(base, theirs version, mine found) action {
-	had, has := base != version{}, theirs != version{}
+func decide(base, theirs remote.Version, mine found) action {
+	had, has := base != remote.Version{}, theirs != remote.Version{}
 	switch {
 	case base == theirs:
 		return settle
 	case mine.kind == unreadable:
 		return wait
-	case mine.kind == file && had && mine.blob == base.blob:
+	case mine.kind == file && had && mine.blob == base.Blob:
 		if !has {
 			return drop
 		}
 		return swap // also when only the server's mode is new
-	case mine.kind == file && mine.blob == theirs.blob:
+	case mine.kind == file && mine.blob == theirs.Blob:
 		return settle
 	case mine.kind == file && has:
 		return beside

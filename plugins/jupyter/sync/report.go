@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +65,7 @@ func (r *run) summary(err error) string {
 	case err == nil:
 		return fmt.Sprintf("not everything could be done: %s could not be brought, see SYNC.md; the next start tries again%s.", files(len(r.notes.failed)), done)
 	}
-	why := reason(err)
+	why := remote.Reason(err)
 	if why == "" {
 		why = cause(err, "the folder can not be read or written")
 	}
@@ -175,7 +176,7 @@ func itemsOf[V any](all map[string]V, text func(string, V) string) (items []stri
 
 // quoted is a path in a page: what a terminal would obey is spelled out.
 func quoted(path string) string {
-	if deliverable(path) || strings.HasPrefix(path, ".deployment-manager/") && deliverable("x"+path) {
+	if remote.Deliverable(path) || strings.HasPrefix(path, ".deployment-manager/") && remote.Deliverable("x"+path) {
 		return "`" + path + "`"
 	}
 	return fmt.Sprintf("`%+q`", path)
@@ -209,9 +210,9 @@ func (r *run) needed(ctx context.Context) int64 {
 	}
 	defer os.RemoveAll(aside)
 	there := *r.remote
-	there.git.env = append(slices.Clone(there.git.env), "GIT_OBJECT_DIRECTORY="+aside, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+filepath.Join(r.remote.git.dir, "objects"))
-	commit, err := there.ask(ctx)
-	if err != nil || there.fetchInto(ctx, "refs/deployment-manager/asked", "--dry-run") != nil {
+	there.Git.Env = append(slices.Clone(there.Git.Env), "GIT_OBJECT_DIRECTORY="+aside, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+filepath.Join(r.remote.Git.Dir, "objects"))
+	commit, err := there.Ask(ctx)
+	if err != nil || there.FetchInto(ctx, "refs/deployment-manager/asked", "--dry-run") != nil {
 		return 0
 	}
 	var sum int64
@@ -221,23 +222,23 @@ func (r *run) needed(ctx context.Context) int64 {
 		}
 		return err
 	})
-	o, err := there.objects(ctx)
+	o, err := there.Objects(ctx)
 	if err != nil {
 		return 0
 	}
-	defer o.close()
-	theirs, err := o.commitTree(commit)
+	defer o.Close()
+	theirs, err := o.CommitTree(commit)
 	if err != nil {
 		return 0
 	}
-	return sum + there.bytes(ctx, r.pending(theirs)) - r.free()
+	return sum + there.Bytes(ctx, r.pending(theirs)) - r.free()
 }
 
 // pending are the contents that the base has not.
-func (r *run) pending(theirs *tree) (list []blob) {
-	for path, v := range theirs.files {
+func (r *run) pending(theirs *remote.Tree) (list []remote.Blob) {
+	for path, v := range theirs.Files {
 		if r.base == nil || r.base.files[path] != v {
-			list = append(list, v.blob)
+			list = append(list, v.Blob)
 		}
 	}
 	return list

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,7 +48,7 @@ type run struct {
 	path    string // of the folder
 	folder  *folder
 	state   *state
-	remote  *remote
+	remote  *remote.Repository
 	clone   *clone // nil: .git is the user's own
 	base    *manifest
 	notes   *notes
@@ -232,13 +233,13 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 	if r.base, err = r.state.readManifest(); err != nil {
 		return err
 	}
-	r.remote = newRemote(r.Getenv, r.state, address, url, r.seconds)
+	r.remote = remote.New(r.Getenv, r.state.path, address, url, r.seconds)
 	if r.state.inGit() {
 		if r.clone, err = newClone(r.Getenv, r.state, r.folder.root, r.path, address, url, r.begun); err != nil {
 			return err
 		}
 	}
-	if err := r.remote.prepare(ctx); err != nil {
+	if err := r.remote.Prepare(ctx); err != nil {
 		return err
 	}
 	a := &apply{state: r.state, folder: r.folder, base: r.base, raced: map[string]bool{}, done: r.counts, failed: r.failed}
@@ -249,7 +250,7 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 		clear(r.counts) // those are of a run that was killed
 	}
 	err = r.news(ctx, a)
-	if err != nil && ctx.Err() == nil && r.remote.mend(ctx) {
+	if err != nil && ctx.Err() == nil && r.remote.Mend(ctx) {
 		err = r.news(ctx, a)
 	}
 	return err
@@ -257,13 +258,13 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 
 // news fetches and brings what is new.
 func (r *run) news(ctx context.Context, a *apply) error {
-	if err := patiently(ctx, r.remote.fetch); err != nil {
+	if err := remote.Patiently(ctx, r.remote.Fetch); err != nil {
 		if full(err) {
 			r.missing = r.needed(ctx)
 		}
 		return err
 	}
-	new := r.remote.fetched()
+	new := r.remote.Fetched()
 	if r.base == nil || !r.base.complete || r.base.commit != new || r.clone != nil && !r.clone.asLeft(new) {
 		if err := r.compare(ctx, a); err != nil {
 			return err
@@ -275,16 +276,16 @@ func (r *run) news(ctx context.Context, a *apply) error {
 
 // compare brings the folder to the server's commit.
 func (r *run) compare(ctx context.Context, a *apply) error {
-	o, err := r.remote.objects(ctx)
+	o, err := r.remote.Objects(ctx)
 	if err != nil {
 		return err
 	}
-	defer o.close()
-	theirs, err := o.commitTree(fetchedRef)
+	defer o.Close()
+	theirs, err := o.CommitTree(remote.FetchedRef)
 	if err != nil {
 		return err
 	}
-	r.total = len(theirs.files)
+	r.total = len(theirs.Files)
 	old := ""
 	if r.base == nil {
 		if r.base, err = r.adopt(ctx, o); err == nil {
@@ -292,48 +293,48 @@ func (r *run) compare(ctx context.Context, a *apply) error {
 		}
 	} else {
 		old = r.base.commit
-		err = r.pulled(ctx, o, theirs.commit)
+		err = r.pulled(ctx, o, theirs.Commit)
 	}
 	if err != nil {
 		return err
 	}
 	r.notes.begin(theirs)
 	r.base.complete = false
-	a.base, a.content = r.base, o.blob
+	a.base, a.content = r.base, o.Blob
 	if err := r.rounds(ctx, a, theirs); err != nil {
 		return err
 	}
 	if r.full != nil {
-		r.missing = r.remote.bytes(ctx, r.pending(theirs)) - r.free()
+		r.missing = r.remote.Bytes(ctx, r.pending(theirs)) - r.free()
 	}
-	r.base.commit, r.base.complete = theirs.commit, len(r.notes.failed) == 0
+	r.base.commit, r.base.complete = theirs.Commit, len(r.notes.failed) == 0
 	if err := r.state.writeManifest(r.base); err != nil {
 		return err
 	}
 	r.forgetShell(ctx)
 	if r.clone != nil {
-		isAncestor := func(of, is string) bool { return r.remote.isAncestor(ctx, of, is) }
-		r.notes.branch, err = r.clone.follow(ctx, old, theirs.commit, isAncestor)
+		isAncestor := func(of, is string) bool { return r.remote.IsAncestor(ctx, of, is) }
+		r.notes.branch, err = r.clone.follow(ctx, old, theirs.Commit, isAncestor)
 	}
 	return err
 }
 
 // pulled takes into the base what the user pulled with git, which is then newer than
 // what a run brought.
-func (r *run) pulled(ctx context.Context, o *objects, new string) error {
+func (r *run) pulled(ctx context.Context, o *remote.Objects, new string) error {
 	if r.clone == nil || r.clone.asLeft(r.base.commit) {
 		return nil
 	}
 	commit := r.clone.commit(ctx)
-	if commit == "" || commit == r.base.commit || !r.remote.isAncestor(ctx, commit, new) || r.base.commit != "" && !r.remote.isAncestor(ctx, r.base.commit, commit) {
+	if commit == "" || commit == r.base.commit || !r.remote.IsAncestor(ctx, commit, new) || r.base.commit != "" && !r.remote.IsAncestor(ctx, r.base.commit, commit) {
 		return ctx.Err()
 	}
-	files, err := o.treeOf(commit)
+	files, err := o.TreeOf(commit)
 	if err != nil {
 		return err
 	}
 	for path, v := range files {
-		if v != r.base.files[path] && r.folder.look(path).is(v.blob) {
+		if v != r.base.files[path] && r.folder.look(path).is(v.Blob) {
 			r.base.files[path] = v
 		}
 	}
@@ -347,7 +348,7 @@ func (r *run) pulled(ctx context.Context, o *objects, new string) error {
 
 // rounds goes through all files, and three times at most through those that somebody
 // changed in between.
-func (r *run) rounds(ctx context.Context, a *apply, theirs *tree) error {
+func (r *run) rounds(ctx context.Context, a *apply, theirs *remote.Tree) error {
 	versions := map[string]string{}
 	var only map[string]bool
 	for range 3 {
@@ -363,21 +364,21 @@ func (r *run) rounds(ctx context.Context, a *apply, theirs *tree) error {
 
 // round decides about each file that the server has not as an earlier run brought it.
 // What goes, goes first: it may make room for what comes.
-func (r *run) round(ctx context.Context, a *apply, theirs *tree, only map[string]bool, versions map[string]string) error {
+func (r *run) round(ctx context.Context, a *apply, theirs *remote.Tree, only map[string]bool, versions map[string]string) error {
 	for path := range only {
 		delete(r.notes.failed, path)
 	}
 	for _, has := range []bool{false, true} {
 		from := r.base.files
 		if has {
-			from = theirs.files
+			from = theirs.Files
 		}
 		for _, path := range slices.Sorted(maps.Keys(from)) {
-			v := theirs.files[path]
-			if (v != version{}) != has || r.base.files[path] == v || only != nil && !only[path] {
+			v := theirs.Files[path]
+			if (v != remote.Version{}) != has || r.base.files[path] == v || only != nil && !only[path] {
 				continue
 			}
-			if err := r.one(ctx, a, path, v, theirs.commit, versions); err != nil {
+			if err := r.one(ctx, a, path, v, theirs.Commit, versions); err != nil {
 				return err
 			}
 		}
@@ -389,11 +390,11 @@ func (r *run) round(ctx context.Context, a *apply, theirs *tree, only map[string
 }
 
 // one does what is to be done about one file.
-func (r *run) one(ctx context.Context, a *apply, path string, v version, commit string, versions map[string]string) error {
+func (r *run) one(ctx context.Context, a *apply, path string, v remote.Version, commit string, versions map[string]string) error {
 	base, mine := r.base.files[path], r.folder.look(path)
 	switch what := decide(base, v, mine); what {
 	case put, swap, drop:
-		return a.do(ctx, change{action: what, path: path, of: path, old: base.blob, new: v})
+		return a.do(ctx, change{action: what, path: path, of: path, old: base.Blob, new: v})
 	case wait:
 		r.failed(path, mine.why)
 		return nil
@@ -409,8 +410,8 @@ func (r *run) one(ctx context.Context, a *apply, path string, v version, commit 
 }
 
 // brought notes in the base that the server's version of a file is dealt with.
-func (r *run) brought(path string, v version) {
-	if v == (version{}) {
+func (r *run) brought(path string, v remote.Version) {
+	if v == (remote.Version{}) {
 		delete(r.base.files, path)
 	} else {
 		r.base.files[path] = v
@@ -420,13 +421,13 @@ func (r *run) brought(path string, v version) {
 // beside puts the server's version next to a file that stays as the user left it. A
 // copy that is there already, unchanged, is not written again; one that the user
 // changed stays, and the new one gets a number.
-func (r *run) beside(ctx context.Context, a *apply, path string, v version, mine found, commit string, versions map[string]string) error {
+func (r *run) beside(ctx context.Context, a *apply, path string, v remote.Version, mine found, commit string, versions map[string]string) error {
 	application, _, inside := strings.Cut(path, "/")
 	if !inside {
 		application = ""
 	}
 	if versions[application] == "" {
-		versions[application] = r.remote.packageVersion(ctx, application, commit)
+		versions[application] = r.remote.PackageVersion(ctx, application, commit)
 	}
 	for number := 1; number < 100; number++ {
 		name := copyName(path, mine.at, versions[application], number)
@@ -434,7 +435,7 @@ func (r *run) beside(ctx context.Context, a *apply, path string, v version, mine
 		case there.kind == absent:
 			r.notes.kept[path] = name
 			return a.do(ctx, change{action: beside, path: name, of: path, new: v})
-		case there.is(v.blob):
+		case there.is(v.Blob):
 			r.notes.kept[path] = name
 			r.brought(path, v)
 			return nil

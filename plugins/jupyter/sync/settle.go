@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
 // settleJournal finds out which changes of the journal were made, takes them into
@@ -64,7 +66,7 @@ func (d dir) sweep() error {
 // not as an earlier run had brought it was saved by somebody, and goes back.
 func (a *apply) settleChange(fresh dir, name string, c change) (made bool) {
 	out, moved, there := fresh.look(name), fresh.look(name+before), a.folder.look(c.path)
-	placed := out.kind == absent || there.is(c.new.blob)
+	placed := out.kind == absent || there.is(c.new.Blob)
 	switch {
 	case c.action == put || c.action == beside:
 		made = placed
@@ -78,11 +80,11 @@ func (a *apply) settleChange(fresh dir, name string, c change) (made bool) {
 			a.giveBack(fresh, name+before, c)
 		}
 	default: // swap
-		if made = out.kind == absent || out.is(c.old); !made && !out.is(c.new.blob) {
+		if made = out.kind == absent || out.is(c.old); !made && !out.is(c.new.Blob) {
 			a.giveBack(fresh, name, c)
 		}
 	}
-	if again := fresh.look(name + ours); again.kind != absent && !again.is(c.new.blob) {
+	if again := fresh.look(name + ours); again.kind != absent && !again.is(c.new.Blob) {
 		a.giveBack(fresh, name+ours, c) // saved once more, while something else was given back
 	}
 	return made
@@ -91,7 +93,7 @@ func (a *apply) settleChange(fresh dir, name string, c change) (made bool) {
 // ours ends the name of what was moved out of the way of somebody's file.
 const ours = ".ours"
 
-func (f found) is(b blob) bool { return f.kind == file && f.blob == b }
+func (f found) is(b remote.Blob) bool { return f.kind == file && f.blob == b }
 
 // giveBack puts somebody's file back to where it was. Ours that is there by now makes
 // room; another one of somebody's stays, and the file goes beside it. Where even
@@ -104,7 +106,7 @@ func (a *apply) giveBack(fresh dir, name string, c change) {
 		if there.kind == file && there == fresh.look(name) {
 			return // the move that brought it out had not ended
 		}
-		if there.is(c.new.blob) {
+		if there.is(c.new.Blob) {
 			_ = in.move(base, fresh, strings.TrimSuffix(name, before)+ours)
 		}
 		err = fresh.move(name, in, base)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
 
@@ -149,7 +150,7 @@ func (s *state) writeInto(to dir, name string, lines []string) (err error) {
 type manifest struct {
 	commit   string // the server's newest that a run went through; empty before the first one
 	complete bool   // all of that commit is brought
-	files    map[string]version
+	files    map[string]remote.Version
 }
 
 // The first word has the number of the form.
@@ -165,7 +166,7 @@ func (s *state) readManifest() (*manifest, error) {
 	if !strings.HasPrefix(lines[0], manifestHead+" ") || len(head) != 4 || lines[len(lines)-1] != fmt.Sprint(manifestTail, " ", len(lines)-2) {
 		return nil, nil
 	}
-	m := &manifest{commit: strings.Trim(head[2], "-"), complete: head[3] == "complete", files: map[string]version{}}
+	m := &manifest{commit: strings.Trim(head[2], "-"), complete: head[3] == "complete", files: map[string]remote.Version{}}
 	for _, line := range lines[1 : len(lines)-1] {
 		v, path, ok := parseEntry(line)
 		if !ok {
@@ -196,20 +197,20 @@ func orDash(text string) string {
 }
 
 // entry is a version and its path as a line; parseEntry reads it.
-func entry(v version, path string) string {
+func entry(v remote.Version, path string) string {
 	mode := "-"
-	if v.exec {
+	if v.Exec {
 		mode = "x"
 	}
-	return v.blob.String() + " " + mode + " " + strconv.Quote(path)
+	return v.Blob.String() + " " + mode + " " + strconv.Quote(path)
 }
 
-func parseEntry(line string) (v version, path string, ok bool) {
+func parseEntry(line string) (v remote.Version, path string, ok bool) {
 	if len(line) < 44 {
 		return v, "", false
 	}
-	v.blob, ok = parseBlob(line[:40])
-	v.exec = line[41] == 'x'
+	v.Blob, ok = remote.ParseBlob(line[:40])
+	v.Exec = line[41] == 'x'
 	path, err := strconv.Unquote(line[43:])
 	return v, path, ok && err == nil
 }

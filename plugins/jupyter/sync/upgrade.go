@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
 // Refs and folders of the shell that kept folders before this program did.
@@ -20,9 +22,9 @@ const (
 // adopt finds the base of a folder that has no manifest: the one that the shell kept,
 // or the commit of a clone that somebody made, such as PNDA's hook. Without any, all
 // that is in the folder is the user's.
-func (r *run) adopt(ctx context.Context, o *objects) (*manifest, error) {
-	m := &manifest{files: map[string]version{}}
-	if base, err := o.treeOf(shellBase); err == nil {
+func (r *run) adopt(ctx context.Context, o *remote.Objects) (*manifest, error) {
+	m := &manifest{files: map[string]remote.Version{}}
+	if base, err := o.TreeOf(shellBase); err == nil {
 		m.files = base
 		return m, r.adoptKilled(o, m)
 	}
@@ -33,42 +35,29 @@ func (r *run) adopt(ctx context.Context, o *objects) (*manifest, error) {
 	if commit == "" {
 		return m, nil
 	}
-	if _, err := r.remote.git.run(ctx, "", "cat-file", "-e", commit+"^{commit}"); err != nil {
+	if _, err := r.remote.Git.Run(ctx, "", "cat-file", "-e", commit+"^{commit}"); err != nil {
 		// The user's own commits are known to .git only.
-		g := r.remote.git
-		g.env = append(g.env[:len(g.env):len(g.env)], "GIT_ALTERNATE_OBJECT_DIRECTORIES="+r.clone.git.dir+"/objects")
-		if commit, err = g.run(ctx, "", "merge-base", commit, fetchedRef); err != nil {
+		g := r.remote.Git
+		g.Env = append(g.Env[:len(g.Env):len(g.Env)], "GIT_ALTERNATE_OBJECT_DIRECTORIES="+r.clone.git.Dir+"/objects")
+		if commit, err = g.Run(ctx, "", "merge-base", commit, remote.FetchedRef); err != nil {
 			return m, ctx.Err()
 		}
 	}
-	if base, err := o.treeOf(commit); err == nil {
+	if base, err := o.TreeOf(commit); err == nil {
 		m.files = base
 	}
 	return m, nil
 }
 
-// treeOf reads the files of a commit or a tree.
-func (o *objects) treeOf(name string) (map[string]version, error) {
-	var id string
-	if _, err := o.whole(name+"^{tree}", "tree", &id); err != nil {
-		return nil, err
-	}
-	t, err := o.tree(id)
-	if err != nil {
-		return nil, err
-	}
-	return t.files, nil
-}
-
 // adoptKilled takes up what a shell was doing when it was killed. What it moved
 // away goes back; what it had written is not the user's, and what it had not is not
 // deleted by the user.
-func (r *run) adoptKilled(o *objects, m *manifest) error {
-	writing, err := o.treeOf(shellWriting)
+func (r *run) adoptKilled(o *remote.Objects, m *manifest) error {
+	writing, err := o.TreeOf(shellWriting)
 	if err != nil {
 		return nil // it had ended well
 	}
-	removing, err := o.treeOf(shellRemoving)
+	removing, err := o.TreeOf(shellRemoving)
 	if err != nil {
 		removing = nil
 	}
@@ -80,7 +69,7 @@ func (r *run) adoptKilled(o *objects, m *manifest) error {
 		}
 	}
 	for path, v := range writing {
-		if mine := r.folder.look(path); mine.is(v.blob) {
+		if mine := r.folder.look(path); mine.is(v.Blob) {
 			m.files[path] = v
 		} else if mine.kind == absent {
 			delete(m.files, path)
@@ -96,7 +85,7 @@ func (r *run) adoptKilled(o *objects, m *manifest) error {
 
 // untake puts what lies in the folder taken back to where it was. What is in the way
 // there stays, and the file lies beside it.
-func (r *run) untake(taken dir, path string, removing map[string]version) error {
+func (r *run) untake(taken dir, path string, removing map[string]remote.Version) error {
 	names, err := taken.names()
 	if err != nil {
 		return err
@@ -116,7 +105,7 @@ func (r *run) untake(taken dir, path string, removing map[string]version) error 
 			_ = taken.removeFolder(name) // when all of it went back
 			continue
 		}
-		if was, ok := removing[at]; ok && r.folder.look(at).kind != absent && taken.look(name).is(was.blob) {
+		if was, ok := removing[at]; ok && r.folder.look(at).kind != absent && taken.look(name).is(was.Blob) {
 			_ = taken.remove(name) // ours, and what comes in its place is there
 			continue
 		}
@@ -147,6 +136,6 @@ func (r *run) forgetShell(ctx context.Context) {
 		}
 	}
 	if lines.Len() > 0 {
-		_, _ = r.remote.git.run(ctx, lines.String(), "update-ref", "--stdin") // tried again at the next run
+		_, _ = r.remote.Git.Run(ctx, lines.String(), "update-ref", "--stdin") // tried again at the next run
 	}
 }

@@ -1,4 +1,4 @@
-package sync
+package remote
 
 import (
 	"bytes"
@@ -17,32 +17,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// remote is the server's repository of one user, and the program's own, which
+// Repository is the server's repository of one user, and the program's own, which
 // holds what was fetched from there.
-type remote struct {
-	address string // of the server
-	url     string
-	git     gitCommand
-	seconds int
+type Repository struct {
+	url string
+	Git Git
 }
 
-// fetchedRef is the server's newest commit. base, delivered, writing and removing
+// FetchedRef is the server's newest commit. base, delivered, writing and removing
 // beside it are those of the shell that did this work before.
-const fetchedRef = "refs/deployment-manager/fetched"
+const FetchedRef = "refs/deployment-manager/fetched"
 
-// gitCommand starts git with nothing of the user's settings, traces, hooks and
+const MainRef = "refs/heads/main"
+
+// Git starts git with nothing of the user's settings, traces, hooks and
 // repositories.
-type gitCommand struct {
-	dir   string // the repository
-	env   []string
-	count *int // of starts
+type Git struct {
+	Dir string // the repository
+	Env []string
 }
 
 // The user's name and token are named by their variables only: here, in the
 // configuration that the environment holds, and in .git/config.
 const (
 	helper     = `!f() { set +x; test "$1" = get || return 0; while IFS= read -r l && test -n "$l"; do case $l in host=*) h=${l#host=};; esac; done; test "$h" = "$DM_SYNC_HOST" && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
-	userHelper = `!f() { test "$1" = get && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
+	UserHelper = `!f() { test "$1" = get && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
 )
 
 // passed are the variables that git gets from outside: where programs are, who the
@@ -52,7 +51,7 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 }
 
-func newGit(getenv func(string) string, dir string, configuration ...string) gitCommand {
+func NewGit(getenv func(string) string, dir string, configuration ...string) Git {
 	env := []string{
 		"LC_ALL=C", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "GIT_DIR=" + dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_ATTR_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_NO_REPLACE_OBJECTS=1",
@@ -70,23 +69,22 @@ func newGit(getenv func(string) string, dir string, configuration ...string) git
 	for i := 0; i < len(all); i += 2 {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i/2, all[i]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i/2, all[i+1]))
 	}
-	return gitCommand{dir: dir, env: append(env, fmt.Sprint("GIT_CONFIG_COUNT=", len(all)/2)), count: new(int)}
+	return Git{Dir: dir, Env: append(env, fmt.Sprint("GIT_CONFIG_COUNT=", len(all)/2))}
 }
 
 // command is a git that was not started. It and what it starts end with ctx, and
 // with this process.
-func (g gitCommand) command(ctx context.Context, args ...string) *exec.Cmd {
-	*g.count++
+func (g Git) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Env, cmd.Dir = g.env, g.dir
+	cmd.Env, cmd.Dir = g.Env, g.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	return cmd
 }
 
-// run runs git and returns its output.
-func (g gitCommand) run(ctx context.Context, stdin string, args ...string) (string, error) {
+// Run runs git and returns its output.
+func (g Git) Run(ctx context.Context, stdin string, args ...string) (string, error) {
 	cmd := g.command(ctx, args...)
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &said
@@ -94,19 +92,19 @@ func (g gitCommand) run(ctx context.Context, stdin string, args ...string) (stri
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		return "", &gitError{args[0], said.String(), err}
+		return "", &GitError{args[0], said.String(), err}
 	}
 	return strings.TrimSuffix(out.String(), "\n"), nil
 }
 
-// gitError is what git said when it failed.
-type gitError struct {
+// GitError is what git said when it failed.
+type GitError struct {
 	command, said string
 	err           error
 }
 
-func (e *gitError) Error() string { return fmt.Sprintf("git %s: %v\n%s", e.command, e.err, e.said) }
-func (e *gitError) Unwrap() error {
+func (e *GitError) Error() string { return fmt.Sprintf("git %s: %v\n%s", e.command, e.err, e.said) }
+func (e *GitError) Unwrap() error {
 	for _, text := range []struct {
 		says string
 		is   error
@@ -118,8 +116,8 @@ func (e *gitError) Unwrap() error {
 	return e.err
 }
 
-// newRemote prepares the program's own repository.
-func newRemote(getenv func(string) string, s *state, address, url string, seconds int) *remote {
+// New prepares the program's own repository.
+func New(getenv func(string) string, dir, address, url string, seconds int) *Repository {
 	_, authority, _ := strings.Cut(address, "://")
 	authority, _, _ = strings.Cut(authority, "/")
 	settings := []string{
@@ -131,16 +129,16 @@ func newRemote(getenv func(string) string, s *state, address, url string, second
 	if strings.HasPrefix(address, "http:") {
 		settings = append(settings, "http.proxy", "") // it would see the token
 	}
-	g := newGit(getenv, s.path, settings...)
-	g.env = append(g.env, "DM_SYNC_HOST="+authority)
-	return &remote{address: address, url: url, git: g, seconds: seconds}
+	g := NewGit(getenv, dir, settings...)
+	g.Env = append(g.Env, "DM_SYNC_HOST="+authority)
+	return &Repository{url: url, Git: g}
 }
 
-// prepare makes the repository when it is missing, and removes what a git that was
+// Prepare makes the repository when it is missing, and removes what a git that was
 // killed has left: whoever holds the state's lock is alone here.
-func (r *remote) prepare(ctx context.Context) error {
+func (r *Repository) Prepare(ctx context.Context) error {
 	for _, pattern := range []string{"*.lock", "refs/deployment-manager/*.lock", "objects/pack/tmp_*", "objects/tmp_*", "objects/??/tmp_*"} {
-		left, err := filepath.Glob(filepath.Join(r.git.dir, pattern))
+		left, err := filepath.Glob(filepath.Join(r.Git.Dir, pattern))
 		for _, path := range left {
 			err = errors.Join(err, os.Remove(path))
 		}
@@ -148,7 +146,7 @@ func (r *remote) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	refs, err := filepath.Glob(filepath.Join(r.git.dir, "refs/deployment-manager/*"))
+	refs, err := filepath.Glob(filepath.Join(r.Git.Dir, "refs/deployment-manager/*"))
 	for _, path := range refs {
 		if hashIn(path) == "" { // as a crash of the machine may leave it
 			err = errors.Join(err, os.Remove(path))
@@ -157,69 +155,69 @@ func (r *remote) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(filepath.Join(r.git.dir, "HEAD")); err == nil {
+	if _, err := os.Lstat(filepath.Join(r.Git.Dir, "HEAD")); err == nil {
 		return nil
 	}
-	_, err = r.git.run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--bare", "--template=")
+	_, err = r.Git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--bare", "--template=")
 	return err
 }
 
-// mend repairs the repository, if that is what keeps git from working: what was
+// Mend repairs the repository, if that is what keeps git from working: what was
 // fetched can be fetched again. It tells whether there was anything to mend.
-func (r *remote) mend(ctx context.Context) bool {
+func (r *Repository) Mend(ctx context.Context) bool {
 	aside := func(name string) error {
-		return os.Rename(filepath.Join(r.git.dir, name), filepath.Join(r.git.dir, fmt.Sprintf("damaged-%d-%s", time.Now().UnixNano(), filepath.Base(name))))
+		return os.Rename(filepath.Join(r.Git.Dir, name), filepath.Join(r.Git.Dir, fmt.Sprintf("damaged-%d-%s", time.Now().UnixNano(), filepath.Base(name))))
 	}
-	if _, err := r.git.run(ctx, "", "rev-parse", "--git-dir"); err != nil {
-		return ctx.Err() == nil && errors.Join(aside("HEAD"), aside("config")) == nil && r.prepare(ctx) == nil
+	if _, err := r.Git.Run(ctx, "", "rev-parse", "--git-dir"); err != nil {
+		return ctx.Err() == nil && errors.Join(aside("HEAD"), aside("config")) == nil && r.Prepare(ctx) == nil
 	}
-	if _, err := r.git.run(ctx, "", "rev-list", "--objects", "--quiet", fetchedRef); r.fetched() == "" || err == nil || ctx.Err() != nil {
+	if _, err := r.Git.Run(ctx, "", "rev-list", "--objects", "--quiet", FetchedRef); r.Fetched() == "" || err == nil || ctx.Err() != nil {
 		return false
 	}
-	return errors.Join(aside("objects"), aside(fetchedRef), os.Mkdir(filepath.Join(r.git.dir, "objects"), 0o777)) == nil
+	return errors.Join(aside("objects"), aside(FetchedRef), os.Mkdir(filepath.Join(r.Git.Dir, "objects"), 0o777)) == nil
 }
 
-// fetch gets the newest commit and all that it needs. When there is nothing new
+// Fetch gets the newest commit and all that it needs. When there is nothing new
 // that is one question to the server.
-func (r *remote) fetch(ctx context.Context) error { return r.fetchInto(ctx, fetchedRef) }
+func (r *Repository) Fetch(ctx context.Context) error { return r.FetchInto(ctx, FetchedRef) }
 
-func (r *remote) fetchInto(ctx context.Context, ref string, options ...string) error {
+func (r *Repository) FetchInto(ctx context.Context, ref string, options ...string) error {
 	args := append([]string{"fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"}, options...)
-	_, err := r.git.run(ctx, "", append(args, r.url, "+"+mainRef+":"+ref)...)
+	_, err := r.Git.Run(ctx, "", append(args, r.url, "+"+MainRef+":"+ref)...)
 	return err
 }
 
-// ask asks the server for the name of its newest commit.
-func (r *remote) ask(ctx context.Context) (string, error) {
-	out, err := r.git.run(ctx, "", "ls-remote", "-q", r.url, mainRef)
+// Ask asks the server for the name of its newest commit.
+func (r *Repository) Ask(ctx context.Context) (string, error) {
+	out, err := r.Git.Run(ctx, "", "ls-remote", "-q", r.url, MainRef)
 	name, _, _ := strings.Cut(out, "\t")
 	return name, err
 }
 
-// fetched is the name of the commit that was fetched last; empty when there is none.
-func (r *remote) fetched() string { return hashIn(filepath.Join(r.git.dir, fetchedRef)) }
+// Fetched is the name of the commit that was fetched last; empty when there is none.
+func (r *Repository) Fetched() string { return hashIn(filepath.Join(r.Git.Dir, FetchedRef)) }
 
 // hashIn is the name of an object that a file holds, as that of a ref does.
 func hashIn(path string) string {
 	content, err := os.ReadFile(path)
 	name := strings.TrimSpace(string(content))
-	if _, ok := parseBlob(name); err != nil || !ok {
+	if _, ok := ParseBlob(name); err != nil || !ok {
 		return ""
 	}
 	return name
 }
 
-func (r *remote) isAncestor(ctx context.Context, of, is string) bool {
-	_, err := r.git.run(ctx, "", "merge-base", "--is-ancestor", of, is)
+func (r *Repository) IsAncestor(ctx context.Context, of, is string) bool {
+	_, err := r.Git.Run(ctx, "", "merge-base", "--is-ancestor", of, is)
 	return err == nil
 }
 
-// packageVersion is the version of the package that an application's folder came
+// PackageVersion is the version of the package that an application's folder came
 // from, or the commit's short name.
-func (r *remote) packageVersion(ctx context.Context, application, commit string) string {
+func (r *Repository) PackageVersion(ctx context.Context, application, commit string) string {
 	version := ""
 	if application != "" {
-		out, err := r.git.run(ctx, "", "--literal-pathspecs", "log", "-1", "--format=%(trailers:key=DM-Package,valueonly)", commit, "--", application)
+		out, err := r.Git.Run(ctx, "", "--literal-pathspecs", "log", "-1", "--format=%(trailers:key=DM-Package,valueonly)", commit, "--", application)
 		if err == nil {
 			version, _, _ = strings.Cut(out, "\n")
 			version = version[strings.LastIndexByte(version, '-')+1:]
@@ -234,13 +232,13 @@ func (r *remote) packageVersion(ctx context.Context, application, commit string)
 	return version
 }
 
-// bytes is how many bytes the contents have together.
-func (r *remote) bytes(ctx context.Context, blobs []blob) (sum int64) {
+// Bytes is how many bytes the contents have together.
+func (r *Repository) Bytes(ctx context.Context, blobs []Blob) (sum int64) {
 	var names strings.Builder
 	for _, b := range blobs {
 		names.WriteString(b.String() + "\n")
 	}
-	out, err := r.git.run(ctx, names.String(), "cat-file", "--batch-check=%(objectsize)")
+	out, err := r.Git.Run(ctx, names.String(), "cat-file", "--batch-check=%(objectsize)")
 	if err != nil {
 		return 0
 	}
@@ -253,12 +251,12 @@ func (r *remote) bytes(ctx context.Context, blobs []blob) (sum int64) {
 	return sum
 }
 
-// patiently does it once more, after some seconds that are not the same in all pods
+// Patiently does it once more, after some seconds that are not the same in all pods
 // that start together, when the server says that it is not ready.
-func patiently(ctx context.Context, do func(context.Context) error) error {
+func Patiently(ctx context.Context, do func(context.Context) error) error {
 	err := do(ctx)
 	deadline, _ := ctx.Deadline()
-	if err == nil || reason(err) != notReady || time.Until(deadline) < 12*time.Second {
+	if err == nil || Reason(err) != notReady || time.Until(deadline) < 12*time.Second {
 		return err
 	}
 	select {
@@ -295,10 +293,10 @@ const (
 	noCertificate = "the certificate of the server could not be verified"
 )
 
-// reason is a sentence for people about what failed. The first line that git says
+// Reason is a sentence for people about what failed. The first line that git says
 // anything known in counts.
-func reason(err error) string {
-	var git *gitError
+func Reason(err error) string {
+	var git *GitError
 	if !errors.As(err, &git) {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package sync
+package remote
 
 import (
 	"bufio"
@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// objects is one git that gives objects by their names.
-type objects struct {
+// Objects is one git that gives objects by their names.
+type Objects struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    *bufio.Reader
 	broken error // nothing more can be read
 }
 
-func (r *remote) objects(ctx context.Context) (*objects, error) {
-	cmd := r.git.command(ctx, "cat-file", "--batch")
+func (r *Repository) Objects(ctx context.Context) (*Objects, error) {
+	cmd := r.Git.command(ctx, "cat-file", "--batch")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -29,16 +29,16 @@ func (r *remote) objects(ctx context.Context) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &objects{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 64<<10)}, cmd.Start()
+	return &Objects{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 64<<10)}, cmd.Start()
 }
 
-func (o *objects) close() {
+func (o *Objects) Close() {
 	_ = o.in.Close()
 	_ = o.cmd.Wait() // what it gave was read
 }
 
 // get reads an object, which must be of the kind that is wanted.
-func (o *objects) get(name, want string, use func(id string, size int64, content io.Reader) error) error {
+func (o *Objects) get(name, want string, use func(id string, size int64, content io.Reader) error) error {
 	if o.broken != nil {
 		return o.broken
 	}
@@ -63,7 +63,7 @@ type useError struct{ err error }
 
 func (e *useError) Error() string { return e.err.Error() }
 
-func (o *objects) exchange(name, want string, use func(id string, size int64, content io.Reader) error) error {
+func (o *Objects) exchange(name, want string, use func(id string, size int64, content io.Reader) error) error {
 	if _, err := fmt.Fprintf(o.in, "%s\n", name); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (o *objects) exchange(name, want string, use func(id string, size int64, co
 	return nil
 }
 
-// blob reads a file's content.
-func (o *objects) blob(b blob, use func(size int64, content io.Reader) error) error {
+// Blob reads a file's content.
+func (o *Objects) Blob(b Blob, use func(size int64, content io.Reader) error) error {
 	return o.get(b.String(), "blob", func(_ string, size int64, content io.Reader) error { return use(size, content) })
 }
