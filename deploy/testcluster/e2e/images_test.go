@@ -105,6 +105,9 @@ func addUser(w *tar.Writer, folder string) error {
 		if err != nil {
 			return err
 		}
+		if inside == "tmp" {
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: inside, Mode: 0o1777})
+		}
 		if strings.HasPrefix(inside, "usr/share/doc") || strings.HasPrefix(inside, "usr/share/locale") {
 			return nil
 		}
