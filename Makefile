@@ -73,7 +73,7 @@ test-root: ## Cut the power, fill and fail the disk below the server; needs root
 	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
 	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 20m -run '^TestRoot'
 
-test-image: ## Run the server's image, and build deploy/Dockerfile; needs root
+test-image: ## Run the image, the script in every shell, build the Dockerfile; needs root
 	@echo 'testing the image; a minute or two'
 	@cd deploy/image && DM_TEST_DOCKERFILE=1 go test -count=1 -timeout 20m && go test -count=1 -timeout 10m ./debian
 

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestPlainGit: without the program git brings what it can, and loses nothing.
-func TestPlainGit(t *testing.T) {
+// TestShellPlainGit: without the program git brings what it can, and loses nothing.
+func TestShellPlainGit(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		b.git("-C", b.home(), "init", "-q", "-b", "main") // a person keeps the home in git
 		b.git("-C", b.home(), "commit", "-q", "--allow-empty", "-m", "mine")
@@ -62,9 +62,9 @@ func TestPlainGit(t *testing.T) {
 	})
 }
 
-// TestPlainTokenStaysHome: neither a trace, an argument, a file, another server
+// TestShellPlainTokenStaysHome: neither a trace, an argument, a file, another server
 // nor a proxy gets to see the token.
-func TestPlainTokenStaysHome(t *testing.T) {
+func TestShellPlainTokenStaysHome(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		var seen atomic.Pointer[string]
 		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -118,8 +118,8 @@ func TestPlainTokenStaysHome(t *testing.T) {
 	})
 }
 
-// TestPlainUserNames: any bytes that a name may have.
-func TestPlainUserNames(t *testing.T) {
+// TestShellPlainUserNames: any bytes that a name may have.
+func TestShellPlainUserNames(t *testing.T) {
 	t.Parallel()
 	all := shells(t)
 	names := []string{"a b", "a%b", "a?b#c", "José Ñ", `it's "x"`, "a&b;c|d$(e)`f`", "-n", "x.git", "名前", "*", "~", `a\nb`, "\xff\xfe\x01", strings.Repeat("long", 30)}

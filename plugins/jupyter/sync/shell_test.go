@@ -148,9 +148,9 @@ func TestShellForm(t *testing.T) {
 	}
 }
 
-// TestMounted: a program that somebody mounted comes first, needs no sum, and
+// TestShellMounted: a program that somebody mounted comes first, needs no sum, and
 // leaves no trace in the home.
-func TestMounted(t *testing.T) {
+func TestShellMounted(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		b.offer(standIn("of the server"))
 		places := []string{programName, "deployment-manager-sync", "usr/local/bin/" + programName}
@@ -165,8 +165,8 @@ func TestMounted(t *testing.T) {
 	})
 }
 
-// TestServersProgram: it comes once, and is kept as long as its sum is named.
-func TestServersProgram(t *testing.T) {
+// TestShellServersProgram: it comes once, and is kept as long as its sum is named.
+func TestShellServersProgram(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		one, two := standIn("one"), standIn("two")
 		b.offer(one)
@@ -201,8 +201,8 @@ func TestServersProgram(t *testing.T) {
 	})
 }
 
-// TestWhatIsNotNamed: a server that was taken over can plant nothing.
-func TestWhatIsNotNamed(t *testing.T) {
+// TestShellWhatIsNotNamed: a server that was taken over can plant nothing.
+func TestShellWhatIsNotNamed(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		b.offer(standIn("planted"))
 		for env, reason := range map[string]string{
@@ -220,9 +220,9 @@ func TestWhatIsNotNamed(t *testing.T) {
 	})
 }
 
-// TestOtherProcessor: a shell that is told to run what the kernel can't run
+// TestShellOtherProcessor: a shell that is told to run what the kernel can't run
 // takes it for a script.
-func TestOtherProcessor(t *testing.T) {
+func TestShellOtherProcessor(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		marker := filepath.Join(b.root, "marker")
 		machine := map[string]string{"amd64": "\xb7", "arm64": "\x3e"}[runtime.GOARCH]
@@ -237,9 +237,9 @@ func TestOtherProcessor(t *testing.T) {
 	})
 }
 
-// TestPoorHomes: homes from which nothing can be started, and to which nothing
+// TestShellPoorHomes: homes from which nothing can be started, and to which nothing
 // can be written.
-func TestPoorHomes(t *testing.T) {
+func TestShellPoorHomes(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		picky := "#!/bin/sh\ncase $0 in *.cache*) exit 126 ;; esac\n" + standIn("picky") // as if on a noexec file system
 		b.offer(picky)
@@ -250,8 +250,8 @@ func TestPoorHomes(t *testing.T) {
 	})
 }
 
-// TestNoexecHome is the real thing.
-func TestNoexecHome(t *testing.T) {
+// TestShellNoexecHome is the real thing.
+func TestShellNoexecHome(t *testing.T) {
 	t.Parallel()
 	b := newBringing(t, []string{"dash"})
 	alone := []string{"unshare", "--mount"}
@@ -266,8 +266,8 @@ func TestNoexecHome(t *testing.T) {
 	b.tells([]string{"DM_SYNC_SHA256=" + sum(standIn("one"))}, "program one at "+b.temporary())
 }
 
-// TestManyAtOnce: terminals and tabs of one home.
-func TestManyAtOnce(t *testing.T) {
+// TestShellManyAtOnce: terminals and tabs of one home.
+func TestShellManyAtOnce(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		one := standIn("one")
 		b.offer(one)
@@ -325,8 +325,8 @@ func TestRealProgram(t *testing.T) {
 	})
 }
 
-// TestRefusals: it says why it does nothing, whatever it lacks, and ends with 0.
-func TestRefusals(t *testing.T) {
+// TestShellRefusals: it says why it does nothing, whatever it lacks, and ends with 0.
+func TestShellRefusals(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		for _, env := range []string{
 			"JUPYTERHUB_USER=", "HOME=", "DM_GIT_URL=http://a:b@127.0.0.1", "DM_GIT_URL=https://token@127.0.0.1/x", "DM_GIT_URL=ext::sh -c id",
@@ -359,8 +359,8 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
-// TestLackingPrograms: systems that have less than others.
-func TestLackingPrograms(t *testing.T) {
+// TestShellLackingPrograms: systems that have less than others.
+func TestShellLackingPrograms(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		one := standIn("one")
 		b.offer(one)
@@ -386,8 +386,8 @@ func TestLackingPrograms(t *testing.T) {
 	})
 }
 
-// TestCutOff: a script that arrived in part does nothing.
-func TestCutOff(t *testing.T) {
+// TestShellCutOff: a script that arrived in part does nothing.
+func TestShellCutOff(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		b.put(filepath.Join(b.mount(), programName), "#!/bin/sh\ntouch "+b.root+"/marker\n")
 		text := string(sync.Script())
@@ -405,9 +405,9 @@ func TestCutOff(t *testing.T) {
 	})
 }
 
-// TestHangingServer: the time is bounded, whoever waits for what, and a signal
+// TestShellHangingServer: the time is bounded, whoever waits for what, and a signal
 // ends it at once; git is gone then.
-func TestHangingServer(t *testing.T) {
+func TestShellHangingServer(t *testing.T) {
 	inEveryShell(t, func(b *bringing) {
 		for _, sums := range []string{"", sum("x")} {
 			for _, seconds := range []string{"0", "1", "150"} {
@@ -460,9 +460,9 @@ func running(t *testing.T, group int) bool {
 	return false
 }
 
-// TestRootIsAStranger: started as root, it runs nothing that the owner of the
+// TestShellRootIsAStranger: started as root, it runs nothing that the owner of the
 // home may have made, and makes nothing there that the owner could not change.
-func TestRootIsAStranger(t *testing.T) {
+func TestShellRootIsAStranger(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a home away")
 	}
