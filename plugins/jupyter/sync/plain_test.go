@@ -2,12 +2,14 @@ package sync_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	gosync "sync"
 	"sync/atomic"
 	"testing"
 )
@@ -133,4 +135,63 @@ func TestShellPlainUserNames(t *testing.T) {
 			b.want(first)
 		})
 	}
+}
+
+// realProgram is the program as make build makes it.
+var realProgram = gosync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "deployment-manager-sync-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(folder)
+	build := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", folder, "github.com/pndaproject/deployment-manager/cmd/deployment-manager-sync")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	content, err := os.ReadFile(filepath.Join(folder, "deployment-manager-sync"))
+	return string(content), err
+})
+
+// TestRealProgram: what plain git brought, the program that comes later takes
+// over: it finds nothing changed but what the user did.
+func TestRealProgram(t *testing.T) {
+	inEveryShell(t, func(b *bringing) {
+		program, err := realProgram()
+		b.must(err)
+		b.tells(nil, "up to date, by plain git")
+		b.offer(program)
+		version := b.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}))
+		b.write(files{"app/a.ipynb": "mine"})
+		b.tells(nil, "nothing was done", "plain git overwrites nothing of yours")
+		want := with(files{"app/a.ipynb": "mine", "app/a." + version + ".ipynb": "a two", "app/b.ipynb": "b two"})
+		b.must(os.WriteFile(filepath.Join(b.root, "sha256"), []byte(sum(program)), 0o600))
+		b.tells(nil, "apps-notebooks: up to date")
+		b.want(want)
+		b.status("app/a."+version+".ipynb", "sh "+b.script)
+		b.must(os.WriteFile(filepath.Join(b.root, "sha256"), nil, 0o600))
+		b.must(os.Remove(b.path("app/a.ipynb")))
+		b.tells(nil, "deployment-manager-sync is missing")
+		delete(want, "app/a.ipynb")
+		b.want(want)
+	})
+}
+
+// TestTakingTurns: what plain git brings while the program can't be had is no
+// change of the user's either.
+func TestTakingTurns(t *testing.T) {
+	t.Parallel()
+	b := newBringing(t, []string{"dash"})
+	program, err := realProgram()
+	b.must(err)
+	b.offer(program)
+	named := []string{"DM_SYNC_SHA256=" + sum(program)}
+	b.tells(named, "apps-notebooks: up to date; ")
+	two, three := with(files{"app/a.ipynb": "a two"}), with(files{"app/a.ipynb": "a three"})
+	b.deliver(two)
+	b.tells(nil, "up to date, by plain git")
+	b.want(two)
+	b.deliver(three)
+	b.tells(named, "apps-notebooks: up to date; ")
+	b.want(three)
 }
