@@ -296,7 +296,7 @@ func TestShellRefusals(t *testing.T) {
 		} {
 			b.tells([]string{env}, "nothing was done, because HOME or JUPYTERHUB_USER is not set, or DM_GIT_URL is no plain http or https address")
 		}
-		for _, env := range []string{"JUPYTERHUB_API_TOKEN=", "JUPYTERHUB_API_TOKEN=wrong", "JUPYTERHUB_USER=a\nb", "DM_GIT_URL=http://127.0.0.1:1", "HOME=/dev/null", "HOME=" + b.root + "/none"} {
+		for _, env := range []string{"JUPYTERHUB_API_TOKEN=", "JUPYTERHUB_API_TOKEN=wrong", "JUPYTERHUB_USER=a\nb", "DM_GIT_URL=http://127.0.0.1:1", "DM_GIT_URL=https://[::1]:1/a~b/%20", "HOME=/dev/null", "HOME=" + b.root + "/none"} {
 			b.tells([]string{env, "DM_SYNC_SHA256=" + sum("x")}, "nothing was done: deployment-manager-sync is missing (the server did not give it), and plain git ")
 		}
 		b.tells([]string{"DM_SYNC_SECONDS=08x", "DM_SYNC_FOLDER=-rf x"}, "up to date, by plain git")

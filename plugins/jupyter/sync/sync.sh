@@ -1,7 +1,9 @@
 #!/bin/sh
-# Starts deployment-manager-sync, which brings what is deployed for a user into the user's folder and keeps what the user changed:
-# a mounted program, or the home's or the server's, which count only with a SHA-256 that DM_SYNC_SHA256 names, or the file sha256
-# beside this one; else plain git brings what touches no file of the user's. It ends with 0: a hook that fails ends the server.
+# Starts deployment-manager-sync, which brings what is deployed for a user into the user's folder and keeps what the
+# user changed. Tried in turn: a program that is mounted, one in the home, one from the server. The last two count only
+# with a SHA-256 that DM_SYNC_SHA256 names, or the file sha256 beside this one. Without any, plain git brings what
+# touches no file of the user's. It ends with 0 always, because a start hook that fails ends the notebook server.
+# DM_SYNC_SECONDS bounds git's part here, and then the program's.
 say() { kill "$timer" 2>/dev/null; echo "apps-notebooks: $1" 2>/dev/null; exit 0; }
 start() { # becomes the program, if it is of this processor (shells take another's for a script) and runs at all
 	case $(od -An -tx1 -N20 "$1" 2>/dev/null | tr -d ' \n') in 2321* | 7f454c46*"$machine"00) ;; *) return 1 ;; esac
@@ -38,7 +40,7 @@ main() {
 	name=deployment-manager-sync-$arch mounted=${DM_SYNC_MOUNT:-/opt/deployment-manager} timer='' job='' late='' open=''
 	DM_GIT_URL=${DM_GIT_URL:-http://deployment-manager-git:8099} && DM_GIT_URL=${DM_GIT_URL%/}
 	DM_SYNC_AGAIN=${DM_SYNC_AGAIN:-$(test -f "$0" && echo "sh $0")} && export DM_GIT_URL DM_SYNC_AGAIN
-	for file in "$mounted/$name" "$mounted/deployment-manager-sync" "$mounted/usr/local/bin/$name"; do start "$file"; done
+	for file in "$mounted/$name" "$mounted/deployment-manager-sync" "$mounted/usr/local/bin/$name"; do test -f "$file" && start "$file"; done
 	case ${HOME:+home}${JUPYTERHUB_USER:+user}$DM_GIT_URL in *[!A-Za-z0-9._~:/%\[\]-]*) ;; homeuserhttps://?*) open=SSH_ASKPASS ;;
 	homeuserhttp://?*) open='http_proxy all_proxy ALL_PROXY' ;; esac # a proxy would see the token
 	test -n "$open" || say 'nothing was done, because HOME or JUPYTERHUB_USER is not set, or DM_GIT_URL is no plain http or https address.'
