@@ -17,7 +17,7 @@ READ := git -c safe.directory='*'
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
-build: $(BIN) ## Put the programs at bin/deployment-manager and -hook
+build: $(BIN) ## Put the programs at bin/deployment-manager, -hook and -sync
 
 $(BIN):
 	@test -x $(BIN) || echo 'building; the first time this downloads modules and takes a minute'
