@@ -13,6 +13,9 @@
 //     test writes into the pods' /etc/hosts;
 //   - what enforces a NetworkPolicy;
 //   - a storage driver: the test makes volumes of folders of the node, in memory;
+//   - volumes of images, which Debian's containerd 1.6 does not know. Package
+//     jupyterhub has the API server take such pods, and a program in the tree
+//     of an image;
 //   - a registry: images are brought into containerd from archives.
 //
 // The test starts itself a second time in mount, process, network, host name

@@ -16,7 +16,7 @@ g() { # runs git where no setting or program of the user's takes part; the token
 		GIT_TERMINAL_PROMPT=0 GIT_ASKPASS= GIT_ALLOW_PROTOCOL=http:https git --git-dir="$dir" -c core.hooksPath=/dev/null -c core.fsmonitor=false \
 		-c gc.auto=0 -c submodule.recurse=false -c http.followRedirects=false -c http.lowSpeedLimit=1 -c http.lowSpeedTime=10 \
 		-c credential.helper= -c "credential.$DM_GIT_URL.helper=!f() {
-		printf 'username=%s\\npassword=%s\\n' \"\$JUPYTERHUB_USER\" \"\$JUPYTERHUB_API_TOKEN\"; }; f" "$@") & job=$!; ${late:+kill "$job"}
+		printf 'username=%s\\n' \"\$JUPYTERHUB_USER\" && echo \"password=\$JUPYTERHUB_API_TOKEN\"; }; f" "$@") & job=$!; ${late:+kill "$job"}
 	wait "$job" && code=0 || { code=$? && test -n "$late" && wait "$job"; }; job='' && return "$code" # a signal ends the first wait
 } </dev/null 2>/dev/null
 fetch() { # has the server's program as $new and, if there is room, in the cache; another than was named gets to neither
