@@ -237,6 +237,7 @@ func (l *lab) commandOf(ctx context.Context, shell []string, env ...string) *exe
 	cmd.Dir = l.root
 	cmd.Env = slices.Concat([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + l.home(), "JUPYTERHUB_USER=" + l.name, "JUPYTERHUB_API_TOKEN=" + token, "DM_GIT_URL=" + l.URL, usual, asProgram + "=1",
+		"GORACE=atexit_sleep_ms=0", // or each run ends with a second of waiting
 	}, l.env, env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
