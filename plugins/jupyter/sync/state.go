@@ -26,7 +26,7 @@ const (
 	journalName  = "journal"
 	notesName    = "notes"
 	logName      = "log"
-	freshName    = "fresh" // a folder: what is brought next, and what was there before it
+	freshName    = "coming" // a folder: what is brought next, and what was there before it
 )
 
 // state is the program's own folder in the user's folder.

@@ -17,6 +17,7 @@ const (
 	shellWriting  = "refs/deployment-manager/writing"  // of what a run that was killed was writing
 	shellRemoving = "refs/deployment-manager/removing" // and of what it was moving away
 	shellTaken    = "taken"                            // where to
+	shellKept     = "kept"                             // lines of files that the user had changed, and their copies
 )
 
 // adopt finds the base of a folder that has no manifest: the one that the shell kept,
@@ -26,7 +27,13 @@ func (r *run) adopt(ctx context.Context, o *remote.Objects) (*manifest, error) {
 	m := &manifest{files: map[string]remote.Version{}}
 	if base, err := o.TreeOf(shellBase); err == nil {
 		m.files = base
-		return m, r.adoptKilled(o, m)
+		kept, err := r.state.read(shellKept)
+		for _, line := range kept {
+			if path, copy, ok := strings.Cut(line, "\t"); ok && !strings.HasPrefix(line, `"`) {
+				r.notes.kept[path] = copy
+			}
+		}
+		return m, errors.Join(err, r.adoptKilled(o, m))
 	}
 	if r.clone == nil {
 		return m, nil
