@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync"
 )
 
 // TestMain makes the test binary answer to the command's own name, so that the
@@ -18,6 +21,9 @@ import (
 func TestMain(m *testing.M) {
 	endHookAtOnce()
 	runHook()
+	if filepath.Base(os.Args[0]) == podProgram {
+		os.Exit(sync.Main(os.Args[1:], sync.Config{Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
 	testscript.Main(m, map[string]func(){
 		"deployment-manager": func() {
 			os.Exit(run(process{
@@ -29,6 +35,10 @@ func TestMain(m *testing.M) {
 		},
 	})
 }
+
+// podProgram is the program of users' pods. sync.sh finds it mounted, away from the
+// server, which would hand it out.
+const podProgram = "deployment-manager-sync"
 
 // stepsVariable names the folder whose files say what happens at named steps:
 // a file <step> holds the server there until it is removed, and a file
@@ -63,6 +73,10 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -78,10 +92,13 @@ func TestScripts(t *testing.T) {
 				{stepsVariable, steps},
 				{"DATA", filepath.Join(env.WorkDir, "data")},
 				{"OLDFOLDER", oldFolder},
+				{"DM_SYNC_MOUNT", filepath.Join(env.WorkDir, "mounted")},
+				{"GORACE", "atexit_sleep_ms=0"},
 			} {
 				env.Setenv(pair[0], pair[1])
 			}
-			return os.Mkdir(steps, 0o700)
+			mounted := filepath.Join(env.WorkDir, "mounted")
+			return errors.Join(os.Mkdir(steps, 0o700), os.Mkdir(mounted, 0o700), os.Symlink(program, filepath.Join(mounted, podProgram)))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": cmdServe, "beside": cmdBeside, "shutdown": cmdShutdown, "kill9": cmdKill, "term": cmdTerm, "waitexit": cmdWaitExit,

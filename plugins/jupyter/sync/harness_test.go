@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
 		os.Exit(m.Run())
 	}
-	sync.Run(sync.Config{Getenv: os.Getenv, Stdout: os.Stdout, Before: interference()})
+	os.Exit(sync.Main(os.Args[1:], sync.Config{Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr, Before: interference()}))
 }
 
 // shells are those that this machine has. dash is what most images have as sh.

@@ -1,7 +1,31 @@
 package sync
 
-// Help is what the program says of itself.
-const Help = `deployment-manager-sync brings the notebooks that are deployed for a user into
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// Main is the command. It returns the exit code.
+func Main(args []string, c Config) int {
+	switch {
+	case len(args) == 0:
+		Run(c)
+	case args[0] == "--version":
+		version := "unknown"
+		if info, ok := debug.ReadBuildInfo(); ok {
+			version = info.Main.Version
+		}
+		fmt.Fprintln(c.Stdout, "deployment-manager-sync", version)
+	case args[0] == "--help":
+		fmt.Fprint(c.Stdout, help)
+	default:
+		fmt.Fprintf(c.Stderr, "deployment-manager-sync: unknown argument %q; try --help\n", args[0])
+		return 2
+	}
+	return 0
+}
+
+const help = `deployment-manager-sync brings the notebooks that are deployed for a user into
 the user's folder. What the user made or changed there is never changed or deleted:
 where both sides changed a file, the server's version comes beside it.
 SYNC.md in the folder tells what was done.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -25,6 +24,7 @@ import (
 type Config struct {
 	Getenv func(string) string
 	Stdout io.Writer                 // gets one line
+	Stderr io.Writer                 // gets what is wrong with arguments
 	Before func(change string) error // is told of each change of the disk before it is made, for tests; nil tells nobody
 }
 
@@ -95,7 +95,7 @@ const stopped = "it was stopped before it was done, because it took too long or 
 
 // work is the run. It returns the line.
 func (r *run) work(ctx context.Context) string {
-	if _, err := exec.LookPath("git"); err != nil {
+	if !remote.HasGit() {
 		return "nothing was done, because git is not installed."
 	}
 	if why := r.enter(); why != "" {

@@ -51,6 +51,12 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 }
 
+// HasGit tells whether git is installed.
+func HasGit() bool {
+	_, err := exec.LookPath("git")
+	return err == nil
+}
+
 func NewGit(getenv func(string) string, dir string, configuration ...string) Git {
 	env := []string{
 		"LC_ALL=C", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "GIT_DIR=" + dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
