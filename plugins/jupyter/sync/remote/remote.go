@@ -38,10 +38,11 @@ type Git struct {
 }
 
 // The user's name and token are named by their variables only: here, in the
-// configuration that the environment holds, and in .git/config.
+// configuration that the environment holds, and in .git/config. Some shells start a
+// program for printf, whose arguments others may see, but none for echo.
 const (
-	helper     = `!f() { set +x; test "$1" = get || return 0; while IFS= read -r l && test -n "$l"; do case $l in host=*) h=${l#host=};; esac; done; test "$h" = "$DM_SYNC_HOST" && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
-	UserHelper = `!f() { test "$1" = get && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\npassword=%s\n" "$JUPYTERHUB_USER" "$JUPYTERHUB_API_TOKEN"; }; f`
+	helper     = `!f() { set +x; test "$1" = get || return 0; while IFS= read -r l && test -n "$l"; do case $l in host=*) h=${l#host=};; esac; done; test "$h" = "$DM_SYNC_HOST" && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\n" "$JUPYTERHUB_USER" && echo "password=$JUPYTERHUB_API_TOKEN"; }; f`
+	UserHelper = `!f() { test "$1" = get && test -n "$JUPYTERHUB_API_TOKEN" && printf "username=%s\n" "$JUPYTERHUB_USER" && echo "password=$JUPYTERHUB_API_TOKEN"; }; f`
 )
 
 // passed are the variables that git gets from outside: where programs are, who the
