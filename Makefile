@@ -49,6 +49,7 @@ test: ## Run all tests with the race detector
 # Samples for which make check has time; make test-long has more.
 KILLS ?= 20
 UPDATES ?= 500
+ROUNDS ?= 10
 
 # Without the race detector, with which make test runs a part of each: at twice
 # the speed there is more to be killed, and twice as much of it.
@@ -57,21 +58,21 @@ test-crash: ## Kill the server at every named step, push what is hostile
 	@DM_TEST_KILLS=$(KILLS) go test -count=1 -timeout 20m -run '^Test(Failpoints|RandomKills|Killed|Orphan)' ./cmd/deployment-manager
 	@echo 'pushing all that is hostile, asking everything as everybody; a minute or two'
 	@DM_TEST_HOSTILE=all go test -count=1 -timeout 20m -run '^Test(Hostile|Harmless|Access)' ./cmd/deployment-manager
-	@echo 'killing the sync script, and changing what it works on; half a minute'
-	@DM_TEST_ROUNDS=10 go test -count=1 -timeout 10m -run '^Test(Killed|AnyChanges)' ./plugins/jupyter/sync
+	@echo 'killing the sync program, and changing what it works on; half a minute'
+	@DM_TEST_ROUNDS=$(ROUNDS) go test -count=1 -timeout 40m -run '^Test(Killed|AnyChanges|Each)' ./plugins/jupyter/sync
 	@echo 'testing $(UPDATES) changes, and reads, beside maintenance; a minute or two'
 	@DM_TEST_UPDATES=$(UPDATES) go test -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
 
-test-long: ## Run test-crash with 200 kills and 2,000 changes
-	@$(MAKE) -s test-crash KILLS=200 UPDATES=2000
+test-long: ## Run test-crash with 200 kills and 2,000 changes, and the sync program 10,000 times
+	@$(MAKE) -s test-crash KILLS=200 UPDATES=2000 ROUNDS=1700
 
 # Mounts and processes of their own: all end with the tests, however those end.
 ALONE := unshare --mount --pid --fork --kill-child --mount-proc
 
-test-root: ## Cut the power, fill and fail the disk below the server; needs root
+test-root: ## Cut the power, fill and fail the disk below the server, and users' homes; needs root
 	@echo 'testing what power cuts and failing disks leave; some minutes'
-	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; cd cmd/deployment-manager && \
-	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 20m -run '^TestRoot'
+	@alone='$(ALONE)'; $$alone true 2>/dev/null || alone=; \
+	DM_TEST_ROOT=$${DM_TEST_ROOT:-1} $$alone go test -count=1 -timeout 20m -run '^TestRoot' ./cmd/deployment-manager ./plugins/jupyter/sync
 
 test-image: ## Run the image, the script in every shell, build the Dockerfile; needs root
 	@echo 'testing the image; a minute or two'

@@ -355,6 +355,9 @@ type GitTransport interface {
 	// valid user name always exists: who has nothing gets README.ipynb. Kinds:
 	// NotFound, Unavailable (set aside as damaged).
 	Has(r Repository) error
+	// Tip is the commit that main of the repository is at. It reads a file and
+	// starts no git. Kinds: those of Has.
+	Tip(ctx context.Context, r Repository) (string, error)
 	// UploadPack runs one stateless round of git upload-pack. It returns when
 	// git has ended, and ends git within two seconds after ctx is cancelled.
 	UploadPack(ctx context.Context, r Repository, round UploadRound) error

@@ -14,6 +14,20 @@ func (s *Store) Has(r dm.Repository) error {
 	return err
 }
 
+// Tip implements dm.GitTransport. It needs no lock: a ref is in one of two files at
+// any moment, and who reads the first one too early finds it in the second.
+func (s *Store) Tip(ctx context.Context, r dm.Repository) (string, error) {
+	dir, err := s.served(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	tip, err := repo.ReadRef(dir, repo.Main)
+	if err != nil {
+		return "", dm.Wrap("gitstore.Tip", err)
+	}
+	return tip.String(), nil
+}
+
 // served is the directory that answers for a repository.
 func (s *Store) served(ctx context.Context, r dm.Repository) (dir string, err error) {
 	if err := s.service.Sound(r); err != nil {

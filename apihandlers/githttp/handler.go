@@ -47,7 +47,8 @@ type request struct {
 	actor      dm.Actor
 }
 
-// round serves one step. An error means that nothing of the answer counts.
+// round serves one step. Who fetches a workspace may name the commit that it has, as a
+// cache names what it has, and starts no git when that is the newest. An error means that nothing of the answer counts.
 func (a *API) round(w http.ResponseWriter, r *http.Request, kind dm.RepositoryKind, o operation) error {
 	q := &request{Request: r, rc: http.NewResponseController(w), operation: o}
 	if err := a.admit(q, kind); err != nil {
@@ -56,6 +57,18 @@ func (a *API) round(w http.ResponseWriter, r *http.Request, kind dm.RepositoryKi
 	if q.Method == http.MethodHead { // starts no git: the length of its answer is told to nobody
 		advertisement(w, o)
 		return nil
+	}
+	if kind == dm.WorkspaceRepository && o == fetchRefs && q.Header.Get("If-None-Match") != "" {
+		tip, err := a.transport.Tip(q.Context(), q.repository)
+		if err != nil {
+			return discreet(err, kind)
+		}
+		if tag := `"` + tip + `"`; q.Header.Get("If-None-Match") == tag {
+			noCache(w.Header())
+			w.Header().Set("ETag", tag)
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
 	}
 	return a.serve(w, q)
 }

@@ -74,7 +74,11 @@ func (a *API) Routes() []apihandlers.Route {
 			r.Handle = func(w http.ResponseWriter, r *http.Request) error { return a.round(w, r, kind, o) }
 			routes = append(routes, r)
 		}
-		row(get, fetchRefs, "-refs", "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of "+to.what)
+		condition := ""
+		if kind == dm.WorkspaceRepository {
+			condition = `; 304 Not Modified when If-None-Match names the commit of main, in quotes`
+		}
+		row(get, fetchRefs, "-refs", "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of "+to.what+condition)
 		row(post, upload, "-fetch", "/git-upload-pack", "second step of git clone and git fetch of "+to.what)
 		row(get, pushRefs, "-push-refs", "/info/refs?service=git-receive-pack", "first step of git push to "+to.what+to.push)
 		row(post, receive, "-push", "/git-receive-pack", "second step of git push to "+to.what+to.push)

@@ -28,6 +28,8 @@ type fakeGit struct{ running atomic.Int32 }
 
 func (*fakeGit) Has(dm.Repository) error { return nil }
 
+func (*fakeGit) Tip(context.Context, dm.Repository) (string, error) { return "", nil }
+
 func (g *fakeGit) UploadPack(_ context.Context, _ dm.Repository, round dm.UploadRound) error {
 	return g.work(round.In, round.Out)
 }

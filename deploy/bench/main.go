@@ -44,6 +44,7 @@ var sections = []section{
 	{"refs", refs},
 	{"clone", clone},
 	{"fetch", fetch},
+	{"sync", syncs},
 	{"push", push},
 	{"packages", packages},
 	{"memory", memory},

@@ -9,6 +9,7 @@ type sizes struct {
 	gits          []gitSize     // pushed, cloned and fetched
 	moves         int           // of a ref, on each side
 	clones        int           // of a user's repository, on each side
+	syncs         int           // rounds of a user's start hooks, on each side
 	cloneContent  int64         // bytes of notebooks and csv in each version of the cloned application
 	bigArchive    int64         // raw bytes of the package whose upload's memory is watched
 	others        int           // applications that are there already
@@ -55,6 +56,7 @@ var full = sizes{
 		{"200 MB", 357 * megabyte, 3},
 	},
 	download: true,
+	syncs:    9,
 	gits: []gitSize{
 		{label: "8 KB", name: "small", raw: 8_000,
 			pushes: []burst{{1, 8, 2}, {16, 32, 1}, {64, 64, 1}},

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 // small is a run of a few seconds. Its figures mean nothing.
 var small = sizes{
 	archives:  []archiveSize{{"1 MB", megabyte, 2}},
-	downloads: 2, moves: 2, clones: 2, cloneContent: 200_000, bigArchive: 2 * megabyte,
+	downloads: 2, moves: 2, clones: 2, syncs: 1, cloneContent: 200_000, bigArchive: 2 * megabyte,
 	others: 6, hoard: 4, owners: 3, creates: 2, bursts: 1, burst: 4,
 	gits: []gitSize{{label: "1 KB", name: "small", raw: 1_000, goal: 0.5,
 		pushes: []burst{{2, 2, 1}}, clones: []burst{{2, 2, 2}}, looks: []burst{{1, 2, 1}}}},
@@ -36,7 +36,7 @@ var small = sizes{
 func TestEverySectionMeasures(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	program := filepath.Join(t.TempDir(), "deployment-manager")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/deployment-manager")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Dir(program)+"/", "./cmd/...")
 	build.Dir = filepath.Join("..", "..")
 	if said, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, said)
@@ -51,7 +51,7 @@ func TestEverySectionMeasures(t *testing.T) {
 		"upload of 1 MB", "gzip -dc", "download of 1 MB", "durable move of a ref", "create until 202", "create until CREATED",
 		"creates per second", "of the same user", "GET /applications with 6", "GET /applications with 9", "start until ready with 9", "GET /packages of the repository with 6 versions",
 		"2 changes of overrides", "2 versions with the same files",
-		"processor time of a clone", "memory during the upload", "cores",
+		"processor time of a clone", "sync of a user's folder", "memory during the upload", "cores",
 		"clone of 1 KB, 2 at once", "push of 1 KB, 2 at once", "fetch of nothing new from 1 KB, 1 at once", "gitkit",
 	} {
 		if !strings.Contains(stdout.String(), want) {

@@ -187,7 +187,7 @@ func (a *apply) writeJournal(all []change) error {
 	for _, c := range all {
 		lines = append(lines, fmt.Sprintf("%c %s %s\t%s", actionLetters[c.action], c.old, entry(c.new, c.path), strconv.Quote(c.of)))
 	}
-	return a.write(journalName, lines)
+	return a.write(a.dir, journalName, lines, false) // mark has the disk keep it
 }
 
 // mark notes what is staged, and has the disk keep it: from here on a file that is

@@ -83,16 +83,21 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 			return "", err
 		}
 	}
-	tip, err := c.git.Run(ctx, "", "for-each-ref", "--format=%(objectname)", remote.MainRef)
-	if err != nil {
-		return "git can't read the repository in this folder. The files are up to date all the same.", ctx.Err()
+	says, tip := c.head()
+	if tip == "" { // git may have packed it
+		var err error
+		if tip, err = c.git.Run(ctx, "", "for-each-ref", "--format=%(objectname)", remote.MainRef); err != nil {
+			return notReadable, ctx.Err()
+		}
 	}
 	for _, name := range []string{"rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG"} {
 		if _, err := c.dir.stat(name); err == nil {
 			return ownBranch, nil
 		}
 	}
-	if says, _ := c.head(); says != "ref: "+remote.MainRef {
+	if _, detached := remote.ParseBlob(says); !detached && !strings.HasPrefix(says, "ref: ") {
+		return notReadable, nil
+	} else if says != "ref: "+remote.MainRef {
 		return ownBranch, nil
 	}
 	if tip == new {
@@ -111,13 +116,18 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 	if tip != "" && c.staged(ctx, tip) && c.staged(ctx, new) {
 		return "You have staged changes. The files are up to date; your branch stays where it is until you commit or unstage them.", nil
 	}
-	if _, err := c.git.Run(ctx, "", "read-tree", "-i", "-m", new); err != nil {
-		return "", err
+	_, err = c.git.Run(ctx, "", "read-tree", "-i", "-m", new)
+	if err == nil {
+		_, err = c.git.Run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", remote.MainRef, new, orZero(tip), new),
+			"update-ref", "-m", "deployment manager: bring up to date", "--stdin")
 	}
-	_, err = c.git.Run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", remote.MainRef, new, orZero(tip), new),
-		"update-ref", "-m", "deployment manager: bring up to date", "--stdin")
+	if err != nil && ctx.Err() == nil && !full(err) {
+		return notReadable, nil
+	}
 	return moved, err
 }
+
+const notReadable = "git can't read the repository in this folder. The files are up to date all the same."
 
 const otherGit = "Another git is at work in this folder. The files are up to date; your branch follows at the next start."
 
@@ -132,7 +142,7 @@ func orZero(commit string) string {
 
 func (c *clone) staged(ctx context.Context, commit string) bool {
 	_, err := c.git.Run(ctx, "", "diff-index", "--cached", "--quiet", commit, "--")
-	return err != nil
+	return remote.Differs(err)
 }
 
 // create makes .git what git clone would have made.

@@ -2,7 +2,7 @@ package sync
 
 import (
 	"fmt"
-	"runtime/debug"
+	"runtime"
 )
 
 // Main is the command. It returns the exit code.
@@ -11,11 +11,7 @@ func Main(args []string, c Config) int {
 	case len(args) == 0:
 		Run(c)
 	case args[0] == "--version":
-		version := "unknown"
-		if info, ok := debug.ReadBuildInfo(); ok {
-			version = info.Main.Version
-		}
-		fmt.Fprintln(c.Stdout, "deployment-manager-sync", version)
+		fmt.Fprintf(c.Stdout, "deployment-manager-sync, %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	case args[0] == "--help":
 		fmt.Fprint(c.Stdout, help)
 	default:

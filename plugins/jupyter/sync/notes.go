@@ -76,7 +76,7 @@ func (s *state) writeNotes(n *notes) error {
 	if old, err := s.read(notesName); err == nil && slices.Equal(old, lines) {
 		return nil
 	}
-	return s.write(notesName, lines)
+	return s.write(s.dir, notesName, lines, false)
 }
 
 // begin makes the notes those of a comparison with the server's files.

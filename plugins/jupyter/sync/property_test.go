@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func fits(all files, name string) bool {
 // TestAnyChanges plays random edits of the user against random deliveries. In
 // every round each file of the user is as the user left it, each other file is
 // the server's newest, and what the server has of a file that both changed is
-// somewhere beside it.
+// somewhere beside it. Some runs are killed before the one that ends.
 func TestAnyChanges(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -51,7 +52,14 @@ func TestAnyChanges(t *testing.T) {
 					server = changed(random, server, round)
 					l.commit(server, random.IntN(8) > 0)
 				}
+				if random.IntN(2) == 0 { // a run is killed first, or two, on some disk
+					l.env = []string{refuse + "=" + slices.Sorted(maps.Values(poorDisks))[random.IntN(len(poorDisks))]}
+					for range 1 + random.IntN(2) {
+						l.die(1 + random.IntN(70))
+					}
+				}
 				l.sync()
+				l.env = nil
 				l.judge(round, base, mine, server)
 				base = server
 				if t.Failed() {

@@ -105,14 +105,14 @@ func bytesText(n int64) string {
 // page writes SYNC.md, unless the user has something of that name.
 func (r *run) page(line string) error {
 	root := r.folder.root
-	if _, err := root.stat(pageName); !errors.Is(err, fs.ErrNotExist) {
+	if st, err := root.stat(pageName); !errors.Is(err, fs.ErrNotExist) && (err != nil || st.Size > 0) { // an empty one is what a power cut leaves
 		mine := state{dir: root}
 		lines, err := mine.read(pageName)
 		if err != nil || len(lines) == 0 || lines[0] != pageMarker {
 			return nil
 		}
 	}
-	return r.state.writeInto(root, pageName, r.pageLines(line))
+	return r.state.write(root, pageName, r.pageLines(line), false)
 }
 
 func (r *run) pageLines(line string) []string {

@@ -239,15 +239,18 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 			return err
 		}
 	}
-	if err := r.remote.Prepare(ctx); err != nil {
-		return err
-	}
 	a := &apply{state: r.state, folder: r.folder, base: r.base, raced: map[string]bool{}, done: r.counts, failed: r.failed}
 	if r.base != nil {
 		if err := a.settleJournal(); err != nil {
 			return err
 		}
 		clear(r.counts) // those are of a run that was killed
+		if r.settled(r.remote.Fetched()) && r.remote.Unchanged(ctx, r.Getenv) {
+			return nil
+		}
+	}
+	if err := r.remote.Prepare(ctx); err != nil {
+		return err
 	}
 	err = r.news(ctx, a)
 	if err != nil && ctx.Err() == nil && r.remote.Mend(ctx) {
@@ -265,13 +268,19 @@ func (r *run) news(ctx context.Context, a *apply) error {
 		return err
 	}
 	new := r.remote.Fetched()
-	if r.base == nil || !r.base.complete || r.base.commit != new || r.clone != nil && !r.clone.asLeft(new) {
+	if !r.settled(new) {
 		if err := r.compare(ctx, a); err != nil {
 			return err
 		}
 	}
 	r.total = len(r.base.files)
 	return nil
+}
+
+// settled tells whether an earlier run brought all of a commit, and the user's .git is
+// there too.
+func (r *run) settled(commit string) bool {
+	return r.base != nil && r.base.complete && r.base.commit == commit && (r.clone == nil || r.clone.asLeft(commit))
 }
 
 // compare brings the folder to the server's commit.
@@ -289,7 +298,7 @@ func (r *run) compare(ctx context.Context, a *apply) error {
 	old := ""
 	if r.base == nil {
 		if r.base, err = r.adopt(ctx, o); err == nil {
-			err = r.state.writeManifest(r.base) // a journal means nothing without
+			err = r.state.writeManifest(r.base, false) // a journal means nothing without
 		}
 	} else {
 		old = r.base.commit
@@ -308,7 +317,7 @@ func (r *run) compare(ctx context.Context, a *apply) error {
 		r.missing = r.remote.Bytes(ctx, r.pending(theirs)) - r.free()
 	}
 	r.base.commit, r.base.complete = theirs.Commit, len(r.notes.failed) == 0
-	if err := r.state.writeManifest(r.base); err != nil {
+	if err := r.state.writeManifest(r.base, false); err != nil {
 		return err
 	}
 	r.forgetShell(ctx)

@@ -42,7 +42,7 @@ func (a *apply) settleJournal() error {
 	a.folder.leave()
 	if len(all) > 0 {
 		a.base.complete = false
-		if err := a.writeManifest(a.base); err != nil {
+		if err := a.writeManifest(a.base, true); err != nil {
 			return err
 		}
 	}

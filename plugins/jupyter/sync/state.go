@@ -119,12 +119,12 @@ func (s *state) read(name string) ([]string, error) {
 	}
 }
 
-// write makes a small file as a whole, or leaves the one of before.
-func (s *state) write(name string, lines []string) error {
-	return s.writeInto(s.dir, name, lines)
-}
+// durable is that a power cut leaves a file as it was or as it is. What has lost it
+// can be made again, or is flushed together with more.
+type durable bool
 
-func (s *state) writeInto(to dir, name string, lines []string) (err error) {
+// write makes a small file as a whole, or leaves the one of before.
+func (s *state) write(to dir, name string, lines []string, kept durable) (err error) {
 	const aside = "new"
 	_ = s.remove(aside) // of a run that was killed
 	f, err := s.create(aside, 0o666)
@@ -136,8 +136,10 @@ func (s *state) writeInto(to dir, name string, lines []string) (err error) {
 		out.WriteString(line)
 		out.WriteByte('\n')
 	}
-	err = s.may("write")
-	if err = errors.Join(err, out.Flush(), f.Sync(), f.Close()); err == nil {
+	if err = errors.Join(s.may("write"), out.Flush()); err == nil && bool(kept) {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = s.replace(aside, to, name)
 	}
 	if err != nil {
@@ -177,7 +179,7 @@ func (s *state) readManifest() (*manifest, error) {
 	return m, nil
 }
 
-func (s *state) writeManifest(m *manifest) error {
+func (s *state) writeManifest(m *manifest, kept durable) error {
 	how := "part"
 	if m.complete {
 		how = "complete"
@@ -186,7 +188,7 @@ func (s *state) writeManifest(m *manifest) error {
 	for _, path := range slices.Sorted(maps.Keys(m.files)) {
 		lines = append(lines, entry(m.files[path], path))
 	}
-	return s.write(manifestName, append(lines, fmt.Sprint(manifestTail, " ", len(lines)-1)))
+	return s.write(s.dir, manifestName, append(lines, fmt.Sprint(manifestTail, " ", len(lines)-1)), kept)
 }
 
 func orDash(text string) string {

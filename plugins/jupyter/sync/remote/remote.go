@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +120,13 @@ func (e *GitError) Unwrap() error {
 		}
 	}
 	return e.err
+}
+
+// Differs tells whether git ended as its commands do that compare, and found a
+// difference.
+func Differs(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == 1
 }
 
 // New prepares the program's own repository.
@@ -269,7 +275,7 @@ func Patiently(ctx context.Context, do func(context.Context) error) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Duration(2000+rand.IntN(5000)) * time.Millisecond):
+	case <-time.After(2*time.Second + time.Duration(time.Now().UnixNano()%int64(5*time.Second))):
 		return do(ctx)
 	}
 }
