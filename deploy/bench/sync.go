@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -47,19 +48,64 @@ func syncs(ctx context.Context, b *bench) ([]line, error) {
 			return nil, err
 		}
 	}
+	if err := s.createLesson(ctx); err != nil {
+		return nil, err
+	}
+	ways, err := waysLines(ctx, b, s, folder)
+	if err != nil {
+		return nil, err
+	}
 	ours := &home{server: s, command: []string{filepath.Join(filepath.Dir(b.program), "deployment-manager-sync")}, folder: filepath.Join(folder, "ours")}
 	before := &home{server: s, command: []string{"sh", script}, folder: filepath.Join(folder, "before")}
-	return syncLines(ctx, b, s, ours, before)
+	lines, err := syncLines(ctx, b, s, ours, before)
+	return append(lines, ways...), err
+}
+
+// createLesson gives the user pnda the first version.
+func (s *server) createLesson(ctx context.Context) error {
+	app := s.manager + "/applications/lesson"
+	if _, err := s.sendText(ctx, "PUT", app+"?user.name=pnda", `{"package": "lesson-1.0.0"}`, 202); err != nil {
+		return err
+	}
+	return s.settle(ctx, app+"/status", "CREATED")
+}
+
+// waysLines measures sync.sh with each way of getting the program.
+func waysLines(ctx context.Context, b *bench, s *server, folder string) (lines []line, err error) {
+	script := filepath.Join(folder, "sync.sh")
+	text, err := s.sendText(ctx, "GET", s.git+"/sync.sh", "", 200)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(script, text, 0o600); err != nil {
+		return nil, err
+	}
+	program, err := os.ReadFile(filepath.Join(filepath.Dir(b.program), "deployment-manager-sync"))
+	if err != nil {
+		return nil, err
+	}
+	none := "DM_SYNC_MOUNT=" + filepath.Join(folder, "nothing")
+	for _, way := range []struct {
+		name string
+		env  []string
+	}{
+		{"the program mounted", []string{"DM_SYNC_MOUNT=" + filepath.Dir(b.program)}},
+		{"the program from /tools.git, then the cache", []string{none, fmt.Sprintf("DM_SYNC_SHA256=%x", sha256.Sum256(program))}},
+		{"plain git", []string{none}},
+	} {
+		h := &home{server: s, command: []string{"sh", script}, env: way.env, folder: filepath.Join(folder, "way")}
+		for range b.sizes.syncs {
+			if err := errors.Join(os.RemoveAll(h.folder), os.MkdirAll(h.folder, 0o700), h.sync(ctx, &h.first), h.sync(ctx, &h.same)); err != nil {
+				return nil, err
+			}
+		}
+		lines = append(lines, line{what: "start hook by sync.sh, " + way.name + ": the first start, later ones", ours: show(median(h.first)), beside: show(median(h.same))})
+	}
+	return lines, nil
 }
 
 func syncLines(ctx context.Context, b *bench, s *server, ours, before *home) ([]line, error) {
 	app := s.manager + "/applications/lesson"
-	if _, err := s.sendText(ctx, "PUT", app+"?user.name=pnda", `{"package": "lesson-1.0.0"}`, 202); err != nil {
-		return nil, err
-	}
-	if err := s.settle(ctx, app+"/status", "CREATED"); err != nil {
-		return nil, err
-	}
 	var clones []time.Duration
 	for round := range b.sizes.syncs {
 		for _, h := range []*home{ours, before} {
@@ -101,13 +147,14 @@ func syncLines(ctx context.Context, b *bench, s *server, ours, before *home) ([]
 type home struct {
 	server               *server
 	command              []string
+	env                  []string
 	folder               string
 	first, same, changed []time.Duration
 }
 
 func (h *home) sync(ctx context.Context, took *[]time.Duration) error {
 	cmd := exec.CommandContext(ctx, h.command[0], h.command[1:]...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.folder, "JUPYTERHUB_USER=pnda", "DM_GIT_URL=" + h.server.git}
+	cmd.Env = append(h.env[:len(h.env):len(h.env)], "PATH="+os.Getenv("PATH"), "HOME="+h.folder, "JUPYTERHUB_USER=pnda", "DM_GIT_URL="+h.server.git)
 	begin := time.Now()
 	out, err := cmd.Output()
 	*took = append(*took, time.Since(begin))
