@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
@@ -77,7 +78,13 @@ func (a *apply) batch(ctx context.Context, all []change) (rest []change, err err
 	defer fresh.close()
 	staged, n := make([]bool, len(all)), 0
 	a.bytes = 0
-	for ; n < len(all) && a.bytes < batchBytes && ctx.Err() == nil; n++ {
+	// What is staged must come to its place as well, and be judged, or a run that has
+	// too little time for all of it would bring nothing, and so would the next one.
+	until := time.Now().Add(time.Hour)
+	if deadline, ok := ctx.Deadline(); ok {
+		until = time.Now().Add(time.Until(deadline) / 3)
+	}
+	for ; n < len(all) && a.bytes < batchBytes && ctx.Err() == nil && (n == 0 || time.Now().Before(until)); n++ {
 		if all[n].action == drop {
 			staged[n] = true
 			continue
@@ -205,8 +212,11 @@ func (a *apply) mark(staged []bool) error {
 	for _, is := range staged {
 		line = append(line, "ny"[map[bool]int{true: 1}[is]])
 	}
-	if _, err := unix.Write(fd, append(line, '\n')); err != nil {
+	line = append(line, '\n')
+	if n, err := unix.Write(fd, line); err != nil {
 		return err
+	} else if n < len(line) {
+		return unix.ENOSPC // the disk took the part that there was room for
 	}
 	return unix.Syncfs(fd)
 }

@@ -18,7 +18,8 @@ const (
 	count  = "DM_TEST_COUNT" // the file that gets the number of changes
 	at     = "DM_TEST_AT"    // "7=ENOSPC": change number 7 fails, and all after it
 	save   = "DM_TEST_SAVE"  // "exchange:app/a.ipynb": before the first such change somebody saves the file
-	pause  = "DM_TEST_PAUSE" // "exchange:FILE": the second such change waits for the file
+	pause  = "DM_TEST_PAUSE" // "exchange:FILE": the second such change waits for the file; "1mark:FILE": the first
+	slow   = "DM_TEST_SLOW"  // "create:50ms": each such change takes so long
 )
 
 const saved = "saved by somebody"
@@ -48,7 +49,14 @@ func interference() func(string) error {
 				}
 			}
 		}
-		if is, path, _ := strings.Cut(os.Getenv(pause), ":"); is == change && seen[change] == 2 {
+		if is, long, _ := strings.Cut(os.Getenv(slow), ":"); is == change {
+			d, err := time.ParseDuration(long)
+			if err != nil {
+				panic(err)
+			}
+			time.Sleep(d)
+		}
+		if is, path, _ := strings.Cut(os.Getenv(pause), ":"); is == change && seen[change] == 2 || is == "1"+change && seen[change] == 1 {
 			for _, err := os.Stat(path); err != nil; _, err = os.Stat(path) {
 				time.Sleep(5 * time.Millisecond)
 			}

@@ -256,6 +256,9 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 	if err != nil && ctx.Err() == nil && r.remote.Mend(ctx) {
 		err = r.news(ctx, a)
 	}
+	if err != nil && ctx.Err() != nil && !full(err) {
+		return ctx.Err() // a git that was ended says something else
+	}
 	return err
 }
 

@@ -87,8 +87,12 @@ func (a *apply) settleChange(fresh dir, name string, c change) (made bool) {
 	if again := fresh.look(name + ours); again.kind != absent && !again.is(c.new.Blob) {
 		a.giveBack(fresh, name+ours, c) // saved once more, while something else was given back
 	}
-	return made
+	// What was given back is not there any more to tell what came out.
+	return made && fresh.look(name+given).kind == absent
 }
+
+// given ends the name of a file that tells that something was given back.
+const given = ".given"
 
 // ours ends the name of what was moved out of the way of somebody's file.
 const ours = ".ours"
@@ -105,6 +109,9 @@ func (a *apply) giveBack(fresh dir, name string, c change) {
 		there := in.look(base)
 		if there.kind == file && there == fresh.look(name) {
 			return // the move that brought it out had not ended
+		}
+		if f, err := fresh.create(strings.TrimSuffix(strings.TrimSuffix(name, before), ours)+given, 0o666); err == nil {
+			_ = f.Close() // it is empty
 		}
 		if there.is(c.new.Blob) {
 			_ = in.move(base, fresh, strings.TrimSuffix(name, before)+ours)
