@@ -38,7 +38,7 @@ func newClone(getenv func(string) string, s *state, root dir, folder, address, u
 	}
 	path := filepath.Join(folder, ".git")
 	g := remote.NewGit(getenv, path, "core.bare", "false", "safe.directory", "*")
-	g.Env = append(g.Env, "GIT_WORK_TREE="+folder)
+	g.Env = append(g.Env, "GIT_WORK_TREE="+folder, "GIT_ALLOW_PROTOCOL=none") // nor does it fetch what it lacks
 	return &clone{git: g, folder: folder, dir: in, state: s, address: address, url: url, begun: begun}, nil
 }
 
@@ -107,13 +107,14 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 		return "You have commits of your own on main. The files are up to date; your branch stays where it is.", nil
 	}
 	if err := c.borrow(); err != nil {
-		return "", err
+		return notReadable, room(err)
 	}
 	moved, err := c.unlock()
 	if err != nil || moved == otherGit {
 		return moved, err
 	}
-	if tip != "" && c.staged(ctx, tip) && c.staged(ctx, new) {
+	// A run that was killed has left the index at old, and the branch before it.
+	if c.staged(ctx, orEmpty(tip)) && c.staged(ctx, new) && (old == "" || c.staged(ctx, old)) {
 		return "You have staged changes. The files are up to date; your branch stays where it is until you commit or unstage them.", nil
 	}
 	_, err = c.git.Run(ctx, "", "read-tree", "-i", "-m", new)
@@ -140,6 +141,22 @@ func orZero(commit string) string {
 	return commit
 }
 
+// room is the error that there is no room, if that is what it is.
+func room(err error) error {
+	if full(err) {
+		return err
+	}
+	return nil
+}
+
+// orEmpty is the commit, or the tree without files, which git knows everywhere.
+func orEmpty(commit string) string {
+	if commit == "" {
+		return "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+	}
+	return commit
+}
+
 func (c *clone) staged(ctx context.Context, commit string) bool {
 	_, err := c.git.Run(ctx, "", "diff-index", "--cached", "--quiet", commit, "--")
 	return remote.Differs(err)
@@ -150,60 +167,71 @@ func (c *clone) create(ctx context.Context) error {
 	if _, err := c.git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--template="); err != nil {
 		return err
 	}
-	config, err := os.OpenFile(filepath.Join(c.git.Dir, "config"), os.O_APPEND|os.O_WRONLY, 0)
+	err := c.dir.append("config", fmt.Sprintf("[remote \"origin\"]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
+		"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, remote.MainRef, c.address, strconv.Quote(remote.UserHelper)))
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(config, "[remote \"origin\"]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
-		"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, remote.MainRef, c.address, strconv.Quote(remote.UserHelper))
-	if err = errors.Join(err, config.Close()); err != nil {
-		return err
-	}
-	return c.append("info", "exclude", "SYNC.md")
+	return c.append("info/exclude", "SYNC.md")
 }
 
 // borrow lets .git find our objects, so that they are on the disk once.
 func (c *clone) borrow() error {
-	return c.append(filepath.Join("objects", "info"), "alternates", "../"+stateName+"/objects")
+	return c.append("objects/info/alternates", "../"+stateName+"/objects")
 }
 
 // append adds a line to a file of .git, unless it is there.
-func (c *clone) append(folder, name, line string) error {
-	path := filepath.Join(c.git.Dir, folder)
-	if err := os.MkdirAll(path, 0o777); err != nil {
-		return err
-	}
-	content, err := os.ReadFile(filepath.Join(path, name))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || slices.Contains(strings.Split(string(content), "\n"), line) {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(path, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+func (c *clone) append(path, line string) error {
+	git := &folder{root: c.dir}
+	defer git.leave()
+	in, name, err := git.parent(path, true)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(line + "\n")
-	return errors.Join(err, f.Close())
+	lines, err := (&state{dir: in}).read(name)
+	if err != nil || slices.Contains(lines, line) {
+		return err
+	}
+	return in.append(name, line+"\n")
 }
 
-// unlock moves a lock of the index out of the way that a git which was killed has
-// left behind. A lock of one that works stays, and git would fail on it.
+// locked are the files of .git that follow writes. lockEnd ends the name of the lock
+// of one.
+var locked = []string{"index", "HEAD", remote.MainRef, "refs/remotes/origin/main"}
+
+const lockEnd = ".lock"
+
+// unlock moves locks out of the way that a git which was killed has left behind,
+// ours or the user's. A lock of one that works stays, and git would fail on it.
 func (c *clone) unlock() (moved string, err error) {
-	st, err := c.dir.stat(indexLock)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	git := &folder{root: c.dir}
+	defer git.leave()
+	for _, path := range locked {
+		in, name, err := git.parent(path+lockEnd, false)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		st, err := in.stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		at := time.Unix(st.Mtim.Unix())
+		if !at.Before(c.begun) || c.gitWorks() {
+			return otherGit, nil
+		}
+		if err := in.replace(name, c.state.dir, name); err != nil {
+			return "", err
+		}
+		moved = fmt.Sprintf("A git that was killed had left `.git/%s` behind, of %s. No git could work here; the file is now `.git/%s/%s`.",
+			path+lockEnd, at.UTC().Format("2006-01-02 15:04 UTC"), stateName, name)
 	}
-	if err != nil {
-		return "", err
-	}
-	at := time.Unix(st.Mtim.Unix())
-	if !at.Before(c.begun) || c.gitWorks() {
-		return otherGit, nil
-	}
-	if err := c.dir.replace(indexLock, c.state.dir, indexLock); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("A git that was killed had left `.git/%s` behind, of %s. No git could work here; the file is now `.git/%s/%s`.",
-		indexLock, at.UTC().Format("2006-01-02 15:04 UTC"), stateName, indexLock), nil
+	return moved, nil
 }
 
 // gitWorks tells whether a git is at work in the folder, as far as this user may see.

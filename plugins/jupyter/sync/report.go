@@ -105,7 +105,7 @@ func bytesText(n int64) string {
 // page writes SYNC.md, unless the user has something of that name.
 func (r *run) page(line string) error {
 	root := r.folder.root
-	if st, err := root.stat(pageName); !errors.Is(err, fs.ErrNotExist) && (err != nil || st.Size > 0) { // an empty one is what a power cut leaves
+	if st, err := root.stat(pageName); !errors.Is(err, fs.ErrNotExist) && (err != nil || st.Size > 0 || st.Mode&unix.S_IFMT != unix.S_IFREG) { // an empty one is what a power cut leaves
 		mine := state{dir: root}
 		lines, err := mine.read(pageName)
 		if err != nil || len(lines) == 0 || lines[0] != pageMarker {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,7 +144,7 @@ func New(getenv func(string) string, dir, address, url string, seconds int) *Rep
 		settings = append(settings, "http.proxy", "") // it would see the token
 	}
 	g := NewGit(getenv, dir, settings...)
-	g.Env = append(g.Env, "DM_SYNC_HOST="+authority)
+	g.Env = append(g.Env, "DM_SYNC_HOST="+authority, "GIT_ALLOW_PROTOCOL=http:https")
 	return &Repository{url: url, Git: g}
 }
 
@@ -151,16 +152,17 @@ func New(getenv func(string) string, dir, address, url string, seconds int) *Rep
 // killed has left: whoever holds the state's lock is alone here.
 func (r *Repository) Prepare(ctx context.Context) error {
 	for _, pattern := range []string{"*.lock", "refs/deployment-manager/*.lock", "objects/pack/tmp_*", "objects/tmp_*", "objects/??/tmp_*"} {
-		left, err := filepath.Glob(filepath.Join(r.Git.Dir, pattern))
+		left, err := fs.Glob(os.DirFS(r.Git.Dir), pattern) // the folder's own name is no pattern
 		for _, path := range left {
-			err = errors.Join(err, os.Remove(path))
+			err = errors.Join(err, os.Remove(filepath.Join(r.Git.Dir, path)))
 		}
 		if err != nil {
 			return err
 		}
 	}
-	refs, err := filepath.Glob(filepath.Join(r.Git.Dir, "refs/deployment-manager/*"))
+	refs, err := fs.Glob(os.DirFS(r.Git.Dir), "refs/deployment-manager/*")
 	for _, path := range refs {
+		path = filepath.Join(r.Git.Dir, path)
 		if hashIn(path) == "" { // as a crash of the machine may leave it
 			err = errors.Join(err, os.Remove(path))
 		}
