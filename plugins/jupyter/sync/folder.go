@@ -26,6 +26,9 @@ func (b *blocked) Error() string { return b.at + " is no folder" }
 
 // parent opens the folder that a path lies in; with make it makes what is missing.
 func (f *folder) parent(path string, make bool) (in dir, name string, err error) {
+	if !plain(path) {
+		return dir{}, "", unix.EINVAL
+	}
 	where, name := split(path)
 	if where == "" {
 		return f.root, name, nil
@@ -54,6 +57,17 @@ func (f *folder) parent(path string, make bool) (in dir, name string, err error)
 	}
 	f.last, f.in = where, in
 	return in, name, nil
+}
+
+// plain tells whether a path stays in the folder: whatever stands in a manifest, a
+// journal or notes, none leads up.
+func plain(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
 }
 
 // leave closes the folder that was kept open.

@@ -25,6 +25,12 @@ func (d *disk) become(folder string) error {
 	for at := filepath.Dir(folder); errors.Is(err, fs.ErrNotExist) && at != "/"; err = unix.Stat(at, &st) {
 		at = filepath.Dir(at)
 	}
+	if err == nil && st.Uid == 0 {
+		// Volumes are root's, and a group may write there: then the folder's owner counts.
+		if err := unix.Stat(folder, &st); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
 	if err != nil || st.Uid == 0 {
 		return err
 	}
@@ -76,6 +82,9 @@ func (d dir) adopt(name string, depth int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
+	if depth > 0 && d.mounted(fd, st.Dev) {
+		return nil // a volume in the folder is others' too
+	}
 	folder := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	// A file with several names may be another one's as well, and stays.
 	if st.Uid == 0 && (folder || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1) {
@@ -91,4 +100,12 @@ func (d dir) adopt(name string, depth int) error {
 		err = errors.Join(err, in.adopt(name, depth+1))
 	}
 	return err
+}
+
+// mounted tells whether something that lies in the folder is mounted there.
+func (d dir) mounted(fd int, dev uint64) bool {
+	var above unix.Stat_t
+	var x unix.Statx_t // also tells of a folder of the same disk, from Linux 5.8 on
+	return unix.Fstat(d.fd, &above) != nil || above.Dev != dev ||
+		unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &x) == nil && x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }

@@ -205,3 +205,58 @@ func TestRootUsers(t *testing.T) {
 		l.want(with(files{"app/a.ipynb": "a two", "app/a.1.2.0.ipynb": "a two"}))
 	})
 }
+
+// TestRootUsersInTurn: two users of one group, as pods of random user ids are.
+func TestRootUsersInTurn(t *testing.T) {
+	asRoot(t)
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.reachable()
+	l.must(os.Chmod(l.home(), 0o2775))
+	l.must(os.Chown(l.home(), 4711, somebody))
+	as := func(id string) []string {
+		return []string{"setpriv", "--reuid", id, "--regid", "12345", "--clear-groups", "--", "sh", "-c", `umask 002; exec "$@"`, "sh"}
+	}
+	l.as = as("12345")
+	l.sync()
+	l.deliver(with(files{"app/a.ipynb": "a two"}))
+	l.as = as("12346")
+	l.sync()
+	l.want(with(files{"app/a.ipynb": "a two"}))
+}
+
+// TestRootForeignMount: what is mounted in the folder is not the folder's.
+func TestRootForeignMount(t *testing.T) {
+	asRoot(t)
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.reachable()
+	shared := l.path("shared")
+	l.must(os.MkdirAll(shared, 0o755))
+	l.must(syscall.Mount("tmpfs", shared, "tmpfs", 0, ""))
+	t.Cleanup(func() { l.must(syscall.Unmount(shared, syscall.MNT_DETACH)) })
+	l.must(os.WriteFile(filepath.Join(shared, "theirs"), nil, 0o600))
+	l.must(os.Chown(l.home(), somebody, somebody))
+	l.sync()
+	info, err := os.Stat(filepath.Join(shared, "theirs"))
+	l.must(err)
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 {
+		t.Errorf("the mounted file belongs to %d now", uid)
+	}
+}
+
+// TestRootFolderOfSomebody: where the home is root's, as volumes are that a group may
+// write, the folder's owner counts.
+func TestRootFolderOfSomebody(t *testing.T) {
+	asRoot(t)
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.reachable()
+	l.must(os.Chmod(l.home(), 0o755))
+	l.must(os.Mkdir(l.folder(), 0o755))
+	l.must(os.Chown(l.folder(), somebody, somebody))
+	l.sync()
+	if got := l.owners(); got[0] != 1 {
+		t.Errorf("the files' owners are %v, want the home only to be root's", got)
+	}
+}

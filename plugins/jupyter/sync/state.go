@@ -56,7 +56,7 @@ var errBusy = errors.New("another run is at work")
 
 // acquire waits for the lock, while ctx lets it.
 func (s *state) acquire(ctx context.Context) (err error) {
-	fd, err := unix.Openat(s.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(s.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
 	if err != nil {
 		return err
 	}
@@ -214,5 +214,5 @@ func parseEntry(line string) (v remote.Version, path string, ok bool) {
 	v.Blob, ok = remote.ParseBlob(line[:40])
 	v.Exec = line[41] == 'x'
 	path, err := strconv.Unquote(line[43:])
-	return v, path, ok && err == nil
+	return v, path, ok && err == nil && plain(path)
 }
