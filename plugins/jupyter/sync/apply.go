@@ -37,6 +37,7 @@ type apply struct {
 	failed  func(path string, err error) // told of each file that did not come
 	raced   map[string]bool              // files that somebody changed in between
 	done    map[action]int
+	stuck   error // why something can't be kept that somebody saved
 	changes []change
 	bytes   int64
 }
@@ -221,6 +222,8 @@ func (a *apply) mark(staged []bool) error {
 	return unix.Syncfs(fd)
 }
 
+var errDamaged = errors.New("the journal can't be read")
+
 // readJournal gives the changes that could have been made: none when the run ended
 // before all was staged.
 func (a *apply) readJournal() (all []change, staged string, err error) {
@@ -232,7 +235,7 @@ func (a *apply) readJournal() (all []change, staged string, err error) {
 		}
 		c, ok := parseChange(head, of)
 		if !ok {
-			return nil, "", fmt.Errorf("the journal has the line %q", line)
+			return nil, "", errDamaged
 		}
 		all = append(all, c)
 	}

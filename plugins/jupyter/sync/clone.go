@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -45,8 +46,19 @@ func newClone(getenv func(string) string, s *state, root dir, folder, address, u
 // head is what HEAD says, and tip the commit of main as far as that can be told
 // without git.
 func (c *clone) head() (says, tip string) {
-	for name, to := range map[string]*string{"HEAD": &says, remote.MainRef: &tip} {
-		if content, err := os.ReadFile(filepath.Join(c.git.Dir, name)); err == nil {
+	git := &folder{root: c.dir}
+	defer git.leave()
+	for path, to := range map[string]*string{"HEAD": &says, remote.MainRef: &tip} {
+		in, name, err := git.parent(path, false)
+		if err != nil {
+			continue
+		}
+		f, _, err := in.open(name)
+		if err != nil {
+			continue
+		}
+		content, err := io.ReadAll(io.LimitReader(f, 1000))
+		if f.Close() == nil && err == nil {
 			*to, _, _ = strings.Cut(string(content), "\n")
 		}
 	}
@@ -62,8 +74,8 @@ func (c *clone) asLeft(at string) bool {
 
 // commit is the commit that HEAD stands on; empty when there is none.
 func (c *clone) commit(ctx context.Context) string {
-	if _, err := c.dir.stat("HEAD"); err != nil {
-		return ""
+	if says, _ := c.head(); says == "" {
+		return "" // git would wait for a pipe
 	}
 	name, err := c.git.Run(ctx, "", "rev-parse", "-q", "--verify", "HEAD^{commit}")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -122,4 +123,17 @@ func TestStagedInNewRepository(t *testing.T) {
 	if got, err := l.tryGit("show", ":mine"); err != nil || got != "staged" {
 		t.Errorf("staged is %q, %v", got, err)
 	}
+}
+
+// TestPipeInGit: what never answers in the place of a file of git's keeps no file away.
+func TestPipeInGit(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.sync()
+	l.must(os.Remove(l.path(".git/HEAD")))
+	l.must(syscall.Mkfifo(l.path(".git/HEAD"), 0o600))
+	l.deliver(with(files{"app/a.ipynb": "a two"}))
+	l.bounded(6, "up to date")
+	l.want(with(files{"app/a.ipynb": "a two"}))
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -132,5 +133,49 @@ func TestGitHangs(t *testing.T) {
 			l.sync()
 			l.want(first)
 		})
+	}
+}
+
+// TestCanNotGiveBack: what was saved at the moment that a new version came, and can't
+// be given back, is kept and told.
+func TestCanNotGiveBack(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.sync()
+	for _, text := range []string{"a two", "a three"} {
+		l.deliver(with(files{"app/a.ipynb": text}))
+		l.try(refuse+"=move=EACCES", save+"=exchange:app/a.ipynb")
+		kept, err := filepath.Glob(l.path(".git/deployment-manager/saved-*"))
+		l.must(err)
+		if len(kept) == 0 {
+			t.Fatal("nothing was kept")
+		}
+		for _, name := range kept {
+			if content, err := os.ReadFile(name); err != nil || string(content) != saved {
+				t.Errorf("%s is %q, %v", name, content, err)
+			}
+		}
+		l.status("Saved while a new version came", filepath.Base(kept[len(kept)-1]))
+		if !strings.Contains(kept[0], "a.ipynb") {
+			t.Errorf("kept is %q", kept)
+		}
+	}
+}
+
+// TestDamagedJournal: a journal that can't be read holds up nothing, and what it was
+// about is kept.
+func TestDamagedJournal(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.sync()
+	l.must(os.WriteFile(l.path(".git/deployment-manager/journal"), []byte("gar\tbage\n"), 0o600))
+	l.write(files{".git/deployment-manager/coming/0": "mine"})
+	l.deliver(with(files{"app/a.ipynb": "a two"}))
+	l.sync()
+	l.want(with(files{"app/a.ipynb": "a two"}))
+	if kept, err := filepath.Glob(l.path(".git/deployment-manager/damaged-*/0")); err != nil || len(kept) != 1 {
+		t.Errorf("kept is %q, %v", kept, err)
 	}
 }

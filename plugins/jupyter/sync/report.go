@@ -137,6 +137,7 @@ func (r *run) pageLines(line string) []string {
 	}
 	section("Kept as you left them", "You changed these files, or they were here first. What the server has lies beside them.",
 		itemsOf(r.notes.kept, func(path, copy string) string { return quoted(path) + ": the delivered version is in " + quoted(copy) }))
+	section("Saved while a new version came", "You saved these files at that moment, and they could not be put back. Take them from there.", r.keptFiles())
 	section("Could not be brought", "The next start tries these files again. All others are up to date.",
 		itemsOf(r.notes.failed, func(path string, err error) string { return quoted(path) + ": " + fileReason(err) }))
 	alone := func(path string, _ bool) string { return quoted(path) }
@@ -147,6 +148,17 @@ func (r *run) pageLines(line string) []string {
 		lines = append(lines, "", "## Your git branch", "", r.notes.branch)
 	}
 	return append(lines, r.advice()...)
+}
+
+// keptFiles are those that were saved and could not be given back.
+func (r *run) keptFiles() (list []string) {
+	names, _ := r.state.names() // told at the next run
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if strings.HasPrefix(name, keptPrefix) {
+			list = append(list, quoted(filepath.Join(r.state.path, name)))
+		}
+	}
+	return list
 }
 
 // advice is how a person does it again, in the folder as it is.

@@ -18,6 +18,9 @@ import (
 // lies in our folder without a journal is ours alone.
 func (a *apply) settleJournal() error {
 	all, staged, err := a.readJournal()
+	if errors.Is(err, errDamaged) {
+		err = a.setAside()
+	}
 	if err != nil {
 		return err
 	}
@@ -45,6 +48,10 @@ func (a *apply) settleJournal() error {
 		if err := a.writeManifest(a.base, true); err != nil {
 			return err
 		}
+	}
+	if err := a.stuck; err != nil {
+		a.stuck = nil
+		return err // the journal stays, and what it tells of
 	}
 	if err := a.remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -131,7 +138,33 @@ func (a *apply) giveBack(fresh dir, name string, c change) {
 		}
 	}
 	if err != nil {
-		kept := fmt.Sprintf("saved-%d-%s", time.Now().Unix(), name)
-		a.failed(c.path, errors.Join(err, fmt.Errorf("what was saved there at the same moment is kept as %s", kept), fresh.replace(name, a.dir, kept)))
+		a.keep(fresh, name, c)
 	}
+}
+
+// keptPrefix begins the names of what was saved and could not be given back.
+const keptPrefix = "saved-"
+
+// keep keeps somebody's file among our own, under a name that tells which it is.
+func (a *apply) keep(fresh dir, name string, c change) {
+	_, end := split(c.path)
+	end = strings.ToValidUTF8(end[max(0, len(end)-100):], "")
+	kept := ""
+	for number := 1; kept == "" || a.look(kept).kind != absent; number++ {
+		kept = fmt.Sprintf("%s%d.%d-%s", keptPrefix, time.Now().Unix(), number, end)
+	}
+	if err := fresh.replace(name, a.dir, kept); err != nil {
+		a.stuck = err
+	}
+	a.done[beside]++
+}
+
+// setAside moves a journal that can't be read out of the way, with all that it may
+// have told of.
+func (a *apply) setAside() error {
+	name := fmt.Sprint("damaged-", time.Now().UnixNano())
+	if err := a.replace(freshName, a.dir, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return a.replace(journalName, a.dir, name+".journal")
 }
