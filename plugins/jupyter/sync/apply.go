@@ -90,11 +90,14 @@ func (a *apply) batch(ctx context.Context, all []change) (rest []change, err err
 			staged[n] = true
 			continue
 		}
-		if err := a.stage(fresh, n, all[n]); err != nil {
-			a.failed(all[n].of, err)
-			continue
+		err := a.stage(fresh, n, all[n])
+		var gone *remote.ObjectError
+		if errors.As(err, &gone) {
+			return nil, errors.Join(err, a.settleJournal())
 		}
-		staged[n] = true
+		if staged[n] = err == nil; err != nil {
+			a.failed(all[n].of, err)
+		}
 	}
 	if err := a.mark(staged); err != nil {
 		return nil, errors.Join(err, a.settleJournal())

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestSlowHome: where each file takes long, each run brings some all the same.
@@ -56,7 +55,6 @@ func TestMarkCutShort(t *testing.T) {
 		_, err2 := os.Stat(journal)
 		return err == nil && err2 == nil && len(names) == 100
 	})
-	time.Sleep(100 * time.Millisecond)
 	info, err := os.Stat(journal)
 	l.must(err)
 	if out, err := exec.Command("prlimit", fmt.Sprintf("--fsize=%d", info.Size()+20), "--pid", fmt.Sprint(cmd.Process.Pid)).CombinedOutput(); err != nil {

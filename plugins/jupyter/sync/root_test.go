@@ -102,11 +102,11 @@ func TestRootReadOnlyHome(t *testing.T) {
 	l.want(first)
 }
 
-// owners lists who has files in the home.
-func (l *lab) owners() map[uint32]int {
+// owners counts the files of each user in a folder.
+func (l *lab) owners(folder string) map[uint32]int {
 	l.Helper()
 	all := map[uint32]int{}
-	l.must(filepath.WalkDir(l.home(), func(name string, entry fs.DirEntry, err error) error {
+	l.must(filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -139,12 +139,12 @@ func TestRootOwner(t *testing.T) {
 			l.as = as
 			l.deliver(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two", "new/new.ipynb": "new"}))
 			l.sync()
-			if got := l.owners(); len(got) != 1 || got[somebody] == 0 {
+			if got := l.owners(l.home()); len(got) != 1 || got[somebody] == 0 {
 				t.Errorf("the files' owners are %v, want %d only", got, somebody)
 			}
 			want := with(files{"app/a.ipynb": "a two", "app/b.ipynb": "mine", "app/b.1.2.0.ipynb": "b two", "new/new.ipynb": "new"})
 			l.want(want)
-			l.asSomebody()
+			l.asSomebody() // whose home it then is
 			l.deliver(with(files{"app/b.ipynb": "b two", "new/new.ipynb": "newer"}))
 			l.sync()
 			want["app/a.ipynb"], want["new/new.ipynb"] = first["app/a.ipynb"], "newer"
@@ -256,7 +256,7 @@ func TestRootFolderOfSomebody(t *testing.T) {
 	l.must(os.Mkdir(l.folder(), 0o755))
 	l.must(os.Chown(l.folder(), somebody, somebody))
 	l.sync()
-	if got := l.owners(); got[0] != 1 {
+	if got := l.owners(l.home()); got[0] != 1 {
 		t.Errorf("the files' owners are %v, want the home only to be root's", got)
 	}
 }

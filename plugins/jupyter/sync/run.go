@@ -303,6 +303,9 @@ func (r *run) compare(ctx context.Context, a *apply) error {
 		if r.base, err = r.adopt(ctx, o); err == nil {
 			err = r.state.writeManifest(r.base, false) // a journal means nothing without
 		}
+		if a.base = r.base; err == nil {
+			err = a.settleJournal() // of a manifest that was damaged
+		}
 	} else {
 		old = r.base.commit
 		err = r.pulled(ctx, o, theirs.Commit)

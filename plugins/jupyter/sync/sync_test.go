@@ -357,6 +357,24 @@ var cases = []struct {
 		l.want(with(files{"app/a.ipynb": "mine", "app/a.1.2.0.ipynb": "a two", "app/b.ipynb": "b two"}))
 		l.git("fsck")
 	}},
+	{"a file of what was fetched is damaged", func(l *lab) {
+		l.deliver(with(files{"app/a.ipynb": strings.Repeat("a two ", 500), "app/b.ipynb": strings.Repeat("b two ", 500)}))
+		_ = l.command(l.Context(), at+"=3=EROFS").Run() // it fetches, and can write nothing
+		packs, err := filepath.Glob(l.path(".git/deployment-manager/objects/pack/*.pack"))
+		l.must(err)
+		for _, pack := range packs {
+			content, err := os.ReadFile(pack)
+			l.must(err)
+			for i := len(content) - 60; i < len(content)-30; i++ {
+				content[i] ^= 0x55
+			}
+			l.must(os.Chmod(pack, 0o600))
+			l.must(os.WriteFile(pack, content, 0o600))
+		}
+		l.sync()
+		l.want(with(files{"app/a.ipynb": strings.Repeat("a two ", 500), "app/b.ipynb": strings.Repeat("b two ", 500)}))
+		l.git("fsck")
+	}},
 	{"history was written anew", func(l *lab) {
 		l.write(files{"app/a.ipynb": "mine"})
 		l.commit(with(files{"app/a.ipynb": "a two", "app/b.ipynb": "b two"}), false)

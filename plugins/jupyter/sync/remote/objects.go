@@ -37,26 +37,37 @@ func (o *Objects) Close() {
 	_ = o.cmd.Wait() // what it gave was read
 }
 
-// get reads an object, which must be of the kind that is wanted.
+// get reads an object, which must be of the kind that is wanted. An error of use is
+// given as it is, all others are of the type ObjectError.
 func (o *Objects) get(name, want string, use func(id string, size int64, content io.Reader) error) error {
 	if o.broken != nil {
 		return o.broken
 	}
 	err := o.exchange(name, want, use)
-	var missing *missingError
-	if err != nil && !errors.As(err, &missing) {
-		var mine *useError
-		if errors.As(err, &mine) {
-			return mine.err
-		}
-		o.broken = err
+	var mine *useError
+	if errors.As(err, &mine) {
+		return mine.err
+	}
+	if err == nil {
+		return nil
+	}
+	err = &ObjectError{name, err}
+	if !errors.Is(err, errMissing) {
+		o.broken = err // git gives nothing more
 	}
 	return err
 }
 
-type missingError struct{ name string }
+// ObjectError tells that an object is missing from what was fetched, or damaged.
+type ObjectError struct {
+	Name string
+	err  error
+}
 
-func (e *missingError) Error() string { return e.name + " is missing from what was fetched" }
+func (e *ObjectError) Error() string { return fmt.Sprintf("object %s: %v", e.Name, e.err) }
+func (e *ObjectError) Unwrap() error { return e.err }
+
+var errMissing = errors.New("it is missing from what was fetched")
 
 // useError is not git's.
 type useError struct{ err error }
@@ -73,7 +84,7 @@ func (o *Objects) exchange(name, want string, use func(id string, size int64, co
 	}
 	fields := strings.Fields(head)
 	if len(fields) != 3 {
-		return &missingError{name}
+		return errMissing
 	}
 	size, err := strconv.ParseInt(fields[2], 10, 64)
 	if err != nil {
@@ -84,7 +95,7 @@ func (o *Objects) exchange(name, want string, use func(id string, size int64, co
 	if fields[1] == want {
 		used = use(fields[0], size, content)
 	} else {
-		used = &missingError{name}
+		used = errMissing
 	}
 	if _, err := io.Copy(io.Discard, content); err != nil {
 		return err
