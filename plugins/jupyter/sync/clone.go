@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
+	"golang.org/x/sys/unix"
 )
 
 // clone is the user's .git, kept as a clone would be that has just been pulled, as
@@ -118,20 +120,22 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 	if tip != "" && tip != old && !ancestor(tip, new) {
 		return "You have commits of your own on main. The files are up to date; your branch stays where it is.", nil
 	}
-	if err := c.borrow(); err != nil {
-		return notReadable, room(err)
+	if err := c.borrow(); full(err) {
+		return "", err
+	} else if err != nil {
+		return notReadable, nil
 	}
 	moved, err := c.unlock()
 	if err != nil || moved == otherGit {
 		return moved, err
 	}
 	// A run that was killed has left the index at old, and the branch before it.
-	if c.staged(ctx, orEmpty(tip)) && c.staged(ctx, new) && (old == "" || c.staged(ctx, old)) {
+	if c.staged(ctx, cmp.Or(tip, emptyTree)) && c.staged(ctx, new) && (old == "" || c.staged(ctx, old)) {
 		return "You have staged changes. The files are up to date; your branch stays where it is until you commit or unstage them.", nil
 	}
 	_, err = c.git.Run(ctx, "", "read-tree", "-i", "-m", new)
 	if err == nil {
-		_, err = c.git.Run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", remote.MainRef, new, orZero(tip), new),
+		_, err = c.git.Run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", remote.MainRef, new, cmp.Or(tip, remote.Blob{}.String()), new),
 			"update-ref", "-m", "deployment manager: bring up to date", "--stdin")
 	}
 	if err != nil && ctx.Err() == nil && !full(err) {
@@ -140,34 +144,13 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 	return moved, err
 }
 
+const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904" // without files; git knows it everywhere
+
 const notReadable = "git can't read the repository in this folder. The files are up to date all the same."
 
 const otherGit = "Another git is at work in this folder. The files are up to date; your branch follows at the next start."
 
 const ownBranch = "You are on a branch of your own, or in the middle of a merge or rebase. The files are up to date; git still shows your branch."
-
-func orZero(commit string) string {
-	if commit == "" {
-		return remote.Blob{}.String()
-	}
-	return commit
-}
-
-// room is the error that there is no room, if that is what it is.
-func room(err error) error {
-	if full(err) {
-		return err
-	}
-	return nil
-}
-
-// orEmpty is the commit, or the tree without files, which git knows everywhere.
-func orEmpty(commit string) string {
-	if commit == "" {
-		return "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-	}
-	return commit
-}
 
 func (c *clone) staged(ctx context.Context, commit string) bool {
 	_, err := c.git.Run(ctx, "", "diff-index", "--cached", "--quiet", commit, "--")
@@ -207,11 +190,8 @@ func (c *clone) append(path, line string) error {
 	return in.append(name, line+"\n")
 }
 
-// locked are the files of .git that follow writes. lockEnd ends the name of the lock
-// of one.
+// locked are the files of .git that follow writes.
 var locked = []string{"index", "HEAD", remote.MainRef, "refs/remotes/origin/main"}
-
-const lockEnd = ".lock"
 
 // unlock moves locks out of the way that a git which was killed has left behind,
 // ours or the user's. A lock of one that works stays, and git would fail on it.
@@ -219,14 +199,11 @@ func (c *clone) unlock() (moved string, err error) {
 	git := &folder{root: c.dir}
 	defer git.leave()
 	for _, path := range locked {
-		in, name, err := git.parent(path+lockEnd, false)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		in, name, err := git.parent(path+".lock", false)
+		var st unix.Stat_t
+		if err == nil {
+			st, err = in.stat(name)
 		}
-		if err != nil {
-			return "", err
-		}
-		st, err := in.stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -241,7 +218,7 @@ func (c *clone) unlock() (moved string, err error) {
 			return "", err
 		}
 		moved = fmt.Sprintf("A git that was killed had left `.git/%s` behind, of %s. No git could work here; the file is now `.git/%s/%s`.",
-			path+lockEnd, at.UTC().Format("2006-01-02 15:04 UTC"), stateName, name)
+			path+".lock", at.UTC().Format("2006-01-02 15:04 UTC"), stateName, name)
 	}
 	return moved, nil
 }

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,16 +117,12 @@ func (r *run) page(line string) error {
 }
 
 func (r *run) pageLines(line string) []string {
-	last := r.notes.last
-	if last == "" {
-		last = "never"
-	}
 	lines := []string{
 		pageMarker, "", "This file is written anew each time that this folder is brought up to date.", "",
 		time.Now().UTC().Format("Last tried: 2006-01-02 15:04:05 UTC"), "", line,
 	}
 	if !strings.HasPrefix(line, "up to date") {
-		lines = append(lines, "", "Your files are as you left them. The folder was last brought up to date: "+last+".")
+		lines = append(lines, "", "Your files are as you left them. The folder was last brought up to date: "+cmp.Or(r.notes.last, "never")+".")
 	}
 	section := func(title, text string, items []string) {
 		if len(items) > 0 {

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,18 +185,11 @@ func (s *state) writeManifest(m *manifest, kept durable) error {
 	if m.complete {
 		how = "complete"
 	}
-	lines := []string{fmt.Sprintf("%s %s %s", manifestHead, orDash(m.commit), how)}
+	lines := []string{fmt.Sprintf("%s %s %s", manifestHead, cmp.Or(m.commit, "-"), how)}
 	for _, path := range slices.Sorted(maps.Keys(m.files)) {
 		lines = append(lines, entry(m.files[path], path))
 	}
 	return s.write(s.dir, manifestName, append(lines, fmt.Sprint(manifestTail, " ", len(lines)-1)), kept)
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 // entry is a version and its path as a line; parseEntry reads it.
