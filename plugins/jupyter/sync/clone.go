@@ -159,16 +159,20 @@ func (c *clone) staged(ctx context.Context, commit string) bool {
 
 // create makes .git what git clone would have made.
 func (c *clone) create(ctx context.Context) error {
-	if _, err := c.git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--template="); err != nil {
+	// HEAD, by which .git is a clone, comes last.
+	lines, err := (&state{dir: c.dir}).read("config")
+	if err == nil && !slices.Contains(lines, originSection) {
+		err = c.dir.append("config", fmt.Sprintf(originSection+"\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
+			"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, remote.MainRef, c.address, strconv.Quote(remote.UserHelper)))
+	}
+	if err = errors.Join(err, c.append("info/exclude", pageName)); err != nil {
 		return err
 	}
-	err := c.dir.append("config", fmt.Sprintf("[remote \"origin\"]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
-		"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, remote.MainRef, c.address, strconv.Quote(remote.UserHelper)))
-	if err != nil {
-		return err
-	}
-	return c.append("info/exclude", "SYNC.md")
+	_, err = c.git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--template=")
+	return err
 }
+
+const originSection = `[remote "origin"]`
 
 // borrow lets .git find our objects, so that they are on the disk once.
 func (c *clone) borrow() error {

@@ -101,6 +101,15 @@ func (f *folder) look(path string) found {
 	return in.look(name)
 }
 
+// has tells whether anything lies at a path.
+func (f *folder) has(path string) bool {
+	in, name, err := f.parent(path, false)
+	if err == nil {
+		_, err = in.stat(name)
+	}
+	return err == nil
+}
+
 // look tells what lies in the folder under a name.
 func (d dir) look(name string) found {
 	st, err := d.stat(name)

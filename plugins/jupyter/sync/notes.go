@@ -95,7 +95,7 @@ func (n *notes) begin(theirs *remote.Tree) {
 
 // forget drops what is no longer so: copies that are gone.
 func (n *notes) forget(f *folder) {
-	maps.DeleteFunc(n.kept, func(_, copy string) bool { return f.look(copy).kind == absent })
+	maps.DeleteFunc(n.kept, func(_, copy string) bool { return !f.has(copy) })
 }
 
 var errOften = errors.New("there are too many copies beside it")

@@ -86,20 +86,21 @@ func (d dir) adopt(name string, depth int) error {
 		return nil // a volume in the folder is others' too
 	}
 	folder := st.Mode&unix.S_IFMT == unix.S_IFDIR
-	// A file with several names may be another one's as well, and stays.
-	if st.Uid == 0 && (folder || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1) {
-		if err := unix.Fchownat(fd, "", d.owner.uid, d.owner.gid, unix.AT_EMPTY_PATH); err != nil {
-			return nil // as a share may refuse that maps all to one user
+	if folder && depth <= remote.MaxDepth {
+		names, err := in.names()
+		for _, name := range names {
+			err = errors.Join(err, in.adopt(name, depth+1))
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if !folder || depth > remote.MaxDepth {
-		return nil
+	// The folder comes after what is in it, so that a run which was killed goes on
+	// there. A file with several names may be another one's as well, and stays.
+	if st.Uid == 0 && (folder || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1) {
+		_ = unix.Fchownat(fd, "", d.owner.uid, d.owner.gid, unix.AT_EMPTY_PATH) // a share may refuse that maps all to one user
 	}
-	names, err := in.names()
-	for _, name := range names {
-		err = errors.Join(err, in.adopt(name, depth+1))
-	}
-	return err
+	return nil
 }
 
 // mounted tells whether something that lies in the folder is mounted there.

@@ -67,6 +67,12 @@ func (r *run) summary(err error) string {
 		return fmt.Sprintf("not everything could be done: %s could not be brought, see SYNC.md; the next start tries again%s.", files(len(r.notes.failed)), done)
 	}
 	why := remote.Reason(err)
+	var gone *remote.ObjectError
+	if errors.Is(err, remote.ErrTooMany) {
+		why = remote.ErrTooMany.Error()
+	} else if errors.As(err, &gone) {
+		why = "what was fetched can not be read"
+	}
 	if why == "" {
 		why = cause(err, "the folder can not be read or written")
 	}

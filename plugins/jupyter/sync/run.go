@@ -323,7 +323,7 @@ func (r *run) compare(ctx context.Context, a *apply) error {
 		r.missing = r.remote.Bytes(ctx, r.pending(theirs)) - r.free()
 	}
 	r.base.commit, r.base.complete = theirs.Commit, len(r.notes.failed) == 0
-	if err := r.state.writeManifest(r.base, false); err != nil {
+	if err := r.state.writeManifest(r.base, true); err != nil {
 		return err
 	}
 	r.forgetShell(ctx)
@@ -373,6 +373,9 @@ func (r *run) rounds(ctx context.Context, a *apply, theirs *remote.Tree) error {
 		if only, a.raced = a.raced, map[string]bool{}; len(only) == 0 {
 			return nil
 		}
+	}
+	for path := range only {
+		r.failed(path, errChanging)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -63,15 +64,16 @@ func (s *state) acquire(ctx context.Context) (err error) {
 	}
 	s.give(lockName)
 	s.lock = os.NewFile(uintptr(fd), lockName)
-	for {
+	for moved := false; ; {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP):
+		case !moved && (errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)):
 			if fd, err = s.elsewhere(); err != nil {
 				return err
 			}
+			moved = true
 			continue
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			return err
@@ -113,8 +115,11 @@ func (s *state) read(name string) ([]string, error) {
 	var lines []string
 	for in := bufio.NewReader(f); ; {
 		line, err := in.ReadString('\n')
+		if err == io.EOF {
+			return lines, nil
+		}
 		if err != nil {
-			return lines, nil // as far as it can be read
+			return nil, err // no small file of ours may count as missing for that
 		}
 		lines = append(lines, line[:len(line)-1])
 	}

@@ -71,7 +71,7 @@ func NewGit(getenv func(string) string, dir string, configuration ...string) Git
 	}
 	all := append([]string{
 		"core.hooksPath", "/dev/null", "core.fsmonitor", "false", "core.attributesFile", "/dev/null", "core.excludesFile", "/dev/null",
-		"gc.auto", "0", "maintenance.auto", "false",
+		"gc.auto", "0", "maintenance.auto", "false", "core.alternateRefsCommand", ":",
 	}, configuration...)
 	for i := 0; i < len(all); i += 2 {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i/2, all[i]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i/2, all[i+1]))
@@ -151,29 +151,27 @@ func New(getenv func(string) string, dir, address, url string, seconds int) *Rep
 // Prepare makes the repository when it is missing, and removes what a git that was
 // killed has left: whoever holds the state's lock is alone here.
 func (r *Repository) Prepare(ctx context.Context) error {
-	for _, pattern := range []string{"*.lock", "refs/deployment-manager/*.lock", "objects/pack/tmp_*", "objects/tmp_*", "objects/??/tmp_*"} {
-		left, err := fs.Glob(os.DirFS(r.Git.Dir), pattern) // the folder's own name is no pattern
-		for _, path := range left {
-			err = errors.Join(err, os.Remove(filepath.Join(r.Git.Dir, path)))
+	for _, folder := range []string{"", "refs/deployment-manager", "objects", "objects/pack"} {
+		in := filepath.Join(r.Git.Dir, folder)
+		entries, err := os.ReadDir(in)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for _, entry := range entries {
+			path := filepath.Join(in, entry.Name())
+			broken := strings.HasPrefix(folder, "refs/") && hashIn(path) == "" // as a crash of the machine may leave it
+			if broken || strings.HasSuffix(path, ".lock") || strings.HasPrefix(entry.Name(), "tmp_") {
+				err = errors.Join(err, os.Remove(path))
+			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	refs, err := fs.Glob(os.DirFS(r.Git.Dir), "refs/deployment-manager/*")
-	for _, path := range refs {
-		path = filepath.Join(r.Git.Dir, path)
-		if hashIn(path) == "" { // as a crash of the machine may leave it
-			err = errors.Join(err, os.Remove(path))
-		}
-	}
-	if err != nil {
-		return err
-	}
 	if _, err := os.Lstat(filepath.Join(r.Git.Dir, "HEAD")); err == nil {
 		return nil
 	}
-	_, err = r.Git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--bare", "--template=")
+	_, err := r.Git.Run(ctx, "", "-c", "init.defaultBranch=main", "init", "-q", "--bare", "--template=")
 	return err
 }
 

@@ -13,6 +13,9 @@ const (
 	maxObject = 16 << 20 // of a commit or a tree
 )
 
+// ErrTooMany is a sentence for people.
+var ErrTooMany = fmt.Errorf("the server has more than %d files for you", maxFiles)
+
 // Tree is the server's files at a commit.
 type Tree struct {
 	Commit  string
@@ -69,7 +72,7 @@ func (t *Tree) read(o *Objects, name, path string, depth int) error {
 		}
 		content = rest[len(Blob{}):]
 		if t.entries++; t.entries > maxFiles {
-			return fmt.Errorf("the server has more than %d files for you", maxFiles)
+			return ErrTooMany
 		}
 		is, at := Blob(rest[:len(Blob{})]), path+name
 		switch {
@@ -89,10 +92,17 @@ func (t *Tree) read(o *Objects, name, path string, depth int) error {
 // maxPath and maxDepth are what the server's own rules allow.
 const maxPath, MaxDepth = 1024, 32
 
+// ownFolder tells whether a path leads to where the program's own files are when .git is
+// no folder, on any disk.
+func ownFolder(path string) bool {
+	const name = ".deployment-manager/"
+	return len(path) > len(name) && strings.EqualFold(path[:len(name)], name)
+}
+
 // Deliverable tells whether a path of the server may come into the folder: never
 // one that git, the program or a terminal takes for something else.
 func Deliverable(path string) bool {
-	if len(path) > maxPath || strings.Count(path, "/") >= MaxDepth || strings.HasPrefix(path, ".deployment-manager/") {
+	if len(path) > maxPath || strings.Count(path, "/") >= MaxDepth || ownFolder(path) {
 		return false
 	}
 	for _, r := range path {
