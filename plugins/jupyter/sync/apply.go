@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ const batchFiles, batchBytes = 256, 64 << 20
 // by the same function that looks through one whose run was killed.
 type apply struct {
 	*state
-	folder  *folder
+	folder  *disk.Folder
 	base    *manifest
 	content func(remote.Blob, func(size int64, content io.Reader) error) error
 	failed  func(path string, err error) // told of each file that did not come
@@ -72,11 +73,11 @@ func (a *apply) batch(ctx context.Context, all []change) (rest []change, err err
 	if err := a.writeJournal(all); err != nil {
 		return nil, err
 	}
-	fresh, err := a.needed(freshName)
+	fresh, err := a.Needed(freshName)
 	if err != nil {
 		return nil, err
 	}
-	defer fresh.close()
+	defer fresh.Close()
 	staged, n := make([]bool, len(all)), 0
 	a.bytes = 0
 	// What is staged must come to its place as well, and be judged, or a run that has
@@ -108,7 +109,7 @@ func (a *apply) batch(ctx context.Context, all []change) (rest []change, err err
 		}
 		if err := a.place(fresh, i, all[i]); errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 			a.raced[all[i].of] = true
-			a.failed(all[i].of, errChanging)
+			a.failed(all[i].of, disk.ErrChanging)
 		} else if err != nil {
 			a.failed(all[i].of, err)
 		}
@@ -118,7 +119,7 @@ func (a *apply) batch(ctx context.Context, all []change) (rest []change, err err
 
 // stage writes the file under its number into the folder of our own. What a full disk
 // took a part of only never leaves it.
-func (a *apply) stage(fresh dir, number int, c change) error {
+func (a *apply) stage(fresh disk.Dir, number int, c change) error {
 	name := strconv.Itoa(number)
 	return a.content(c.new.Blob, func(size int64, content io.Reader) error {
 		a.bytes += size
@@ -126,7 +127,7 @@ func (a *apply) stage(fresh dir, number int, c change) error {
 		if c.new.Exec {
 			mode = 0o777
 		}
-		f, err := fresh.create(name, mode)
+		f, err := fresh.Create(name, mode)
 		if err != nil {
 			return err
 		}
@@ -134,9 +135,9 @@ func (a *apply) stage(fresh dir, number int, c change) error {
 			a.keepMode(f.Fd(), c)
 		}
 		_, err = io.Copy(f, content)
-		err = errors.Join(err, a.may("write"), f.Close())
+		err = errors.Join(err, a.May("write"), f.Close())
 		if err != nil {
-			err = errors.Join(err, fresh.remove(name))
+			err = errors.Join(err, fresh.Remove(name))
 		}
 		return err
 	})
@@ -145,11 +146,11 @@ func (a *apply) stage(fresh dir, number int, c change) error {
 // keepMode gives the new file who may read and write the old one, as the user may
 // have set it; whether it is a program the server says, when that is new.
 func (a *apply) keepMode(fd uintptr, c change) {
-	in, name, err := a.folder.parent(c.path, false)
+	in, name, err := a.folder.Parent(c.path, false)
 	if err != nil {
 		return // place finds that out
 	}
-	if st, err := in.stat(name); err == nil {
+	if st, err := in.Stat(name); err == nil {
 		mode := st.Mode & 0o777
 		if c.new.Exec != a.base.files[c.of].Exec {
 			mode &^= 0o111
@@ -162,9 +163,9 @@ func (a *apply) keepMode(fd uintptr, c change) {
 }
 
 // place makes one change of the user's folder, in one moment where the disk can.
-func (a *apply) place(fresh dir, number int, c change) error {
-	in, name, err := a.folder.parent(c.path, c.action == put || c.action == beside)
-	var way *blocked
+func (a *apply) place(fresh disk.Dir, number int, c change) error {
+	in, name, err := a.folder.Parent(c.path, c.action == put || c.action == beside)
+	var way *disk.Blocked
 	if errors.As(err, &way) {
 		return fs.ErrExist
 	}
@@ -174,16 +175,16 @@ func (a *apply) place(fresh dir, number int, c change) error {
 	from := strconv.Itoa(number)
 	switch c.action {
 	case drop:
-		return in.move(name, fresh, from)
+		return in.Move(name, fresh, from)
 	case swap:
-		if err := fresh.exchange(from, in, name); err != errors.ErrUnsupported {
+		if err := fresh.Exchange(from, in, name); err != errors.ErrUnsupported {
 			return err
 		}
-		if err := in.move(name, fresh, from+before); err != nil {
+		if err := in.Move(name, fresh, from+before); err != nil {
 			return err
 		}
 	}
-	return fresh.move(from, in, name)
+	return fresh.Move(from, in, name)
 }
 
 // before ends the name of what was moved away, where nothing can be exchanged.
@@ -198,16 +199,16 @@ func (a *apply) writeJournal(all []change) error {
 	for _, c := range all {
 		lines = append(lines, fmt.Sprintf("%c %s %s\t%s", actionLetters[c.action], c.old, entry(c.new, c.path), strconv.Quote(c.of)))
 	}
-	return a.write(a.dir, journalName, lines, false) // mark has the disk keep it
+	return a.write(a.Dir, journalName, lines, false) // mark has the disk keep it
 }
 
 // mark notes what is staged, and has the disk keep it: from here on a file that is
 // not in our folder any more has come to its place.
 func (a *apply) mark(staged []bool) error {
-	if err := a.may("mark"); err != nil {
+	if err := a.May("mark"); err != nil {
 		return err
 	}
-	fd, err := unix.Openat(a.fd, journalName, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(a.Fd, journalName, unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,7 @@ import (
 type clone struct {
 	git     remote.Git
 	folder  string
-	dir     dir // .git
+	dir     disk.Dir // .git
 	state   *state
 	address string
 	url     string
@@ -34,8 +35,8 @@ type clone struct {
 const indexLock = "index" + ".lock" // no operation of the house is called so
 
 // newClone opens .git, which is there: the program's own files lie in it.
-func newClone(getenv func(string) string, s *state, root dir, folder, address, url string, begun time.Time) (*clone, error) {
-	in, err := root.sub(".git")
+func newClone(getenv func(string) string, s *state, root disk.Dir, folder, address, url string, begun time.Time) (*clone, error) {
+	in, err := root.Sub(".git")
 	if err != nil {
 		return nil, err
 	}
@@ -48,14 +49,14 @@ func newClone(getenv func(string) string, s *state, root dir, folder, address, u
 // head is what HEAD says, and tip the commit of main as far as that can be told
 // without git.
 func (c *clone) head() (says, tip string) {
-	git := &folder{root: c.dir}
-	defer git.leave()
+	git := &disk.Folder{Root: c.dir}
+	defer git.Leave()
 	for path, to := range map[string]*string{"HEAD": &says, remote.MainRef: &tip} {
-		in, name, err := git.parent(path, false)
+		in, name, err := git.Parent(path, false)
 		if err != nil {
 			continue
 		}
-		f, _, err := in.open(name)
+		f, _, err := in.Open(name)
 		if err != nil {
 			continue
 		}
@@ -70,7 +71,7 @@ func (c *clone) head() (says, tip string) {
 // asLeft tells whether all is as follow left it at a commit.
 func (c *clone) asLeft(at string) bool {
 	says, tip := c.head()
-	_, err := c.dir.stat(indexLock)
+	_, err := c.dir.Stat(indexLock)
 	return says == "ref: "+remote.MainRef && tip == at && errors.Is(err, fs.ErrNotExist)
 }
 
@@ -92,7 +93,7 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 	if c.asLeft(new) {
 		return "", nil
 	}
-	if _, err := c.dir.stat("HEAD"); errors.Is(err, fs.ErrNotExist) {
+	if _, err := c.dir.Stat("HEAD"); errors.Is(err, fs.ErrNotExist) {
 		if err := c.create(ctx); err != nil {
 			return "", err
 		}
@@ -105,7 +106,7 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 		}
 	}
 	for _, name := range []string{"rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG"} {
-		if _, err := c.dir.stat(name); err == nil {
+		if _, err := c.dir.Stat(name); err == nil {
 			return ownBranch, nil
 		}
 	}
@@ -120,7 +121,7 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 	if tip != "" && tip != old && !ancestor(tip, new) {
 		return "You have commits of your own on main. The files are up to date; your branch stays where it is.", nil
 	}
-	if err := c.borrow(); full(err) {
+	if err := c.borrow(); disk.Full(err) {
 		return "", err
 	} else if err != nil {
 		return notReadable, nil
@@ -138,7 +139,7 @@ func (c *clone) follow(ctx context.Context, old, new string, ancestor func(of, i
 		_, err = c.git.Run(ctx, fmt.Sprintf("update %s %s %s\nupdate refs/remotes/origin/main %s\n", remote.MainRef, new, cmp.Or(tip, remote.Blob{}.String()), new),
 			"update-ref", "-m", "deployment manager: bring up to date", "--stdin")
 	}
-	if err != nil && ctx.Err() == nil && !full(err) {
+	if err != nil && ctx.Err() == nil && !disk.Full(err) {
 		return notReadable, nil
 	}
 	return moved, err
@@ -160,9 +161,9 @@ func (c *clone) staged(ctx context.Context, commit string) bool {
 // create makes .git what git clone would have made.
 func (c *clone) create(ctx context.Context) error {
 	// HEAD, by which .git is a clone, comes last.
-	lines, err := (&state{dir: c.dir}).read("config")
+	lines, err := (&state{Dir: c.dir}).read("config")
 	if err == nil && !slices.Contains(lines, originSection) {
-		err = c.dir.append("config", fmt.Sprintf(originSection+"\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
+		err = c.dir.Append("config", fmt.Sprintf(originSection+"\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n"+
 			"\tmerge = %s\n[credential %q]\n\thelper = %s\n", c.url, remote.MainRef, c.address, strconv.Quote(remote.UserHelper)))
 	}
 	if err = errors.Join(err, c.append("info/exclude", pageName)); err != nil {
@@ -181,17 +182,17 @@ func (c *clone) borrow() error {
 
 // append adds a line to a file of .git, unless it is there.
 func (c *clone) append(path, line string) error {
-	git := &folder{root: c.dir}
-	defer git.leave()
-	in, name, err := git.parent(path, true)
+	git := &disk.Folder{Root: c.dir}
+	defer git.Leave()
+	in, name, err := git.Parent(path, true)
 	if err != nil {
 		return err
 	}
-	lines, err := (&state{dir: in}).read(name)
+	lines, err := (&state{Dir: in}).read(name)
 	if err != nil || slices.Contains(lines, line) {
 		return err
 	}
-	return in.append(name, line+"\n")
+	return in.Append(name, line+"\n")
 }
 
 // locked are the files of .git that follow writes.
@@ -200,13 +201,13 @@ var locked = []string{"index", "HEAD", remote.MainRef, "refs/remotes/origin/main
 // unlock moves locks out of the way that a git which was killed has left behind,
 // ours or the user's. A lock of one that works stays, and git would fail on it.
 func (c *clone) unlock() (moved string, err error) {
-	git := &folder{root: c.dir}
-	defer git.leave()
+	git := &disk.Folder{Root: c.dir}
+	defer git.Leave()
 	for _, path := range locked {
-		in, name, err := git.parent(path+".lock", false)
+		in, name, err := git.Parent(path+".lock", false)
 		var st unix.Stat_t
 		if err == nil {
-			st, err = in.stat(name)
+			st, err = in.Stat(name)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -218,7 +219,7 @@ func (c *clone) unlock() (moved string, err error) {
 		if !at.Before(c.begun) || c.gitWorks() {
 			return otherGit, nil
 		}
-		if err := in.replace(name, c.state.dir, name); err != nil {
+		if err := in.Replace(name, c.state.Dir, name); err != nil {
 			return "", err
 		}
 		moved = fmt.Sprintf("A git that was killed had left `.git/%s` behind, of %s. No git could work here; the file is now `.git/%s/%s`.",

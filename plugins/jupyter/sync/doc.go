@@ -10,10 +10,9 @@
 //	run       the way of a run, from the environment to the line at its end
 //	plan      what is to be done about one file; pure
 //	apply     changes of the folder, a batch at a time; settle judges what was made
-//	folder    what lies in the folder          disk    each change of it, and no link followed
 //	state     the lock, and the manifest of what was brought    notes, report    SYNC.md
-//	clone     .git, kept as a pulled clone     owner   whose the files are
-//	upgrade   folders of before
+//	clone     .git, kept as a pulled clone    upgrade    folders of before
 //
-// Room below: remote, the server's repository. Imports: remote, x/sys/unix.
+// Rooms below: disk, the user's folder; remote, the server's repository. Imports:
+// these two, and x/sys/unix.
 package sync

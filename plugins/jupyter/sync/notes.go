@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
@@ -76,7 +77,7 @@ func (s *state) writeNotes(n *notes) error {
 	if old, err := s.read(notesName); err == nil && slices.Equal(old, lines) {
 		return nil
 	}
-	return s.write(s.dir, notesName, lines, false)
+	return s.write(s.Dir, notesName, lines, false)
 }
 
 // begin makes the notes those of a comparison with the server's files.
@@ -94,8 +95,8 @@ func (n *notes) begin(theirs *remote.Tree) {
 }
 
 // forget drops what is no longer so: copies that are gone.
-func (n *notes) forget(f *folder) {
-	maps.DeleteFunc(n.kept, func(_, copy string) bool { return !f.has(copy) })
+func (n *notes) forget(f *disk.Folder) {
+	maps.DeleteFunc(n.kept, func(_, copy string) bool { return !f.Has(copy) })
 }
 
 var errOften = errors.New("there are too many copies beside it")

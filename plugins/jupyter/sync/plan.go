@@ -1,25 +1,12 @@
 package sync
 
-import "github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
+import (
+	"fmt"
+	"strings"
 
-// kind is what lies at a path of the folder.
-type kind byte
-
-const (
-	absent kind = iota
-	file
-	other      // a folder, a link or a device
-	inTheWay   // something that is no folder is where a folder on the way must be
-	unreadable // it can't be told what lies there
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
-
-// found is what lies at a path of the folder: the user's, or ours.
-type found struct {
-	kind kind
-	blob remote.Blob // of a file
-	at   string      // inTheWay: the path of what is in the way
-	why  error       // unreadable
-}
 
 // action is what is to be done about one path.
 type action byte
@@ -39,31 +26,51 @@ const (
 // and what lies in the folder make what is to be done. Content alone tells
 // whether a person changed a file: modes are what disks, shares and chmod -R
 // make of them.
-func decide(base, theirs remote.Version, mine found) action {
+func decide(base, theirs remote.Version, mine disk.Found) action {
 	had, has := base != remote.Version{}, theirs != remote.Version{}
 	switch {
 	case base == theirs:
 		return settle
-	case mine.kind == unreadable:
+	case mine.Kind == disk.Unreadable:
 		return wait
-	case mine.kind == file && had && mine.blob == base.Blob:
+	case mine.Kind == disk.File && had && mine.Blob == base.Blob:
 		if !has {
 			return drop
 		}
 		return swap // also when only the server's mode is new
-	case mine.kind == file && mine.blob == theirs.Blob:
+	case mine.Kind == disk.File && mine.Blob == theirs.Blob:
 		return settle
-	case mine.kind == file && has:
+	case mine.Kind == disk.File && has:
 		return beside
-	case mine.kind == file:
+	case mine.Kind == disk.File:
 		return own
 	case had && has:
 		return away
 	case had:
 		return settle
-	case mine.kind == absent:
+	case mine.Kind == disk.Absent:
 		return put
 	default:
 		return beside
 	}
+}
+
+// copyName is the name of a copy beside a path, with the version and, from the
+// second on, a number. What is in the way of its folder, at at, gets a folder
+// beside it.
+func copyName(path, at, version string, number int) string {
+	if number > 1 {
+		version = fmt.Sprint(version, ".", number)
+	}
+	if at != "" {
+		return at + "." + version + path[len(at):]
+	}
+	where, name := disk.Split(path)
+	if where != "" {
+		where += "/"
+	}
+	if dot := strings.LastIndexByte(name, '.'); dot > 0 {
+		return where + name[:dot] + "." + version + name[dot:]
+	}
+	return where + name + "." + version
 }

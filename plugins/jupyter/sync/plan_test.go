@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
@@ -22,27 +23,27 @@ func TestDecide(t *testing.T) {
 	}
 	for range 200_000 {
 		base, theirs := content(), content()
-		mine := found{kind: kind(random.IntN(5))}
-		if mine.kind == file {
-			mine.blob = remote.Blob{byte(1 + random.IntN(4))}
+		mine := disk.Found{Kind: disk.Kind(random.IntN(5))}
+		if mine.Kind == disk.File {
+			mine.Blob = remote.Blob{byte(1 + random.IntN(4))}
 		}
 		what := decide(base, theirs, mine)
 		had, has := base != remote.Version{}, theirs != remote.Version{}
-		untouched := had && mine.is(base.Blob)
+		untouched := had && mine.Is(base.Blob)
 		switch {
 		case (what == swap || what == drop) && !untouched:
 			t.Fatalf("base %v, theirs %v, mine %v: %d changes a file of the user's", base, theirs, mine, what)
-		case what == put && (had || mine.kind != absent):
+		case what == put && (had || mine.Kind != disk.Absent):
 			t.Fatalf("base %v, theirs %v, mine %v: a file comes that the user deleted, or that is in the user's way", base, theirs, mine)
-		case what == beside && had && mine.kind != file:
+		case what == beside && had && mine.Kind != disk.File:
 			t.Fatalf("base %v, theirs %v, mine %v: a copy comes of a file that the user deleted", base, theirs, mine)
-		case (what == settle || what == own || what == away) && has && base != theirs && mine.kind == file && mine.blob != theirs.Blob:
+		case (what == settle || what == own || what == away) && has && base != theirs && mine.Kind == disk.File && mine.Blob != theirs.Blob:
 			t.Fatalf("base %v, theirs %v, mine %v: what is new does not come", base, theirs, mine)
-		case what == settle && !had && has && mine.kind != file:
+		case what == settle && !had && has && mine.Kind != disk.File:
 			t.Fatalf("base %v, theirs %v, mine %v: a new file does not come", base, theirs, mine)
 		case what == settle && had && !has && untouched:
 			t.Fatalf("base %v, theirs %v, mine %v: what the server removed stays", base, theirs, mine)
-		case what == own && (!had || has), what == away && (!had || !has), what != settle && base == theirs, what != wait && what != settle && mine.kind == unreadable:
+		case what == own && (!had || has), what == away && (!had || !has), what != settle && base == theirs, what != wait && what != settle && mine.Kind == disk.Unreadable:
 			t.Fatalf("base %v, theirs %v, mine %v: %d", base, theirs, mine, what)
 		}
 	}

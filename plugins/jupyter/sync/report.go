@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +26,7 @@ const (
 // tell writes SYNC.md and the notes, and returns the line of how the run went.
 func (r *run) tell(err error) string {
 	line := r.summary(err)
-	r.folder.leave()
+	r.folder.Leave()
 	if r.notes == nil {
 		return line
 	}
@@ -34,11 +35,11 @@ func (r *run) tell(err error) string {
 		r.notes.last = time.Now().UTC().Format("2006-01-02 15:04:05 UTC")
 	}
 	err = errors.Join(r.state.writeNotes(r.notes), r.page(line))
-	if full(err) {
+	if disk.Full(err) {
 		line += " SYNC.md could not be written: " + cause(err, "") + "."
 	}
-	if r.disk.owner != nil {
-		_ = r.disk.adopt(filepath.Join(r.path, ".git"), true) // what git made
+	if r.disk.Owner != nil {
+		_ = r.disk.Adopt(filepath.Join(r.path, ".git"), true) // what git made
 	}
 	return line
 }
@@ -49,7 +50,7 @@ func (r *run) summary(err error) string {
 	switch {
 	case err == nil && len(r.notes.failed) == 0:
 		return "up to date" + done + "."
-	case r.full != nil || full(err):
+	case r.full != nil || disk.Full(err):
 		if r.full == nil {
 			r.full = err
 		}
@@ -111,9 +112,9 @@ func bytesText(n int64) string {
 
 // page writes SYNC.md, unless the user has something of that name.
 func (r *run) page(line string) error {
-	root := r.folder.root
-	if st, err := root.stat(pageName); !errors.Is(err, fs.ErrNotExist) && (err != nil || st.Size > 0 || st.Mode&unix.S_IFMT != unix.S_IFREG) { // an empty one is what a power cut leaves
-		mine := state{dir: root}
+	root := r.folder.Root
+	if st, err := root.Stat(pageName); !errors.Is(err, fs.ErrNotExist) && (err != nil || st.Size > 0 || st.Mode&unix.S_IFMT != unix.S_IFREG) { // an empty one is what a power cut leaves
+		mine := state{Dir: root}
 		lines, err := mine.read(pageName)
 		if err != nil || len(lines) == 0 || lines[0] != pageMarker {
 			return nil
@@ -155,7 +156,7 @@ func (r *run) pageLines(line string) []string {
 
 // keptFiles are those that were saved and could not be given back.
 func (r *run) keptFiles() (list []string) {
-	names, _ := r.state.names() // told at the next run
+	names, _ := r.state.Names() // told at the next run
 	for _, name := range slices.Sorted(slices.Values(names)) {
 		if strings.HasPrefix(name, keptPrefix) {
 			list = append(list, quoted(filepath.Join(r.state.path, name)))
@@ -175,7 +176,7 @@ func (r *run) advice() []string {
 		return lines
 	}
 	git := "git"
-	if st, err := r.folder.root.stat("."); err == nil && int(st.Uid) != unix.Geteuid() {
+	if st, err := r.folder.Root.Stat("."); err == nil && int(st.Uid) != unix.Geteuid() {
 		git = "git -c safe.directory='*'" // of a folder that another user owns git reads nothing
 	}
 	return append(lines, "To get the delivered version of a file back, run `"+git+" checkout origin/main -- FILE` in this folder.",
@@ -204,13 +205,13 @@ func fileReason(err error) string {
 		return "its folder, or the file, may not be changed or read (permission denied)"
 	case errors.Is(err, unix.ENAMETOOLONG):
 		return "its name, or the name of the copy beside it, is too long for this disk"
-	case errors.Is(err, errChanging):
+	case errors.Is(err, disk.ErrChanging):
 		return "it was changed at the same moment"
 	case errors.Is(err, unix.EROFS):
 		return "the disk is read-only"
 	case errors.Is(err, unix.EDQUOT):
 		return "your quota is used up"
-	case full(err):
+	case disk.Full(err):
 		return "the disk is full"
 	}
 	return fmt.Sprintf("%+q", err.Error())

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
@@ -42,11 +43,11 @@ const defaultAddress = "http://deployment-manager-git:8099"
 // run is one of them.
 type run struct {
 	Config
-	disk    disk
+	disk    disk.Disk
 	begun   time.Time
 	seconds int
 	path    string // of the folder
-	folder  *folder
+	folder  *disk.Folder
 	state   *state
 	remote  *remote.Repository
 	clone   *clone // nil: .git is the user's own
@@ -61,7 +62,7 @@ type run struct {
 // Run brings the folder up to date and tells how it went, in the folder's SYNC.md and
 // in one line. It takes no longer than DM_SYNC_SECONDS.
 func Run(c Config) {
-	r := &run{Config: c, disk: disk{before: c.Before}, begun: time.Now(), seconds: seconds(c.Getenv(envSeconds)), counts: map[action]int{}}
+	r := &run{Config: c, disk: disk.Disk{Before: c.Before}, begun: time.Now(), seconds: seconds(c.Getenv(envSeconds)), counts: map[action]int{}}
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE) // nobody reads the line: that ends nothing
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
@@ -121,7 +122,7 @@ func (r *run) enter() (why string) {
 	}
 	path, err := filepath.Abs(path)
 	if err == nil {
-		err = r.disk.become(path)
+		err = r.disk.Become(path)
 	}
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o777)
@@ -129,8 +130,8 @@ func (r *run) enter() (why string) {
 	if err != nil {
 		return cause(err, "the folder can not be made or entered")
 	}
-	if err := os.Mkdir(path, 0o777); err == nil && r.disk.owner != nil {
-		_ = os.Lchown(path, r.disk.owner.uid, r.disk.owner.gid)
+	if err := os.Mkdir(path, 0o777); err == nil && r.disk.Owner != nil {
+		_ = os.Lchown(path, r.disk.Owner.Uid, r.disk.Owner.Gid)
 	} else if err != nil && !errors.Is(err, fs.ErrExist) {
 		return cause(err, "the folder can not be made or entered")
 	}
@@ -139,18 +140,18 @@ func (r *run) enter() (why string) {
 	if r.path, err = filepath.EvalSymlinks(path); err != nil {
 		return cause(err, "the folder can not be made or entered")
 	}
-	root, err := openRoot(&r.disk, r.path)
+	root, err := disk.Open(&r.disk, r.path)
 	if err != nil {
 		return cause(err, "the folder can not be made or entered")
 	}
-	r.folder = &folder{root: root}
+	r.folder = &disk.Folder{Root: root}
 	return ""
 }
 
 // hold opens the program's own files and takes the lock.
 func (r *run) hold(ctx context.Context) (why string) {
 	var err error
-	if r.state, err = openState(&r.disk, r.folder.root, r.path); err != nil {
+	if r.state, err = openState(&r.disk, r.folder.Root, r.path); err != nil {
 		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 			return "the place of the program's own files is a link or a file"
 		}
@@ -172,7 +173,7 @@ func cause(err error, otherwise string) string {
 		return errBusy.Error()
 	case errors.Is(err, unix.EDQUOT):
 		return "your quota is used up"
-	case full(err):
+	case disk.Full(err):
 		return "the disk of your home is full"
 	case errors.Is(err, unix.EROFS):
 		return "the disk of your home is read-only"
@@ -235,7 +236,7 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 	}
 	r.remote = remote.New(r.Getenv, r.state.path, address, url, r.seconds)
 	if r.state.inGit() {
-		if r.clone, err = newClone(r.Getenv, r.state, r.folder.root, r.path, address, url, r.begun); err != nil {
+		if r.clone, err = newClone(r.Getenv, r.state, r.folder.Root, r.path, address, url, r.begun); err != nil {
 			return err
 		}
 	}
@@ -256,7 +257,7 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 	if err != nil && ctx.Err() == nil && r.remote.Mend(ctx) {
 		err = r.news(ctx, a)
 	}
-	if err != nil && ctx.Err() != nil && !full(err) {
+	if err != nil && ctx.Err() != nil && !disk.Full(err) {
 		return ctx.Err() // a git that was ended says something else
 	}
 	return err
@@ -265,7 +266,7 @@ func (r *run) update(ctx context.Context, address, url string) (err error) {
 // news fetches and brings what is new.
 func (r *run) news(ctx context.Context, a *apply) error {
 	if err := remote.Patiently(ctx, r.remote.Fetch); err != nil {
-		if full(err) {
+		if disk.Full(err) {
 			r.missing = r.needed(ctx)
 		}
 		return err
@@ -349,12 +350,12 @@ func (r *run) pulled(ctx context.Context, o *remote.Objects, new string) error {
 		return err
 	}
 	for path, v := range files {
-		if v != r.base.files[path] && r.folder.look(path).is(v.Blob) {
+		if v != r.base.files[path] && r.folder.Look(path).Is(v.Blob) {
 			r.base.files[path] = v
 		}
 	}
 	for path := range r.base.files {
-		if _, has := files[path]; !has && r.folder.look(path).kind == absent {
+		if _, has := files[path]; !has && r.folder.Look(path).Kind == disk.Absent {
 			delete(r.base.files, path)
 		}
 	}
@@ -375,7 +376,7 @@ func (r *run) rounds(ctx context.Context, a *apply, theirs *remote.Tree) error {
 		}
 	}
 	for path := range only {
-		r.failed(path, errChanging)
+		r.failed(path, disk.ErrChanging)
 	}
 	return nil
 }
@@ -409,12 +410,12 @@ func (r *run) round(ctx context.Context, a *apply, theirs *remote.Tree, only map
 
 // one does what is to be done about one file.
 func (r *run) one(ctx context.Context, a *apply, path string, v remote.Version, commit string, versions map[string]string) error {
-	base, mine := r.base.files[path], r.folder.look(path)
+	base, mine := r.base.files[path], r.folder.Look(path)
 	switch what := decide(base, v, mine); what {
 	case put, swap, drop:
 		return a.do(ctx, change{action: what, path: path, of: path, old: base.Blob, new: v})
 	case wait:
-		r.failed(path, mine.why)
+		r.failed(path, mine.Why)
 		return nil
 	case beside:
 		return r.beside(ctx, a, path, v, mine, commit, versions)
@@ -439,7 +440,7 @@ func (r *run) brought(path string, v remote.Version) {
 // beside puts the server's version next to a file that stays as the user left it. A
 // copy that is there already, unchanged, is not written again; one that the user
 // changed stays, and the new one gets a number.
-func (r *run) beside(ctx context.Context, a *apply, path string, v remote.Version, mine found, commit string, versions map[string]string) error {
+func (r *run) beside(ctx context.Context, a *apply, path string, v remote.Version, mine disk.Found, commit string, versions map[string]string) error {
 	application, _, inside := strings.Cut(path, "/")
 	if !inside {
 		application = ""
@@ -448,17 +449,17 @@ func (r *run) beside(ctx context.Context, a *apply, path string, v remote.Versio
 		versions[application] = r.remote.PackageVersion(ctx, application, commit)
 	}
 	for number := 1; number < 100; number++ {
-		name := copyName(path, mine.at, versions[application], number)
-		switch there := r.folder.look(name); {
-		case there.kind == absent:
+		name := copyName(path, mine.At, versions[application], number)
+		switch there := r.folder.Look(name); {
+		case there.Kind == disk.Absent:
 			r.notes.kept[path] = name
 			return a.do(ctx, change{action: beside, path: name, of: path, new: v})
-		case there.is(v.Blob):
+		case there.Is(v.Blob):
 			r.notes.kept[path] = name
 			r.brought(path, v)
 			return nil
-		case there.kind == unreadable:
-			r.failed(path, there.why)
+		case there.Kind == disk.Unreadable:
+			r.failed(path, there.Why)
 			return nil
 		}
 	}
@@ -468,7 +469,7 @@ func (r *run) beside(ctx context.Context, a *apply, path string, v remote.Versio
 
 // failed notes why a file was not brought.
 func (r *run) failed(path string, err error) {
-	if full(err) {
+	if disk.Full(err) {
 		r.full = err
 	}
 	r.notes.failed[path] = err

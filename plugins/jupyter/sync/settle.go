@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 )
 
 // settleJournal finds out which changes of the journal were made, takes them into
@@ -24,12 +24,12 @@ func (a *apply) settleJournal() error {
 	if err != nil {
 		return err
 	}
-	a.folder.leave()
-	fresh, err := a.needed(freshName)
+	a.folder.Leave()
+	fresh, err := a.Needed(freshName)
 	if err != nil {
 		return err
 	}
-	defer fresh.close()
+	defer fresh.Close()
 	for i, c := range all {
 		if i >= len(staged) || staged[i] != 'y' || !a.settleChange(fresh, strconv.Itoa(i), c) {
 			continue
@@ -37,12 +37,12 @@ func (a *apply) settleJournal() error {
 		a.done[c.action]++
 		if c.action == drop {
 			delete(a.base.files, c.of)
-			a.folder.tidy(c.path)
+			a.folder.Tidy(c.path)
 		} else {
 			a.base.files[c.of] = c.new
 		}
 	}
-	a.folder.leave()
+	a.folder.Leave()
 	if len(all) > 0 {
 		a.base.complete = false
 		if err := a.writeManifest(a.base, true); err != nil {
@@ -53,49 +53,40 @@ func (a *apply) settleJournal() error {
 		a.stuck = nil
 		return err // the journal stays, and what it tells of
 	}
-	if err := a.remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := a.Remove(journalName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fresh.sweep()
-}
-
-// sweep removes all files of the folder.
-func (d dir) sweep() error {
-	names, err := d.names()
-	for _, name := range names {
-		err = errors.Join(err, d.remove(name))
-	}
-	return err
+	return fresh.Sweep()
 }
 
 // settleChange tells whether a change was made. What an exchange or a move brought
 // out of the user's folder is looked at here, after all others were made: what is
 // not as an earlier run had brought it was saved by somebody, and goes back.
-func (a *apply) settleChange(fresh dir, name string, c change) (made bool) {
-	out, moved, there := fresh.look(name), fresh.look(name+before), a.folder.look(c.path)
-	placed := out.kind == absent || there.is(c.new.Blob)
+func (a *apply) settleChange(fresh disk.Dir, name string, c change) (made bool) {
+	out, moved, there := fresh.Look(name), fresh.Look(name+before), a.folder.Look(c.path)
+	placed := out.Kind == disk.Absent || there.Is(c.new.Blob)
 	switch {
 	case c.action == put || c.action == beside:
 		made = placed
 	case c.action == drop:
-		made = out.is(c.old) && !there.is(c.old) || out.kind == absent && there.kind == absent
-		if out.kind != absent && !out.is(c.old) {
+		made = out.Is(c.old) && !there.Is(c.old) || out.Kind == disk.Absent && there.Kind == disk.Absent
+		if out.Kind != disk.Absent && !out.Is(c.old) {
 			a.giveBack(fresh, name, c)
 		}
-	case moved.kind != absent: // swap on a disk that knows no exchange
-		if made = placed && moved.is(c.old); !made && (!moved.is(c.old) || there.kind == absent) {
+	case moved.Kind != disk.Absent: // swap on a disk that knows no exchange
+		if made = placed && moved.Is(c.old); !made && (!moved.Is(c.old) || there.Kind == disk.Absent) {
 			a.giveBack(fresh, name+before, c)
 		}
 	default: // swap
-		if made = out.kind == absent || out.is(c.old); !made && !out.is(c.new.Blob) {
+		if made = out.Kind == disk.Absent || out.Is(c.old); !made && !out.Is(c.new.Blob) {
 			a.giveBack(fresh, name, c)
 		}
 	}
-	if again := fresh.look(name + ours); again.kind != absent && !again.is(c.new.Blob) {
+	if again := fresh.Look(name + ours); again.Kind != disk.Absent && !again.Is(c.new.Blob) {
 		a.giveBack(fresh, name+ours, c) // saved once more, while something else was given back
 	}
 	// What was given back is not there any more to tell what came out.
-	return made && fresh.look(name+given).kind == absent
+	return made && fresh.Look(name+given).Kind == disk.Absent
 }
 
 // given ends the name of a file that tells that something was given back.
@@ -104,37 +95,35 @@ const given = ".given"
 // ours ends the name of what was moved out of the way of somebody's file.
 const ours = ".ours"
 
-func (f found) is(b remote.Blob) bool { return f.kind == file && f.blob == b }
-
 // giveBack puts somebody's file back to where it was. Ours that is there by now makes
 // room; another one of somebody's stays, and the file goes beside it. Where even
 // that can't be, it is kept among our own files, and told.
-func (a *apply) giveBack(fresh dir, name string, c change) {
+func (a *apply) giveBack(fresh disk.Dir, name string, c change) {
 	a.raced[c.of] = true
-	in, base, err := a.folder.parent(c.path, true)
+	in, base, err := a.folder.Parent(c.path, true)
 	if err == nil {
-		there := in.look(base)
-		if there.kind == file && there == fresh.look(name) {
+		there := in.Look(base)
+		if there.Kind == disk.File && there == fresh.Look(name) {
 			return // the move that brought it out had not ended
 		}
-		if f, err := fresh.create(strings.TrimSuffix(strings.TrimSuffix(name, before), ours)+given, 0o666); err == nil {
+		if f, err := fresh.Create(strings.TrimSuffix(strings.TrimSuffix(name, before), ours)+given, 0o666); err == nil {
 			_ = f.Close() // it is empty
 		}
-		if there.is(c.new.Blob) {
-			_ = in.move(base, fresh, strings.TrimSuffix(name, before)+ours)
+		if there.Is(c.new.Blob) {
+			_ = in.Move(base, fresh, strings.TrimSuffix(name, before)+ours)
 		}
-		err = fresh.move(name, in, base)
+		err = fresh.Move(name, in, base)
 	}
 	for number := 1; err != nil && number < 100; number++ {
 		at := ""
-		var way *blocked
+		var way *disk.Blocked
 		if errors.As(err, &way) {
-			at = way.at
+			at = way.At
 		} else if !errors.Is(err, fs.ErrExist) {
 			break
 		}
-		if in, base, err = a.folder.parent(copyName(c.path, at, "saved", number), true); err == nil {
-			err = fresh.move(name, in, base)
+		if in, base, err = a.folder.Parent(copyName(c.path, at, "saved", number), true); err == nil {
+			err = fresh.Move(name, in, base)
 		}
 	}
 	if err != nil {
@@ -146,14 +135,14 @@ func (a *apply) giveBack(fresh dir, name string, c change) {
 const keptPrefix = "saved-"
 
 // keep keeps somebody's file among our own, under a name that tells which it is.
-func (a *apply) keep(fresh dir, name string, c change) {
-	_, end := split(c.path)
+func (a *apply) keep(fresh disk.Dir, name string, c change) {
+	_, end := disk.Split(c.path)
 	end = strings.ToValidUTF8(end[max(0, len(end)-100):], "")
 	kept := ""
-	for number := 1; kept == "" || a.look(kept).kind != absent; number++ {
+	for number := 1; kept == "" || a.Look(kept).Kind != disk.Absent; number++ {
 		kept = fmt.Sprintf("%s%d.%d-%s", keptPrefix, time.Now().Unix(), number, end)
 	}
-	if err := fresh.replace(name, a.dir, kept); err != nil {
+	if err := fresh.Replace(name, a.Dir, kept); err != nil {
 		a.stuck = err
 	}
 	a.done[beside]++
@@ -163,8 +152,8 @@ func (a *apply) keep(fresh dir, name string, c change) {
 // have told of.
 func (a *apply) setAside() error {
 	name := fmt.Sprint("damaged-", time.Now().UnixNano())
-	if err := a.replace(freshName, a.dir, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := a.Replace(freshName, a.Dir, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return a.replace(journalName, a.dir, name+".journal")
+	return a.Replace(journalName, a.Dir, name+".journal")
 }

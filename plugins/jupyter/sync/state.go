@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 	"golang.org/x/sys/unix"
 )
@@ -33,22 +34,22 @@ const (
 
 // state is the program's own folder in the user's folder.
 type state struct {
-	dir
+	disk.Dir
 	path string
 	lock *os.File // held until the process ends
 }
 
 // openState finds the folder's place and makes it.
-func openState(d *disk, root dir, folder string) (*state, error) {
+func openState(d *disk.Disk, root disk.Dir, folder string) (*state, error) {
 	in, name, path := root, "."+stateName, filepath.Join(folder, "."+stateName)
-	if st, err := root.stat(".git"); errors.Is(err, fs.ErrNotExist) || err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		if in, err = root.needed(".git"); err != nil {
+	if st, err := root.Stat(".git"); errors.Is(err, fs.ErrNotExist) || err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if in, err = root.Needed(".git"); err != nil {
 			return nil, err
 		}
 		name, path = stateName, filepath.Join(folder, ".git", stateName)
 	}
-	own, err := in.needed(name)
-	return &state{dir: own, path: path}, err
+	own, err := in.Needed(name)
+	return &state{Dir: own, path: path}, err
 }
 
 // inGit tells that .git is a folder, which the program keeps as a clone.
@@ -58,11 +59,11 @@ var errBusy = errors.New("another run is at work")
 
 // acquire waits for the lock, while ctx lets it.
 func (s *state) acquire(ctx context.Context) (err error) {
-	fd, err := unix.Openat(s.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
+	fd, err := unix.Openat(s.Fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o666)
 	if err != nil {
 		return err
 	}
-	s.give(lockName)
+	s.Give(lockName)
 	s.lock = os.NewFile(uintptr(fd), lockName)
 	for moved := false; ; {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
@@ -89,7 +90,7 @@ func (s *state) acquire(ctx context.Context) (err error) {
 // elsewhere opens a lock outside of a disk that knows no locks. It keeps apart the
 // runs on this machine.
 func (s *state) elsewhere() (int, error) {
-	st, err := s.stat(".")
+	st, err := s.Stat(".")
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +105,7 @@ func (s *state) elsewhere() (int, error) {
 // read gives the lines of a small file of ours, without a last one that is not
 // whole. A file that is missing has none.
 func (s *state) read(name string) ([]string, error) {
-	f, _, err := s.open(name)
+	f, _, err := s.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -130,10 +131,10 @@ func (s *state) read(name string) ([]string, error) {
 type durable bool
 
 // write makes a small file as a whole, or leaves the one of before.
-func (s *state) write(to dir, name string, lines []string, kept durable) (err error) {
+func (s *state) write(to disk.Dir, name string, lines []string, kept durable) (err error) {
 	const aside = "new"
-	_ = s.remove(aside) // of a run that was killed
-	f, err := s.create(aside, 0o666)
+	_ = s.Remove(aside) // of a run that was killed
+	f, err := s.Create(aside, 0o666)
 	if err != nil {
 		return err
 	}
@@ -142,14 +143,14 @@ func (s *state) write(to dir, name string, lines []string, kept durable) (err er
 		out.WriteString(line)
 		out.WriteByte('\n')
 	}
-	if err = errors.Join(s.may("write"), out.Flush()); err == nil && bool(kept) {
+	if err = errors.Join(s.May("write"), out.Flush()); err == nil && bool(kept) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = s.replace(aside, to, name)
+		err = s.Replace(aside, to, name)
 	}
 	if err != nil {
-		_ = s.remove(aside) // an empty file would be what is left of a full disk
+		_ = s.Remove(aside) // an empty file would be what is left of a full disk
 	}
 	return err
 }
@@ -194,7 +195,7 @@ func (s *state) writeManifest(m *manifest, kept durable) error {
 	for _, path := range slices.Sorted(maps.Keys(m.files)) {
 		lines = append(lines, entry(m.files[path], path))
 	}
-	return s.write(s.dir, manifestName, append(lines, fmt.Sprint(manifestTail, " ", len(lines)-1)), kept)
+	return s.write(s.Dir, manifestName, append(lines, fmt.Sprint(manifestTail, " ", len(lines)-1)), kept)
 }
 
 // entry is a version and its path as a line; parseEntry reads it.
@@ -213,5 +214,5 @@ func parseEntry(line string) (v remote.Version, path string, ok bool) {
 	v.Blob, ok = remote.ParseBlob(line[:40])
 	v.Exec = line[41] == 'x'
 	path, err := strconv.Unquote(line[43:])
-	return v, path, ok && err == nil && plain(path)
+	return v, path, ok && err == nil && disk.Plain(path)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/disk"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync/remote"
 )
 
@@ -68,22 +69,22 @@ func (r *run) adoptKilled(o *remote.Objects, m *manifest) error {
 	if err != nil {
 		removing = nil
 	}
-	if taken, err := r.state.sub(shellTaken); err == nil {
+	if taken, err := r.state.Sub(shellTaken); err == nil {
 		err = r.untake(taken, "", removing)
-		taken.close()
+		taken.Close()
 		if err != nil {
 			return err
 		}
 	}
 	for path, v := range writing {
-		if mine := r.folder.look(path); mine.is(v.Blob) {
+		if mine := r.folder.Look(path); mine.Is(v.Blob) {
 			m.files[path] = v
-		} else if mine.kind == absent {
+		} else if mine.Kind == disk.Absent {
 			delete(m.files, path)
 		}
 	}
 	for path := range removing {
-		if r.folder.look(path).kind == absent {
+		if r.folder.Look(path).Kind == disk.Absent {
 			delete(m.files, path)
 		}
 	}
@@ -92,28 +93,28 @@ func (r *run) adoptKilled(o *remote.Objects, m *manifest) error {
 
 // untake puts what lies in the folder taken back to where it was. What is in the way
 // there stays, and the file lies beside it.
-func (r *run) untake(taken dir, path string, removing map[string]remote.Version) error {
-	names, err := taken.names()
+func (r *run) untake(taken disk.Dir, path string, removing map[string]remote.Version) error {
+	names, err := taken.Names()
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		at := path + name
-		if st, err := taken.stat(name); err == nil && st.Mode&0o170000 == 0o040000 {
-			in, err := taken.sub(name)
+		if st, err := taken.Stat(name); err == nil && st.Mode&0o170000 == 0o040000 {
+			in, err := taken.Sub(name)
 			if err != nil {
 				return err
 			}
 			err = r.untake(in, at+"/", removing)
-			in.close()
+			in.Close()
 			if err != nil {
 				return err
 			}
-			_ = taken.removeFolder(name) // when all of it went back
+			_ = taken.RemoveFolder(name) // when all of it went back
 			continue
 		}
-		if was, ok := removing[at]; ok && r.folder.look(at).kind != absent && taken.look(name).is(was.Blob) {
-			_ = taken.remove(name) // ours, and what comes in its place is there
+		if was, ok := removing[at]; ok && r.folder.Look(at).Kind != disk.Absent && taken.Look(name).Is(was.Blob) {
+			_ = taken.Remove(name) // ours, and what comes in its place is there
 			continue
 		}
 		for number := 0; number < 100; number++ {
@@ -121,11 +122,11 @@ func (r *run) untake(taken dir, path string, removing map[string]remote.Version)
 			if number > 0 {
 				to = copyName(at, "", "saved", number)
 			}
-			in, base, err := r.folder.parent(to, true)
+			in, base, err := r.folder.Parent(to, true)
 			if err != nil {
 				break // it stays where it is
 			}
-			if err = taken.move(name, in, base); !errors.Is(err, fs.ErrExist) {
+			if err = taken.Move(name, in, base); !errors.Is(err, fs.ErrExist) {
 				break
 			}
 		}

@@ -19,6 +19,7 @@ type Objects struct {
 	broken error // nothing more can be read
 }
 
+// Objects starts the git that gives objects, until Close.
 func (r *Repository) Objects(ctx context.Context) (*Objects, error) {
 	cmd := r.Git.command(ctx, "cat-file", "--batch")
 	in, err := cmd.StdinPipe()
@@ -32,6 +33,7 @@ func (r *Repository) Objects(ctx context.Context) (*Objects, error) {
 	return &Objects{cmd: cmd, in: in, out: bufio.NewReaderSize(out, 64<<10)}, cmd.Start()
 }
 
+// Close ends it.
 func (o *Objects) Close() {
 	_ = o.in.Close()
 	_ = o.cmd.Wait() // what it gave was read

@@ -58,6 +58,8 @@ func HasGit() bool {
 	return err == nil
 }
 
+// NewGit makes the environment of a git whose repository is dir. configuration are keys
+// and values by turns.
 func NewGit(getenv func(string) string, dir string, configuration ...string) Git {
 	env := []string{
 		"LC_ALL=C", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "GIT_DIR=" + dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
@@ -194,6 +196,7 @@ func (r *Repository) Mend(ctx context.Context) bool {
 // that is one question to the server.
 func (r *Repository) Fetch(ctx context.Context) error { return r.FetchInto(ctx, FetchedRef) }
 
+// FetchInto fetches into another ref.
 func (r *Repository) FetchInto(ctx context.Context, ref string, options ...string) error {
 	args := append([]string{"fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"}, options...)
 	_, err := r.Git.Run(ctx, "", append(args, r.url, "+"+MainRef+":"+ref)...)
@@ -220,6 +223,7 @@ func hashIn(path string) string {
 	return name
 }
 
+// IsAncestor tells whether the commit is leads to the commit of.
 func (r *Repository) IsAncestor(ctx context.Context, of, is string) bool {
 	_, err := r.Git.Run(ctx, "", "merge-base", "--is-ancestor", of, is)
 	return err == nil
