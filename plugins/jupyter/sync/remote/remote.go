@@ -223,9 +223,9 @@ func hashIn(path string) string {
 	return name
 }
 
-// IsAncestor tells whether the commit is leads to the commit of.
-func (r *Repository) IsAncestor(ctx context.Context, of, is string) bool {
-	_, err := r.Git.Run(ctx, "", "merge-base", "--is-ancestor", of, is)
+// IsAncestor tells whether one commit is in the history of another one.
+func (r *Repository) IsAncestor(ctx context.Context, older, newer string) bool {
+	_, err := r.Git.Run(ctx, "", "merge-base", "--is-ancestor", older, newer)
 	return err == nil
 }
 
