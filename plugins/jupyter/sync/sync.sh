@@ -48,11 +48,11 @@ main() {
 	test "$(id -u)" != 0 || test -O "$HOME" || cache=/dev/null # root runs nothing that the home's owner may write
 	sums=$(echo ${DM_SYNC_SHA256:-$(test -f "$0" && cat -- "$(dirname -- "$0")/sha256" 2>/dev/null)}) # in one line
 	known "$cache/$name" && start "$cache/$name"
-	seconds=$DM_SYNC_SECONDS && case $seconds in '' | *[!0-9]*) seconds=30 ;; esac
+	seconds=$DM_SYNC_SECONDS && case $seconds in '' | 0?* | *[!0-9]*) seconds=30 ;; esac
 	for word in $(env); do case ${word%%=*} in GIT_SSL_CA* | *[!A-Za-z0-9_]*) ;; GIT_*) open="$open ${word%%=*}" ;; esac; done
 	temp=${sums:+$(mktemp -d 2>/dev/null)} aside=$(dirname -- "$folder")/.new-$$-$(date +%s) inside=$(ls -A -- "$folder" 2>/dev/null)
 	trap 'late="it took longer than $seconds seconds, or was ended"; test -z "$job" || kill "$job"' ALRM TERM INT HUP
-	{ trap 'kill "$!"; exit' TERM; sleep "$seconds" & wait "$!"; kill -ALRM $$; } </dev/null >/dev/null 2>&1 & timer=$!
+	(exec </dev/null >/dev/null 2>&1; while test "$seconds" -gt 0; do sleep 1; seconds=$((seconds - 1)); done; kill -ALRM $$) & timer=$!
 	fetch && { start "$cache/$name"; start "$new"; }
 	plain && say "up to date, by plain git: deployment-manager-sync is missing ($had), so files that you changed get no newer version beside them."
 	say "nothing was done: deployment-manager-sync is missing ($had), and ${late:-$why}."
