@@ -52,6 +52,8 @@ const (
 	Stop     Verb = "stop"
 	Rollback Verb = "rollback"
 	Destroy  Verb = "destroy"
+
+	FetchVerb Verb = "fetch" // of an event: somebody fetched what an application delivers
 )
 
 // MakesDeployment tells whether a change of an application is one of content:
@@ -104,6 +106,15 @@ type Subject string
 
 // UserSubject is the subject of one user.
 func UserSubject(u UserName) Subject { return Subject("user:" + string(u)) }
+
+// Receivers are those to whom the application delivers: its owner where it names
+// nobody.
+func (s Spec) Receivers() []Subject {
+	if len(s.Audience) == 0 {
+		return []Subject{UserSubject(s.Owner)}
+	}
+	return s.Audience
+}
 
 // User returns the user that s names, if s names one.
 func (s Subject) User() (UserName, bool) {

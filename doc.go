@@ -7,7 +7,7 @@
 // git is the system of record: every uploaded package is a tagged commit in a
 // bare repository, every deployment of an application is a ref in that
 // application's bare repository, hooks on those refs dispatch plugins, and
-// every JupyterHub user has a derived repository that a pod clones.
+// every JupyterHub user has a repository that is made of them when a pod asks.
 //
 // # The one way through it
 //
@@ -30,6 +30,7 @@
 //	land        move refs durably: from then on a change is a fact
 //	deployment  one change of an application's content, with a number
 //	delivery    what users get of one change in their workspaces
+//	bring up    take a workspace to what the record has for its user, who asks
 //	outcome     how a change ended, or a deploy of a package
 //
 // # Imports

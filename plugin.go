@@ -53,7 +53,6 @@ type CheckedComponent struct {
 type ApplyRequest struct {
 	Application ApplicationName
 	Owner       UserName
-	Users       []UserName // the audience, resolved, in byte order
 	Desired     Revision
 	Deployment  int
 	State       WantedState
@@ -134,22 +133,17 @@ type FileRuler interface{ FileRules() FileRules }
 // spell in more ways than Type.
 type Aliaser interface{ Aliases() []ComponentType }
 
-// Last is the optional ability of a plugin whose work people see at once. It is
-// applied after all others, so that a change which fails in an engine never
-// shows in anybody's workspace.
-type Last interface{ AppliedLast() }
-
 // PluginRecord is what one plugin made for one application; it is handed back
 // to the plugin to change or destroy it.
 type PluginRecord struct {
 	Type        ComponentType     `json:"type"`
 	Application ApplicationName   `json:"application"`
-	Desired     Revision          `json:"desired"` // the change on whose behalf it was made or is destroyed
-	Users       []UserName        `json:"users,omitempty"`
+	Desired     Revision          `json:"desired"`         // the change on whose behalf it was made or is destroyed
+	Users       []UserName        `json:"users,omitempty"` // to whom an earlier server delivered; not written any more
 	Components  []ComponentRecord `json:"components"`
 
 	// Of a type whose FileRules are for workspaces: in which sub-folder of the
-	// application's folder each component is that Users have, "" for the folder
+	// application's folder each component is that users get, "" for the folder
 	// itself. The record fills it in where a plugin did not keep it yet.
 	Folders map[string]ComponentName `json:"folders,omitempty"`
 }

@@ -121,11 +121,16 @@ type Resource struct {
 
 // delivers tells whether the actor is in the audience.
 func (r Resource) delivers(to Actor) bool {
-	return to.User != "" && slices.ContainsFunc(r.Audience, func(s Subject) bool {
+	return to.User != "" && Reaches(r.Audience, to.User, to.Groups)
+}
+
+// Reaches tells whether a user in the groups is in an audience.
+func Reaches(audience []Subject, u UserName, groups []string) bool {
+	return slices.ContainsFunc(audience, func(s Subject) bool {
 		if group, ok := s.Group(); ok {
-			return to.In(group)
+			return slices.Contains(groups, group)
 		}
-		return s == Everyone || s == UserSubject(to.User)
+		return s == Everyone || s == UserSubject(u)
 	})
 }
 

@@ -139,8 +139,27 @@ type WorkStore interface {
 	// Show lets readers see now in the place of the outcome of, which Settled gave,
 	// until another is recorded. It is remembered in memory only.
 	Show(app ApplicationName, of, now *Observation)
-	// Users returns everyone who has a workspace.
-	Users() ([]UserName, error)
+}
+
+// Reader is who asks for a workspace, as far as that is known.
+type Reader struct {
+	Groups []string // of the workspace's user
+	Proved bool     // it is the user, who has signed in, and Groups are all
+	Known  bool     // there is such a user, whoever asks
+}
+
+// Fetch is what somebody fetched of an application last.
+type Fetch struct {
+	Deployment int  // 0 for nothing yet
+	Current    bool // its files are those that are delivered now
+	Time       time.Time
+}
+
+// Deliveries is the record's slice for who got what. Implemented by gitstore.
+type Deliveries interface {
+	// Receivers returns the users who have a workspace and to whom the application
+	// delivers now, each with what they fetched of it last. Kinds: Unavailable.
+	Receivers(app ApplicationName) (map[UserName]Fetch, error)
 }
 
 // Work is one change to be carried out.
@@ -156,29 +175,6 @@ type Work struct {
 	Notes      []string     // what the planner remarked, for Information
 	Overtaken  []Work       // changes before this one that were given up while they waited, oldest first: pieces of them may stand
 	TakeBack   bool         // the change has failed, and only what it left is to be taken back
-}
-
-// Workspaces is where the jupyter plugin delivers; implemented by gitstore.
-// Both methods are idempotent and durable on return, and the commits they make
-// are a function of the application and its changes alone.
-type Workspaces interface {
-	// Deliver makes the folder of d.Application in each user's repository what
-	// d.Folders say.
-	Deliver(ctx context.Context, d Delivery) error
-	// Remove removes the folder of the application from each user's
-	// repository; users who do not have it are passed over.
-	Remove(ctx context.Context, app ApplicationName, at Revision, users []UserName) error
-}
-
-// Delivery names what users get: each component's tree at the desired commit
-// at, under a sub-folder, or directly in the application's folder when the
-// sub-folder is "".
-type Delivery struct {
-	Application ApplicationName
-	At          Revision
-	Type        ComponentType
-	Users       []UserName
-	Folders     map[string]ComponentName // sub-folder → component
 }
 
 // Planner turns a spec and a package's files into what is delivered. It is
@@ -264,9 +260,6 @@ type Directory interface {
 	Groups(u UserName) []string
 	// Members returns the members of a group, in byte order.
 	Members(group string) []UserName
-	// Everyone returns all users that the directory can name; where it takes
-	// any name on trust that is not all there are.
-	Everyone() []UserName
 }
 
 // Credential is what a request offers to prove who sent it.
@@ -355,10 +348,12 @@ type GitTransport interface {
 	// valid user name always exists: who has nothing gets README.ipynb. Kinds:
 	// NotFound, Unavailable (set aside as damaged).
 	Has(r Repository) error
-	// Tip is the commit that main of the repository is at. It reads a file and
-	// starts no git. Kinds: those of Has.
-	Tip(ctx context.Context, r Repository) (string, error)
-	// UploadPack runs one stateless round of git upload-pack. It returns when
+	// Tip is the commit that main of a workspace is at, which is brought up to date
+	// for who asks. It is answered from memory where nothing has changed. Kinds: those
+	// of Has.
+	Tip(ctx context.Context, r Repository, who Reader) (string, error)
+	// UploadPack runs one stateless round of git upload-pack. A workspace is brought
+	// up to date before its refs are told. It returns when
 	// git has ended, and ends git within two seconds after ctx is cancelled.
 	UploadPack(ctx context.Context, r Repository, round UploadRound) error
 	// ReceivePack runs one stateless round of git receive-pack for a package or
@@ -372,6 +367,7 @@ type GitTransport interface {
 // UploadRound is one request and its answer.
 type UploadRound struct {
 	Advertise bool      // info/refs; In is not read
+	Reader    Reader    // of a workspace
 	Protocol  string    // value of GIT_PROTOCOL, "" for version 0
 	In        io.Reader // request body, already expanded and limited
 	Out       io.Writer

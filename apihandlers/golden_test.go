@@ -137,6 +137,10 @@ var goldenCases = map[string][]request{
 		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"reason":"because"}`}, {path: "/api/v1/applications/noon-run?user.name=ana", body: `{"overrides":{},"reason":7}`},
 		{path: "/api/v1/applications/noon-run?user.name=ana&reason=this", body: `{"overrides":{},"reason":"that"}`},
 	},
+	"manager/v1-audience": {
+		{path: "/api/v1/applications/noon-run/audience?user.name=ana"},
+		{path: "/api/v1/applications/never/audience?user.name=ana"},
+	},
 	"manager/v1-rollback": {
 		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1}`},
 		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1,"reason":"the report is empty"}`},
@@ -352,6 +356,7 @@ func TestAPIPage(t *testing.T) {
 	git, err := githttp.New(githttp.Config{
 		Transport: struct{ dm.GitTransport }{}, Script: []byte("#!/bin/sh\n"),
 		Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) { return dm.Actor{}, nil },
+		Reader:    func(dm.Actor, dm.UserName) dm.Reader { return dm.Reader{} },
 	})
 	must(t, err)
 	page := apihandlers.Page(pageIntro, whoMay, []apihandlers.Section{

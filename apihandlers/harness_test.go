@@ -156,7 +156,10 @@ func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) 
 		Selftest: func(context.Context) (map[string]any, bool) { return map[string]any{"steps": 7}, true },
 	})
 	must(t, err)
+	people, err := auth.NewDirectory(auth.DirectoryConfig{Groups: map[string][]dm.UserName{"class": {"bob"}}})
+	must(t, err)
 	native, err := v1.New(v1.Config{
+		Deliveries: record, Directory: people,
 		Applications: record, History: record, Owners: record, Events: record, Policy: record.policy, Ending: o.ending,
 		Clock: func() time.Time { return now },
 	})

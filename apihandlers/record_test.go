@@ -44,6 +44,7 @@ var (
 	_ dm.History          = (*fakeRecord)(nil)
 	_ dm.Owners           = (*fakeRecord)(nil)
 	_ dm.Events           = (*fakeRecord)(nil)
+	_ dm.Deliveries       = (*fakeRecord)(nil)
 )
 
 const archiveBytes = "these are the bytes of an archive"
@@ -232,7 +233,7 @@ func application(name dm.ApplicationName) (dm.Application, bool) {
 	case "noon-run":
 		a.Phase, a.Spec.State, a.Observed.Phase = dm.Started, dm.WantStarted, dm.Started
 		a.Observed.Records = []dm.PluginRecord{{Type: "jupyter", Components: []dm.ComponentRecord{{
-			Name: "report", JobName: "noon-run-report-job", Files: 3, Information: "3 files delivered to ana", Data: json.RawMessage(`{"private":1}`),
+			Name: "report", JobName: "noon-run-report-job", Files: 3, Information: "3 files, delivered, fetched by 1 user", Data: json.RawMessage(`{"private":1}`),
 		}}}}
 	case "test-1":
 		a.Phase = dm.Created

@@ -269,9 +269,6 @@ func (s *Store) admitContent(ctx context.Context, actor dm.Actor, e *index.Appli
 	})
 	room.Leave()
 	if err == nil {
-		err = s.workspaces.Room(s.workspaces.Newcomers(spec.Audience))
-	}
-	if err == nil {
 		err = s.Bounds.RoomForSpec(s.index, spec)
 	}
 	if err != nil {

@@ -8,10 +8,9 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-// TestRebuildPutsFilesWhereTheRecordSays loses workspaces whose files stand
-// where no rule of this server would put them, and one of a server that kept no
-// places.
-func TestRebuildPutsFilesWhereTheRecordSays(t *testing.T) {
+// TestFilesGoWhereTheRecordSays: where no rule of this server would put them, and where
+// a server had them that kept no places.
+func TestFilesGoWhereTheRecordSays(t *testing.T) {
 	t.Parallel()
 	h := openStill(t, t.TempDir())
 	ref := h.deployed("ana", "flow-1.0.0", "one")
@@ -26,10 +25,6 @@ func TestRebuildPutsFilesWhereTheRecordSays(t *testing.T) {
 			Type: "jupyter", Application: app, Desired: work.Desired, Users: []dm.UserName{"ana"}, Folders: folders,
 			Components: []dm.ComponentRecord{{Name: "report"}},
 		}
-		if folders == nil {
-			folders = map[string]dm.ComponentName{"": "report"}
-		}
-		check(t, h.Workspaces().Deliver(ctx, dm.Delivery{Application: app, At: work.Desired, Type: "jupyter", Users: record.Users, Folders: folders}))
 		check(t, h.Observe(ctx, app, dm.Observation{
 			Desired: work.Desired, Effective: work.Desired, Phase: dm.Created, Records: []dm.PluginRecord{record},
 		}))

@@ -15,6 +15,7 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore"
 	"github.com/pndaproject/deployment-manager/gitstore/archive/archivetest"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 	"github.com/pndaproject/deployment-manager/hooks"
 	"github.com/pndaproject/deployment-manager/hooks/dispatch"
 	"github.com/pndaproject/deployment-manager/plugins"
@@ -32,6 +33,8 @@ type house struct {
 	dir   string
 	begun uint64 // number of the newest event when it was opened
 	stop  func()
+
+	notebooks *scarce
 }
 
 // told returns what is told of the events after a number.
@@ -64,9 +67,6 @@ func (h *house) states(id string) (list []dm.Phase) {
 	return list
 }
 
-// later is filled with the store once there is one.
-type later struct{ dm.Workspaces }
-
 // everyName is a directory that knows everybody and two groups.
 type everyName struct{}
 
@@ -77,7 +77,6 @@ func (everyName) Groups(u dm.UserName) []string {
 func (everyName) Members(group string) []dm.UserName {
 	return map[string][]dm.UserName{"class": {"ana", "bob"}}[group]
 }
-func (everyName) Everyone() []dm.UserName { return nil }
 
 type option func(*gitstore.Config)
 
@@ -133,11 +132,8 @@ func build(t testing.TB, dir string, options ...option) (*house, *dispatch.Dispa
 // for.
 func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*house, *dispatch.Dispatcher) {
 	t.Helper()
-	h := &house{t: t, dir: dir}
-	workspaces := &later{}
-	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
-	check(t, err)
-	registry, err := plugins.New(notebooks, engine, flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
+	h := &house{t: t, dir: dir, notebooks: &scarce{Plugin: jupyter.New(nil)}}
+	registry, err := plugins.New(h.notebooks, engine, flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
 	check(t, err)
 	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry, Environment: map[string]string{"kafka_brokers": "kafka:9092"}})
 	check(t, err)
@@ -154,10 +150,9 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	}
 	h.Store, err = gitstore.Open(t.Context(), cfg)
 	check(t, err)
-	workspaces.Workspaces = h.Store.Workspaces()
 	h.begun = h.Newest()
 	dispatcher, err = dispatch.New(dispatch.Config{
-		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Directory: everyName{}, Retry: dispatch.Retry{Base: 10 * time.Millisecond},
+		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Retry: dispatch.Retry{Base: 10 * time.Millisecond},
 	})
 	check(t, err)
 	return h, dispatcher
@@ -240,7 +235,7 @@ func (h *house) settle(app dm.ApplicationName) dm.Application {
 	}
 }
 
-// created creates an application and waits for it.
+// created creates an application, waits for it, and has its owner ask for it.
 func (h *house) created(user dm.UserName, app dm.ApplicationName, ref dm.PackageRef) dm.Application {
 	h.t.Helper()
 	check(h.t, h.Create(ctx, as(user), dm.Spec{Name: app, Package: ref}))
@@ -248,12 +243,39 @@ func (h *house) created(user dm.UserName, app dm.ApplicationName, ref dm.Package
 	if view.Phase != dm.Created {
 		h.t.Fatalf("%s is %s: %s", app, view.Phase, view.Information)
 	}
+	h.asks(user)
 	return view
 }
 
-// git runs the real git client on a repository of the record.
+// asks has a user ask for their workspace, as who has signed in, and returns the
+// directory that answers.
+func (h *house) asks(u dm.UserName) string {
+	h.t.Helper()
+	dir, _, err := h.Workspaces().Bring(ctx, u, reader(u))
+	check(h.t, err)
+	return dir
+}
+
+// reader is a user who has signed in.
+func reader(u dm.UserName) dm.Reader {
+	r := dm.Reader{Groups: everyName{}.Groups(u), Proved: true, Known: true}
+	for _, group := range []string{"class"} {
+		if slices.Contains(everyName{}.Members(group), u) {
+			r.Groups = append(r.Groups, group)
+		}
+	}
+	return r
+}
+
+// git runs the real git client on a repository of the record. Who looks into a
+// workspace is its user, who asks for it.
 func (h *house) git(repository string, args ...string) string {
 	h.t.Helper()
+	if name, ok := strings.CutPrefix(repository, "users/"); ok {
+		if user, ok := repo.DecodeName(strings.TrimSuffix(name, ".git")); ok {
+			return git(h.t, h.asks(dm.UserName(user)), args...)
+		}
+	}
 	return git(h.t, filepath.Join(h.dir, repository), args...)
 }
 

@@ -69,6 +69,7 @@ func TestPacksOfAKilledChangeGo(t *testing.T) {
 			h.publish("ana", "flow-1.1.0.tgz", notebook("flow-1.1.0", "two"))
 			check(t, h.Change(ctx, as("ana"), "app", dm.Edit{Overrides: dm.Overrides{"jupyter": {"report": {"topic": []byte(`"mine"`)}}}}))
 			h.settle("app")
+			h.asks("ana")
 			h.stop()
 			if armed.Load() {
 				t.Fatalf("the step %s was not reached", c.step)

@@ -107,8 +107,11 @@ func TestParallelCreates(t *testing.T) {
 			t.Errorf("%s is %s: %s", view.Spec.Name, view.Phase, view.Information)
 		}
 	}
+	for _, u := range users {
+		h.asks(u)
+	}
 	h.sound()
-	list, err := h.Users()
+	list, err := h.Workspaces().Users()
 	if err != nil || len(list) != 3 {
 		t.Errorf("users: %q, %v", list, err)
 	}
@@ -221,7 +224,7 @@ func TestFailedCreate(t *testing.T) {
 	if got := h.Applications(); len(got) != 0 {
 		t.Errorf("listed: %q", got)
 	}
-	if users, err := h.Users(); err != nil || len(users) > 0 {
+	if users, err := h.Workspaces().Users(); err != nil || len(users) > 0 {
 		t.Errorf("the failed create reached %q, %v", users, err)
 	}
 	h.stop()

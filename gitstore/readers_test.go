@@ -149,6 +149,10 @@ func (r *reading) byClone() {
 		r.fault("clone: %v", err)
 		return
 	}
+	if _, _, err := r.Workspaces().Bring(ctx, "ana", reader("ana")); err != nil {
+		r.fault("ask: %v", err)
+		return
+	}
 	r.plainGit("users/ana.git", "clone", "-q", "--", "file://"+filepath.Join(r.dir, "users", "ana.git"), dir)
 	if _, err := os.Stat(filepath.Join(dir, "README.ipynb")); err != nil {
 		r.fault("clone: %v", err)

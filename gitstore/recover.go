@@ -43,11 +43,6 @@ func (s *Store) recover(ctx context.Context) error {
 	if err := repair.Patiently(ctx, s.Log, "the folder "+repo.TmpDir, s.data.RemoveUnlanded); err != nil {
 		return repo.Failed(op, err)
 	}
-	// Workspaces are derived: those that can't be rebuilt now must not keep
-	// everybody from everything.
-	if err := s.workspaces.Rebuild(ctx); err != nil {
-		s.Log.Error("some workspaces could not be rebuilt", "err", err)
-	}
 	s.bringTools(ctx)
 	return repo.Failed(op, ctx.Err())
 }
@@ -127,14 +122,6 @@ func (v served) Resume(r dm.Repository) error {
 	return nil
 }
 
-// Rebuild implements repair.Record.
-func (v served) Rebuild(ctx context.Context) error { return v.s.workspaces.Rebuild(ctx) }
-
-// Redeliver implements repair.Record.
-func (v served) Redeliver(ctx context.Context, app dm.ApplicationName) {
-	v.s.workspaces.Redeliver(ctx, app)
-}
-
 // recoverPackage reads the tags and outcomes of one package, and moves main on when
 // a crash came between a tag and main. It fails after that when they tell of refs
 // that are gone.
@@ -175,7 +162,8 @@ func (s *Store) recoverApplication(ctx context.Context, name string, dir string,
 	return repair.LostRef(gaps)
 }
 
-// recoverWorkspace proves that every ref of a workspace leads to a tree.
+// recoverWorkspace proves that every ref of a workspace leads to a tree, and reads how
+// far it was brought.
 func (s *Store) recoverWorkspace(_ context.Context, user, _ string, heads repo.Refs) error {
 	return s.workspaces.Check(dm.UserName(user), heads)
 }

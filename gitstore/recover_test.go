@@ -144,9 +144,9 @@ func TestWorkspaceIsRebuilt(t *testing.T) {
 	h.sound()
 }
 
-// TestWorkspaceThatCannotBeRebuilt loses an early outcome of one application
-// beside a workspace. The server must start all the same.
-func TestWorkspaceThatCannotBeRebuilt(t *testing.T) {
+// TestLostOutcome loses an early outcome of one application beside a workspace, which
+// begins anew with what is in effect.
+func TestLostOutcome(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir())
 	v := h.deployed("ana", "flow-1.0.0", "one")
@@ -166,7 +166,7 @@ func TestWorkspaceThatCannotBeRebuilt(t *testing.T) {
 	}
 	check(t, os.RemoveAll(filepath.Join(h.dir, "users/ana.git")))
 	h = open(t, h.dir)
-	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\nwhole" {
+	if got := h.git("users/ana.git", "ls-tree", "--name-only", "main"); got != "README.ipynb\napp\nwhole" {
 		t.Errorf("ana has %q", got)
 	}
 }

@@ -18,6 +18,7 @@ func TestRollback(t *testing.T) {
 	first := dm.Overrides{"jupyter": {"report": {"topic": []byte(`"rivers"`)}}}
 	check(t, h.Create(ctx, as("teacher"), dm.Spec{Name: "course", Package: v1, Overrides: first, Audience: []dm.Subject{"user:ana"}}))
 	h.settle("course")
+	h.asks("ana")
 	check(t, h.Change(ctx, as("teacher"), "course", dm.Edit{Package: &v2, Overrides: dm.Overrides{}, Audience: []dm.Subject{"user:bob"}}))
 	h.settle("course")
 	check(t, h.Start(ctx, as("teacher"), "course"))

@@ -89,6 +89,7 @@ var (
 	_ dm.ApplicationStore = (*Store)(nil)
 	_ dm.WorkStore        = (*Store)(nil)
 	_ dm.GitTransport     = (*Store)(nil)
+	_ dm.Deliveries       = (*Store)(nil)
 	_ dm.History          = (*Store)(nil)
 	_ dm.Events           = (*Store)(nil)
 	_ dm.Cursors          = (*Store)(nil)
@@ -151,7 +152,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		},
 	})
 	s.workspaces = workspace.New(workspace.Config{
-		Data: s.data, Service: s.service, Index: s.index, Readme: cfg.Readme, Most: cfg.Bounds.Workspaces, SweepAfter: cfg.SweepAfter,
+		Data: s.data, Service: s.service, Index: s.index, Told: told, Readme: cfg.Readme, Most: cfg.Bounds.Workspaces, SweepAfter: cfg.SweepAfter,
 		Clock: cfg.Clock, Log: cfg.Log,
 	})
 	s.receiver = receive.New(receive.Config{
@@ -221,6 +222,7 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	}
 	s.stream.Begin()
+	s.background.Go(func() { s.workspaces.KeepFetches(s.alive) })
 	return nil
 }
 
@@ -251,6 +253,7 @@ func (s *Store) prepare() (format int, err error) {
 func (s *Store) Close() error {
 	s.stopping()
 	s.background.Wait()
+	s.workspaces.Close()
 	errs := []error{s.data.Close()}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
@@ -285,8 +288,11 @@ func (s *Store) Service() *repair.Service { return s.service }
 // Workspaces derives the repositories of users.
 func (s *Store) Workspaces() *workspace.Workspaces { return s.workspaces }
 
-// Users implements dm.WorkStore.
-func (s *Store) Users() ([]dm.UserName, error) { return s.workspaces.Users() }
+// Receivers implements dm.Deliveries.
+func (s *Store) Receivers(app dm.ApplicationName) (map[dm.UserName]dm.Fetch, error) {
+	found, err := s.workspaces.Receivers(app)
+	return found, repo.Failed("gitstore.Receivers", err)
+}
 
 // Verify proves the whole record, see audit.Verify.
 func (s *Store) Verify(ctx context.Context, problem func(string)) error {

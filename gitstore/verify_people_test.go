@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
 // forger works on the bare repositories with plain git, as somebody does who
@@ -96,6 +97,7 @@ func genuine(t *testing.T) string {
 	why.Reason, why.Impersonator = "because: of it", "console"
 	check(t, h.Change(ctx, why, "app", dm.Edit{Overrides: dm.Overrides{"jupyter": {"report": {"limit": []byte("7")}}}}))
 	h.settle("app")
+	h.asks("ana")
 	h.stop()
 	h = openStill(t, h.dir)
 	check(t, h.Start(ctx, as("ana"), "app"))
@@ -111,7 +113,6 @@ func TestForgeriesAreFound(t *testing.T) {
 	record := genuine(t)
 	const (
 		app, flow  = "applications/app.git", "packages/flow.git"
-		users      = "users/ana.git"
 		main       = "refs/heads/main"
 		ana        = "ana <ana@pnda>"
 		eve        = "eve <eve@pnda>"
@@ -197,10 +198,6 @@ func TestForgeriesAreFound(t *testing.T) {
 		{"an archive that nobody uploaded", flow, func(f forger) { f.point("refs/archives/"+strings.Repeat("3", 40), f.archive(tagged)) }, "names another blob"},
 		{"a foreign ref", flow, func(f forger) { f.point("refs/notes/commits", main) }, "refs/notes/commits is no ref of the record"},
 
-		{"a delivery by another", users, some(main, "author root <root@pnda>", "author "+eve), "has the author eve"},
-		{"a delivery of another branch", users, some("refs/heads/apps/app", "DM-Via: test", "DM-Via: push"), `says "push" as DM-Via`},
-		{"a delivery of no change", users, func(f forger) { f.rewrite(main, f.last(main), "DM-Desired: "+strings.Repeat("1", 40)) }, "which is not on main of app"},
-
 		{"none", app, func(forger) {}, ""},
 		{"none, but a push", app, func(f forger) {
 			pushed := f.git("", "commit-tree", "-m", "I claim to be root", "main^{tree}")
@@ -219,6 +216,30 @@ func TestForgeriesAreFound(t *testing.T) {
 			all := strings.Join(found, "\n")
 			if c.want == "" && all != "" || !strings.Contains(all, c.want) {
 				t.Errorf("verify found:\n%s\nwant: %s", all, c.want)
+			}
+		})
+	}
+}
+
+// TestForgedWorkspaceIsMadeAgain changes a genuine workspace with plain git. The next
+// start puts it aside, and its user gets the chain that the record makes.
+func TestForgedWorkspaceIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	record := genuine(t)
+	for name, ref := range map[string]string{"another author": repo.Main, "another branch": "refs/heads/apps/app"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "data")
+			check(t, os.CopyFS(dir, os.DirFS(record)))
+			f := forger{t, filepath.Join(dir, "users/ana.git")}
+			was := f.git("", "rev-parse", repo.Main, "refs/heads/apps/app")
+			f.rewrite(ref, "author root <root@pnda>", "author eve <eve@pnda>")
+			h := openStill(t, dir)
+			if got := h.git("users/ana.git", "rev-parse", repo.Main, "refs/heads/apps/app"); ref == repo.Main && got != was {
+				t.Errorf("ana gets\n%s\nwant\n%s", got, was)
+			}
+			if ref != repo.Main {
+				h.wantFound("the record makes it")
 			}
 		})
 	}

@@ -1,22 +1,36 @@
 package gitstore_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/plugins/jupyter"
 )
 
-// short takes away the folder in which workspaces appear, as any shortage that
-// keeps a workspace from being written would, and returns what ends it.
+// scarce is the jupyter plugin as it would be with an engine that can be short of
+// something.
+type scarce struct {
+	*jupyter.Plugin
+	short atomic.Bool
+}
+
+func (s *scarce) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord, error) {
+	if s.short.Load() {
+		return dm.PluginRecord{}, dm.Errorf(dm.Unavailable, "test", "the engine is short of room")
+	}
+	return s.Plugin.Apply(ctx, r)
+}
+
+// short begins a shortage, and returns what ends it.
 func (h *house) short() (end func()) {
-	h.t.Helper()
-	users, away := filepath.Join(h.dir, "users"), filepath.Join(h.dir, "users-away")
-	check(h.t, os.Rename(users, away))
-	return func() { check(h.t, os.Rename(away, users)) }
+	h.notebooks.short.Store(true)
+	return func() { h.notebooks.short.Store(false) }
 }
 
 // waiting waits until readers see that the application waits.

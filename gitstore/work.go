@@ -104,7 +104,7 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	if err != nil {
 		return repo.Failed(op, err)
 	}
-	next.ObservedTip, next.Observed, next.Waiting = tip, &outcome, ""
+	next.ObservedTip, next.Observed, next.ObservedSeq, next.Waiting = tip, &outcome, tx.Seq(), ""
 	next.Slim()
 	s.index.PutApp(app, &next)
 	return nil

@@ -15,7 +15,7 @@ import (
 // fakeDirectory knows the users of its groups and no one else.
 type fakeDirectory map[string][]dm.UserName
 
-func (d fakeDirectory) Known(u dm.UserName) bool { return slices.Contains(d.Everyone(), u) }
+func (d fakeDirectory) Known(u dm.UserName) bool { return slices.Contains(d.everyone(), u) }
 
 func (d fakeDirectory) Groups(u dm.UserName) []string {
 	var groups []string
@@ -30,7 +30,7 @@ func (d fakeDirectory) Groups(u dm.UserName) []string {
 
 func (d fakeDirectory) Members(group string) []dm.UserName { return d[group] }
 
-func (d fakeDirectory) Everyone() []dm.UserName {
+func (d fakeDirectory) everyone() []dm.UserName {
 	var all []dm.UserName
 	for _, members := range d {
 		all = append(all, members...)

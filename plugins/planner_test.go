@@ -1,9 +1,7 @@
 package plugins_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -19,14 +17,6 @@ import (
 	"github.com/pndaproject/deployment-manager/plugins/spark"
 )
 
-// fakeWorkspaces is never called: planning delivers nothing.
-type fakeWorkspaces struct{}
-
-func (fakeWorkspaces) Deliver(context.Context, dm.Delivery) error { return errors.ErrUnsupported }
-func (fakeWorkspaces) Remove(context.Context, dm.ApplicationName, dm.Revision, []dm.UserName) error {
-	return errors.ErrUnsupported
-}
-
 var environment = map[string]string{
 	"kafka_brokers": "k1:9092", "hadoop_manager_password": "hunter2", "cluster_private_key": "/keys/k", "API_Token": "x", "client_secret": "y",
 	"apiKey": "x", "registry": "https://u:hunter2@r/",
@@ -34,11 +24,7 @@ var environment = map[string]string{
 
 func newPlanner(t *testing.T) *plugins.Planner {
 	t.Helper()
-	notebooks, err := jupyter.New(jupyter.Config{Workspaces: fakeWorkspaces{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := plugins.New(notebooks, spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
+	registry, err := plugins.New(jupyter.New(nil), spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
 	if err != nil {
 		t.Fatal(err)
 	}

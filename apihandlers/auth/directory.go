@@ -70,15 +70,19 @@ func sorted(list []dm.UserName) []dm.UserName {
 
 // Known tells whether the user exists.
 func (d *Directory) Known(u dm.UserName) bool {
-	switch {
-	case u == "":
-		return false
-	case len(d.listed) > 0:
-		_, found := slices.BinarySearch(d.listed, u)
-		return found
-	case d.trustAny:
+	if d.trustAny && len(d.listed) == 0 {
 		_, err := dm.ParseUserName(string(u))
 		return err == nil
+	}
+	return d.names(u)
+}
+
+// names tells whether there is more of the user than a name that somebody may have made
+// up.
+func (d *Directory) names(u dm.UserName) bool {
+	if len(d.listed) > 0 {
+		_, found := slices.BinarySearch(d.listed, u)
+		return found
 	}
 	return len(d.of[u]) > 0 || d.signIn != nil && slices.Contains(d.signIn(), u)
 }
@@ -94,15 +98,3 @@ func (d *Directory) Groups(u dm.UserName) []string { return slices.Clone(d.of[u]
 
 // Members returns the members of a group, in byte order.
 func (d *Directory) Members(group string) []dm.UserName { return slices.Clone(d.groups[group]) }
-
-// Everyone returns all users that the directory can name.
-func (d *Directory) Everyone() []dm.UserName {
-	if len(d.listed) > 0 {
-		return slices.Clone(d.listed)
-	}
-	all := slices.Collect(maps.Keys(d.of))
-	if d.signIn != nil {
-		all = append(all, d.signIn()...)
-	}
-	return sorted(all)
-}

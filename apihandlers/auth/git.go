@@ -73,6 +73,14 @@ func (d *GitDoor) mayReadAll(actor dm.Actor, on dm.Resource, since int) error {
 	return nil
 }
 
+// Reader tells what is known of a user whose workspace an actor reads.
+func (d *GitDoor) Reader(actor dm.Actor, user dm.UserName) dm.Reader {
+	if actor.User == user && d.mode != dm.InsecurePNDA {
+		return dm.Reader{Groups: actor.Groups, Proved: true, Known: true}
+	}
+	return dm.Reader{Groups: d.directory.Groups(user), Known: d.directory.names(user)}
+}
+
 // mayPush lets pass whom the policy allows any of the changes that a push can
 // mean, and who may read what its first step shows. Only the change itself is
 // judged for good, when it is known.

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -153,6 +154,38 @@ func TestGitPushNeedsOneAction(t *testing.T) {
 		err := d.mayPush(t.Context(), dm.Actor{User: "ana", Scopes: c.scopes}, c.repo)
 		if dm.KindOf(err) != c.want {
 			t.Errorf("%s: got %v, want kind %q", c.name, err, c.want)
+		}
+	}
+}
+
+// TestReaderOfWorkspaces: who signed in tells their own groups, which may come with
+// the credential. Of a user whose workspace somebody else reads only the directory is
+// asked, and a name that it takes on trust is not one that it can name.
+func TestReaderOfWorkspaces(t *testing.T) {
+	t.Parallel()
+	directory, err := NewDirectory(DirectoryConfig{TrustAny: true, Groups: map[string][]dm.UserName{"class-7": {"ana", "bob"}}})
+	must(t, err)
+	d := &GitDoor{&Auth{directory: directory}, ofAna{}}
+	ana, zoe := dm.Actor{User: "ana", Groups: []string{"class-7", "staff"}}, dm.Actor{User: "zoe"}
+	claimed := &GitDoor{&Auth{directory: directory, mode: dm.InsecurePNDA}, ofAna{}}
+	if got, want := claimed.Reader(zoe, "zoe"), (dm.Reader{}); !reflect.DeepEqual(got, want) {
+		t.Errorf("a name that is taken on trust: %+v, want %+v", got, want)
+	}
+	for _, c := range []struct {
+		name string
+		by   dm.Actor
+		user dm.UserName
+		want dm.Reader
+	}{
+		{"themself", ana, "ana", dm.Reader{Groups: []string{"class-7", "staff"}, Proved: true, Known: true}},
+		{"themself, of whom nobody knew", zoe, "zoe", dm.Reader{Proved: true, Known: true}},
+		{"somebody else", ana, "bob", dm.Reader{Groups: []string{"class-7"}, Known: true}},
+		{"somebody else, whom nobody can name", ana, "zoe", dm.Reader{}},
+		{"nobody", dm.Actor{}, "ana", dm.Reader{Groups: []string{"class-7"}, Known: true}},
+		{"nobody, and nobody can name them", dm.Actor{}, "zoe", dm.Reader{}},
+	} {
+		if got := d.Reader(c.by, c.user); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
 }

@@ -5,6 +5,8 @@
 // segment of a path to a dm.Repository, the time of a request, and the shape of
 // git's answer. Refusals, bodies and metrics are those of every port. Who may read and who may push is Config.Authorize's business, what a
 // push changes the transport's; git is started only through dm.GitTransport.
+// A workspace is brought up before its refs are told; whether there is anything new in
+// it, a GET of its head tells without a git.
 // Beside repositories it serves the script that brings a workspace into a pod; that
 // and the repository of the programs for pods are open to everybody.
 //

@@ -18,24 +18,27 @@ type Config struct {
 	// for pushing to it; required. Of workspaces it must not tell an existing one
 	// from a missing one. Nobody pushes without a name.
 	Authorize func(r *http.Request, repo dm.Repository, push bool) (dm.Actor, error)
-	Limits    Limits
-	Script    []byte // what /sync.sh answers to everybody; nil means that there is no such route
+	// Reader says what is known of a user whose workspace an actor reads; required.
+	Reader func(actor dm.Actor, user dm.UserName) dm.Reader
+	Limits Limits
+	Script []byte // what /sync.sh answers to everybody; nil means that there is no such route
 }
 
 // API serves git's smart HTTP protocol.
 type API struct {
 	transport dm.GitTransport
 	authorize func(*http.Request, dm.Repository, bool) (dm.Actor, error)
+	reader    func(dm.Actor, dm.UserName) dm.Reader
 	limits    Limits
 	script    []byte
 }
 
 // New checks the configuration.
 func New(cfg Config) (*API, error) {
-	if cfg.Transport == nil || cfg.Authorize == nil {
-		return nil, dm.Errorf(dm.Invalid, "githttp.New", "githttp needs a transport and a policy")
+	if cfg.Transport == nil || cfg.Authorize == nil || cfg.Reader == nil {
+		return nil, dm.Errorf(dm.Invalid, "githttp.New", "githttp needs a transport, a policy and to know readers")
 	}
-	return &API{transport: cfg.Transport, authorize: cfg.Authorize, limits: cfg.Limits.withDefaults(), script: cfg.Script}, nil
+	return &API{transport: cfg.Transport, authorize: cfg.Authorize, reader: cfg.Reader, limits: cfg.Limits.withDefaults(), script: cfg.Script}, nil
 }
 
 // request is one step of a fetch or a push.
@@ -47,8 +50,7 @@ type request struct {
 	actor      dm.Actor
 }
 
-// round serves one step. Who fetches a workspace may name the commit that it has, as a
-// cache names what it has, and starts no git when that is the newest. An error means that nothing of the answer counts.
+// round serves one step. An error means that nothing of the answer counts.
 func (a *API) round(w http.ResponseWriter, r *http.Request, kind dm.RepositoryKind, o operation) error {
 	q := &request{Request: r, rc: http.NewResponseController(w), operation: o}
 	if err := a.admit(q, kind); err != nil {
@@ -58,19 +60,38 @@ func (a *API) round(w http.ResponseWriter, r *http.Request, kind dm.RepositoryKi
 		advertisement(w, o)
 		return nil
 	}
-	if kind == dm.WorkspaceRepository && o == fetchRefs && q.Header.Get("If-None-Match") != "" {
-		tip, err := a.transport.Tip(q.Context(), q.repository)
-		if err != nil {
-			return discreet(err, kind)
-		}
-		if tag := `"` + tip + `"`; q.Header.Get("If-None-Match") == tag {
-			noCache(w.Header())
-			w.Header().Set("ETag", tag)
-			w.WriteHeader(http.StatusNotModified)
-			return nil
-		}
-	}
 	return a.serve(w, q)
+}
+
+// head tells the commit that main of a workspace is at, which is the cheap question
+// before a fetch: whether there is anything new.
+func (a *API) head(w http.ResponseWriter, r *http.Request) error {
+	q := &request{Request: r, operation: fetchRefs}
+	if err := a.admit(q, dm.WorkspaceRepository); err != nil {
+		return err
+	}
+	tip, err := a.transport.Tip(q.Context(), q.repository, a.readerOf(q))
+	if err != nil {
+		return discreet(err, dm.WorkspaceRepository)
+	}
+	tag := `"` + tip + `"`
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", tag)
+	if q.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err = io.WriteString(w, tip+"\n")
+	return err
+}
+
+// readerOf is what is known of the user whose workspace q is about.
+func (a *API) readerOf(q *request) dm.Reader {
+	if q.repository.Kind != dm.WorkspaceRepository {
+		return dm.Reader{}
+	}
+	return a.reader(q.actor, dm.UserName(q.repository.Name))
 }
 
 // admit goes through the checks that need no body and no process, the cheap
@@ -203,7 +224,7 @@ func (a *API) run(ctx context.Context, q *request, in io.Reader, out *answer) er
 		})
 	}
 	return a.transport.UploadPack(ctx, q.repository, dm.UploadRound{
-		Advertise: q.operation.advertises(), Protocol: out.protocol, In: in, Out: out,
+		Advertise: q.operation.advertises(), Reader: a.readerOf(q), Protocol: out.protocol, In: in, Out: out,
 	})
 }
 

@@ -18,7 +18,7 @@ func TestHead(t *testing.T) {
 	s.add(t, dm.PackageRepository, "flow", "x")
 	s.add(t, dm.ApplicationRepository, "noon", "x")
 	for _, path := range []string{
-		"/sync.sh", "/tools.git/info/refs?service=git-upload-pack", "/tools.git/info/refs?service=git-receive-pack", "/jupyter-ana/info/refs?service=git-upload-pack", "/packages/flow.git/info/refs?service=git-upload-pack",
+		"/sync.sh", "/tools.git/info/refs?service=git-upload-pack", "/tools.git/info/refs?service=git-receive-pack", "/jupyter-ana/info/refs?service=git-upload-pack", "/jupyter-ana/head", "/packages/flow.git/info/refs?service=git-upload-pack",
 		"/packages/flow/info/refs?service=git-receive-pack", "/applications/noon/info/refs?service=git-upload-pack",
 		"/applications/none/info/refs?service=git-upload-pack", "/jupyter-ana/info/refs", "/nothing",
 	} {

@@ -387,7 +387,7 @@ func TestPushSignsIn(t *testing.T) {
 func TestRouteNames(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	h := port(t, githttp.Config{Transport: &store{root: t.TempDir()}, Script: []byte("x"), Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) {
+	h := port(t, githttp.Config{Transport: &store{root: t.TempDir()}, Reader: readerOf, Script: []byte("x"), Authorize: func(*http.Request, dm.Repository, bool) (dm.Actor, error) {
 		return dm.Actor{}, dm.Errorf(dm.Forbidden, "authorize", "no")
 	}}, apihandlers.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, prometheus.NewRegistry())
 	routes := append(routes(t), apihandlers.Route{Name: "other", Method: "GET", Path: "/packages/x.git/HEAD"},

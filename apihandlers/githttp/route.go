@@ -74,11 +74,11 @@ func (a *API) Routes() []apihandlers.Route {
 			r.Handle = func(w http.ResponseWriter, r *http.Request) error { return a.round(w, r, kind, o) }
 			routes = append(routes, r)
 		}
-		condition := ""
 		if kind == dm.WorkspaceRepository {
-			condition = `; 304 Not Modified when If-None-Match names the commit of main, in quotes`
+			row(get, fetchRefs, "-head", "/head", "the commit that main of "+to.what+" is at, also as its ETag: whether a fetch would bring anything")
+			routes[len(routes)-1].Handle = a.head
 		}
-		row(get, fetchRefs, "-refs", "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of "+to.what+condition)
+		row(get, fetchRefs, "-refs", "/info/refs?service=git-upload-pack", "first step of git clone and git fetch of "+to.what)
 		row(post, upload, "-fetch", "/git-upload-pack", "second step of git clone and git fetch of "+to.what)
 		row(get, pushRefs, "-push-refs", "/info/refs?service=git-receive-pack", "first step of git push to "+to.what+to.push)
 		row(post, receive, "-push", "/git-receive-pack", "second step of git push to "+to.what+to.push)

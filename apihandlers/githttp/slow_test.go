@@ -28,7 +28,7 @@ type fakeGit struct{ running atomic.Int32 }
 
 func (*fakeGit) Has(dm.Repository) error { return nil }
 
-func (*fakeGit) Tip(context.Context, dm.Repository) (string, error) { return "", nil }
+func (*fakeGit) Tip(context.Context, dm.Repository, dm.Reader) (string, error) { return "", nil }
 
 func (g *fakeGit) UploadPack(_ context.Context, _ dm.Repository, round dm.UploadRound) error {
 	return g.work(round.In, round.Out)
@@ -142,7 +142,7 @@ func TestPaceOfBodies(t *testing.T) {
 // it any more.
 func paced(t *testing.T, git dm.GitTransport, client func(send func(string), wait func(time.Duration))) (status int, took time.Duration) {
 	t.Helper()
-	h := port(t, githttp.Config{Transport: git, Authorize: allow}, apihandlers.Config{Tables: []apihandlers.Table{{Routes: []apihandlers.Route{plain}}}}, prometheus.NewRegistry())
+	h := port(t, githttp.Config{Transport: git, Authorize: allow, Reader: readerOf}, apihandlers.Config{Tables: []apihandlers.Table{{Routes: []apihandlers.Route{plain}}}}, prometheus.NewRegistry())
 	listener, server := make(pipes, 1), &http.Server{Handler: h}
 	go func() { _ = server.Serve(listener) }()
 	near, far := net.Pipe()

@@ -15,7 +15,7 @@ import (
 // routes are the rows that do more than explain a mistake.
 func routes(t *testing.T) []apihandlers.Route {
 	t.Helper()
-	git, err := githttp.New(githttp.Config{Transport: &store{}, Authorize: allow, Script: []byte("x")})
+	git, err := githttp.New(githttp.Config{Transport: &store{}, Authorize: allow, Reader: readerOf, Script: []byte("x")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,25 @@ func TestRoutes(t *testing.T) {
 		resp, text := s.do(t, route.Method, path, http.Header{"Content-Type": {kind}}, body)
 		if resp.StatusCode != want {
 			t.Errorf("%s %s: %d %q, want %d", route.Method, path, resp.StatusCode, text, want)
+		}
+	}
+}
+
+func TestNewChecksItsConfiguration(t *testing.T) {
+	t.Parallel()
+	full := githttp.Config{Transport: &store{}, Authorize: allow, Reader: readerOf}
+	if _, err := githttp.New(full); err != nil {
+		t.Errorf("all that is required: %v", err)
+	}
+	for what, spoil := range map[string]func(*githttp.Config){
+		"transport": func(c *githttp.Config) { c.Transport = nil },
+		"policy":    func(c *githttp.Config) { c.Authorize = nil },
+		"reader":    func(c *githttp.Config) { c.Reader = nil },
+	} {
+		cfg := full
+		spoil(&cfg)
+		if _, err := githttp.New(cfg); dm.KindOf(err) != dm.Invalid {
+			t.Errorf("no %s: %v", what, err)
 		}
 	}
 }

@@ -2,8 +2,8 @@ package githttp_test
 
 import (
 	"context"
-	"encoding/base64"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -12,49 +12,112 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-func (s *store) Tip(_ context.Context, r dm.Repository) (string, error) {
+func (s *store) Tip(_ context.Context, r dm.Repository, who dm.Reader) (string, error) {
+	s.mu.Lock()
+	s.readers = append(s.readers, who)
+	s.mu.Unlock()
 	tip, err := repo.ReadRef(s.dir(r), repo.Main)
 	return tip.String(), err
 }
 
-// TestUnchanged: who names the commit that a workspace is at is told so, and no git
-// starts. Nobody learns that way what others have, and other kinds have more refs than
-// main.
-func TestUnchanged(t *testing.T) {
-	t.Parallel()
-	s := newServer(t, func(cfg *githttp.Config) {
-		cfg.Authorize = func(r *http.Request, repository dm.Repository, push bool) (dm.Actor, error) {
-			if actor, err := allow(r, repository, push); repository.Kind != dm.WorkspaceRepository || string(actor.User) == repository.Name {
-				return actor, err
-			}
+// readerOf tells what the port is told of a user, so that it can be found again.
+func readerOf(actor dm.Actor, user dm.UserName) dm.Reader {
+	return dm.Reader{Groups: []string{string(user), "for", string(actor.User)}, Proved: actor.User == user}
+}
+
+// ownWorkspace lets everybody read packages, and nobody another's workspace.
+func ownWorkspace(cfg *githttp.Config) {
+	cfg.Authorize = func(r *http.Request, repository dm.Repository, push bool) (dm.Actor, error) {
+		actor, err := allow(r, repository, push)
+		switch {
+		case repository.Kind != dm.WorkspaceRepository || string(actor.User) == repository.Name:
+			return actor, err
+		case actor.User == "":
 			return dm.Actor{}, dm.Errorf(dm.Unauthenticated, "test", "a credential is required")
 		}
-	})
+		return dm.Actor{}, dm.Errorf(dm.Forbidden, "test", "it is another's")
+	}
+}
+
+func basic(user string) http.Header {
+	r := http.Request{Header: http.Header{}}
+	if user != "" {
+		r.SetBasicAuth(user, "secret")
+	}
+	return r.Header
+}
+
+// TestUnchanged: who asks for the commit that a workspace is at is told it, or that
+// it is the one that they have, and no git starts. Nobody learns that way what others
+// have, and other kinds have more refs than main.
+func TestUnchanged(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, ownWorkspace)
 	tip := s.add(t, dm.WorkspaceRepository, "ana", "notebook")
 	s.add(t, dm.PackageRepository, "p", "notebook")
-	ana := "Basic " + base64.StdEncoding.EncodeToString([]byte("ana:secret"))
+	quoted := `"` + tip + `"`
 	for _, c := range []struct {
-		name, path, tag, credential string
-		status                      int
-		starts                      int
+		name, method, path, tag, user string
+		status                        int
+		body                          string
 	}{
-		{"unchanged", "/jupyter-ana", `"` + tip + `"`, ana, http.StatusNotModified, 0},
-		{"changed", "/jupyter-ana", `"` + strings.Repeat("0", 40) + `"`, ana, http.StatusOK, 1},
-		{"no entity tag", "/jupyter-ana", tip, ana, http.StatusOK, 1},
-		{"nobody", "/jupyter-ana", `"` + tip + `"`, "", http.StatusUnauthorized, 0},
-		{"another kind", "/packages/p", `"` + tip + `"`, ana, http.StatusOK, 1},
+		{"unchanged", http.MethodGet, "/jupyter-ana/head", quoted, "ana", http.StatusNotModified, ""},
+		{"of the longer path", http.MethodGet, "/jupyter-ana.git/head", quoted, "ana", http.StatusNotModified, ""},
+		{"unchanged, HEAD", http.MethodHead, "/jupyter-ana/head", quoted, "ana", http.StatusNotModified, ""},
+		{"changed", http.MethodGet, "/jupyter-ana/head", `"` + strings.Repeat("0", 40) + `"`, "ana", http.StatusOK, tip + "\n"},
+		{"changed, HEAD", http.MethodHead, "/jupyter-ana/head", "", "ana", http.StatusOK, ""},
+		{"no condition", http.MethodGet, "/jupyter-ana/head", "", "ana", http.StatusOK, tip + "\n"},
+		{"no entity tag", http.MethodGet, "/jupyter-ana/head", tip, "ana", http.StatusOK, tip + "\n"},
+		{"nobody", http.MethodGet, "/jupyter-ana/head", quoted, "", http.StatusUnauthorized, "a credential is required\n"},
+		{"another", http.MethodGet, "/jupyter-ana/head", quoted, "bob", http.StatusNotFound, "repository not found\n"},
+		{"another kind", http.MethodGet, "/packages/p/head", quoted, "ana", http.StatusNotFound, "no such resource\n"},
+		{"change", http.MethodPost, "/jupyter-ana/head", "", "ana", http.StatusMethodNotAllowed, "method not allowed, use GET, HEAD\n"},
 	} {
-		before := len(s.protocols)
-		header := http.Header{"If-None-Match": {c.tag}}
-		if c.credential != "" {
-			header.Set("Authorization", c.credential)
+		header := basic(c.user)
+		if c.tag != "" {
+			header.Set("If-None-Match", c.tag)
 		}
-		resp, body := s.do(t, http.MethodGet, c.path+"/info/refs?service=git-upload-pack", header, nil)
-		if starts := len(s.protocols) - before; resp.StatusCode != c.status || starts != c.starts {
-			t.Errorf("%s: %d %.80q and git started %d times, want %d and %d", c.name, resp.StatusCode, body, starts, c.status, c.starts)
+		before := len(s.readers)
+		resp, body := s.do(t, c.method, c.path, header, nil)
+		if resp.StatusCode != c.status || body != c.body {
+			t.Errorf("%s: %d %q, want %d %q", c.name, resp.StatusCode, body, c.status, c.body)
 		}
-		if c.status == http.StatusNotModified && (body != "" || resp.Header.Get("ETag") != c.tag) {
-			t.Errorf("%s: %q with the entity tag %s", c.name, body, resp.Header.Get("ETag"))
+		told := c.status == http.StatusOK || c.status == http.StatusNotModified
+		if want := map[bool]string{true: quoted}[told]; resp.Header.Get("ETag") != want {
+			t.Errorf("%s: the entity tag is %s, want %s", c.name, resp.Header.Get("ETag"), want)
+		}
+		if told && !reflect.DeepEqual(s.readers[before:], []dm.Reader{readerOf(dm.Actor{User: "ana"}, "ana")}) || !told && len(s.readers) > before {
+			t.Errorf("%s: the transport was told of %+v", c.name, s.readers[before:])
+		}
+	}
+	if len(s.protocols) > 0 {
+		t.Errorf("git started %d times, want never", len(s.protocols))
+	}
+}
+
+// TestReaderOfAFetch: each step of a fetch tells the transport whose workspace it is
+// and what is known of them; other kinds have no reader.
+func TestReaderOfAFetch(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	s.add(t, dm.WorkspaceRepository, "ana", "notebook")
+	s.add(t, dm.PackageRepository, "p", "notebook")
+	for _, c := range []struct {
+		path, user string
+		want       dm.Reader
+	}{
+		{"/jupyter-ana", "ana", readerOf(dm.Actor{User: "ana"}, "ana")},
+		{"/jupyter-ana.git", "bob", readerOf(dm.Actor{User: "bob"}, "ana")},
+		{"/jupyter-ana", "", readerOf(dm.Actor{}, "ana")},
+		{"/packages/p", "ana", dm.Reader{}},
+	} {
+		s.readers = nil
+		s.do(t, http.MethodGet, c.path+"/info/refs?service=git-upload-pack", basic(c.user), nil)
+		header := basic(c.user)
+		header.Set("Content-Type", uploadType)
+		s.do(t, http.MethodPost, c.path+"/git-upload-pack", header, strings.NewReader("0000"))
+		if !reflect.DeepEqual(s.readers, []dm.Reader{c.want, c.want}) {
+			t.Errorf("%q reads %s: the transport was told of %+v, want %+v at both steps", c.user, c.path, s.readers, c.want)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 		get("application-detail", "/detail", "The cluster jobs of an application.",
 			`{"name":"noon-run","status":"STARTED","yarn_applications":{}}`, a.detail),
 		get("application-summary", "/summary", "The state of each component.",
-			`{"noon-run":{"aggregate_status":"RUNNING","jupyter-1":{"aggregate_status":"RUNNING","componentType":"Jupyter","name":"noon-run-report-job","information":"3 files delivered to ana"}}}`,
+			`{"noon-run":{"aggregate_status":"RUNNING","jupyter-1":{"aggregate_status":"RUNNING","componentType":"Jupyter","name":"noon-run-report-job","information":"3 files, delivered, fetched by 1 user"}}}`,
 			a.summary),
 		change("start-application", http.MethodPost, "/start", "Starts a created application.", a.start, dm.ApplicationStart),
 		change("stop-application", http.MethodPost, "/stop", "Stops a started application.", a.stop, dm.ApplicationStop),

@@ -20,10 +20,12 @@ type Applications interface {
 
 // Config is what the API needs.
 type Config struct {
-	Applications Applications // required
-	History      dm.History   // required
-	Owners       dm.Owners    // required
-	Events       dm.Events    // required
+	Applications Applications  // required
+	History      dm.History    // required
+	Owners       dm.Owners     // required
+	Events       dm.Events     // required
+	Deliveries   dm.Deliveries // required
+	Directory    dm.Directory  // required; knows the members of groups
 	Policy       dm.Policy
 	Clock        func() time.Time // nil means time.Now
 	Ending       <-chan struct{}  // closed when the server stops: who follows events comes again; nil means never
@@ -37,8 +39,8 @@ type API struct {
 
 // New checks the configuration.
 func New(cfg Config) (*API, error) {
-	if cfg.Applications == nil || cfg.History == nil || cfg.Owners == nil || cfg.Events == nil {
-		return nil, errors.New("v1: Applications, History, Owners and Events are required")
+	if cfg.Applications == nil || cfg.History == nil || cfg.Owners == nil || cfg.Events == nil || cfg.Deliveries == nil || cfg.Directory == nil {
+		return nil, errors.New("v1: Applications, History, Owners, Events, Deliveries and Directory are required")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -49,7 +51,7 @@ func New(cfg Config) (*API, error) {
 // Routes is the route table.
 func (a *API) Routes() []apihandlers.Route {
 	routes := append(a.applicationRoutes(), a.historyRoutes()...)
-	return slices.Concat(routes, a.diffRoutes(), a.eventRoutes())
+	return slices.Concat(routes, a.audienceRoutes(), a.diffRoutes(), a.eventRoutes())
 }
 
 func (a *API) applicationRoutes() []apihandlers.Route {

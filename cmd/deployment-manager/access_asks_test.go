@@ -62,8 +62,9 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 	"manager POST /applications/{name}/start": of("/applications/{name}/start", "", dm.Created),
 	"manager POST /applications/{name}/stop":  of("/applications/{name}/stop", "", dm.Started),
 
-	"manager GET /api/v1/applications/{name}":         of("/api/v1/applications/{name}", "", dm.Created),
-	"manager GET /api/v1/applications/{name}/history": of("/api/v1/applications/{name}/history", "", dm.Created),
+	"manager GET /api/v1/applications/{name}":          of("/api/v1/applications/{name}", "", dm.Created),
+	"manager GET /api/v1/applications/{name}/audience": of("/api/v1/applications/{name}/audience", "", dm.Created),
+	"manager GET /api/v1/applications/{name}/history":  of("/api/v1/applications/{name}/history", "", dm.Created),
 	"manager GET /api/v1/applications/{name}/diff": func(w *accessWorld, c caller) ask {
 		w.ensure(c.app, dm.Created)
 		_, newest, _ := w.state(c.app)
@@ -81,6 +82,7 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 	"git GET /sync.sh": at("/sync.sh"),
 	"git GET /tools.git/info/refs?service=git-upload-pack":                 at("/tools.git/info/refs?service=git-upload-pack"),
 	"git GET /tools.git/info/refs?service=git-receive-pack":                at("/tools.git/info/refs?service=git-receive-pack"),
+	"git GET /jupyter-{user}[.git]/head":                                   at("/jupyter-ana/head"),
 	"git GET /jupyter-{user}[.git]/info/refs?service=git-upload-pack":      at("/jupyter-ana/info/refs?service=git-upload-pack"),
 	"git GET /jupyter-{user}[.git]/info/refs?service=git-receive-pack":     at("/jupyter-ana/info/refs?service=git-receive-pack"),
 	"git GET /packages/{name}[.git]/info/refs?service=git-upload-pack":     at("/packages/flow.git/info/refs?service=git-upload-pack"),

@@ -241,12 +241,18 @@ func (w *crashWorld) checkWorkspaces() {
 			}
 		}
 	}
+	for user, notebooks := range want {
+		if len(notebooks) > 0 {
+			w.asks(user)
+		}
+	}
 	repositories, err := filepath.Glob(filepath.Join(w.folder, "data", "users", "*.git"))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, dir := range repositories {
 		user := strings.TrimSuffix(filepath.Base(dir), ".git")
+		w.asks(user)
 		got := map[string]string{}
 		for line := range strings.Lines(w.git("--git-dir="+dir, "ls-tree", "-r", "refs/heads/main")) {
 			fields := strings.Fields(line) // mode type name path
@@ -263,6 +269,32 @@ func (w *crashWorld) checkWorkspaces() {
 		if len(notebooks) > 0 {
 			w.t.Errorf("%s has no workspace, want %v", user, notebooks)
 		}
+	}
+}
+
+// asks has a user ask for their workspace, and returns the commit that it is at.
+func (w *crashWorld) asks(user string) string {
+	w.t.Helper()
+	status, head, err := w.send(http.MethodGet, "git", "/jupyter-"+user+"/head", "", "")
+	if err != nil || status != http.StatusOK {
+		w.t.Errorf("the head of %s: status %d, %v: %s", user, status, err, head)
+	}
+	return strings.TrimSpace(head)
+}
+
+// askOn has users ask, as their servers start one after the other, until the server is
+// gone.
+func (w *crashWorld) askOn() {
+	for i := 0; ; i++ {
+		status, answer, err := w.send(http.MethodGet, "git", "/jupyter-"+[]string{"ana", "ben", "cyd"}[i%3]+"/head", "", "")
+		switch {
+		case err != nil:
+			return
+		case status != http.StatusOK && !w.failing.Load():
+			w.t.Errorf("a head: status %d: %s", status, answer)
+			return
+		}
+		<-time.After(3 * time.Millisecond)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,6 +84,10 @@ var crashDrives = []crashDrive{
 	{"stop", func(d *driving) error { return errors.Join(d.created("1.0.0"), d.run(d.user, d.appName(), "start")) },
 		func(d *driving) error { return d.run(d.user, d.appName(), "stop") }},
 	{"destroy", func(d *driving) error { return d.created("1.0.0") }, func(d *driving) error { return d.destroy(d.user, d.appName()) }},
+	{"ask for the first time", func(d *driving) error { d.user = "u" + d.id; return d.created("1.0.0") }, (*driving).ask},
+	{"ask after a change", func(d *driving) error {
+		return errors.Join(d.created("1.0.0"), d.ask(), d.change(d.user, d.appName(), d.pkg("1.0.0"), "two", d.user))
+	}, (*driving).ask},
 	{"push a package", nothing, func(d *driving) error {
 		p := d.pusher()
 		return p.publish(d.user, d.pkg("1.0.0"), p.mark("first"))
@@ -103,6 +108,15 @@ var crashDrives = []crashDrive{
 func (d *driving) pusher() *crashPusher { return newCrashPusher(d.crashWorld, "pusher-"+d.id) }
 
 func nothing(*driving) error { return nil }
+
+// ask has the user ask for their workspace; a server that dies of it says nothing.
+func (d *driving) ask() error {
+	status, answer, err := d.send(http.MethodGet, "git", "/jupyter-"+d.user+"/head", "", "")
+	if err == nil && status != http.StatusOK {
+		return fmt.Errorf("the head of %s: status %d: %s", d.user, status, answer)
+	}
+	return nil
+}
 
 // ready makes a run of a drive up to the change itself.
 func (c crashDrive) ready(w *crashWorld, number int) *driving {

@@ -124,6 +124,7 @@ func (w *crashWorld) load(clients []*crashClient, changes int, after time.Durati
 	if w.follower != nil {
 		working.Go(w.follower.follow)
 	}
+	working.Go(w.askOn)
 	for slow := time.After(time.Minute); changes > 0; changes-- {
 		select {
 		case <-done:

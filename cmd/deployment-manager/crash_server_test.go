@@ -211,7 +211,9 @@ func leftovers(data string) ([]string, error) {
 		name := d.Name()
 		folder := filepath.Base(filepath.Dir(path))
 		switch {
-		case strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"), strings.HasPrefix(name, ".tmp-"), name == "packed-refs.new",
+		case folder == "tmp" && strings.HasPrefix(name, "contents-"): // of the living server, which has some
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"), strings.HasPrefix(name, ".tmp-"), strings.HasPrefix(name, "packed-refs-"), name == "packed-refs.new",
 			folder == "tmp", filepath.Base(filepath.Dir(filepath.Dir(path))) == "damaged":
 			found = append(found, path)
 		case strings.HasPrefix(name, "pack-"):

@@ -30,9 +30,14 @@ func TestKilledSweep(t *testing.T) {
 	}
 	for _, step := range []string{"sweep-recorded", "sweep-taken"} {
 		for _, user := range []string{"u1", "u2"} {
-			if err := errors.Join(w.create(user, "of-"+user, "p-1.0.0", "south"), w.destroy(user, "of-"+user)); err != nil {
+			if err := w.create(user, "of-"+user, "p-1.0.0", "south"); err != nil {
 				t.Fatal(err)
 			}
+			w.asks(user)
+			if err := w.destroy(user, "of-"+user); err != nil {
+				t.Fatal(err)
+			}
+			w.asks(user)
 		}
 		if err := os.WriteFile(filepath.Join(w.folder, killFile), []byte(step+" 1"), 0o600); err != nil {
 			t.Fatal(err)

@@ -31,8 +31,9 @@ func demoCommand(p process) *cobra.Command {
 		Long: `Starts a server on 127.0.0.1 with an empty data folder, uploads an example
 package, creates an application from it and clones its notebooks; publishes a new
 version and moves the application to it with git push; shows a push that is
-refused; rolls back; and tells who did what, when and why. Every step is printed
-as the command that a person would type, and checked.
+refused; rolls back; gives the application to a class of which one comes late;
+and tells who did what, when and why. Every step is printed as the command that a
+person would type, and checked.
 
 The ports are 8888, 5000 and 8099; the variables PORT_PACKAGES, PORT_MANAGER and
 PORT_GIT change them.`,
@@ -57,6 +58,7 @@ func demoConfig(data string, environ []string) (config, error) {
 		}
 	}
 	cfg.Data, cfg.Auth = data, dm.InsecurePNDA
+	cfg.Groups = map[string][]string{dm.PublisherGroup: {demoUser}, demoGroup: {demoUser, demoAuthor, demoLate}}
 	variables := lookup(environ)
 	for _, port := range []struct {
 		variable, preset string

@@ -79,11 +79,12 @@ func (h *house) publish(user, id string) {
 	h.settled(user, "/packages/"+id, "DEPLOYED")
 }
 
-// create makes an application from a package.
+// create makes an application from a package, and has its owner ask for it.
 func (h *house) create(user, app, id string) {
 	h.t.Helper()
 	h.send(http.StatusAccepted, http.MethodPut, h.url("manager", user, "/applications/"+app+"?user.name="+user), `{"package":"`+id+`"}`)
 	h.settled(user, "/applications/"+app, "CREATED")
+	h.send(http.StatusOK, http.MethodGet, h.url("git", user, "/jupyter-"+user+"/head"), "")
 }
 
 // change gives an application another package.

@@ -184,7 +184,7 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.ApplicationsOf} }},
 		{key: "limits.specs", preset: "256MiB", help: "most bytes that the overrides and audiences of all applications have together, as a `SIZE`, since they are kept in memory; a quarter of it for one owner",
 			field: func(c *config) pflag.Value { return &sizeValue{&c.Bounds.Specs} }},
-		{key: "limits.users", preset: strconv.Itoa(bounds.Workspaces), help: "most users who have a repository of notebooks, a `NUMBER`; what would deliver to one more is refused",
+		{key: "limits.users", preset: strconv.Itoa(bounds.Workspaces), help: "most users who have a repository of notebooks, a `NUMBER`; who asks for a first one beyond is answered 409",
 			field: func(c *config) pflag.Value { return &countValue{&c.Bounds.Workspaces} }},
 		{key: "environment", preset: "{}", help: "`VARIABLES` that packages read as ${environment_<key>}, also shown by /environment/endpoints; what is a secret by its key (password, token, apiKey, credential, …) or as a text (a URL with a password, a private key) is left out of both",
 			field: func(c *config) pflag.Value { return &environmentValue{&c.Environment} }},

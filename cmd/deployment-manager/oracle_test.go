@@ -69,7 +69,8 @@ func TestGitkitAgrees(t *testing.T) {
 func startGitkit(t *testing.T, folder string) (url string) {
 	t.Helper()
 	git := filepath.Join(t.TempDir(), "git")
-	script := "#!/bin/sh\nexec env -i PATH='" + os.Getenv("PATH") + "' HOME=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null git \"$@\"\n"
+	script := "#!/bin/sh\nexec env -i PATH='" + os.Getenv("PATH") + "' HOME=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \\\n" +
+		"\tGIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=uploadpack.hideRefs GIT_CONFIG_VALUE_0=refs/brought git \"$@\"\n"
 	if err := os.WriteFile(git, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,8 @@ type walk struct {
 const (
 	demoAuthor = "ana"  // uploads and deploys
 	demoUser   = "pnda" // creates the application and gets the notebooks
+	demoLate   = "bo"   // comes late
+	demoGroup  = "class-7"
 	demoApp    = "noon-run"
 	demoName   = "flow-report"
 	demoOld    = demoName + "-1.0.0"
@@ -77,6 +79,8 @@ func (w *walk) play(ctx context.Context) error {
 		{"Pnda pulls the notebooks", w.pull},
 		{"What Pnda has now", w.tree},
 		{"Pnda rolls back to the first deployment", w.rollback},
+		{"Pnda gives it to a class of three; two of them have it", w.class},
+		{"Bo comes late, and gets what is in effect and nothing before it", w.late},
 		{"What was, when and why", w.past},
 		{"Who did what, and when", w.history},
 	} {

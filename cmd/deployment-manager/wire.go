@@ -90,7 +90,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		return nil, dm.Wrap("build callbacks", err)
 	}
 	dispatcher, err := dispatch.New(dispatch.Config{
-		Record: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(), Directory: people.directory,
+		Record: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(),
 		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
 	})
 	if err != nil {
@@ -284,19 +284,15 @@ func (p *pushesLater) Open(ctx context.Context, push dm.Push) (dm.PushSession, f
 	return p.Load().Open(ctx, push)
 }
 
-// workspacesLater closes the one circle of the house: the store needs the
-// planner, the planner the plugins, and the jupyter plugin the store. It is
-// filled before anything is delivered.
-type workspacesLater struct{ dm.Workspaces }
+// deliveriesLater closes the one circle of the house: the store needs the planner,
+// the planner the plugins, and the jupyter plugin asks the store who fetched. It is
+// filled before anybody asks.
+type deliveriesLater struct{ dm.Deliveries }
 
 func openRecord(ctx context.Context, cfg config, s serving, who people, registry *prometheus.Registry) (*record, error) {
 	r := &record{}
-	workspaces := &workspacesLater{}
-	notebooks, err := jupyter.New(jupyter.Config{Workspaces: workspaces})
-	if err != nil {
-		return nil, err
-	}
-	if r.plugins, err = plugins.New(notebooks, spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
+	deliveries, err := &deliveriesLater{}, error(nil)
+	if r.plugins, err = plugins.New(jupyter.New(deliveries), spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
 		return nil, err
 	}
 	// What may not be shown may not be filled into files either.
@@ -332,7 +328,7 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, registry
 	if err != nil {
 		return nil, err
 	}
-	workspaces.Workspaces = r.store.Workspaces()
+	deliveries.Deliveries = r.store
 	return r, nil
 }
 
@@ -389,13 +385,13 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	if err != nil {
 		return dm.Wrap("build the deployment manager", err)
 	}
-	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Events: record.store, Policy: who.policy, Ending: s.readiness.ended})
+	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Events: record.store, Deliveries: record.store, Directory: who.directory, Policy: who.policy, Ending: s.readiness.ended})
 	if err != nil {
 		return dm.Wrap("build the native API", err)
 	}
 	gitDoor := &auth.GitDoor{Auth: who.auth, Owners: record.store}
 	clones, err := githttp.New(githttp.Config{
-		Transport: record.store, Authorize: gitDoor.Authorize, Limits: githttp.Limits{Push: cfg.LimitWire}, Script: sync.Script(),
+		Transport: record.store, Authorize: gitDoor.Authorize, Reader: gitDoor.Reader, Limits: githttp.Limits{Push: cfg.LimitWire}, Script: sync.Script(),
 	})
 	if err != nil {
 		return dm.Wrap("build git over HTTP", err)

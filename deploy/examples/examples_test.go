@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,21 +18,9 @@ import (
 	"github.com/pndaproject/deployment-manager/plugins/jupyter"
 )
 
-// fakeWorkspaces is never called: planning delivers nothing.
-type fakeWorkspaces struct{}
-
-func (fakeWorkspaces) Deliver(context.Context, dm.Delivery) error { return errors.ErrUnsupported }
-func (fakeWorkspaces) Remove(context.Context, dm.ApplicationName, dm.Revision, []dm.UserName) error {
-	return errors.ErrUnsupported
-}
-
 func newPlanner(t *testing.T) *plugins.Planner {
 	t.Helper()
-	notebooks, err := jupyter.New(jupyter.Config{Workspaces: fakeWorkspaces{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, err := plugins.New(notebooks)
+	registry, err := plugins.New(jupyter.New(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,8 @@
 // Package audit proves the record from its bytes: that every object is sound, every
 // ref is where the index and the evidence have it, every version's files are those
 // of its archive, every commit and tag is one that the server wrote for who it names,
-// in an order in which things can have happened, and every workspace holds what was
-// delivered to it.
+// in an order in which things can have happened, and every workspace is what the
+// record makes of where it began.
 //
 // # Promises
 //

@@ -12,13 +12,11 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/gitstore/form"
-	"github.com/pndaproject/deployment-manager/gitstore/index"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 )
 
-// verifySweeps proves the record of sweeps, that no other workspace is missing
-// than one that a sweep took, and that each which came back since goes on where
-// it ended.
+// verifySweeps proves the record of sweeps, and that each workspace which came back
+// since goes on where it ended.
 func (a *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 	say := func(format string, args ...any) { problem(dm.OneLine(fmt.Sprintf(format, args...))) }
 	taken := map[dm.UserName]form.Swept{}
@@ -36,24 +34,9 @@ func (a *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 	if repo.Exists(a.Data.Path(repo.Sweeps)) {
 		taken = a.verifySweepCommits(ctx, say)
 	}
-	for _, app := range a.Index.Names(func(e *index.Application) bool { return e.Observed != nil }) {
-		outcomes, err := a.Workspaces.Outcomes(app)
-		if err != nil {
-			continue // it is told with the application
-		}
-		for _, o := range outcomes {
-			a.reached(o, func(u dm.UserName) {
-				_, known := taken[u]
-				if r := repo.Workspace(u); !known && !repo.Exists(a.Data.Path(r)) && a.Service.Sound(r) == nil {
-					say("users/%s: %s was delivered to it, it is missing, and no sweep took it", u, app)
-					taken[u] = form.Swept{} // told once
-				}
-			})
-		}
-	}
 	for _, u := range slices.Sorted(maps.Keys(taken)) {
 		dir := a.Data.Path(repo.Workspace(u))
-		if taken[u].Main == "" || !repo.Exists(dir) {
+		if len(taken[u].Marks) == 0 || !repo.Exists(dir) {
 			continue
 		}
 		main, err := repo.ReadRef(dir, repo.Main)
@@ -65,18 +48,6 @@ func (a *Record) verifySweeps(ctx context.Context, problem func(string)) error {
 		}
 	}
 	return ctx.Err()
-}
-
-// reached calls do for everybody to whom an outcome delivered.
-func (a *Record) reached(o *dm.Observation, do func(dm.UserName)) {
-	if o.Effective == "" || o.Effective != o.Desired {
-		return // a failure may name those whom it did not come to
-	}
-	for _, r := range o.Records {
-		for _, u := range r.Users {
-			do(u)
-		}
-	}
 }
 
 // verifySweepCommits proves the commits of sweeps and returns the newest sweep of

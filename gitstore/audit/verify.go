@@ -43,8 +43,8 @@ type Record struct {
 
 // Verify proves the whole record: git fsck of every repository, every ref
 // against the index, every package's tree against its archive, who made each
-// commit and tag, and every workspace against the applications that were
-// delivered to it. It calls problem for each fault and returns an error only when
+// commit and tag, and that every workspace is what the record makes of where it
+// began. It calls problem for each fault and returns an error only when
 // it can't go on.
 func (a *Record) Verify(ctx context.Context, problem func(string)) error {
 	const op = "audit.Verify"
@@ -238,9 +238,6 @@ func (v *Verifier) Application(ctx context.Context) {
 	if v.heads[repo.Main] != e.Main || v.heads[repo.Observed] != e.ObservedTip {
 		v.problem("main or observed is not what the index has")
 	}
-	if e.Observed != nil {
-		v.recordedUsers(e.Observed)
-	}
 	v.foreign(repo.Main, repo.Observed, repo.DeploymentPrefix)
 	main, read := v.changes(v.chainOf(ctx, repo.Main))
 	observed, of := v.outcomes(v.chainOf(ctx, repo.Observed), main)
@@ -271,42 +268,15 @@ func (v *Verifier) numbers(main []form.Change) {
 	}
 }
 
-// recordedUsers looks for the workspaces that the outcome says were reached.
-func (v *Verifier) recordedUsers(o *dm.Observation) {
-	for _, r := range o.Records {
-		for _, u := range r.Users {
-			if !repo.Exists(v.Data.Path(repo.Workspace(u))) {
-				v.problem("it was delivered to %s, who has no workspace", u)
-			}
-		}
-	}
-}
-
-// Workspace compares each folder on main with what the application's
-// records say was delivered to this user.
+// Workspace makes the chain of a user again from where it began, and compares it with
+// what is there. Of a chain that an earlier server began only what each commit says
+// can be proved.
 func (v *Verifier) Workspace(ctx context.Context) {
-	v.foreign(repo.Main, repo.AppBranchPrefix)
-	user := dm.UserName(v.r.Name)
-	state, err := workspace.Read(v.dir)
+	v.foreign(repo.Main, repo.Brought, repo.AppBranchPrefix)
+	state, err := workspace.Read(v.dir, v.heads)
 	if err != nil {
 		v.problem("%v", err)
 		return
-	}
-	for _, app := range v.Index.Names(func(e *index.Application) bool { return !e.Working() }) {
-		given := false
-		if o := v.Index.Application(app).Observed; o != nil {
-			given = slices.ContainsFunc(o.Records, func(r dm.PluginRecord) bool { return slices.Contains(r.Users, user) })
-		}
-		if has := !state.Folder(app).IsZero(); has != given {
-			v.problem("main has the folder %s: %t; delivered by its application's record: %t", app, has, given)
-			continue
-		}
-		b, err := workspace.ReadBranch(v.dir, app)
-		if err != nil {
-			v.problem("%v", err)
-		} else if b.Tree != state.Folder(app) {
-			v.problem("the folder %s on main is not that of %s", app, repo.App(app))
-		}
 	}
 	for _, e := range state.Entries {
 		app := dm.ApplicationName(e.Name)
@@ -318,7 +288,52 @@ func (v *Verifier) Workspace(ctx context.Context) {
 		v.problem("%s is missing", workspace.ReadmeFile)
 	}
 	for ref := range v.heads {
-		v.deliveries(v.chainOf(ctx, ref))
+		if ref != repo.Brought {
+			v.deliveries(v.chainOf(ctx, ref))
+		}
+	}
+	if !v.heads[repo.Brought].IsZero() {
+		v.brought(v.heads[repo.Brought])
+	}
+}
+
+// brought proves refs/brought/head, and main and the branches by what it says.
+func (v *Verifier) brought(h plumbing.Hash) {
+	d := told{what: "commit " + h.String()}
+	c, err := v.objects.Commit(h)
+	if err != nil {
+		v.problem("%s: %v", repo.Brought, err)
+		return
+	}
+	b, err := form.DecodeBrought(c)
+	if err != nil {
+		v.problem("%v", err)
+		return
+	}
+	said := b
+	want, _ := v.again(d, &said)
+	v.commit(d, c, want, "")
+	if b.Main != v.heads[repo.Main] {
+		v.problem("%s brought main to %s, which is at %s", d.what, b.Main, v.heads[repo.Main])
+	}
+	if !v.Workspaces.Blank(b.Began) {
+		return
+	}
+	refs, err := v.Workspaces.Again(dm.UserName(v.r.Name), b)
+	if err != nil {
+		v.problem("its chain cannot be made again: %v", err)
+		return
+	}
+	refs[repo.Brought] = h
+	for ref := range v.heads {
+		if v.heads[ref] != refs[ref] {
+			v.problem("%s is at %s, the record makes it %s", ref, v.heads[ref], refs[ref])
+		}
+	}
+	for ref := range refs {
+		if v.heads[ref].IsZero() {
+			v.problem("%s is missing, the record makes it %s", ref, refs[ref])
+		}
 	}
 }
 

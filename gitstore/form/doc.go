@@ -7,6 +7,7 @@
 //	Change      of an application: a commit of main
 //	Outcome     of a change: a commit of refs/observed/head
 //	Delivery    what a user gets of a change: commits of a workspace
+//	Brought     where a workspace began, and how far it is: a commit at refs/brought/head
 //	Sweep       of empty workspaces: a commit of sweeps.git
 //
 // # Promises

@@ -22,6 +22,14 @@ type Swept struct {
 	User  dm.UserName `json:"user"`
 	Main  string      `json:"main"`  // tip that it had
 	Began string      `json:"began"` // tip of the blank workspace that it began with
+	Marks []Mark      `json:"marks,omitempty"`
+	Seq   uint64      `json:"seq,omitempty"` // main is what the record up to this event made
+}
+
+// Brought is what refs/brought/head of the workspace said; without marks for what an
+// earlier server swept.
+func (x Swept) Brought() Brought {
+	return Brought{Began: plumbing.NewHash(x.Began), Marks: x.Marks, Seq: x.Seq, Main: plumbing.NewHash(x.Main)}
 }
 
 // Sweep is one commit of the record of sweeps.

@@ -133,6 +133,7 @@ func options(hooks string) []string {
 		"protocol.allow=never",
 		"transfer.fsckObjects=true",
 		"uploadpack.allowFilter=false",
+		"uploadpack.hideRefs=refs/brought", // of workspaces: the server's own
 		"uploadpack.allowTipSHA1InWant=false",
 		"uploadpack.allowReachableSHA1InWant=false",
 		"uploadpack.allowAnySHA1InWant=false",

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -29,6 +30,8 @@ type Index struct {
 	oddOrder  []string                               // their order, oldest first
 	oddBytes  int                                    // of the ids and the texts
 	folded    map[string]map[dm.ApplicationName]bool // Fold → applications that have a repository
+
+	newest atomic.Uint64 // highest ObservedSeq
 }
 
 // New knows of nothing.
@@ -117,6 +120,7 @@ type Application struct {
 	Deployments int           // highest number given
 	ObservedTip plumbing.Hash
 	Observed    *dm.Observation
+	ObservedSeq uint64      // number of the outcome at ObservedTip; 0 before format 3
 	Effective   form.Change // at observed.Effective; zero when nothing is in effect
 	Shown       Shown
 	Seq         uint64 // highest number of an event, as it was read
@@ -210,6 +214,7 @@ func (x *Index) PutApp(a dm.ApplicationName, e *Application) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.apps[a] = e
+	x.newest.Store(max(x.newest.Load(), e.ObservedSeq))
 	same := x.folded[a.Fold()]
 	if same == nil {
 		same = map[dm.ApplicationName]bool{}
@@ -217,6 +222,9 @@ func (x *Index) PutApp(a dm.ApplicationName, e *Application) {
 	}
 	same[a] = true
 }
+
+// NewestOutcome is the highest number of an outcome that is known.
+func (x *Index) NewestOutcome() uint64 { return x.newest.Load() }
 
 // EachPackage calls do for every package, in no order; do asks the index nothing.
 func (x *Index) EachPackage(do func(dm.PackageName, *Package)) {
@@ -386,22 +394,4 @@ func (x *Index) Oddity(id string) (dm.Phase, string) {
 		return working, ""
 	}
 	return dm.NotDeployed, x.oddities[id]
-}
-
-// Readers are the users that applications have delivered to.
-func (x *Index) Readers() map[dm.UserName]bool {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	users := map[dm.UserName]bool{}
-	for _, e := range x.apps {
-		if e.Observed == nil {
-			continue
-		}
-		for _, r := range e.Observed.Records {
-			for _, u := range r.Users {
-				users[u] = true
-			}
-		}
-	}
-	return users
 }

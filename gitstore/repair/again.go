@@ -129,12 +129,8 @@ func (s *Service) lookAt(ctx context.Context, r dm.Repository) {
 	o, away := s.why(r)
 	var err error
 	switch {
-	case away && r.Kind == dm.WorkspaceRepository && !repo.Exists(s.Data.Path(r)):
-		err = s.Record.Rebuild(ctx)
 	case away:
-		if err = s.lookAway(ctx, r, o); err == nil && r.Kind == dm.ApplicationRepository {
-			s.Record.Redeliver(ctx, dm.ApplicationName(r.Name))
-		}
+		err = s.lookAway(ctx, r, o)
 	default:
 		err = s.lookServed(ctx, r, d.fsck)
 	}

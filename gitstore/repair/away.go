@@ -1,7 +1,6 @@
 package repair
 
 import (
-	"slices"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -48,12 +47,6 @@ func (s *Service) takeAway(r dm.Repository, o outOfService) {
 	s.Record.Forget(r)
 }
 
-// Postpone keeps a repository out of service that could not be made yet.
-func (s *Service) Postpone(r dm.Repository, cause string) {
-	s.takeAway(r, outOfService{fault: &repo.Fault{File: ".", Cause: cause}, since: s.Clock().UTC()})
-	s.LookSoon(r)
-}
-
 // Fault is the damage for which a repository is out of service; nil when there is none.
 func (s *Service) Fault(r dm.Repository) *repo.Fault {
 	o, _ := s.why(r)
@@ -85,14 +78,6 @@ func (s *Service) AwayOf(kind dm.RepositoryKind) (list []dm.Repository) {
 		}
 	}
 	return list
-}
-
-// UnreadApps tells whether there is an application that could not be read yet.
-func (s *Service) UnreadApps() bool {
-	return slices.ContainsFunc(s.AwayOf(dm.ApplicationRepository), func(r dm.Repository) bool {
-		o, ok := s.why(r)
-		return ok && o.fault == nil
-	})
 }
 
 // awayList lists all that are out of service.

@@ -8,7 +8,7 @@
 //     What could not be looked at, for want of files, memory, rights or a disk that
 //     answers, is looked at again and comes back without anybody's hand.
 //   - A repository that is damaged stays where it is, with a note in damaged/; a
-//     workspace is moved away and derived anew.
+//     workspace is moved away, and made again when its user asks.
 //   - A pack, an index or an object that is gone or broken comes back from its twin,
 //     from the archive of its package, or from any other repository that has it.
 //   - A ref that vanished or was set back is told by known-refs (evidence.go), and

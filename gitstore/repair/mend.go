@@ -21,8 +21,8 @@ import (
 var errUnmended = errors.New("the record has no other copy")
 
 // mended is err, unless it proves damage that can be mended from the rest of the
-// record: then the repository is looked at again. Workspaces are rebuilt
-// instead. The caller holds the repository's lock, or is alone.
+// record: then the repository is looked at again. Workspaces are made
+// anew instead. The caller holds the repository's lock, or is alone.
 func (s *Service) mended(ctx context.Context, r dm.Repository, err error, again func() error) error {
 	for range mostMends {
 		f := repo.Proof(err)

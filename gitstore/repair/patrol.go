@@ -10,7 +10,7 @@ import (
 // Patrol runs git fsck over every repository once, one after the other, and
 // returns; it is meant to run beside a server that has just started, because
 // the start itself reads only what refs lead to. A repository that fsck finds
-// broken, and whose files prove it, is set aside, a workspace is rebuilt; one
+// broken, and whose files prove it, is set aside, a workspace is made anew when somebody asks; one
 // that could not be checked is in service and is checked again, see LookAgain.
 func (s *Service) Patrol(ctx context.Context) error {
 	const op = "repair.Patrol"
@@ -42,28 +42,21 @@ func (s *Service) inspect(ctx context.Context, r dm.Repository) error {
 	if problems, err := s.Data.Git.Fsck(ctx, s.Data.Path(r), true); err != nil || len(problems) == 0 {
 		return err
 	}
-	f, err := s.condemn(ctx, r)
-	if err != nil || f == nil {
-		return err
-	}
-	if r.Kind == dm.WorkspaceRepository {
-		return s.Record.Rebuild(ctx)
-	}
-	return nil
+	return s.condemn(ctx, r)
 }
 
 // condemn sets a repository aside when its files prove the damage.
-func (s *Service) condemn(ctx context.Context, r dm.Repository) (*repo.Fault, error) {
+func (s *Service) condemn(ctx context.Context, r dm.Repository) error {
 	release := s.Data.Hold(r)
 	defer release()
 	err := s.fsck(ctx, r)
 	f := repo.Proof(err)
 	if f == nil {
-		return nil, err
+		return err
 	}
 	s.setAside(r, f)
 	s.again.ask(r, firstLook)
-	return f, nil
+	return nil
 }
 
 // fsck reads every object of a repository. An error is a fault when the files

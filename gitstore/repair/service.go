@@ -22,12 +22,6 @@ type Record interface {
 
 	// Resume goes on with what a repository owes, and fails when it can't now.
 	Resume(r dm.Repository) error
-
-	// Rebuild derives the workspaces anew that are missing.
-	Rebuild(ctx context.Context) error
-
-	// Redeliver gives an application that is in service again to those who lack it.
-	Redeliver(ctx context.Context, app dm.ApplicationName)
 }
 
 // Config says what a Service needs. All is required.

@@ -44,14 +44,16 @@ func (s *Service) notePath(r dm.Repository) string {
 
 // setAside takes a repository that is proved to be damaged out of service and
 // notes why. A note that can't be written is written at the next look. A
-// workspace is moved away, to be derived anew in its place. The caller holds the
+// workspace is moved away and made anew when its user asks. The caller holds the
 // repository's lock, or is alone.
 func (s *Service) setAside(r dm.Repository, f *repo.Fault) {
 	s.Log.Error("a repository is damaged and is set aside", "kind", r.Kind, "name", r.Name, "file", f.File, "cause", f.Cause)
 	s.takeAway(r, outOfService{fault: f, since: s.Clock().UTC()})
 	var err error
 	if r.Kind == dm.WorkspaceRepository {
-		err = s.MoveAway(r)
+		if err = s.MoveAway(r); err == nil {
+			s.BringBack(r)
+		}
 	} else {
 		err = s.writeNote(r, f)
 	}

@@ -2,13 +2,9 @@ package repo
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
@@ -22,7 +18,7 @@ func Steps() []string {
 		"withdraw-superseded", "withdraw-untagged",
 		"outcome-packed", "outcome-moved",
 		"desired-packed", "desired-moved", "desired-numbered",
-		"workspace-packed", "workspace-branch", "workspace-main",
+		"workspace-packed", "workspace-moved",
 		"observed-packed", "observed-moved",
 		"aside-built", "aside-renamed",
 		"pack-written", "pack-synced", "pack-renamed", "index-renamed",
@@ -75,12 +71,7 @@ func (a *Aside) fill() error {
 // to lock or compare; git update-ref would read every object, and the object of
 // an archive is as large as the upload.
 func (a *Aside) refs(first Refs) error {
-	var b strings.Builder
-	b.WriteString("# pack-refs with: sorted \n")
-	for _, name := range slices.Sorted(maps.Keys(first)) {
-		fmt.Fprintf(&b, "%s %s\n", first[name], name)
-	}
-	return os.WriteFile(filepath.Join(a.Dir, "packed-refs"), []byte(b.String()), 0o640)
+	return os.WriteFile(filepath.Join(a.Dir, "packed-refs"), packedRefs(first), 0o640)
 }
 
 // install makes every file and directory durable, then the repository appears

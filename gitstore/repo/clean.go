@@ -46,7 +46,7 @@ func (f *Folder) Clean(ctx context.Context, dir string) error {
 		return err
 	}
 	// git makes packed-refs.new with O_EXCL: one that stays fails every deletion of a ref.
-	for _, pattern := range []string{"*.lock", "packed-refs.new", "objects/tmp_*", "objects/??/tmp_obj_*", "objects/info/*.lock", "objects/pack/*.lock"} {
+	for _, pattern := range []string{"*.lock", "packed-refs.new", "packed-refs-*", "objects/tmp_*", "objects/??/tmp_obj_*", "objects/info/*.lock", "objects/pack/*.lock"} {
 		stale, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return err

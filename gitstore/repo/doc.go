@@ -8,7 +8,8 @@
 //     End; when Land has returned nil its objects and refs survive a power cut, and
 //     when it did not land nothing of it stays.
 //   - One ref makes a change a fact. Refs that must stand before it are durable
-//     before, those that follow from it come after and may be made up for later.
+//     before, those that follow from it come after and may be made up for later. Where
+//     several are one fact, packed-refs has all refs and one rename moves them.
 //   - A new repository appears whole, with its first refs, by one rename.
 //   - Only bytes that were read to their end prove damage (Fault). What could not be
 //     looked at is no damage.

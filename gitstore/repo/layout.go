@@ -18,7 +18,7 @@ import (
 //	<data>/hooks/                        core.hooksPath of every repository: the programs for pushes, and their socket
 //	<data>/tmp/                          uploads and repositories while they are built, notes of changes; emptied at start
 //	<data>/damaged/<kind>/<enc>.json     why a repository answers 503; it stays where it is until it is sound
-//	<data>/damaged/users/<enc>.git       the last damaged workspace, in whose place one was derived
+//	<data>/damaged/users/<enc>.git       the last damaged workspace, in whose place one is made when its user asks
 //	<data>/damaged/repair-*              questions of administrators, and their answers
 //	<data>/sweeps.git                    what maintenance took that can be made again; only when sweep.after is set
 //	<data>/blank.git                     the workspace of a user who has nothing; every workspace starts from its tip
@@ -34,7 +34,8 @@ import (
 //	    refs/heads/main                  DESIRED
 //	    refs/deployments/<n>             the n-th change of content
 //	    refs/observed/head               OBSERVED
-//	<data>/users/<enc>.git
+//	<data>/users/<enc>.git               made when its user has something to get and asks; its refs are in packed-refs only
+//	    refs/brought/head                where the chain of main began, how far it was brought, and what was fetched last
 //	    refs/heads/main                  what a plain clone gets
 //	    refs/heads/apps/<app>            what one application delivered to this user
 
@@ -49,6 +50,7 @@ const (
 
 	Main     = "refs/heads/main"
 	Observed = "refs/observed/head"
+	Brought  = "refs/brought/head"
 
 	TagPrefix        = "refs/tags/"
 	ArchivePrefix    = "refs/archives/"

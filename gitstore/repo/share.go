@@ -107,6 +107,19 @@ func OpenOrigin(dir string) (*Origin, error) {
 	return &Origin{Open(dir), packs}, nil
 }
 
+// Size is how many bytes objects have when they are inflated; ok is false where one is
+// stored as a difference.
+func (o *Origin) Size(names []plumbing.Hash) (size int64, ok bool, err error) {
+	for _, h := range names {
+		raw, whole, err := o.packs.Whole(h)
+		if err != nil || !whole {
+			return 0, false, err
+		}
+		size += raw.Size
+	}
+	return size, true, nil
+}
+
 // Close closes its packs.
 func (o *Origin) Close() { o.packs.Close() }
 

@@ -43,15 +43,6 @@ func (f *Folder) Begin(r dm.Repository, name string) (*Tx, error) {
 	return t, nil
 }
 
-// Rehearse begins a change of a repository that never appears.
-func (f *Folder) Rehearse() (*Tx, error) {
-	a, err := f.NewAside()
-	if err != nil {
-		return nil, err
-	}
-	return &Tx{folder: f, release: func() {}, dir: a.Dir, fresh: a}, nil
-}
-
 // Dir is the directory that holds the objects until they land: that of the
 // repository, or of a new one that is built aside.
 func (t *Tx) Dir() (string, error) {
@@ -162,14 +153,8 @@ func (t *Tx) Land(ctx context.Context, moves ...Move) error {
 	if _, err := t.Dir(); err != nil {
 		return err
 	}
-	if t.pack != nil {
-		p, err := t.pack.Commit(t.Keep)
-		if err != nil {
-			return err
-		}
-		if !p.IsZero() {
-			t.folder.Step(t.name + "-packed")
-		}
+	if err := t.seal(); err != nil {
+		return err
 	}
 	err := t.move(ctx, moves)
 	if err != nil {
@@ -182,6 +167,18 @@ func (t *Tx) Land(ctx context.Context, moves ...Move) error {
 	t.close(false)
 	t.folder.tidy(t.r)
 	return nil
+}
+
+// seal makes the objects durable.
+func (t *Tx) seal() error {
+	if t.pack == nil {
+		return nil
+	}
+	p, err := t.pack.Commit(t.Keep)
+	if err == nil && !p.IsZero() {
+		t.folder.Step(t.name + "-packed")
+	}
+	return err
 }
 
 // note keeps the event of the fact for End. Where moving it failed, what the ref
@@ -212,12 +209,19 @@ func Revision(h plumbing.Hash) dm.Revision {
 }
 
 func (t *Tx) move(ctx context.Context, moves []Move) error {
+	all := Refs{}
+	for _, m := range moves {
+		all[m.ref] = m.new
+	}
 	if t.fresh != nil {
-		first := Refs{}
-		for _, m := range moves {
-			first[m.ref] = m.new
+		return t.fresh.install(t.folder.Path(t.r), all)
+	}
+	if len(moves) > 0 && moves[0].order == together {
+		err := t.folder.MoveTogether(ctx, t.dir, all)
+		if err == nil {
+			t.folder.Step(moves[0].step)
 		}
-		return t.fresh.install(t.folder.Path(t.r), first)
+		return err
 	}
 	var before []gitcmd.RefUpdate
 	step := ""
@@ -259,9 +263,6 @@ func (t *Tx) derive(ctx context.Context, m Move) {
 	}
 	t.folder.Step(m.step)
 }
-
-// Discard takes away what did not land. The Tx can begin again.
-func (t *Tx) Discard() { t.close(true) }
 
 // End discards, tells what landed, and gives the lock back.
 func (t *Tx) End() {
@@ -306,6 +307,7 @@ const (
 	fact order = iota
 	beforeFact
 	afterFact
+	together
 )
 
 // Moved is the move that makes a change a fact. step is called after it.
@@ -323,6 +325,15 @@ func (m Move) Means(e dm.Event) Move {
 // the last of them.
 func Before(ref string, old, new plumbing.Hash, step string) Move {
 	return Move{ref: ref, old: old, new: new, order: beforeFact, step: step}
+}
+
+// Together are moves that are made all at once, in repositories whose refs are moved in
+// no other way. step is called after them.
+func Together(refs Refs, step string) (moves []Move) {
+	for ref, h := range refs {
+		moves = append(moves, Move{ref: ref, new: h, order: together, step: step})
+	}
+	return moves
 }
 
 // Derived is a move that follows from the fact.

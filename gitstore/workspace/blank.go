@@ -31,7 +31,11 @@ func (ws *Workspaces) openBlank(ctx context.Context) error {
 	if err := ws.Data.Clean(ctx, dir); err != nil {
 		return err
 	}
-	state, err := Read(dir)
+	heads, err := repo.ReadRefs(dir)
+	if err != nil {
+		return fmt.Errorf("the blank workspace: %w", err)
+	}
+	state, err := Read(dir, heads)
 	if err != nil {
 		return fmt.Errorf("the blank workspace: %w", err)
 	}
@@ -81,7 +85,7 @@ func (ws *Workspaces) writeBlank(ctx context.Context) error {
 	if err := tx.Land(ctx, repo.Moved(repo.Main, ws.blank.main, tip, "blank-moved")); err != nil {
 		return err
 	}
-	ws.blank = State{main: tip, Entries: []object.TreeEntry{{Name: ReadmeFile, Mode: filemode.Regular, Hash: blob}}}
+	ws.blank = State{main: tip, tree: tree, Entries: []object.TreeEntry{{Name: ReadmeFile, Mode: filemode.Regular, Hash: blob}}}
 	return nil
 }
 
@@ -146,4 +150,18 @@ func (ws *Workspaces) mendBlankRef(dir string) error {
 		}
 	}
 	return errors.New("the blank workspace has no commit")
+}
+
+// linkBlank gives tx the objects of the blank workspace.
+func (ws *Workspaces) linkBlank(tx *repo.Tx) error {
+	packs, err := repo.Packs(ws.blankDir())
+	if err != nil {
+		return err
+	}
+	for _, path := range packs {
+		if err := tx.Link(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }

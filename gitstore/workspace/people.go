@@ -43,26 +43,12 @@ func (ws *Workspaces) Room(n int) error {
 	}
 	if c.n+n > ws.Most {
 		return dm.Errorf(dm.Conflict, "workspace.Room", "exceeded quota: %d users have a repository, and %d more would exceed the limit of %d", c.n, n, ws.Most).
-			WithHint("name fewer users in the audience, or ask an administrator to raise limits.users")
+			WithHint("ask an administrator to raise limits.users")
 	}
 	return nil
 }
 
-// Newcomers counts the users whom an audience names and who never had a repository.
-func (ws *Workspaces) Newcomers(audience []dm.Subject) (n int) {
-	for _, subject := range audience {
-		u, ok := subject.User()
-		if !ok || repo.Exists(ws.Data.Path(repo.Workspace(u))) {
-			continue
-		}
-		if _, swept := ws.sweeps.of(u); !swept {
-			n++
-		}
-	}
-	return n
-}
-
-// Users implements dm.WorkStore.
+// Users are those who have a workspace, or had one that a sweep took.
 func (ws *Workspaces) Users() ([]dm.UserName, error) {
 	names, err := ws.Data.Names(dm.WorkspaceRepository)
 	if err != nil {
@@ -76,13 +62,15 @@ func (ws *Workspaces) Users() ([]dm.UserName, error) {
 	return slices.Compact(users), nil
 }
 
-// Check proves that every ref of a workspace leads to a tree.
-func (ws *Workspaces) Check(user dm.UserName, heads repo.Refs) error {
+// Check proves that every ref of a workspace leads to a tree, and remembers how far
+// it was brought.
+func (ws *Workspaces) Check(u dm.UserName, heads repo.Refs) error {
+	ws.users.Delete(u)
+	dir := ws.Data.Path(repo.Workspace(u))
 	if heads[repo.Main].IsZero() {
 		return repo.Broken(repo.Main, "it is missing")
 	}
-	ws.users.m.Delete(user)
-	objects := repo.Open(ws.Data.Path(repo.Workspace(user)))
+	objects := repo.Open(dir)
 	for ref, h := range heads {
 		c, err := objects.Commit(h)
 		if err != nil {
@@ -96,6 +84,14 @@ func (ws *Workspaces) Check(user dm.UserName, heads repo.Refs) error {
 			return fmt.Errorf("%s: %w", ref, err)
 		}
 	}
+	b, err := readBrought(dir, heads)
+	if err != nil {
+		return err
+	}
+	if b.Fetched > 0 {
+		ws.fetched.last.Store(u, fetch{b.Fetched, b.FetchedAt})
+	}
+	ws.users.Store(u, &user{brought: b, main: heads[repo.Main], seq: b.Seq})
 	return nil
 }
 

@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,10 +20,10 @@ import (
 )
 
 // A sweep takes workspaces in which nothing lies any more. Only such are taken
-// as can be made again from the applications' records to the last byte of their
-// history, which is tried before; they are made again when somebody fetches or
-// gets something. What was taken stands in a record of its own, sweeps.git,
-// before it goes: one commit on main for each sweep, with the file swept.json.
+// as can be made again from the record to the last byte of their history, which is
+// tried before; they are made again when somebody asks. What was taken stands in a
+// record of its own, sweeps.git, before it goes: one commit on main for each sweep,
+// with the file swept.json.
 
 // sweeps is what is known of all sweeps: the newest of each user.
 type sweeps struct {
@@ -158,42 +157,33 @@ func (ws *Workspaces) emptyWorkspaces(ctx context.Context) (map[dm.UserName]form
 	return found, err
 }
 
+// emptyWorkspace judges one. Of those that an earlier server made nobody knows where
+// their chains began, so they stay.
 func (ws *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w form.Swept, ok bool, err error) {
 	dir := ws.Data.Path(r)
-	state, err := Read(dir)
+	heads, err := repo.ReadRefs(dir)
+	if err != nil {
+		return w, false, err
+	}
+	state, err := Read(dir, heads)
 	if err != nil || len(state.Entries) != 1 || state.Entries[0].Name != ReadmeFile {
 		return w, false, err
 	}
-	commits, _, err := form.Chain(ctx, repo.Open(dir), state.main, plumbing.ZeroHash)
-	if err != nil || ws.Clock().UTC().Sub(commits[len(commits)-1].Author.When) < ws.SweepAfter {
+	b, err := readBrought(dir, heads)
+	if err != nil || len(b.Marks) == 0 {
 		return w, false, err
 	}
-	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String()}
-	for _, c := range commits { // it began with the newest commit of the blank workspace
-		if c.Message == BlankMessage {
-			w.Began = c.Hash.String()
-		}
+	tip, err := repo.Open(dir).Commit(state.main)
+	if err != nil || ws.Clock().UTC().Sub(tip.Author.When) < ws.SweepAfter {
+		return w, false, err
 	}
-	return w, w.Began != "" && w.Began != w.Main, nil
+	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String(), Began: b.Began.String(), Marks: b.Marks, Seq: b.Seq}
+	return w, w.Began != w.Main, nil
 }
 
-// repeatable makes each workspace again in a folder that is thrown away, and
-// keeps those whose refs come out the same.
+// repeatable makes each workspace again in memory, and keeps those whose refs come out
+// the same.
 func (ws *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form.Swept) ([]form.Swept, error) {
-	users := map[dm.UserName]bool{}
-	for u := range empty {
-		users[u] = true
-	}
-	due, unread := ws.owedTo(users)
-	if unread != nil {
-		ws.Log.Warn("some applications cannot be read for a sweep", "err", unread)
-	}
-	byUser := map[dm.UserName][]owed{}
-	for _, d := range due {
-		for _, u := range d.users {
-			byUser[u] = append(byUser[u], d)
-		}
-	}
 	var list []form.Swept
 	for u, w := range empty {
 		if ctx.Err() != nil {
@@ -203,7 +193,8 @@ func (ws *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form
 		if err != nil {
 			return nil, err
 		}
-		again, err := ws.tryReplay(w, byUser[u])
+		delete(there, repo.Brought)
+		again, err := ws.Again(u, w.Brought())
 		if err != nil || !maps.Equal(there, again) {
 			ws.Log.Info("an empty workspace stays, because its history cannot be made again", "user", u, "err", err)
 			continue
@@ -214,60 +205,23 @@ func (ws *Workspaces) repeatable(ctx context.Context, empty map[dm.UserName]form
 	return list, nil
 }
 
-func (ws *Workspaces) tryReplay(w form.Swept, list []owed) (repo.Refs, error) {
-	tx, err := ws.Data.Rehearse()
+// Again makes a chain again that began with a blank workspace, and returns the refs
+// that it leads to.
+func (ws *Workspaces) Again(u dm.UserName, b form.Brought) (repo.Refs, error) {
+	st, err := readMain(repo.Open(ws.blankDir()), b.Began)
+	if err == nil {
+		err = st.replay(&drawing{}, ws, u, b)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer tx.End()
-	state, _, err := ws.replay(tx, w, list)
-	if err != nil {
-		return nil, err
-	}
-	return state.refs(), nil
+	return st.refs(), nil
 }
 
-// replay writes the history of a workspace as the deliveries give it, and
-// returns its end and the deliveries whose contents it needs.
-func (ws *Workspaces) replay(tx *repo.Tx, w form.Swept, list []owed) (state *State, given []*delivery, err error) {
-	out, err := tx.Objects()
-	if err != nil {
-		return nil, nil, err
-	}
-	blank := repo.Open(ws.blankDir())
-	began, err := blank.Commit(plumbing.NewHash(w.Began))
-	if err != nil {
-		return nil, nil, err
-	}
-	top, err := blank.Tree(began.TreeHash)
-	if err != nil {
-		return nil, nil, err
-	}
-	state = &State{main: began.Hash, Entries: top.Entries, branches: map[dm.ApplicationName]Branch{}}
-	for _, d := range list {
-		deliveries, err := d.deliveries(ws)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, h := range deliveries {
-			if state, err = h.build(out, state); err != nil {
-				return nil, nil, err
-			}
-			given = append(given, h)
-		}
-	}
-	return state, given, nil
-}
-
-// refs are those of a workspace in this state.
-func (w *State) refs() repo.Refs {
-	all := repo.Refs{repo.Main: w.main}
-	for app, b := range w.branches {
-		if !b.tip.IsZero() {
-			all[repo.App(app)] = b.tip
-		}
-	}
-	return all
+// Blank tells whether a commit is one of the blank workspace.
+func (ws *Workspaces) Blank(h plumbing.Hash) bool {
+	_, err := repo.Open(ws.blankDir()).Commit(h)
+	return err == nil
 }
 
 // recordSweep adds the sweep to the record.
@@ -311,85 +265,10 @@ func (ws *Workspaces) takeWorkspace(w form.Swept) error {
 	if err := os.Rename(dir, filepath.Join(away, "repository.git")); err != nil {
 		return err
 	}
-	ws.users.m.Delete(w.User)
+	ws.users.Delete(w.User)
 	if err := durable.Sync(filepath.Dir(dir)); err != nil {
 		return err
 	}
 	ws.Data.Step("sweep-taken")
 	return os.RemoveAll(away)
-}
-
-// errOtherwise is of a history that comes out as another one than it was.
-var errOtherwise = errors.New("its history comes out as another one")
-
-// restore makes the workspace of a user again that a sweep took. What its
-// history is made from may be lost, or set aside; since nothing lay in it, it then
-// begins anew with the next delivery, and verify tells.
-func (ws *Workspaces) restore(ctx context.Context, tx *repo.Tx, u dm.UserName) error {
-	w, ok := ws.sweeps.of(u)
-	if !ok || !tx.Fresh() {
-		return nil
-	}
-	err := ws.makeAgain(ctx, tx, w)
-	if errors.Is(err, errOtherwise) || repo.Gone(err) {
-		ws.Log.Error("a workspace that was swept cannot be made again, and begins anew", "user", u, "err", err)
-		tx.Discard()
-		return nil
-	}
-	return err
-}
-
-func (ws *Workspaces) makeAgain(ctx context.Context, tx *repo.Tx, w form.Swept) error {
-	list, err := ws.owedTo(map[dm.UserName]bool{w.User: true})
-	if err != nil {
-		return err
-	}
-	state, given, err := ws.replay(tx, w, list)
-	if err != nil {
-		return err
-	}
-	if state.main.String() != w.Main {
-		return fmt.Errorf("main of the workspace was at %s when it was swept, and would be at %s: %w", w.Main, state.main, errOtherwise)
-	}
-	if err := ws.linkBlank(tx); err != nil {
-		return err
-	}
-	for _, h := range given {
-		if err := ws.giveAgain(tx, h); err != nil {
-			return err
-		}
-	}
-	var moves []repo.Move
-	for ref, h := range state.refs() {
-		moves = append(moves, repo.Moved(ref, plumbing.ZeroHash, h, ""))
-	}
-	return tx.Land(ctx, moves...)
-}
-
-func (ws *Workspaces) giveAgain(tx *repo.Tx, h *delivery) error {
-	c, err := ws.openContents(h, 1)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	return ws.give(tx, c, "content of "+string(h.Application))
-}
-
-// Absent is the directory that answers for a workspace that is not there.
-func (ws *Workspaces) Absent(ctx context.Context, r dm.Repository) (string, error) {
-	if _, ok := ws.sweeps.of(dm.UserName(r.Name)); !ok {
-		return ws.blankDir(), nil
-	}
-	tx, err := ws.Data.Begin(r, "restore")
-	if err != nil {
-		return "", err
-	}
-	defer tx.End()
-	if err := ws.restore(ctx, tx, dm.UserName(r.Name)); err != nil {
-		return "", repo.Failed("workspace.restore", err)
-	}
-	if dir := ws.Data.Path(r); repo.Exists(dir) {
-		return dir, nil
-	}
-	return ws.blankDir(), nil
 }

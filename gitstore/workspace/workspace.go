@@ -17,6 +17,7 @@ type Config struct {
 	Data       *repo.Folder
 	Service    *repair.Service
 	Index      *index.Index
+	Told       Sequence
 	Readme     []byte        // README.ipynb of a workspace
 	Most       int           // users who may have a repository
 	SweepAfter time.Duration // how long a workspace has been empty when a sweep takes it; 0 means that none is taken
@@ -24,22 +25,31 @@ type Config struct {
 	Log        *slog.Logger
 }
 
+// Sequence is the numbers of what happens, as far as all before them is known.
+type Sequence interface {
+	Told() uint64
+	Wait(ctx context.Context, after uint64) error // for a number above after
+}
+
 // Workspaces derives the repositories of users from the applications. Its methods
 // may be called from many goroutines.
 type Workspaces struct {
 	Config
-	users  cache
-	people count
-	sweeps sweeps
-	blank  State // tip and tree of the blank workspace
-
-	rebuilding sync.Mutex // one rebuild at a time
+	users     sync.Map // dm.UserName → *user, of those who have a repository
+	timelines timelines
+	contents  shelf
+	fetched   fetches
+	people    count
+	sweeps    sweeps
+	blank     State // tip and tree of the blank workspace
 }
 
-var _ dm.Workspaces = (*Workspaces)(nil)
-
 // New reads nothing yet.
-func New(cfg Config) *Workspaces { return &Workspaces{Config: cfg} }
+func New(cfg Config) *Workspaces {
+	ws := &Workspaces{Config: cfg}
+	ws.timelines.of, ws.fetched.due = map[dm.ApplicationName]*timeline{}, make(chan struct{}, 1)
+	return ws
+}
 
 // Start opens the blank workspace and the record of sweeps, which are there before
 // any workspace is.
@@ -57,4 +67,4 @@ func (ws *Workspaces) Start(ctx context.Context) error {
 }
 
 // Forget drops what was read of a user's repository.
-func (ws *Workspaces) Forget(u dm.UserName) { ws.users.m.Delete(u) }
+func (ws *Workspaces) Forget(u dm.UserName) { ws.users.Delete(u) }

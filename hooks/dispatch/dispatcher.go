@@ -18,7 +18,6 @@ import (
 type Config struct {
 	Record     dm.WorkStore                             // required
 	Plugins    func(dm.ComponentType) (dm.Plugin, bool) // required; knows each spelling
-	Directory  dm.Directory                             // required
 	Types      []dm.ComponentType                       // those whose plugins may notice or tell something by themselves
 	Workers    int                                      // applications worked on at once; 0 means 16
 	Scan       time.Duration                            // from one look at everything to the next; 0 means 30 s
@@ -91,8 +90,6 @@ func New(cfg Config) (*Dispatcher, error) {
 		return nil, errors.New("dispatch: a dispatcher needs a record")
 	case cfg.Plugins == nil:
 		return nil, errors.New("dispatch: a dispatcher needs plugins")
-	case cfg.Directory == nil:
-		return nil, errors.New("dispatch: a dispatcher needs a directory")
 	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Most < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0:
 		return nil, errors.New("dispatch: a dispatcher's numbers must not be negative")
 	}

@@ -46,10 +46,10 @@ func TestWakeDuringWorkIsNotLost(t *testing.T) {
 				<-leave
 			}
 		}
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.d.Wake("noon")
 		<-entered // observed, not yet released: exactly where a wake-up could fall through
-		b.box.accept("noon", dm.Start, dm.WantStarted, nil)
+		b.box.accept("noon", dm.Start, dm.WantStarted)
 		b.d.Wake("noon")
 		b.d.Wake("noon")
 		leave <- struct{}{}
@@ -64,10 +64,10 @@ func TestScanFindsWhatNobodyWokeFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, nil)
-		b.box.accept("before", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("before", dm.Create, dm.WantCreated, "jupyter/report")
 		b.run()
 		wantOutcome(t, b.box.last(t, "before"), dm.Created, 1, "")
-		b.box.accept("later", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("later", dm.Create, dm.WantCreated, "jupyter/report")
 		time.Sleep(31 * time.Second)
 		synctest.Wait()
 		wantOutcome(t, b.box.last(t, "later"), dm.Created, 1, "")
@@ -136,7 +136,7 @@ func TestManyApplicationsAtOnce(t *testing.T) {
 		apps := make([]dm.ApplicationName, 20)
 		for i := range apps {
 			apps[i] = dm.ApplicationName(fmt.Sprintf("app-%02d", i))
-			b.box.accept(apps[i], dm.Create, dm.WantCreated, nil, "jupyter/report", "oozie/nightly")
+			b.box.accept(apps[i], dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
 			for range 3 {
 				go b.d.Wake(apps[i])
 			}
@@ -174,7 +174,7 @@ func TestStopLeavesTheChangeForTheNextRun(t *testing.T) {
 			<-ctx.Done()
 			return false, ctx.Err()
 		})
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.d.Wake("noon")
 		synctest.Wait()
 		b.stop()
@@ -237,7 +237,7 @@ func TestDispatchIsCounted(t *testing.T) {
 			}
 		}
 	})
-	if _, err := New(Config{Record: newFakeRecord(), Directory: directory, Registerer: registry,
+	if _, err := New(Config{Record: newFakeRecord(), Registerer: registry,
 		Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}); err == nil {
 		t.Error("figures registered twice were accepted")
 	}
@@ -266,12 +266,11 @@ func measured(t *testing.T, g prometheus.Gatherer, metric string) float64 {
 
 func TestNewChecks(t *testing.T) {
 	t.Parallel()
-	full := Config{Record: newFakeRecord(), Directory: directory, Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}
+	full := Config{Record: newFakeRecord(), Plugins: func(dm.ComponentType) (dm.Plugin, bool) { return nil, false }}
 	for want, spoil := range map[string]func(*Config){
-		"record":    func(c *Config) { c.Record = nil },
-		"plugins":   func(c *Config) { c.Plugins = nil },
-		"directory": func(c *Config) { c.Directory = nil },
-		"negative":  func(c *Config) { c.Workers = -1 },
+		"record":   func(c *Config) { c.Record = nil },
+		"plugins":  func(c *Config) { c.Plugins = nil },
+		"negative": func(c *Config) { c.Workers = -1 },
 	} {
 		cfg := full
 		spoil(&cfg)

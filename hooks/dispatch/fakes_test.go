@@ -22,7 +22,6 @@ import (
 type fakeRecord struct {
 	mu    sync.Mutex
 	apps  map[dm.ApplicationName]*fakeApp
-	users []dm.UserName
 	waits map[dm.ApplicationName]string
 	shown map[dm.ApplicationName]*dm.Observation
 	fail  func(method string, app dm.ApplicationName) error // nil means never
@@ -59,7 +58,7 @@ func newFakeRecord() *fakeRecord {
 
 // accept makes a change durable, as the record's Create, Change and so on do.
 // Components are "type/name".
-func (o *fakeRecord) accept(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, audience []dm.Subject, components ...string) dm.Revision {
+func (o *fakeRecord) accept(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, components ...string) dm.Revision {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	a := o.apps[app]
@@ -68,7 +67,7 @@ func (o *fakeRecord) accept(app dm.ApplicationName, verb dm.Verb, state dm.Wante
 		o.apps[app] = a
 	}
 	w := dm.Work{
-		Spec:       dm.Spec{Name: app, Owner: "ana", State: state, Audience: audience},
+		Spec:       dm.Spec{Name: app, Owner: "ana", State: state},
 		Change:     dm.Stamp{Verb: verb, User: "ana", RequestID: fmt.Sprintf("req-%d", len(a.changes)+1)},
 		Desired:    dm.Revision(fmt.Sprintf("%040x", len(a.changes)+1)),
 		Deployment: len(a.changes) + 1,
@@ -204,13 +203,6 @@ func (o *fakeRecord) reads(app dm.ApplicationName) *dm.Observation {
 	return o.apps[app].observed()
 }
 
-func (o *fakeRecord) Users() ([]dm.UserName, error) {
-	if err := o.failure("Users", ""); err != nil {
-		return nil, err
-	}
-	return o.users, nil
-}
-
 func (o *fakeRecord) Leftovers() []dm.ApplicationName {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -246,20 +238,6 @@ func (o *fakeRecord) last(t *testing.T, app dm.ApplicationName) dm.Observation {
 	}
 	t.Fatalf("%s: change %s has no outcome", app, a.tip().Desired)
 	return dm.Observation{}
-}
-
-// fakeDirectory is the members of each group.
-type fakeDirectory map[string][]dm.UserName
-
-func (fakeDirectory) Known(dm.UserName) bool               { return true }
-func (fakeDirectory) Groups(dm.UserName) []string          { return nil }
-func (d fakeDirectory) Members(group string) []dm.UserName { return d[group] }
-func (d fakeDirectory) Everyone() []dm.UserName {
-	return slices.Concat(slices.Collect(maps.Values(d))...)
-}
-
-var directory = fakeDirectory{
-	"admin": {"root"}, "publisher": {"paula"}, "class-7": {"bob", "ana"}, "staff": {"ana", "zoe"},
 }
 
 // fakePlugin is an engine in memory. It asserts that it is never asked about
@@ -341,7 +319,7 @@ func (p *fakePlugin) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRec
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stands[r.Application] = r
-	record := dm.PluginRecord{Type: p.kind, Application: r.Application, Desired: r.Desired, Users: r.Users}
+	record := dm.PluginRecord{Type: p.kind, Application: r.Application, Desired: r.Desired}
 	for _, c := range r.Components {
 		record.Components = append(record.Components, dm.ComponentRecord{Name: c.Name, JobName: dm.JobName(r.Application, c.Name)})
 	}
@@ -409,7 +387,7 @@ func newBench(t *testing.T, configure func(*Config)) *bench {
 	b := &bench{T: t, box: newFakeRecord(), log: log, jupyter: plugin("jupyter"), oozie: plugin("oozie")}
 	plugins := map[dm.ComponentType]dm.Plugin{"jupyter": b.jupyter, "oozie": b.oozie}
 	cfg := Config{
-		Record: b.box, Directory: directory,
+		Record:  b.box,
 		Plugins: func(kind dm.ComponentType) (dm.Plugin, bool) { p, ok := plugins[kind]; return p, ok },
 	}
 	if configure != nil {
@@ -440,7 +418,7 @@ func (b *bench) run() {
 // outcome.
 func (b *bench) do(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, components ...string) dm.Observation {
 	b.Helper()
-	b.box.accept(app, verb, state, nil, components...)
+	b.box.accept(app, verb, state, components...)
 	b.d.Wake(app)
 	time.Sleep(time.Hour)
 	synctest.Wait()

@@ -83,7 +83,7 @@ func (b *bench) wantShown(app dm.ApplicationName, state, information string) {
 func TestHealthIsShownAtOnceAndRecordedOnce(t *testing.T) {
 	t.Parallel()
 	withEngine(t, nil, func(b *bench, engine *plugintest.FakeEngine) {
-		b.box.accept("noon", dm.Create, dm.WantStarted, nil, "jupyter/report", "oozie/nightly")
+		b.box.accept("noon", dm.Create, dm.WantStarted, "jupyter/report", "oozie/nightly")
 		b.d.Wake("noon")
 		b.pass(0) // no time passes: what is new is looked at
 		b.wantShown("noon", "SUBMITTED", "")
@@ -205,7 +205,7 @@ func TestNoticesDoNotHurryWhatNobodyForesaw(t *testing.T) {
 	t.Parallel()
 	withEngine(t, nil, func(b *bench, engine *plugintest.FakeEngine) {
 		engine.Fail(errBare)
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "oozie/nightly")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "oozie/nightly")
 		b.d.Wake("noon")
 		for range 5 * 60 {
 			engine.Tell("noon")
@@ -289,18 +289,18 @@ func TestSlowEngineHoldsUpNoChange(t *testing.T) {
 		}
 	}, func(b *bench, _ *plugintest.FakeEngine) {
 		for _, app := range []dm.ApplicationName{"a", "b", "c", "d", "e", "f", "g", "h"} {
-			b.box.accept(app, dm.Create, dm.WantCreated, nil, "oozie/nightly")
+			b.box.accept(app, dm.Create, dm.WantCreated, "oozie/nightly")
 		}
 		b.pass(10 * time.Minute)
 		if n := measured(t, registry, "dm_dispatch_pending{}"); n != 0 {
 			t.Errorf("%v changes are pending while engines are asked, want none", n)
 		}
 		for range 20 {
-			b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+			b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 			b.d.Wake("noon")
 			synctest.Wait()
 			b.box.last(t, "noon") // at once, in no time
-			b.box.accept("noon", dm.Destroy, dm.WantDestroyed, nil)
+			b.box.accept("noon", dm.Destroy, dm.WantDestroyed)
 			b.d.Wake("noon")
 			b.pass(7 * time.Second)
 		}
@@ -314,14 +314,14 @@ func TestSlowEngineHoldsUpNoChange(t *testing.T) {
 func TestMergeKeepsWhereFilesAre(t *testing.T) {
 	t.Parallel()
 	before := dm.PluginRecord{
-		Users: []dm.UserName{"ana"}, Folders: map[string]dm.ComponentName{"": "report"}, Components: []dm.ComponentRecord{{Name: "report"}},
+		Folders: map[string]dm.ComponentName{"": "report"}, Components: []dm.ComponentRecord{{Name: "report"}},
 	}
 	for _, c := range []struct{ folders, want map[string]dm.ComponentName }{
 		{nil, before.Folders},
 		{map[string]dm.ComponentName{"report": "report"}, map[string]dm.ComponentName{"report": "report"}},
 	} {
-		got := merge(before, dm.PluginRecord{Users: []dm.UserName{"bob"}, Folders: c.folders})
-		if !maps.Equal(got.Folders, c.want) || !slices.Equal(got.Users, []dm.UserName{"ana", "bob"}) || len(got.Components) != 1 {
+		got := merge(before, dm.PluginRecord{Folders: c.folders})
+		if !maps.Equal(got.Folders, c.want) || len(got.Components) != 1 {
 			t.Errorf("merged with %v: %+v", c.folders, got)
 		}
 	}

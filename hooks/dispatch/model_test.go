@@ -120,7 +120,7 @@ func changeAtRandom(b *bench, tr *trouble, app dm.ApplicationName) {
 	}
 	wake := tr.rand.IntN(2) == 0 // otherwise the scan must find it
 	tr.mu.Unlock()
-	b.box.accept(app, verb, verbs[verb], nil, components...)
+	b.box.accept(app, verb, verbs[verb], components...)
 	if wake {
 		b.d.Wake(app)
 	}

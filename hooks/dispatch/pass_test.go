@@ -74,71 +74,11 @@ func TestRequestCarriesTheWholeWork(t *testing.T) {
 func TestNotesBecomeInformation(t *testing.T) {
 	t.Parallel()
 	withBench(t, nil, func(b *bench) {
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.box.apps["noon"].tip().Notes = []string{"overrides of x were ignored", "and of y"}
 		b.d.Wake("noon")
 		synctest.Wait()
 		wantOutcome(t, b.box.last(t, "noon"), dm.Created, 1, "overrides of x were ignored; and of y")
-	})
-}
-
-func TestAudienceIsResolved(t *testing.T) {
-	t.Parallel()
-	cases := []struct {
-		name     string
-		audience []dm.Subject
-		want     []dm.UserName
-	}{
-		{"none means the owner", nil, []dm.UserName{"ana"}},
-		{"user", []dm.Subject{"user:zoe"}, []dm.UserName{"zoe"}},
-		{"group in byte order", []dm.Subject{"group:class-7"}, []dm.UserName{"ana", "bob"}},
-		{"each once", []dm.Subject{"group:class-7", "user:bob", "group:staff"}, []dm.UserName{"ana", "bob", "zoe"}},
-		{"unknown group", []dm.Subject{"group:none", "user:bob"}, []dm.UserName{"bob"}},
-		{"everyone, workspaces too", []dm.Subject{dm.Everyone}, []dm.UserName{"ana", "bob", "kim", "paula", "root", "zoe"}},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			withBench(t, nil, func(b *bench) {
-				b.box.users = []dm.UserName{"kim", "ana"}
-				b.box.accept("noon", dm.Create, dm.WantCreated, c.audience, "jupyter/report")
-				b.d.Wake("noon")
-				synctest.Wait()
-				if r, _ := b.jupyter.standing("noon"); !slices.Equal(r.Users, c.want) {
-					t.Errorf("users = %q, want %q", r.Users, c.want)
-				}
-			})
-		})
-	}
-}
-
-// fakeLast is a fakePlugin that wants to be applied last.
-type fakeLast struct{ dm.Plugin }
-
-func (fakeLast) AppliedLast() {}
-
-// TestLastIsAppliedLast shows that a change which fails in an engine never
-// reaches the plugin whose work people see.
-func TestLastIsAppliedLast(t *testing.T) {
-	t.Parallel()
-	jupyterLast := func(cfg *Config) {
-		plugins := cfg.Plugins
-		cfg.Plugins = func(t dm.ComponentType) (dm.Plugin, bool) {
-			p, ok := plugins(t)
-			if t == "jupyter" {
-				p = fakeLast{p}
-			}
-			return p, ok
-		}
-	}
-	withBench(t, jupyterLast, func(b *bench) {
-		wantOutcome(t, b.do("noon", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly"), dm.Created, 1, "")
-		b.wantCalls("apply oozie created", "apply jupyter created")
-		b.oozie.on(func(op string) (bool, error) { return false, errRefused })
-		b.do("late", dm.Create, dm.WantCreated, "jupyter/report", "oozie/nightly")
-		if _, ok := b.jupyter.standing("late"); ok {
-			t.Error("jupyter was reached")
-		}
 	})
 }
 
@@ -435,11 +375,11 @@ func TestStaleOutcomeLooksAgain(t *testing.T) {
 		b.quiet("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.jupyter.onCall(func(_ context.Context, _ string, _ dm.ApplicationName, nth int) (bool, error) {
 			if nth == 1 { // main moves on while the change is applied
-				b.box.accept("noon", dm.Change, dm.WantStarted, nil, "oozie/nightly")
+				b.box.accept("noon", dm.Change, dm.WantStarted, "oozie/nightly")
 			}
 			return false, nil
 		})
-		b.box.accept("noon", dm.Change, dm.WantCreated, nil, "jupyter/report", "jupyter/other")
+		b.box.accept("noon", dm.Change, dm.WantCreated, "jupyter/report", "jupyter/other")
 		b.d.Wake("noon")
 		synctest.Wait()
 		got := b.box.last(t, "noon")
@@ -448,23 +388,6 @@ func TestStaleOutcomeLooksAgain(t *testing.T) {
 		if n := len(b.box.apps["noon"].outcomes); n != 2 {
 			t.Errorf("%d outcomes, want none of the change that was overtaken", n)
 		}
-	})
-}
-
-func TestAudienceThatCannotBeRead(t *testing.T) {
-	t.Parallel()
-	withBench(t, nil, func(b *bench) {
-		b.box.fail = func(method string, _ dm.ApplicationName) error {
-			if method == "Users" {
-				return dm.Errorf(dm.Unavailable, method, "the users cannot be listed")
-			}
-			return nil
-		}
-		b.box.accept("noon", dm.Create, dm.WantCreated, []dm.Subject{dm.Everyone}, "jupyter/report")
-		b.d.Wake("noon")
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		b.wantWaiting("noon", "Waiting: the users cannot be listed; retrying until it works")
 	})
 }
 

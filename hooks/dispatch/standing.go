@@ -23,12 +23,9 @@ func (s standing) records() []dm.PluginRecord {
 	return list
 }
 
-// merge joins two records of one type: all users and all components, those of
-// newer where both have one. Where files go is what newer says.
+// merge joins two records of one type: all components, those of newer where both
+// have one. Where files go is what newer says.
 func merge(older, newer dm.PluginRecord) dm.PluginRecord {
-	users := slices.Concat(older.Users, newer.Users)
-	slices.Sort(users)
-	newer.Users = slices.Compact(users)
 	components := slices.Clone(newer.Components)
 	for _, c := range older.Components {
 		if !slices.ContainsFunc(components, func(n dm.ComponentRecord) bool { return n.Name == c.Name }) {
@@ -44,9 +41,7 @@ func merge(older, newer dm.PluginRecord) dm.PluginRecord {
 
 // carryOut does what the change asks for.
 func (p *pass) carryOut(ctx context.Context) error {
-	if err := p.recall(); err != nil {
-		return err
-	}
+	p.recall()
 	switch p.work.Change.Verb {
 	case dm.Create, dm.Change, dm.Rollback, dm.Start, dm.Stop:
 		return p.bring(ctx, p.work, p.work.Spec.State)
@@ -81,19 +76,16 @@ func (p *pass) takeBack(ctx context.Context) error {
 // bring makes the application what w says: each type in order, then the types
 // that are no longer there are removed.
 func (p *pass) bring(ctx context.Context, w dm.Work, state dm.WantedState) error {
-	users, err := p.audience(w.Spec)
-	if err != nil {
-		return err
-	}
 	types := byType(w.Components)
-	order, err := p.order(types)
-	if err != nil {
-		return err
+	order := slices.Sorted(maps.Keys(types))
+	for _, t := range order { // before anything is made
+		if _, err := p.plugin(t); err != nil {
+			return err
+		}
 	}
 	for _, t := range order {
 		r := dm.ApplyRequest{
-			Application: p.app, Owner: w.Spec.Owner, Users: users,
-			Desired: w.Desired, Deployment: w.Deployment, State: state, Components: types[t],
+			Application: p.app, Owner: w.Spec.Owner, Desired: w.Desired, Deployment: w.Deployment, State: state, Components: types[t],
 		}
 		if err := p.apply(ctx, t, r, w.Open); err != nil {
 			return err
@@ -109,56 +101,12 @@ func (p *pass) bring(ctx context.Context, w dm.Work, state dm.WantedState) error
 	return p.destroy(ctx, gone)
 }
 
-// order is byte order with those that are applied last behind the others. It
-// fails before anything is made when a type has no plugin.
-func (p *pass) order(types map[dm.ComponentType][]dm.Component) ([]dm.ComponentType, error) {
-	var early, late []dm.ComponentType
-	for _, t := range slices.Sorted(maps.Keys(types)) {
-		plugin, err := p.plugin(t)
-		if err != nil {
-			return nil, err
-		}
-		if _, last := plugin.(dm.Last); last {
-			late = append(late, t)
-		} else {
-			early = append(early, t)
-		}
-	}
-	return append(early, late...), nil
-}
-
 func byType(components []dm.Component) map[dm.ComponentType][]dm.Component {
 	types := map[dm.ComponentType][]dm.Component{}
 	for _, c := range components {
 		types[c.Type] = append(types[c.Type], c)
 	}
 	return types
-}
-
-// audience resolves whom an application reaches, in byte order. Everyone is who
-// the directory can name and who has a workspace already: a directory that
-// takes names on trust does not know them all.
-func (p *pass) audience(spec dm.Spec) ([]dm.UserName, error) {
-	if len(spec.Audience) == 0 {
-		return []dm.UserName{spec.Owner}, nil
-	}
-	var users []dm.UserName
-	for _, s := range spec.Audience {
-		if u, ok := s.User(); ok {
-			users = append(users, u)
-		} else if g, ok := s.Group(); ok {
-			users = append(users, p.d.cfg.Directory.Members(g)...)
-		} else if s == dm.Everyone {
-			present, err := p.d.cfg.Record.Users()
-			if err != nil {
-				return nil, err
-			}
-			users = append(users, present...)
-			users = append(users, p.d.cfg.Directory.Everyone()...)
-		}
-	}
-	slices.Sort(users)
-	return slices.Compact(users), nil
 }
 
 func (p *pass) plugin(t dm.ComponentType) (dm.Plugin, error) {
@@ -185,7 +133,7 @@ func (p *pass) apply(ctx context.Context, t dm.ComponentType, r dm.ApplyRequest,
 		r.Previous = &previous
 	}
 	record, err := call(ctx, p.d, p.app, t, p.d.cfg.Timeout, func(ctx context.Context) (dm.PluginRecord, error) { return plugin.Apply(ctx, r) })
-	if err != nil && len(record.Components) == 0 && len(record.Users) == 0 {
+	if err != nil && len(record.Components) == 0 {
 		return err // nothing was made that was not there before
 	}
 	record.Type, record.Application, record.Desired = t, p.app, r.Desired
@@ -231,12 +179,11 @@ func (p *pass) destroyRecord(ctx context.Context, record dm.PluginRecord) error 
 
 // destroyCreated leaves nothing of a create. It also removes what no record
 // tells of: a crash after Apply and before the observation leaves such pieces,
-// so each planned type is destroyed as if it had been made whole. It fails when
-// the audience can't be read, after it has removed the rest.
+// so each planned type is destroyed as if it had been made whole.
 func (p *pass) destroyCreated(ctx context.Context) error {
 	known := slices.Collect(maps.Keys(p.job.standing))
-	planned, first := p.planned(p.work)
-	for _, record := range planned {
+	var first error
+	for _, record := range p.planned(p.work) {
 		if made, ok := p.job.standing[record.Type]; ok {
 			p.job.standing[record.Type] = merge(record, made)
 		} else if err := p.destroyRecord(ctx, record); passing(err) {

@@ -82,16 +82,12 @@ func (p *pass) tryAgain(err error) (next, bool) {
 // recall adds to what stands all that the changes which this one overtook were
 // to make: one that waited may have been carried out in part, and only a server
 // that has ended since knows how far.
-func (p *pass) recall() error {
+func (p *pass) recall() {
 	if p.job.recalled {
-		return nil
+		return
 	}
 	for _, w := range p.work.Overtaken {
-		planned, err := p.planned(w)
-		if err != nil {
-			return err
-		}
-		for _, record := range planned {
+		for _, record := range p.planned(w) {
 			if made, ok := p.job.standing[record.Type]; ok {
 				record = merge(record, made)
 			}
@@ -99,26 +95,19 @@ func (p *pass) recall() error {
 		}
 	}
 	p.job.recalled = true
-	return nil
 }
 
 // planned is what would stand if w had been carried out whole, by type.
-func (p *pass) planned(w dm.Work) ([]dm.PluginRecord, error) {
-	users, err := p.audience(w.Spec)
-	var list []dm.PluginRecord
+func (p *pass) planned(w dm.Work) (list []dm.PluginRecord) {
 	for t, components := range byType(w.Components) {
 		record := dm.PluginRecord{Type: t, Application: p.app, Desired: p.work.Desired}
-		plugin, _ := p.d.cfg.Plugins(t)
-		if able, ok := plugin.(dm.FileRuler); ok && able.FileRules().Workspace {
-			record.Users = users
-		}
 		for _, c := range components {
 			record.Components = append(record.Components, dm.ComponentRecord{Name: c.Name, JobName: dm.JobName(p.app, c.Name)})
 		}
 		list = append(list, record)
 	}
 	slices.SortFunc(list, func(a, b dm.PluginRecord) int { return strings.Compare(string(a.Type), string(b.Type)) })
-	return list, err
+	return list
 }
 
 // The ends of a failure's text that tell of what it left.

@@ -16,7 +16,7 @@ import (
 // begin accepts a change, wakes the dispatcher and lets an hour pass.
 func (b *bench) begin(app dm.ApplicationName, verb dm.Verb, state dm.WantedState, components ...string) {
 	b.Helper()
-	b.box.accept(app, verb, state, nil, components...)
+	b.box.accept(app, verb, state, components...)
 	b.d.Wake(app)
 	time.Sleep(time.Hour)
 	synctest.Wait()
@@ -243,7 +243,7 @@ func TestWhatNobodyForesawWaitsAWhile(t *testing.T) {
 			}
 			return false, nil
 		})
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.d.Wake("noon")
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -270,7 +270,7 @@ func TestPluginThatHeedsNoDeadline(t *testing.T) {
 			}
 			return false, nil
 		})
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.d.Wake("noon")
 		time.Sleep(time.Minute + lingering)
 		synctest.Wait()
@@ -293,7 +293,7 @@ func TestStopOfTheServerDoesNotWaitForAPlugin(t *testing.T) {
 	withBench(t, nil, func(b *bench) {
 		release := make(chan struct{})
 		b.jupyter.on(func(string) (bool, error) { <-release; return false, nil })
-		b.box.accept("noon", dm.Create, dm.WantCreated, nil, "jupyter/report")
+		b.box.accept("noon", dm.Create, dm.WantCreated, "jupyter/report")
 		b.d.Wake("noon")
 		synctest.Wait()
 		began := time.Now()

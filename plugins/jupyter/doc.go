@@ -1,9 +1,9 @@
-// Package jupyter owns the component type jupyter: it delivers notebooks and
-// the files beside them into users' workspaces, and takes them back.
+// Package jupyter owns the component type jupyter: notebooks and the files beside
+// them, which users get in their workspaces.
 //
-// It writes through dm.Workspaces only, which is idempotent and durable, so
-// Apply and Destroy are too. What one application has is described by its
-// record alone; the plugin keeps no state.
+// It writes nothing. Its record says in which folder each component lies, and who
+// asks for a workspace gets that, or nothing any more, once the outcome is recorded.
+// Who has fetched it dm.Deliveries tells; the plugin keeps no state.
 //
 // Imports: dm, plugins.
 package jupyter

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/plugins"
@@ -15,21 +14,15 @@ import (
 
 const kind dm.ComponentType = "jupyter"
 
-// Config is what the plugin needs.
-type Config struct {
-	Workspaces dm.Workspaces // required
-}
-
 // Plugin implements dm.Plugin for jupyter.
 type Plugin struct {
-	workspaces dm.Workspaces
+	deliveries dm.Deliveries
 }
 
 var (
 	_ dm.Plugin     = (*Plugin)(nil)
 	_ dm.Summarizer = (*Plugin)(nil)
 	_ dm.FileRuler  = (*Plugin)(nil)
-	_ dm.Last       = (*Plugin)(nil)
 	_ dm.Remarker   = (*Plugin)(nil)
 	_ dm.Mover      = (*Plugin)(nil)
 )
@@ -41,13 +34,8 @@ var readme string
 // nothing is deployed.
 func Readme() []byte { return []byte(readme) }
 
-// New makes the plugin.
-func New(cfg Config) (*Plugin, error) {
-	if cfg.Workspaces == nil {
-		return nil, dm.Errorf(dm.Internal, "jupyter.New", "the jupyter plugin needs workspaces")
-	}
-	return &Plugin{cfg.Workspaces}, nil
-}
+// New makes the plugin. deliveries tells who fetched what; nil is for nobody.
+func New(deliveries dm.Deliveries) *Plugin { return &Plugin{deliveries} }
 
 // Type implements dm.Plugin.
 func (*Plugin) Type() dm.ComponentType { return kind }
@@ -56,9 +44,6 @@ func (*Plugin) Type() dm.ComponentType { return kind }
 func (*Plugin) FileRules() dm.FileRules {
 	return dm.FileRules{Workspace: true, FillAll: true, Listed: true}
 }
-
-// AppliedLast implements dm.Last: users see a delivery at once.
-func (*Plugin) AppliedLast() {}
 
 // Validate wants at least one notebook, at any depth.
 func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
@@ -80,49 +65,32 @@ var errFound = errors.New("found")
 // Check has nothing to add: notebooks take any property.
 func (*Plugin) Check(dm.CheckedComponent) []dm.Finding { return nil }
 
-// Apply delivers the components to the audience and takes them back from those
-// who are no longer in it.
+// Apply records what is delivered, which is all there is to do: who asks for a
+// workspace gets it from the moment at which the outcome is recorded.
 func (p *Plugin) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord, error) {
-	const op = "jupyter.Apply"
-	record := recordOf(r)
-	var before []dm.UserName
-	if r.Previous != nil {
-		before = r.Previous.Users
+	record := dm.PluginRecord{Type: kind, Application: r.Application, Desired: r.Desired}
+	if err := plugins.Interrupted(ctx, "jupyter.Apply"); err != nil {
+		return record, err
 	}
-	gone := slices.DeleteFunc(slices.Clone(before), func(u dm.UserName) bool { return slices.Contains(record.Users, u) })
-
-	err := plugins.Interrupted(ctx, op)
-	if err == nil && len(record.Users) > 0 {
-		err = p.workspaces.Deliver(ctx, dm.Delivery{
-			Application: r.Application, At: r.Desired, Type: kind, Users: record.Users, Folders: record.Folders,
+	for _, c := range r.Components {
+		record.Components = append(record.Components, dm.ComponentRecord{
+			Name: c.Name, JobName: dm.JobName(r.Application, c.Name), Files: len(c.Files),
 		})
 	}
-	if err == nil && len(gone) > 0 {
-		err = p.workspaces.Remove(ctx, r.Application, r.Desired, gone)
-	}
-	if err != nil {
-		// Any of them may have the folder now, so whoever cleans up must be
-		// told of all.
-		record.Users = slices.Compact(slices.Sorted(slices.Values(slices.Concat(record.Users, gone))))
-		return record, dm.Wrap(op, err)
+	if len(r.Components) > 0 {
+		record.Folders = folders(r.Components)
 	}
 	return record, nil
 }
 
-// Destroy takes the application's folder back from everyone who has it.
-func (p *Plugin) Destroy(ctx context.Context, record dm.PluginRecord) error {
-	const op = "jupyter.Destroy"
-	if err := plugins.Interrupted(ctx, op); err != nil {
-		return err
-	}
-	if len(record.Users) == 0 {
-		return nil
-	}
-	return dm.Wrap(op, p.workspaces.Remove(ctx, record.Application, record.Desired, record.Users))
+// Destroy has nothing to take back: who asks gets nothing from the moment at which
+// the outcome is recorded.
+func (p *Plugin) Destroy(ctx context.Context, _ dm.PluginRecord) error {
+	return plugins.Interrupted(ctx, "jupyter.Destroy")
 }
 
 // Summarize tells of each component what PNDA's console shows.
-func (*Plugin) Summarize(ctx context.Context, record dm.PluginRecord, phase dm.Phase) ([]map[string]any, error) {
+func (p *Plugin) Summarize(ctx context.Context, record dm.PluginRecord, phase dm.Phase) ([]map[string]any, error) {
 	if err := plugins.Interrupted(ctx, "jupyter.Summarize"); err != nil {
 		return nil, err
 	}
@@ -130,20 +98,38 @@ func (*Plugin) Summarize(ctx context.Context, record dm.PluginRecord, phase dm.P
 	if phase == dm.Started || phase == dm.Stopping {
 		status = "RUNNING"
 	}
-	to := fmt.Sprintf("%d users", len(record.Users))
-	if len(record.Users) == 1 {
-		to = string(record.Users[0])
-	}
+	fetched := p.fetched(record.Application)
 	summaries := make([]map[string]any, 0, len(record.Components))
 	for _, c := range record.Components {
 		summaries = append(summaries, map[string]any{
 			"aggregate_status": status,
 			"componentType":    "Jupyter",
 			"name":             c.JobName,
-			"information":      fmt.Sprintf("%d files delivered to %s", c.Files, to),
+			"information":      fmt.Sprintf("%d files, %s", c.Files, fetched),
 		})
 	}
 	return summaries, nil
+}
+
+// fetched tells how many users have come for what is delivered.
+func (p *Plugin) fetched(app dm.ApplicationName) string {
+	if p.deliveries == nil {
+		return "delivered"
+	}
+	receivers, err := p.deliveries.Receivers(app)
+	if err != nil {
+		return "delivered, and who has fetched them cannot be told now"
+	}
+	n := 0
+	for _, f := range receivers {
+		if f.Current {
+			n++
+		}
+	}
+	if n == 1 {
+		return "delivered, fetched by 1 user"
+	}
+	return fmt.Sprintf("delivered, fetched by %d users", n)
 }
 
 // Moved tells that the files of an application are one folder further up or
@@ -160,21 +146,6 @@ func (*Plugin) Moved(before, after dm.PluginRecord) string {
 	}
 	return fmt.Sprintf("each of the %d jupyter components has a folder of its own in %s now: the files of %s are in %s/%s",
 		len(after.Folders), after.Application, after.Components[0].Name, after.Application, after.Components[0].Name)
-}
-
-// recordOf describes what r asks for. Nobody has anything of an application
-// without components.
-func recordOf(r dm.ApplyRequest) dm.PluginRecord {
-	record := dm.PluginRecord{Type: kind, Application: r.Application, Desired: r.Desired}
-	for _, c := range r.Components {
-		record.Components = append(record.Components, dm.ComponentRecord{
-			Name: c.Name, JobName: dm.JobName(r.Application, c.Name), Files: len(c.Files),
-		})
-	}
-	if len(r.Components) > 0 {
-		record.Users, record.Folders = slices.Clone(r.Users), folders(r.Components)
-	}
-	return record
 }
 
 // folders decides where the components lie: the one of an application directly

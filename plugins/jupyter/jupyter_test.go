@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,47 +16,37 @@ import (
 	"github.com/pndaproject/deployment-manager/plugins/plugintest"
 )
 
-// fakeWorkspaces remembers what every user has; the real ones are gitstore's.
-type fakeWorkspaces struct {
-	has  map[dm.UserName]string // what was delivered last, for the one application
-	log  []string
-	fail error
+// kept is the plugin and what a record of it tells, which is all that there is: a
+// workspace is made of it when somebody asks.
+type kept struct {
+	*jupyter.Plugin
+	folders map[string]dm.ComponentName
 }
 
-func (f *fakeWorkspaces) Deliver(ctx context.Context, d dm.Delivery) error {
-	f.log = append(f.log, fmt.Sprintf("deliver %s at %s of %s to %s %v", d.Application, d.At, d.Type, d.Users, d.Folders))
-	for _, u := range d.Users {
-		f.has[u] = fmt.Sprint(d.Folders)
+func (k *kept) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord, error) {
+	record, err := k.Plugin.Apply(ctx, r)
+	if err == nil {
+		k.folders = record.Folders
 	}
-	return f.fail
+	return record, err
 }
 
-func (f *fakeWorkspaces) Remove(ctx context.Context, app dm.ApplicationName, at dm.Revision, users []dm.UserName) error {
-	f.log = append(f.log, fmt.Sprintf("remove %s at %s from %s", app, at, users))
-	for _, u := range users {
-		delete(f.has, u)
+func (k *kept) Destroy(ctx context.Context, record dm.PluginRecord) error {
+	err := k.Plugin.Destroy(ctx, record)
+	if err == nil {
+		k.folders = nil
 	}
-	return f.fail
-}
-
-func newPlugin(t *testing.T) (*jupyter.Plugin, *fakeWorkspaces) {
-	t.Helper()
-	w := &fakeWorkspaces{has: map[dm.UserName]string{}}
-	p, err := jupyter.New(jupyter.Config{Workspaces: w})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, w
+	return err
 }
 
 func TestContract(t *testing.T) {
 	t.Parallel()
 	plugintest.Run(t, plugintest.Harness{
-		New: func(t *testing.T) (dm.Plugin, func() []string) {
-			p, w := newPlugin(t)
-			return p, func() (standing []string) {
-				for _, u := range slices.Sorted(maps.Keys(w.has)) {
-					standing = append(standing, string(u)+" has "+w.has[u])
+		New: func(*testing.T) (dm.Plugin, func() []string) {
+			k := &kept{Plugin: jupyter.New(nil)}
+			return k, func() (standing []string) {
+				for _, folder := range slices.Sorted(maps.Keys(k.folders)) {
+					standing = append(standing, fmt.Sprintf("%s in the folder %q", k.folders[folder], folder))
 				}
 				return standing
 			}
@@ -66,16 +57,9 @@ func TestContract(t *testing.T) {
 	})
 }
 
-func TestNewNeedsWorkspaces(t *testing.T) {
-	t.Parallel()
-	if _, err := jupyter.New(jupyter.Config{}); err == nil {
-		t.Error("New without workspaces = nil, want an error")
-	}
-}
-
 func TestValidate(t *testing.T) {
 	t.Parallel()
-	p, _ := newPlugin(t)
+	p := jupyter.New(nil)
 	for _, c := range []struct {
 		name string
 		file string
@@ -97,105 +81,70 @@ func component(name string, files int) dm.Component {
 	return dm.Component{Type: "jupyter", Name: dm.ComponentName(name), Files: make([]dm.File, files)}
 }
 
-func TestApplyLayout(t *testing.T) {
+// TestRecord: the record says where each component lies, which is what workspaces
+// are made of.
+func TestRecord(t *testing.T) {
 	t.Parallel()
+	in := func(name dm.ComponentName, files int) dm.ComponentRecord {
+		return dm.ComponentRecord{Name: name, JobName: dm.JobName("noon-run", name), Files: files}
+	}
 	for _, c := range []struct {
 		name       string
 		components []dm.Component
-		want       []string
+		records    []dm.ComponentRecord
+		folders    map[string]dm.ComponentName
 	}{
-		{"one component", []dm.Component{component("report", 3)}, []string{"deliver noon-run at c0 of jupyter to [ana bo] map[:report]"}},
-		{"two components", []dm.Component{component("a", 1), component("b", 1)}, []string{"deliver noon-run at c0 of jupyter to [ana bo] map[a:a b:b]"}},
-		{"no component", nil, nil},
+		{"one component", []dm.Component{component("report", 3)}, []dm.ComponentRecord{in("report", 3)}, map[string]dm.ComponentName{"": "report"}},
+		{"two components", []dm.Component{component("a", 1), component("b", 2)}, []dm.ComponentRecord{in("a", 1), in("b", 2)}, map[string]dm.ComponentName{"a": "a", "b": "b"}},
+		{"no component", nil, nil, nil},
 	} {
-		p, w := newPlugin(t)
-		_, err := p.Apply(t.Context(), dm.ApplyRequest{Application: "noon-run", Desired: "c0", Users: []dm.UserName{"ana", "bo"}, Components: c.components})
-		if err != nil || !slices.Equal(w.log, c.want) {
-			t.Errorf("%s: did %q, %v, want %q", c.name, w.log, err, c.want)
+		before := dm.PluginRecord{Users: []dm.UserName{"ana"}, Folders: map[string]dm.ComponentName{"": "old"}} // of an earlier server
+		got, err := jupyter.New(nil).Apply(t.Context(), dm.ApplyRequest{Application: "noon-run", Desired: "c0", Components: c.components, Previous: &before})
+		want := dm.PluginRecord{Type: "jupyter", Application: "noon-run", Desired: "c0", Components: c.records, Folders: c.folders}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the record is %+v, %v, want %+v", c.name, got, err, want)
 		}
 	}
 }
 
-func TestApplyFollowsTheAudience(t *testing.T) {
-	t.Parallel()
-	p, w := newPlugin(t)
-	r := dm.ApplyRequest{Application: "class", Desired: "c0", Components: []dm.Component{component("report", 3)}}
-	var previous *dm.PluginRecord
-	for _, step := range []struct {
-		name       string
-		users      []dm.UserName
-		components []dm.Component
-	}{
-		{"two", []dm.UserName{"ana", "bo"}, r.Components},
-		{"one leaves, one joins", []dm.UserName{"bo", "cy"}, r.Components},
-		{"everybody leaves", nil, r.Components},
-		{"back again", []dm.UserName{"ana"}, r.Components},
-		{"the package has no notebooks any more", []dm.UserName{"ana"}, nil},
-	} {
-		r.Users, r.Components, r.Previous = step.users, step.components, previous
-		record, err := p.Apply(t.Context(), r)
-		if err != nil {
-			t.Fatalf("%s: %v", step.name, err)
-		}
-		want := step.users
-		if step.components == nil {
-			want = nil
-		}
-		if got := slices.Sorted(maps.Keys(w.has)); !slices.Equal(got, want) || !slices.Equal(record.Users, want) {
-			t.Errorf("%s: %v have the folder and the record says %v, want %v", step.name, got, record.Users, want)
-		}
-		previous = &record
-	}
+// fakeDeliveries knows who fetched what of noon-run.
+type fakeDeliveries struct {
+	receivers map[dm.UserName]dm.Fetch
+	err       error
 }
 
-func TestApplyFailureNamesEveryoneWhoMayHaveSomething(t *testing.T) {
-	t.Parallel()
-	p, w := newPlugin(t)
-	w.fail = dm.Errorf(dm.Unavailable, "test", "the workspace of bo is damaged")
-	record, err := p.Apply(t.Context(), dm.ApplyRequest{
-		Application: "class", Desired: "c1", Users: []dm.UserName{"bo", "cy"}, Components: []dm.Component{component("report", 3)},
-		Previous: &dm.PluginRecord{Users: []dm.UserName{"ana", "bo"}},
-	})
-	if dm.KindOf(err) != dm.Unavailable {
-		t.Errorf("error kind = %q, want %q so that it is tried again", dm.KindOf(err), dm.Unavailable)
+func (f fakeDeliveries) Receivers(app dm.ApplicationName) (map[dm.UserName]dm.Fetch, error) {
+	if app != "noon-run" {
+		return nil, dm.Errorf(dm.Internal, "test", "asked for %s", app)
 	}
-	if want := []dm.UserName{"ana", "bo", "cy"}; !slices.Equal(record.Users, want) {
-		t.Errorf("record's users = %v, want %v", record.Users, want)
-	}
-}
-
-func TestDestroyRemovesFromTheRecordsUsers(t *testing.T) {
-	t.Parallel()
-	p, w := newPlugin(t)
-	record := dm.PluginRecord{Application: "class", Desired: "c9", Users: []dm.UserName{"ana", "bo"}}
-	if err := p.Destroy(t.Context(), record); err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"remove class at c9 from [ana bo]"}; !slices.Equal(w.log, want) {
-		t.Errorf("did %q, want %q", w.log, want)
-	}
+	return f.receivers, f.err
 }
 
 func TestSummarize(t *testing.T) {
 	t.Parallel()
-	p, _ := newPlugin(t)
+	one := fakeDeliveries{receivers: map[dm.UserName]dm.Fetch{"ana": {Deployment: 2, Current: true}, "bo": {Deployment: 2, Current: true}, "cy": {Deployment: 1}, "di": {}}}
 	for _, c := range []struct {
-		users       []dm.UserName
+		name        string
+		deliveries  dm.Deliveries
 		phase       dm.Phase
 		status      string
 		information string
 	}{
-		{[]dm.UserName{"ana"}, dm.Created, "CREATED", "3 files delivered to ana"},
-		{[]dm.UserName{"ana"}, dm.Started, "RUNNING", "3 files delivered to ana"},
-		{[]dm.UserName{"ana"}, dm.Starting, "CREATED", "3 files delivered to ana"},
-		{[]dm.UserName{"ana"}, dm.Stopping, "RUNNING", "3 files delivered to ana"},
-		{[]dm.UserName{"ana", "bo"}, dm.Created, "CREATED", "3 files delivered to 2 users"},
+		{"who fetches is not known", nil, dm.Created, "CREATED", "3 files, delivered"},
+		{"nobody has a workspace", fakeDeliveries{}, dm.Created, "CREATED", "3 files, delivered, fetched by 0 users"},
+		{"nobody came", fakeDeliveries{receivers: map[dm.UserName]dm.Fetch{"ana": {}}}, dm.Created, "CREATED", "3 files, delivered, fetched by 0 users"},
+		{"one has the newest", fakeDeliveries{receivers: map[dm.UserName]dm.Fetch{"ana": {Deployment: 3, Current: true}, "bo": {Deployment: 2}}}, dm.Created, "CREATED", "3 files, delivered, fetched by 1 user"},
+		{"two of four have the newest", one, dm.Created, "CREATED", "3 files, delivered, fetched by 2 users"},
+		{"the record cannot tell", fakeDeliveries{err: dm.Errorf(dm.Unavailable, "test", "closed")}, dm.Created, "CREATED", "3 files, delivered, and who has fetched them cannot be told now"},
+		{"starting", nil, dm.Starting, "CREATED", "3 files, delivered"},
+		{"started", nil, dm.Started, "RUNNING", "3 files, delivered"},
+		{"stopping", nil, dm.Stopping, "RUNNING", "3 files, delivered"},
 	} {
-		record := dm.PluginRecord{Users: c.users, Components: []dm.ComponentRecord{{Name: "report", JobName: "noon-run-report-job", Files: 3}}}
-		got, err := p.Summarize(t.Context(), record, c.phase)
+		record := dm.PluginRecord{Application: "noon-run", Components: []dm.ComponentRecord{{Name: "report", JobName: "noon-run-report-job", Files: 3}}}
+		got, err := jupyter.New(c.deliveries).Summarize(t.Context(), record, c.phase)
 		want := map[string]any{"aggregate_status": c.status, "componentType": "Jupyter", "name": "noon-run-report-job", "information": c.information}
 		if err != nil || len(got) != 1 || !maps.Equal(got[0], want) {
-			t.Errorf("Summarize(%s, %v) = %v, %v, want %v", c.phase, c.users, got, err, want)
+			t.Errorf("%s: the summary is %v, %v, want %v", c.name, got, err, want)
 		}
 	}
 }

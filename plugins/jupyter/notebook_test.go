@@ -14,7 +14,7 @@ import (
 
 func remarks(t *testing.T, files fs.FS) []string {
 	t.Helper()
-	p, _ := newPlugin(t)
+	p := jupyter.New(nil)
 	notes, err := p.Remarks(dm.PackageComponent{Type: "jupyter", Name: "n", Files: files})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func (p partFS) Open(name string) (fs.File, error) {
 
 func TestRemarksOnWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	p, _ := newPlugin(t)
+	p := jupyter.New(nil)
 	files := fstest.MapFS{"a.ipynb": {Data: []byte("x")}}
 	broken := errors.New("broken disk")
 	if _, err := p.Remarks(dm.PackageComponent{Files: partFS{files, broken}}); !errors.Is(err, broken) {
@@ -116,9 +116,9 @@ func TestRemarksOnWhatCannotBeRead(t *testing.T) {
 
 func TestMoved(t *testing.T) {
 	t.Parallel()
-	p, _ := newPlugin(t)
+	p := jupyter.New(nil)
 	record := func(names ...dm.ComponentName) dm.PluginRecord {
-		r := dm.ApplyRequest{Application: "noon-run", Users: []dm.UserName{"ana"}}
+		r := dm.ApplyRequest{Application: "noon-run"}
 		for _, name := range names {
 			r.Components = append(r.Components, dm.Component{Type: "jupyter", Name: name})
 		}

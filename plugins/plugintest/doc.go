@@ -20,7 +20,7 @@
 //  7. Started and stopped: Apply with another state keeps names, and again waits for
 //     nothing.
 //  8. Changed: Apply makes the components what they shall be now; what is no longer
-//     wanted, or not by these users, is gone, and going back leads to what was.
+//     wanted is gone, and going back leads to what was.
 //  9. Lived: Observe tells for each component how it does and changes nothing; Watch
 //     works until its context ends; StreamLogs and Summarize tell what stands.
 //  10. Destroyed: nothing stands after Destroy, neither by the record, nor a second

@@ -238,8 +238,8 @@ func (h Harness) kept(t *testing.T) {
 	}
 	l.wantRecord("read again", read, record)
 	able, ok := l.plugin.(dm.FileRuler)
-	if workspace := ok && able.FileRules().Workspace; workspace != (len(record.Users) > 0) || workspace != slices.Contains(slices.Collect(maps.Values(record.Folders)), component) {
-		t.Errorf("files in workspaces: %t; the record has users %q and folders %q", workspace, record.Users, record.Folders)
+	if workspace := ok && able.FileRules().Workspace; workspace != slices.Contains(slices.Collect(maps.Values(record.Folders)), component) {
+		t.Errorf("files in workspaces: %t; the record has the folders %q", workspace, record.Folders)
 	}
 	l.destroy("read again", read)
 }
@@ -335,7 +335,7 @@ func (h Harness) destroyed(t *testing.T) {
 	l.previous = nil
 	l.wantRecord("made anew", l.apply("anew", dm.WantStarted, component, other), record)
 
-	names := dm.PluginRecord{Type: record.Type, Application: record.Application, Desired: record.Desired, Users: record.Users}
+	names := dm.PluginRecord{Type: record.Type, Application: record.Application, Desired: record.Desired}
 	for _, c := range record.Components {
 		names.Components = append(names.Components, dm.ComponentRecord{Name: c.Name, JobName: c.JobName})
 	}
@@ -388,7 +388,7 @@ func (h Harness) component(p dm.Plugin, files fs.FS) dm.PackageComponent {
 // request asks for components whose files are those of the harness.
 func (h Harness) request(p dm.Plugin, components ...dm.ComponentName) dm.ApplyRequest {
 	r := dm.ApplyRequest{
-		Application: application, Owner: user, Users: []dm.UserName{user}, Desired: desired, Deployment: 1, State: dm.WantCreated,
+		Application: application, Owner: user, Desired: desired, Deployment: 1, State: dm.WantCreated,
 	}
 	tree := fstest.MapFS{}
 	for _, name := range components {

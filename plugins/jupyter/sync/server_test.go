@@ -40,6 +40,28 @@ func TestNotReadyYet(t *testing.T) {
 	}
 }
 
+// TestNothingNew: one cheap question, with the user's credential, is all that a run
+// takes which has the newest commit; git asks nothing.
+func TestNothingNew(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, nil)
+	l.deliver(first)
+	l.sync()
+	tip := strings.TrimSpace(l.git("--git-dir", l.repository(), "rev-parse", "main"))
+	asked := make(chan string, 10)
+	l.failWith(func(w http.ResponseWriter, r *http.Request) {
+		name, password, _ := r.BasicAuth()
+		asked <- strings.Join([]string{name, password, r.Method, r.URL.String(), r.Header.Get("If-None-Match")}, " ")
+		w.WriteHeader(http.StatusNotModified)
+	})
+	l.sync()
+	l.want(first)
+	want := user + " " + token + " GET /jupyter-ana/head \"" + tip + "\""
+	if got := <-asked; got != want || len(asked) > 0 {
+		t.Errorf("the server was asked %q and %d times more, want %q alone", got, len(asked), want)
+	}
+}
+
 // TestFailingServers: whatever a server answers, the script ends in time, tells
 // what was wrong, loses nothing, and catches up later.
 func TestFailingServers(t *testing.T) {

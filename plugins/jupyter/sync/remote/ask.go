@@ -39,7 +39,7 @@ func (r *Repository) Unchanged(ctx context.Context, getenv func(string) string) 
 	if token := getenv("JUPYTERHUB_API_TOKEN"); token != "" {
 		credential = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(getenv("JUPYTERHUB_USER")+":"+token)) + "\r\n"
 	}
-	_, err = fmt.Fprintf(conn, "GET /%s/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: %s\r\n%sIf-None-Match: \"%s\"\r\nConnection: close\r\n\r\n",
+	_, err = fmt.Fprintf(conn, "GET /%s/head HTTP/1.1\r\nHost: %s\r\n%sIf-None-Match: \"%s\"\r\nConnection: close\r\n\r\n",
 		path, host, credential, commit)
 	if err != nil {
 		return false
