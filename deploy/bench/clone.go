@@ -79,10 +79,14 @@ func prepareUser(ctx context.Context, b *bench, s *server, folder string) error 
 	if err := s.settle(ctx, app+"/status", "CREATED"); err != nil {
 		return err
 	}
-	if _, err := s.sendText(ctx, "PUT", s.manager+"/api/v1/applications/lesson?user.name=pnda", `{"package": "lesson-1.1.0"}`, 202); err != nil {
+	if _, err := s.ask(ctx, "pnda"); err != nil { // or the first version would not be in the history
 		return err
 	}
-	return s.settle(ctx, app+"/status", "CREATED")
+	if _, err := s.change(ctx, "lesson", "pnda", `{"package": "lesson-1.1.0"}`); err != nil {
+		return err
+	}
+	_, err := s.ask(ctx, "pnda")
+	return err
 }
 
 // leaveAsPNDA replays the history of the user's repository the way PNDA's
@@ -96,8 +100,8 @@ func leaveAsPNDA(ctx context.Context, s *server, folder string) error {
 	if err != nil {
 		return err
 	}
-	if n := len(strings.Fields(commits)); n < 2 {
-		return fmt.Errorf("the user's repository has %d commits, want one for each version", n)
+	if n := len(strings.Fields(commits)); n < 3 {
+		return fmt.Errorf("the user's repository has %d commits, want its first and one for each version", n)
 	}
 	if _, err := command(ctx, folder, "git", "init", "-q", theirs); err != nil {
 		return err

@@ -52,6 +52,7 @@ var sections = []section{
 	{"storage", storage},
 	{"applications", applications},
 	{"scale", scale}, // after applications: it goes on with their server
+	{"ondemand", ondemand},
 }
 
 // bench is what every section gets.

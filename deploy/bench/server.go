@@ -92,8 +92,8 @@ func (c *child) spent() time.Duration {
 }
 
 // serve starts the program on free loopback ports and waits until it is ready.
-// It logs to a file, as it does in service, and with its default options.
-func (b *bench) serve(ctx context.Context, name string) (*server, error) {
+// It logs to a file, as it does in service, and with its default options but for more.
+func (b *bench) serve(ctx context.Context, name string, more ...string) (*server, error) {
 	folder, err := b.sub(name)
 	if err != nil {
 		return nil, err
@@ -104,8 +104,8 @@ func (b *bench) serve(ctx context.Context, name string) (*server, error) {
 	}
 	defer log.Close()
 	data := filepath.Join(folder, "data")
-	command := exec.Command(b.program, "serve", "--data", data, "--auth", "insecure-pnda", "--log-format", "json",
-		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0")
+	command := exec.Command(b.program, append([]string{"serve", "--data", data, "--auth", "insecure-pnda", "--log-format", "json",
+		"--listen-packages", "127.0.0.1:0", "--listen-manager", "127.0.0.1:0", "--listen-git", "127.0.0.1:0"}, more...)...)
 	command.Stderr = log
 	c, err := b.start(command)
 	if err != nil {
@@ -231,6 +231,22 @@ func (s *server) settle(ctx context.Context, url, want string) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// ask has a user's repository brought up and returns the commit of its main.
+func (s *server) ask(ctx context.Context, user string) (string, error) {
+	answer, err := s.sendText(ctx, http.MethodGet, s.git+"/jupyter-"+user+"/head", "", http.StatusOK)
+	return strings.TrimSpace(string(answer)), err
+}
+
+// change changes an application and returns how long that was until CREATED.
+func (s *server) change(ctx context.Context, app, owner, body string) (time.Duration, error) {
+	begin := time.Now()
+	if _, err := s.sendText(ctx, http.MethodPut, s.manager+"/api/v1/applications/"+app+"?user.name="+owner, body, http.StatusAccepted); err != nil {
+		return 0, err
+	}
+	err := s.settle(ctx, s.manager+"/applications/"+app+"/status", "CREATED")
+	return time.Since(begin), err
 }
 
 // parallel calls do(0) to do(n-1) by several workers and returns all errors of

@@ -29,6 +29,13 @@ type sizes struct {
 	sameVersions  int   // of a package, with the same files
 	fillers       int   // clients that fill a server at once
 	burstOfClient int   // clients of a burst
+	audience      int   // users whom one application is for
+	byGit         int   // of them are brought up by plain git, beside
+	fetchRounds   int   // of fetches after a change, on each side
+	manyApps      int   // applications of one user, beside fewApps
+	fewApps       int   // of another
+	fewChanges    int   // beside changes
+	heads         int   // requests for a user's unchanged head
 }
 
 // gitSize is one package as a repository, and what is done with it.
@@ -89,4 +96,11 @@ var full = sizes{
 	sameVersions:  200,
 	fillers:       8,
 	burstOfClient: 8,
+	audience:      1000,
+	byGit:         20,
+	fetchRounds:   16,
+	manyApps:      1000,
+	fewApps:       10,
+	fewChanges:    10,
+	heads:         5000,
 }

@@ -31,6 +31,7 @@ var small = sizes{
 	scale: 9, scaleEach: 3, starts: 1,
 	changes: 2, changeContent: 100_000, sameVersions: 2,
 	names: 3, versionsEach: 2, listRequests: 2, fillers: 3, burstOfClient: 2,
+	audience: 4, byGit: 2, fetchRounds: 2, manyApps: 5, fewApps: 2, fewChanges: 1, heads: 20,
 }
 
 func TestEverySectionMeasures(t *testing.T) {
@@ -53,6 +54,8 @@ func TestEverySectionMeasures(t *testing.T) {
 		"2 changes of overrides", "2 versions with the same files",
 		"processor time of a clone", "sync of a user's folder", "memory during the upload", "cores",
 		"clone of 1 KB, 2 at once", "push of 1 KB, 2 at once", "fetch of nothing new from 1 KB, 1 at once", "gitkit",
+		"an update to 4 users", "4 users who never asked", "a user who fetched once", "first fetch after an update", "4 users fetch",
+		"a user with 5 applications", "2 changes, each fetched", "GET /head",
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, stdout.String())

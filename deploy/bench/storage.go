@@ -41,19 +41,21 @@ func storage(ctx context.Context, b *bench) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	app := s.manager + "/api/v1/applications/lesson?user.name=pnda"
 	if _, err := s.sendText(ctx, "PUT", s.manager+"/applications/lesson?user.name=pnda", `{"package": "`+changed+`"}`, 202); err != nil {
 		return nil, err
 	}
+	if err := s.settle(ctx, s.manager+"/applications/lesson/status", "CREATED"); err != nil {
+		return nil, err
+	}
 	for n := range b.sizes.changes {
-		if err := s.settle(ctx, s.manager+"/applications/lesson/status", "CREATED"); err != nil {
+		if _, err := s.ask(ctx, "pnda"); err != nil {
 			return nil, err
 		}
-		if _, err := s.sendText(ctx, "PUT", app, fmt.Sprintf(`{"overrides": {"jupyter": {"report": {"topic": "topic-%d"}}}}`, n), 202); err != nil {
+		if _, err := s.change(ctx, "lesson", "pnda", topic(n)); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.settle(ctx, s.manager+"/applications/lesson/status", "CREATED"); err != nil {
+	if _, err := s.ask(ctx, "pnda"); err != nil {
 		return nil, err
 	}
 	all, err := onDisk(s.data)
@@ -88,6 +90,12 @@ func storage(ctx context.Context, b *bench) ([]line, error) {
 		ours: significant(float64(many)/megabyte) + " MB", beside: significant(float64(one)/megabyte) + " MB",
 		value: float64(many) / float64(one), goal: goal{atMost, 1.3, "×"},
 	}), nil
+}
+
+// topic is the n-th change of overrides of what lessons is the package of, and of
+// flow-report.
+func topic(n int) string {
+	return fmt.Sprintf(`{"overrides": {"jupyter": {"report": {"topic": "topic-%d"}}}}`, n)
 }
 
 // onDisk is what the files below a folder take of the disk, in bytes. A file

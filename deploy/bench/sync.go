@@ -67,7 +67,11 @@ func (s *server) createLesson(ctx context.Context) error {
 	if _, err := s.sendText(ctx, "PUT", app+"?user.name=pnda", `{"package": "lesson-1.0.0"}`, 202); err != nil {
 		return err
 	}
-	return s.settle(ctx, app+"/status", "CREATED")
+	if err := s.settle(ctx, app+"/status", "CREATED"); err != nil {
+		return err
+	}
+	_, err := s.ask(ctx, "pnda")
+	return err
 }
 
 // waysLines measures sync.sh with each way of getting the program.
@@ -105,7 +109,6 @@ func waysLines(ctx context.Context, b *bench, s *server, folder string) (lines [
 }
 
 func syncLines(ctx context.Context, b *bench, s *server, ours, before *home) ([]line, error) {
-	app := s.manager + "/applications/lesson"
 	var clones []time.Duration
 	for round := range b.sizes.syncs {
 		for _, h := range []*home{ours, before} {
@@ -123,10 +126,10 @@ func syncLines(ctx context.Context, b *bench, s *server, ours, before *home) ([]
 			return nil, err
 		}
 		change := fmt.Sprintf(`{"package": "lesson-1.%d.0"}`, 1-round%2)
-		if _, err := s.sendText(ctx, "PUT", s.manager+"/api/v1/applications/lesson?user.name=pnda", change, 202); err != nil {
+		if _, err := s.change(ctx, "lesson", "pnda", change); err != nil {
 			return nil, err
 		}
-		if err := s.settle(ctx, app+"/status", "CREATED"); err != nil {
+		if _, err := s.ask(ctx, "pnda"); err != nil { // so that the side that comes first does not wait for what both get
 			return nil, err
 		}
 		for _, h := range []*home{ours, before} {
