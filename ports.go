@@ -146,6 +146,7 @@ type Reader struct {
 	Groups []string // of the workspace's user
 	Proved bool     // it is the user, who has signed in, and Groups are all
 	Known  bool     // there is such a user, whoever asks
+	Other  bool     // somebody else asks, who has signed in
 }
 
 // Fetch is what somebody fetched of an application last.

@@ -62,7 +62,10 @@ func (f *fakeRecord) Events(ctx context.Context, after uint64, most int) ([]dm.E
 func (f *fakeRecord) tell(e dm.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e.Seq, e.Ref, e.Time = uint64(7+len(f.told)), "refs/heads/main", longAgo
+	e.Seq, e.Time = uint64(7+len(f.told)), longAgo
+	if e.Verb != dm.FetchVerb {
+		e.Ref = "refs/heads/main"
+	}
 	f.told = append(f.told, e)
 	if f.more != nil {
 		close(f.more)

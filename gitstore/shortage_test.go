@@ -23,7 +23,12 @@ func gitWith(t *testing.T, text string) option {
 	real, err := exec.LookPath("git")
 	check(t, err)
 	path := filepath.Join(t.TempDir(), "git")
-	check(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\nexec "+real+" \"$@\"\n"), 0o755))
+	// A process that another test starts meanwhile would hold the file open for
+	// writing, and nobody may run such a file.
+	syscall.ForkLock.RLock()
+	err = os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\nexec "+real+" \"$@\"\n"), 0o755)
+	syscall.ForkLock.RUnlock()
+	check(t, err)
 	return func(c *gitstore.Config) { c.Git = path }
 }
 

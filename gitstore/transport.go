@@ -74,7 +74,7 @@ func (s *Store) UploadPack(ctx context.Context, r dm.Repository, round dm.Upload
 		return s.git.UploadPack(ctx, dir, round)
 	}
 	wants := bytes.Clone(head) // what is read on goes over it
-	if err = s.git.UploadPack(ctx, dir, round); err == nil {
+	if err = s.git.UploadPack(ctx, dir, round); err == nil && !round.Reader.Other {
 		s.fetched(user, wants)
 	}
 	return err

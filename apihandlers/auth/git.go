@@ -78,7 +78,7 @@ func (d *GitDoor) Reader(actor dm.Actor, user dm.UserName) dm.Reader {
 	if actor.User == user && d.mode != dm.InsecurePNDA {
 		return dm.Reader{Groups: actor.Groups, Proved: true, Known: true}
 	}
-	return dm.Reader{Groups: d.directory.Groups(user), Known: d.directory.names(user)}
+	return dm.Reader{Groups: d.directory.Groups(user), Known: d.directory.names(user), Other: actor.User != "" && actor.User != user}
 }
 
 // mayPush lets pass whom the policy allows any of the changes that a push can

@@ -179,8 +179,8 @@ func TestReaderOfWorkspaces(t *testing.T) {
 	}{
 		{"themself", ana, "ana", dm.Reader{Groups: []string{"class-7", "staff"}, Proved: true, Known: true}},
 		{"themself, of whom nobody knew", zoe, "zoe", dm.Reader{Proved: true, Known: true}},
-		{"somebody else", ana, "bob", dm.Reader{Groups: []string{"class-7"}, Known: true}},
-		{"somebody else, whom nobody can name", ana, "zoe", dm.Reader{}},
+		{"somebody else", ana, "bob", dm.Reader{Groups: []string{"class-7"}, Known: true, Other: true}},
+		{"somebody else, whom nobody can name", ana, "zoe", dm.Reader{Other: true}},
 		{"nobody", dm.Actor{}, "ana", dm.Reader{Groups: []string{"class-7"}, Known: true}},
 		{"nobody, and nobody can name them", dm.Actor{}, "zoe", dm.Reader{}},
 	} {

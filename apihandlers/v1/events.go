@@ -33,7 +33,7 @@ func (a *API) eventRoutes() []apihandlers.Route {
 	return []apihandlers.Route{{
 		Name: "v1-events", Method: http.MethodGet, Path: "/api/v1/events", Access: apihandlers.Reading,
 		Actions: []dm.Action{dm.RepositoryRead, dm.ApplicationRead, dm.ApplicationContent}, Success: http.StatusOK, Streams: true, Handle: a.events,
-		Summary: "What happened, in order: every publish, withdraw, deploy and undeploy of a package, every change of an application and what came of it; and with the action `fetch` that somebody fetched what is new to them, which is told to who may change the application and to themselves, stands in no commit, and is not told again after a start. Each has the next number of one sequence of the server, in `seq` and in the trailer `DM-Seq` of the commit or tag in `new` (of a withdrawal, of the tag around `old`); none is told before all smaller ones. Some numbers tell of nothing. Events begin with format 3 of the data folder: what was recorded before has none.\n\n" +
+		Summary: "What happened, in order: every publish, withdraw, deploy and undeploy of a package, every change of an application and what came of it; and, in a stream only, with the action `fetch` that somebody fetched what is new to them, which is told to who may change the application and to themselves and stands in no commit. Each has the next number of one sequence of the server, in `seq` and in the trailer `DM-Seq` of the commit or tag in `new` (of a withdrawal, of the tag around `old`); none is told before all smaller ones. Some numbers tell of nothing. Events begin with format 3 of the data folder: what was recorded before has none.\n\n" +
 			"One JSON object a line, those after the number `after`, at most `limit` (1 to 500, default 100); without `after` those that come from now on. When there is none yet, the answer waits up to `wait` seconds (1 to 60, default 25) for the first, and may be empty. `DM-Next-After` is the `after` of the next request. An `after` that no event has yet is 400: the server's data was restored from a copy, begin again. Old events are read from the histories; while that takes too long the answer is 503, and the next try finds more of it done.\n\n" +
 			"With `Accept: text/event-stream` the answer is a stream of server-sent events with the number as `id`; `Last-Event-ID` counts as `after`. It has a line at least every 15 seconds, and ends after 15 minutes and when the server stops: connect again. One client may follow 8 times at once; more are 429.\n\n" +
 			"Who may not read what an application delivers is told its name, what was done and its state, and nothing else of it. `information` is absent where there is none, `again` is true of one more outcome of the same change.",
@@ -51,6 +51,7 @@ type event struct {
 	State  dm.Phase  `json:"state"`
 	Again  bool      `json:"again,omitempty"`
 	Ref    string    `json:"ref"`
+	id     uint64    // behind which a stream goes on
 	*eventDetails
 }
 
@@ -178,7 +179,9 @@ func (f *follower) next(ctx context.Context) (list []*event, err error) {
 			if e.Ref != "" {
 				f.kept = e.Seq
 			}
-			if shown := f.shown(f.actor, e); shown != nil {
+			// A poll could not say that it had one: its number may be given again after a start.
+			if shown := f.shown(f.actor, e); shown != nil && (f.stream || e.Ref != "") {
+				shown.id = f.kept
 				list = append(list, shown)
 			}
 		}
@@ -230,7 +233,7 @@ func (f *follower) run(ctx context.Context, r *http.Request) error {
 		}
 		var body bytes.Buffer
 		for _, e := range list {
-			fmt.Fprintf(&body, "id: %d\nevent: %s\ndata: %s\n", e.Seq, e.Kind, e.line())
+			fmt.Fprintf(&body, "id: %d\nevent: %s\ndata: %s\n", e.id, e.Kind, e.line())
 		}
 		if len(list) == 0 { // what the client does not see counts as seen
 			fmt.Fprintf(&body, ": \nid: %d\n\n", f.kept)

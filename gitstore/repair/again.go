@@ -204,7 +204,7 @@ func (s *Service) lookServed(ctx context.Context, r dm.Repository, fsck bool) er
 	release := s.Data.Hold(r)
 	err := s.readServed(ctx, r)
 	release()
-	if err != nil || !fsck {
+	if err != nil || !fsck || !repo.Exists(s.Data.Path(r)) {
 		return err
 	}
 	return s.inspect(ctx, r)

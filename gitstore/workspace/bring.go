@@ -84,7 +84,9 @@ func (ws *Workspaces) unable(u dm.UserName, err error) error {
 	if dm.KindOf(err) == dm.Conflict || errors.Is(err, context.Canceled) {
 		return err
 	}
-	ws.Service.Suspect(repo.Workspace(u))
+	if r := repo.Workspace(u); (repo.Proof(err) != nil || repo.Gone(err)) && repo.Exists(ws.Data.Path(r)) {
+		ws.Service.Suspect(r)
+	}
 	ws.Log.Error("a workspace could not be brought up", "user", u, "err", err)
 	return dm.Errorf(dm.Unavailable, "workspace.Bring", "the workspace of %s cannot be brought up to date at the moment", u).WithHint("try again").Because(err)
 }
@@ -246,9 +248,8 @@ func decodeBrought(dir string, h plumbing.Hash) (b form.Brought, err error) {
 // earlier is how a workspace stood that is not there any more: a sweep has kept it, or
 // what was set aside can still be read so far.
 func (ws *Workspaces) earlier(u dm.UserName) (b form.Brought, ok bool) {
-	if w, swept := ws.sweeps.of(u); swept && len(w.Marks) > 0 {
-		return w.Brought(), true
-	}
+	w, _ := ws.sweeps.of(u)
+	swept := w.Brought()
 	r := repo.Workspace(u)
 	dir := filepath.Join(ws.Service.DamagedDirOf(r.Kind), repo.EncodeName(r.Name)+".git")
 	head, err := repo.ReadRef(dir, repo.Brought)
@@ -258,7 +259,10 @@ func (ws *Workspaces) earlier(u dm.UserName) (b form.Brought, ok bool) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		ws.Log.Warn("a damaged workspace does not say where it began", "user", u, "err", err)
 	}
-	return b, err == nil && len(b.Marks) > 0
+	if len(b.Marks) == 0 || b.Seq < swept.Seq { // the newer counts
+		b = swept
+	}
+	return b, len(b.Marks) > 0
 }
 
 // goOn takes the chain from where x is to seq. A mark is made where the one who asks
@@ -272,8 +276,14 @@ func (ws *Workspaces) goOn(c *chain, x *user, u dm.UserName, who dm.Reader, seq 
 	list, proved := groups(who, last)
 	away := ws.away()
 	if len(c.next.Marks) > 0 {
-		if lost := slices.ContainsFunc(away, func(a dm.ApplicationName) bool { return !slices.Contains(last.Without, a) }); lost {
-			last = form.Mark{Seq: x.seq, Groups: last.Groups, Proved: last.Proved, Without: away}
+		// Who left a group gets nothing that came since: it is as if they had told it then.
+		stay := slices.DeleteFunc(slices.Clone(last.Groups), func(g string) bool { return !slices.Contains(list, g) })
+		lost := slices.ContainsFunc(away, func(a dm.ApplicationName) bool { return !slices.Contains(last.Without, a) })
+		if lost || len(stay) < len(last.Groups) {
+			last = form.Mark{Seq: x.seq, Groups: stay, Proved: last.Proved, Without: last.Without}
+			if lost {
+				last.Without = away
+			}
 			if err := c.mark(ws, u, last); err != nil {
 				return true, err
 			}
@@ -326,7 +336,7 @@ func (ws *Workspaces) land(ctx context.Context, tx *repo.Tx, c *chain, u dm.User
 	}
 	refs := c.refs()
 	refs[repo.Brought] = c.next.Commit
-	return tx.Land(ctx, repo.Together(refs, "workspace-moved")...)
+	return tx.Land(context.WithoutCancel(ctx), repo.Together(refs, "workspace-moved")...) // what was done for it is not thrown away
 }
 
 // write adds what was drawn to a pack.

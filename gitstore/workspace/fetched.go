@@ -16,9 +16,9 @@ import (
 // moment later: a server that is killed in between tells of the fetch before.
 type fetches struct {
 	mu   sync.Mutex
-	last sync.Map      // dm.UserName → fetch
-	owed []dm.UserName // whose ref lags
-	due  chan struct{} // somebody is owed
+	last sync.Map             // dm.UserName → fetch
+	owed map[dm.UserName]bool // whose ref lags
+	due  chan struct{}        // somebody is owed
 }
 
 // fetch is one of a workspace as it was brought up to seq.
@@ -50,7 +50,7 @@ func (ws *Workspaces) Fetched(u dm.UserName, main plumbing.Hash) (news []News) {
 	before, _ := f.of(u)
 	f.last.Store(u, fetch{x.seq, ws.Clock().UTC()})
 	f.mu.Lock()
-	f.owed = append(f.owed, u)
+	f.owed[u] = true
 	f.mu.Unlock()
 	select {
 	case f.due <- struct{}{}:
@@ -58,8 +58,10 @@ func (ws *Workspaces) Fetched(u dm.UserName, main plumbing.Hash) (news []News) {
 	}
 	for _, app := range ws.changedSince(before) {
 		if s, _ := ws.stepOf(app, u, x.mark().Groups, x.seq); s != nil {
-			if had, _ := ws.stepOf(app, u, x.mark().Groups, before); before > 0 && had != nil && had.Change == s.Change {
-				continue
+			if before > 0 {
+				if had, _ := ws.stepOf(app, u, x.mark().Groups, before); had != nil && had.Change == s.Change {
+					continue
+				}
 			}
 			news = append(news, News{app, s.Deployment})
 		}
@@ -97,14 +99,9 @@ func (ws *Workspaces) keepOwed(ctx context.Context) {
 	f := &ws.fetched
 	f.mu.Lock()
 	users := f.owed
-	f.owed = nil
+	f.owed = map[dm.UserName]bool{}
 	f.mu.Unlock()
-	kept := map[dm.UserName]bool{}
-	for _, u := range users {
-		if kept[u] {
-			continue
-		}
-		kept[u] = true
+	for u := range users {
 		if err := ws.keepFetch(ctx, u); err != nil {
 			ws.Log.Warn("a fetch could not be recorded", "user", u, "err", err)
 		}
@@ -144,22 +141,33 @@ func (ws *Workspaces) keepFetch(ctx context.Context, u dm.UserName) error {
 
 // Receivers are the users who have a workspace and to whom an application delivers
 // now, each with what they fetched of it last and when; zero for who did not yet.
-func (ws *Workspaces) Receivers(app dm.ApplicationName) (found map[dm.UserName]dm.Fetch, err error) {
-	found = map[dm.UserName]dm.Fetch{}
-	told := ws.Told.Told()
+func (ws *Workspaces) Receivers(app dm.ApplicationName) (map[dm.UserName]dm.Fetch, error) {
+	oldest := ws.Told.Told()
+	ws.users.Range(func(u, _ any) bool {
+		if seq, _ := ws.fetched.of(u.(dm.UserName)); seq > 0 {
+			oldest = min(oldest, seq)
+		}
+		return true
+	})
+	t, err := ws.timelineOf(app, oldest)
+	if err != nil || len(t.steps) == 0 {
+		return nil, err
+	}
+	now, found := t.steps[len(t.steps)-1], map[dm.UserName]dm.Fetch{}
 	ws.users.Range(func(key, value any) bool {
 		u, x := key.(dm.UserName), value.(*user)
-		now, failed := ws.stepOf(app, u, x.mark().Groups, told)
-		if err = failed; now == nil {
-			return err == nil
+		if !now.reaches(u, x.mark().Groups) {
+			return true
 		}
 		found[u] = dm.Fetch{}
 		seq, at := ws.fetched.of(u)
-		had, failed := ws.stepOf(app, u, x.mark().Groups, seq)
-		if err = failed; seq > 0 && had != nil {
+		if seq == 0 {
+			return true
+		}
+		if had := t.at(seq); had != nil && had.reaches(u, x.mark().Groups) {
 			found[u] = dm.Fetch{Deployment: had.Deployment, Current: maps.Equal(had.parts, now.parts), Time: at}
 		}
-		return err == nil
+		return true
 	})
-	return found, err
+	return found, nil
 }

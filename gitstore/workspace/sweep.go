@@ -173,8 +173,11 @@ func (ws *Workspaces) emptyWorkspace(ctx context.Context, r dm.Repository) (w fo
 	if err != nil || len(b.Marks) == 0 {
 		return w, false, err
 	}
-	tip, err := repo.Open(dir).Commit(state.main)
-	if err != nil || ws.Clock().UTC().Sub(tip.Author.When) < ws.SweepAfter {
+	used := b.Time // also by who asked for a swept one again
+	if b.FetchedAt.After(used) {
+		used = b.FetchedAt
+	}
+	if ws.Clock().UTC().Sub(used) < ws.SweepAfter {
 		return w, false, err
 	}
 	w = form.Swept{User: dm.UserName(r.Name), Main: state.main.String(), Began: b.Began.String(), Marks: b.Marks, Seq: b.Seq}
@@ -254,8 +257,11 @@ func (ws *Workspaces) takeWorkspace(w form.Swept) error {
 	release := ws.Data.Hold(r)
 	defer release()
 	dir := ws.Data.Path(r)
-	main, err := repo.ReadRef(dir, repo.Main)
-	if err != nil || main.String() != w.Main || ws.Service.Sound(r) != nil {
+	heads, err := repo.ReadRefs(dir)
+	if err != nil || ws.Service.Sound(r) != nil {
+		return err
+	}
+	if b, err := readBrought(dir, heads); err != nil || b.Seq != w.Seq || len(b.Marks) != len(w.Marks) || b.Main.String() != w.Main {
 		return err
 	}
 	away, err := os.MkdirTemp(ws.Data.Temporary(), "swept-*")

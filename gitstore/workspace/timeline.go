@@ -89,7 +89,8 @@ func (ws *Workspaces) timeline(app dm.ApplicationName, e *index.Application, seq
 			return nil, err
 		}
 		outcomes = append(outcomes, o)
-		if h = o.Before; o.Seq <= seq && o.Observation.Effective != "" {
+		// Only an outcome that put its own change into effect says the whole of a step.
+		if h = o.Before; o.Seq <= seq && o.Observation.Effective != "" && o.Observation.Effective == o.Observation.Desired {
 			break
 		}
 	}

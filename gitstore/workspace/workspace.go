@@ -47,7 +47,7 @@ type Workspaces struct {
 // New reads nothing yet.
 func New(cfg Config) *Workspaces {
 	ws := &Workspaces{Config: cfg}
-	ws.timelines.of, ws.fetched.due = map[dm.ApplicationName]*timeline{}, make(chan struct{}, 1)
+	ws.timelines.of, ws.fetched.due, ws.fetched.owed = map[dm.ApplicationName]*timeline{}, make(chan struct{}, 1), map[dm.UserName]bool{}
 	return ws
 }
 
