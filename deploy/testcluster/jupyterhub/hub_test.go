@@ -55,7 +55,7 @@ func newSite(t *testing.T) *site {
 			"DM_GIT_URL="+s.git, "DM_SYNC_SCRIPT="+script)
 		return cmd
 	}
-	s.hub = &program{name: "the Hub", command: command, ready: s.public + "/hub/health", log: filepath.Join(s.folder, "hub.log")}
+	s.hub = &program{name: "the Hub", command: command, ready: s.public + "/hub/health", log: filepath.Join(s.folder, "hub.log"), hangs: true}
 	t.Cleanup(func() {
 		s.hub.stop(t)
 		s.server.stop(t)
