@@ -39,6 +39,14 @@ type Brought struct {
 	Commit plumbing.Hash // its name, which Encode fills in
 }
 
+// Last is the newest mark, a zero one when there is none.
+func (b *Brought) Last() Mark {
+	if n := len(b.Marks); n > 0 {
+		return b.Marks[n-1]
+	}
+	return Mark{}
+}
+
 const (
 	broughtAction    = "bring"
 	trailerBegan     = "DM-Began"

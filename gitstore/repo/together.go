@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
 )
 
@@ -27,9 +25,9 @@ func packedRefs(refs Refs) []byte {
 	return text
 }
 
-// MoveTogether moves refs of the repository in dir, durably and all at once or none. A
-// ref's zero value removes it. There is no event of it and no line of the known refs.
-func (f *Folder) MoveTogether(ctx context.Context, dir string, moves Refs) error {
+// moveTogether moves refs of the repository in dir, durably and all at once or none.
+// There is no event of it and no line of the known refs.
+func moveTogether(ctx context.Context, dir string, moves Refs) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -41,7 +39,6 @@ func (f *Folder) MoveTogether(ctx context.Context, dir string, moves Refs) error
 		return err
 	}
 	maps.Copy(now, moves)
-	maps.DeleteFunc(now, func(_ string, h plumbing.Hash) bool { return h.IsZero() })
 	return durable.WriteFile(filepath.Join(dir, "packed-refs"), packedRefs(now))
 }
 

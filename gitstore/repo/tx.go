@@ -217,7 +217,7 @@ func (t *Tx) move(ctx context.Context, moves []Move) error {
 		return t.fresh.install(t.folder.Path(t.r), all)
 	}
 	if len(moves) > 0 && moves[0].order == together {
-		err := t.folder.MoveTogether(ctx, t.dir, all)
+		err := moveTogether(ctx, t.dir, all)
 		if err == nil {
 			t.folder.Step(moves[0].step)
 		}

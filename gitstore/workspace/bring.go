@@ -38,13 +38,7 @@ func (x *user) current(groups []string, newest uint64) bool {
 	return x.answered > 0 && x.answered >= newest && slices.Equal(groups, x.asked)
 }
 
-// mark is the newest, a zero one when there is none.
-func (x *user) mark() form.Mark {
-	if n := len(x.brought.Marks); n > 0 {
-		return x.brought.Marks[n-1]
-	}
-	return form.Mark{}
-}
+func (x *user) mark() form.Mark { return x.brought.Last() }
 
 // groups are those of a user as the one who asks now makes them known: a name alone
 // adds to what a sign-in told, and takes nothing from it.
@@ -269,10 +263,7 @@ func (ws *Workspaces) earlier(u dm.UserName) (b form.Brought, ok bool) {
 // is in other groups, or other applications are out of service than at the last one.
 // changed tells of a difference that only a mark would keep.
 func (ws *Workspaces) goOn(c *chain, x *user, u dm.UserName, who dm.Reader, seq uint64) (changed bool, err error) {
-	last := form.Mark{}
-	if n := len(c.next.Marks); n > 0 {
-		last = c.next.Marks[n-1]
-	}
+	last := c.next.Last()
 	list, proved := groups(who, last)
 	away := ws.away()
 	if len(c.next.Marks) > 0 {

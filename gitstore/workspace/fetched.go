@@ -57,9 +57,9 @@ func (ws *Workspaces) Fetched(u dm.UserName, main plumbing.Hash) (news []News) {
 	default:
 	}
 	for _, app := range ws.changedSince(before) {
-		if s, _ := ws.stepOf(app, u, x.mark().Groups, x.seq); s != nil {
+		if s := ws.stepOf(app, u, x.mark().Groups, x.seq); s != nil {
 			if before > 0 {
-				if had, _ := ws.stepOf(app, u, x.mark().Groups, before); had != nil && had.Change == s.Change {
+				if had := ws.stepOf(app, u, x.mark().Groups, before); had != nil && had.Change == s.Change {
 					continue
 				}
 			}
@@ -69,28 +69,30 @@ func (ws *Workspaces) Fetched(u dm.UserName, main plumbing.Hash) (news []News) {
 	return news
 }
 
-// stepOf is what a user in the groups has of an application at seq, nil for nothing.
-func (ws *Workspaces) stepOf(app dm.ApplicationName, u dm.UserName, groups []string, seq uint64) (*step, error) {
+// stepOf is what a user in the groups has of an application at seq, nil for nothing and
+// for what can't be read now.
+func (ws *Workspaces) stepOf(app dm.ApplicationName, u dm.UserName, groups []string, seq uint64) *step {
 	t, err := ws.timelineOf(app, seq)
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	if s := t.at(seq); s != nil && s.reaches(u, groups) {
-		return s, nil
+		return s
 	}
-	return nil, nil
+	return nil
 }
 
 // KeepFetches writes who fetched into their repositories until ctx ends, and then what
 // is left.
 func (ws *Workspaces) KeepFetches(ctx context.Context) {
+	unbroken := context.WithoutCancel(ctx) // each is short, and the stop waits for it
 	for {
 		select {
 		case <-ctx.Done():
-			ws.keepOwed(context.WithoutCancel(ctx))
+			ws.keepOwed(unbroken)
 			return
 		case <-ws.fetched.due:
-			ws.keepOwed(context.WithoutCancel(ctx)) // it is short, and the stop waits for it
+			ws.keepOwed(unbroken)
 		}
 	}
 }
@@ -111,7 +113,7 @@ func (ws *Workspaces) keepOwed(ctx context.Context) {
 // keepFetch writes what was fetched last, if refs/brought/head does not say it yet.
 func (ws *Workspaces) keepFetch(ctx context.Context, u dm.UserName) error {
 	tx, err := ws.Data.Begin(repo.Workspace(u), "fetched")
-	if err != nil || tx == nil {
+	if err != nil {
 		return err
 	}
 	defer tx.End()
