@@ -171,6 +171,11 @@ type Spec struct {
 	State     WantedState     `json:"state"`
 	Overrides Overrides       `json:"overrides"`
 	Audience  []Subject       `json:"audience"`
+
+	// Team is under whose name, quota and rights its work runs where the server
+	// runs work for teams. It is decided at create, from the groups of who creates
+	// it, and stays. "" where there are none.
+	Team string `json:"team,omitempty"`
 }
 
 // Edit names what a Change replaces; nil fields stay as they are.

@@ -57,8 +57,18 @@ type ApplyRequest struct {
 	Deployment  int
 	State       WantedState
 	Components  []Component
-	Files       fs.FS         // rooted at components/<type>
+	Files       fs.FS         // rooted at components/<type>; properties.json of a component has its overrides applied
 	Previous    *PluginRecord // what stands now, nil when nothing does
+	Team        string        // see Spec.Team
+}
+
+// Prober is the optional ability of a plugin to ask its engine, before a change is
+// accepted, whether it would take what r brings. Nothing is made, and nothing that
+// stands is touched. It answers within the time that ctx leaves. Findings are faults
+// of the change, all at once. An error means that nobody can tell now: the change is
+// accepted, and waits.
+type Prober interface {
+	Probe(ctx context.Context, r ApplyRequest) ([]Finding, error)
 }
 
 // Health is how one component does, in the words of its engine.
@@ -66,6 +76,17 @@ type Health struct {
 	Component   ComponentName
 	State       string // such as SUBMITTED, RUNNING or FAILED; "" when the engine does not know
 	Information string // for people
+	Drift       []Drift
+}
+
+// Drift is a foreign change of what a plugin made: one field that is not as the
+// record wants it. The next Apply heals it.
+type Drift struct {
+	Object string `json:"object"` // such as "configmaps/noon-count-1f2e3d4c5b"
+	Field  string `json:"field"`  // such as ".spec.suspend"; "" for the whole object
+	Wanted string `json:"wanted"` // as JSON, cut; "" when the field is not wanted
+	Live   string `json:"live"`   // as JSON, cut; "" when it is gone
+	By     string `json:"by"`     // who changed it, as far as the engine knows
 }
 
 // Observer is the optional ability of a plugin whose work lives on after Apply: to
@@ -155,5 +176,6 @@ type ComponentRecord struct {
 	Files       int             `json:"files"`
 	State       string          `json:"state,omitempty"` // see Health
 	Information string          `json:"information,omitempty"`
-	Data        json.RawMessage `json:"data,omitempty"` // the plugin's own
+	Drift       []Drift         `json:"drift,omitempty"` // see Health
+	Data        json.RawMessage `json:"data,omitempty"`  // the plugin's own
 }

@@ -163,6 +163,42 @@ type Deliveries interface {
 	Receivers(app ApplicationName) (map[UserName]Fetch, error)
 }
 
+// Engines asks the engines about a change before it is accepted. Implemented by
+// hooks.
+type Engines interface {
+	// Probe asks for each component type of w whether its engine would take it, for
+	// some seconds at most. Findings are faults of the change. What can't be asked now
+	// is no fault.
+	Probe(ctx context.Context, w Work) []Finding
+}
+
+// DeliveredFile names one file of what an application delivers, for the pods of its
+// components.
+type DeliveredFile struct {
+	Application ApplicationName
+	Desired     Revision // the change for which it was addressed
+	Type        ComponentType
+	Component   ComponentName
+	Path        string // within the component
+	Filled      bool   // a jar, with application.properties of the component in it
+}
+
+// FileAddresses makes the addresses at which pods fetch what is delivered.
+// Implemented by apihandlers/files.
+type FileAddresses interface {
+	// Address is good as long as the record's Delivered opens f and its content has the
+	// digest. It ends in the file's name, and is the same each time.
+	Address(f DeliveredFile, digest [32]byte) string
+}
+
+// Delivered is the record's slice for what pods fetch. Implemented by gitstore.
+type Delivered interface {
+	// OpenDelivered opens a file of a change that is in effect or being carried out,
+	// as it is delivered; Filled is not looked at. The reader is closed by who asked.
+	// Kinds: NotFound, Unavailable.
+	OpenDelivered(ctx context.Context, f DeliveredFile) (content io.ReadCloser, size int64, err error)
+}
+
 // Work is one change to be carried out.
 type Work struct {
 	Spec       Spec
