@@ -176,7 +176,7 @@ type Engines interface {
 // components.
 type DeliveredFile struct {
 	Application ApplicationName
-	Desired     Revision // the change for which it was addressed
+	Deployment  int // whose content it is
 	Type        ComponentType
 	Component   ComponentName
 	Path        string // within the component
@@ -193,7 +193,7 @@ type FileAddresses interface {
 
 // Delivered is the record's slice for what pods fetch. Implemented by gitstore.
 type Delivered interface {
-	// OpenDelivered opens a file of a change that is in effect or being carried out,
+	// OpenDelivered opens a file of the deployment that is in effect or being carried out,
 	// as it is delivered; Filled is not looked at. The reader is closed by who asked.
 	// Kinds: NotFound, Unavailable.
 	OpenDelivered(ctx context.Context, f DeliveredFile) (content io.ReadCloser, size int64, err error)
