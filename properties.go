@@ -123,6 +123,9 @@ func (o Overrides) WithoutSecrets() (open Overrides, secret []string) {
 
 // secretIn finds a secret in a property and names its place, such as db.password.
 func secretIn(key string, raw json.RawMessage) (place string, found bool) {
+	if refersToSecret(raw) {
+		return "", false // it tells where the secret is, to those who may look there
+	}
 	if IsSecret(key) {
 		return key, true
 	}
@@ -132,6 +135,12 @@ func secretIn(key string, raw json.RawMessage) (place string, found bool) {
 	}
 	place, found = secretBelow(key, value)
 	return place, found
+}
+
+// refersToSecret tells a reference to a Secret of the cluster, {"secretRef": "…"}.
+func refersToSecret(raw json.RawMessage) bool {
+	var object map[string]string
+	return json.Unmarshal(raw, &object) == nil && len(object) == 1 && object["secretRef"] != ""
 }
 
 func secretBelow(place string, value any) (string, bool) {

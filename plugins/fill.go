@@ -29,7 +29,7 @@ type values struct {
 
 func newValues(vars variables) values {
 	v := values{byName: make(map[string]value, len(vars))}
-	for name, raw := range vars {
+	for name, raw := range vars.filled() {
 		text := Text(raw)
 		v.byName[name] = value{text, jsonContent(text), bytes.IndexAny(raw, "tfn") == 0}
 		v.longest = max(v.longest, len(name))

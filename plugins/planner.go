@@ -102,7 +102,7 @@ func (p *Planner) Plan(ref dm.PackageRef, spec dm.Spec, files fs.FS, reserve dm.
 		effective := p.registry.override(c, spec.Overrides)
 		plugin, _ := p.registry.Get(c.Type) // survey found it
 		checked := dm.CheckedComponent{PackageComponent: c, Effective: maps.Clone(effective), Environment: maps.Clone(p.environment)}
-		findings = append(findings, placed(c, plugin.Check(checked))...)
+		findings = append(findings, placed(c, append(checkSecretRefs(effective), plugin.Check(checked)...))...)
 		_, faults, err := fill.component(c, effective) // counts only
 		if err != nil {
 			return dm.Plan{}, nil, dm.Wrap(op, err)

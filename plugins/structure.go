@@ -119,6 +119,7 @@ func (s *surveyor) visitType(t dm.ComponentType) error {
 		if fault != "" {
 			s.findings = append(s.findings, dm.Finding{Type: t, Component: c.Name, Path: propertiesFile, Message: "parsing failed: " + fault})
 		}
+		s.findings = append(s.findings, placed(c, checkSecretRefs(c.Properties))...)
 		if known {
 			s.findings = append(s.findings, placed(c, plugin.Validate(c))...)
 			if err := s.remark(plugin, c); err != nil {

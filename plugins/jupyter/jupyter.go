@@ -62,8 +62,10 @@ func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
 // errFound ends the walk at the first notebook.
 var errFound = errors.New("found")
 
-// Check has nothing to add: notebooks take any property.
-func (*Plugin) Check(dm.CheckedComponent) []dm.Finding { return nil }
+// Check refuses references to secrets; else notebooks take any property.
+func (*Plugin) Check(c dm.CheckedComponent) []dm.Finding {
+	return plugins.NoSecretRefs(c, "a notebook can't be given a secret of the cluster: its files are what its users read; let it ask them, or read it from their environment")
+}
 
 // Apply records what is delivered, which is all there is to do: who asks for a
 // workspace gets it from the moment at which the outcome is recorded.
