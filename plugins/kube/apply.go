@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -41,7 +40,7 @@ func (c *Cluster) Apply(ctx context.Context, s Set) error {
 		}
 	}
 	for _, o := range gone {
-		if err := c.remove(ctx, o.kind, s.Team.Namespace, o.GetName(), root.GetUID()); err != nil {
+		if err := c.remove(ctx, s, o); err != nil {
 			return err
 		}
 	}
@@ -61,7 +60,7 @@ func (c *Cluster) root(ctx context.Context, s Set) (*unstructured.Unstructured, 
 	case !ours(root, s.Application, s.Type):
 		return nil, foreign(kinds[0], root)
 	case root.GetDeletionTimestamp() != nil:
-		return nil, dm.Errorf(dm.Unavailable, "kube.Apply", "what stood of %s before is still being removed from the namespace %s", s.Application, s.Team.Namespace)
+		return nil, dm.Errorf(dm.Unavailable, "kube.Apply", "what stood of %s before is still being removed from the namespace %s%s", s.Application, s.Team.Namespace, held(root))
 	}
 	return root, nil
 }
@@ -97,13 +96,13 @@ func (c *Cluster) applyObject(ctx context.Context, s Set, root *unstructured.Uns
 	}
 	object := o.DeepCopy()
 	if live != nil {
-		if !owned(live, root.GetUID()) {
+		if !ours(live, s.Application, s.Type) || madeByOthers(live) {
 			return foreign(o.kind, live)
 		}
 		if live.GetDeletionTimestamp() != nil {
 			return dm.Errorf(dm.Unavailable, "kube.Apply", "the object %s in the namespace %s is still being removed%s", o.ref(), s.Team.Namespace, held(live))
 		}
-		object.SetUID(live.GetUID())
+		object.SetUID(live.GetUID()) // another one of the same name is not ours to write
 	}
 	yes := true
 	object.SetOwnerReferences([]metav1.OwnerReference{{
@@ -111,11 +110,6 @@ func (c *Cluster) applyObject(ctx context.Context, s Set, root *unstructured.Uns
 	}})
 	_, err = c.patch(ctx, o.kind, object)
 	return err
-}
-
-// owned tells whether the root of that uid owns an object.
-func owned(o *unstructured.Unstructured, uid types.UID) bool {
-	return slices.ContainsFunc(o.GetOwnerReferences(), func(r metav1.OwnerReference) bool { return r.UID == uid })
 }
 
 func foreign(k kind, o *unstructured.Unstructured) error {
@@ -127,7 +121,7 @@ func foreign(k kind, o *unstructured.Unstructured) error {
 func (c *Cluster) patch(ctx context.Context, k kind, object *unstructured.Unstructured, dry ...string) (*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	body, err := yaml.Marshal(object.Object)
+	body, err := object.MarshalJSON() // which is YAML too
 	if err != nil {
 		return nil, dm.Wrap("kube.patch", err)
 	}
@@ -146,7 +140,7 @@ func (c *Cluster) get(ctx context.Context, k kind, namespace, name string) (*uns
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	live, err := c.in(k, namespace).Get(ctx, name, metav1.GetOptions{})
-	if unknown, _ := isUnknownKind(err); apierrors.IsNotFound(err) && !unknown {
+	if apierrors.IsNotFound(err) && !isUnknownKind(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -155,13 +149,14 @@ func (c *Cluster) get(ctx context.Context, k kind, namespace, name string) (*uns
 	return live, nil
 }
 
-// remove deletes one object that belongs to a root.
-func (c *Cluster) remove(ctx context.Context, k kind, namespace, name string, root types.UID) error {
-	live, err := c.get(ctx, k, namespace, name)
-	if err != nil || live == nil || !owned(live, root) {
+// remove deletes an object that s does not want any more. One that is not ours, or
+// not any more, stays.
+func (c *Cluster) remove(ctx context.Context, s Set, o wanted) error {
+	live, err := c.get(ctx, o.kind, s.Team.Namespace, o.GetName())
+	if err != nil || live == nil || !ours(live, s.Application, s.Type) || madeByOthers(live) {
 		return err
 	}
-	return c.delete(ctx, k, live)
+	return c.delete(ctx, o.kind, live)
 }
 
 // delete removes exactly that object, and what belongs to it before it.

@@ -86,6 +86,10 @@ func (c *Cluster) served(ctx context.Context, s Set, objects []wanted, j *judgem
 	for _, o := range objects {
 		name := o.kind.GroupVersionKind.String()
 		if _, asked := known[name]; !asked {
+			if o.kind.from == "" { // Kubernetes itself
+				known[name] = true
+				continue
+			}
 			serves, err := c.Serves(ctx, o.kind.GroupVersionKind)
 			if err != nil {
 				return nil, err
@@ -105,7 +109,7 @@ func (c *Cluster) tryObject(ctx context.Context, s Set, o wanted) error {
 	if err != nil {
 		return err
 	}
-	if live != nil && !ours(live, s.Application, s.Type) {
+	if live != nil && (!ours(live, s.Application, s.Type) || madeByOthers(live)) {
 		return foreign(o.kind, live)
 	}
 	_, err = c.patch(ctx, o.kind, o.DeepCopy(), metav1.DryRunAll)

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -23,45 +23,71 @@ const goneTime = 15 * time.Second
 // namespace, by names alone. It returns when it is gone; kind Unavailable when that
 // takes longer, and what holds it.
 func (c *Cluster) Destroy(ctx context.Context, app dm.ApplicationName, t dm.ComponentType) error {
-	for _, namespace := range c.namespaces() {
-		if err := c.destroyIn(ctx, namespace, app, t); err != nil {
-			return err
-		}
+	var faults []error
+	for _, namespace := range c.namespaces() { // one that can't be reached keeps nothing in the others
+		faults = append(faults, c.destroyIn(ctx, namespace, app, t))
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func (c *Cluster) destroyIn(ctx context.Context, namespace string, app dm.ApplicationName, t dm.ComponentType) error {
-	root, err := c.get(ctx, kinds[0], namespace, rootName(app, t))
-	if err != nil {
-		return err
-	}
-	if root != nil && ours(root, app, t) {
-		if err := c.delete(ctx, kinds[0], root); err != nil {
-			return err
-		}
-		if err := c.awaitGone(ctx, namespace, root.GetName(), root.GetUID(), told(root)); err != nil {
-			return err
-		}
-	}
-	return c.removeOrphans(ctx, namespace, app, t)
-}
-
-// awaitGone waits until no object of that uid has the name.
-func (c *Cluster) awaitGone(ctx context.Context, namespace, name string, uid types.UID, objects []wanted) error {
 	limited, cancel := context.WithTimeout(ctx, goneTime)
 	defer cancel()
+	var left []wanted
 	err := wait.PollUntilContextCancel(limited, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		root, err := c.get(ctx, kinds[0], namespace, name)
-		return err == nil && (root == nil || root.GetUID() != uid), err
+		now, err := c.sweep(ctx, namespace, app, t)
+		if err == nil {
+			left = now
+		}
+		return err == nil && len(left) == 0, err
 	})
-	if limited.Err() == nil || err == nil {
+	if err == nil || limited.Err() == nil {
 		return err
 	}
-	return dm.Errorf(dm.Unavailable, "kube.Destroy", "the namespace %s still holds %s", namespace, c.remaining(ctx, namespace, objects)).Because(err)
+	return dm.Errorf(dm.Unavailable, "kube.Destroy", "the namespace %s still holds %s", namespace, c.remaining(ctx, namespace, left)).Because(err)
 }
 
-// remaining names what is not gone, and what keeps it.
+// sweep removes the root, with all that belongs to it, and tells what there still was
+// of it. When the root is gone, so do objects that have lost it: somebody deleted it
+// and kept what belonged to it.
+func (c *Cluster) sweep(ctx context.Context, namespace string, app dm.ApplicationName, t dm.ComponentType) ([]wanted, error) {
+	root, err := c.get(ctx, kinds[0], namespace, rootName(app, t))
+	if err != nil {
+		return nil, err
+	}
+	if root != nil && ours(root, app, t) {
+		return append(told(root), wanted{"", kinds[0], root}), c.deleteOnce(ctx, kinds[0], root)
+	}
+	mine := labels.Set{managedBy: manager, applicationID: ApplicationID(app), typeLabel: label(string(t))}.String()
+	var left []wanted
+	for _, k := range kinds {
+		list, err := c.list(ctx, k, namespace, mine)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			o := &list[i]
+			if !ours(o, app, t) || madeByOthers(o) {
+				continue
+			}
+			left = append(left, wanted{"", k, o})
+			if err := c.deleteOnce(ctx, k, o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return left, nil
+}
+
+// deleteOnce deletes what is not being removed yet.
+func (c *Cluster) deleteOnce(ctx context.Context, k kind, o *unstructured.Unstructured) error {
+	if o.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	return c.delete(ctx, k, o)
+}
+
+// remaining names what of the objects is not gone, and what keeps it.
 func (c *Cluster) remaining(ctx context.Context, namespace string, objects []wanted) string {
 	var names []string
 	for _, o := range objects {
@@ -70,36 +96,9 @@ func (c *Cluster) remaining(ctx context.Context, namespace string, objects []wan
 		}
 	}
 	if len(names) == 0 {
-		return "pods that end"
+		return "what belonged to the application"
 	}
 	return strings.Join(names, ", ")
-}
-
-// removeOrphans removes what is ours and has lost its root: somebody deleted that
-// and kept what belonged to it.
-func (c *Cluster) removeOrphans(ctx context.Context, namespace string, app dm.ApplicationName, t dm.ComponentType) error {
-	mine := labels.Set{managedBy: manager, applicationID: ApplicationID(app), typeLabel: label(string(t))}.String()
-	for _, k := range kinds {
-		list, err := c.list(ctx, k, namespace, mine)
-		if err != nil {
-			return err
-		}
-		for i := range list {
-			if o := &list[i]; ours(o, app, t) && o.GetDeletionTimestamp() == nil && !madeByOthers(o) {
-				if err := c.delete(ctx, k, o); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// madeByOthers tells what an operator or a job made in turn, with the labels that it
-// was given: that goes with what made it.
-func madeByOthers(o *unstructured.Unstructured) bool {
-	owner := metav1.GetControllerOf(o)
-	return owner != nil && owner.Kind != "ConfigMap"
 }
 
 // list reads the objects of a kind; of one that is not served there are none.
@@ -107,7 +106,7 @@ func (c *Cluster) list(ctx context.Context, k kind, namespace, selector string) 
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
 	list, err := c.in(k, namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-	if unknown, _ := isUnknownKind(err); unknown {
+	if isUnknownKind(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package kube
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -43,12 +44,12 @@ func Name(app dm.ApplicationName, parts ...string) string {
 	return front + "-" + hash
 }
 
-// digest is the hash of a list of texts, in which no two lists are alike.
+// digest is the hash of a list of texts: with their lengths, so that no two lists
+// are one text.
 func digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
-		h.Write([]byte(p))
-		h.Write([]byte{0})
+		fmt.Fprintf(h, "%d:%s", len(p), p)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

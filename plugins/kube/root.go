@@ -3,6 +3,7 @@ package kube
 import (
 	"encoding/json"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -64,4 +65,11 @@ func told(root *unstructured.Unstructured) []wanted {
 func ours(o *unstructured.Unstructured, app dm.ApplicationName, t dm.ComponentType) bool {
 	notes := o.GetAnnotations()
 	return o.GetLabels()[managedBy] == manager && notes[applicationNote] == string(app) && notes[typeNote] == string(t)
+}
+
+// madeByOthers tells what an operator or a job made in turn, with the labels that it
+// was given: that goes with what made it.
+func madeByOthers(o *unstructured.Unstructured) bool {
+	owner := metav1.GetControllerOf(o)
+	return owner != nil && owner.Kind != "ConfigMap"
 }
