@@ -125,3 +125,21 @@ func TestOverridesWithNestedSecrets(t *testing.T) {
 		t.Error("what was given was changed")
 	}
 }
+
+// TestReferencesAreNoSecrets: where a secret is may be told, what it is may not.
+func TestReferencesAreNoSecrets(t *testing.T) {
+	t.Parallel()
+	p, err := dm.ParseProperties([]byte(`{"password": {"secretRef": "db/password"}, "token": {"secretRef": "db/token", "x": 1},
+		"db": {"password": {"secretRef": "db/password"}}, "secret": {"secretRef": ""}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, secret := dm.Overrides{"sparkStreaming": {"count": p}}.WithoutSecrets()
+	if got := slices.Sorted(maps.Keys(open["sparkStreaming"]["count"])); !slices.Equal(got, []string{"password"}) {
+		t.Errorf("kept %v, want only the reference", got)
+	}
+	want := []string{"sparkStreaming/count/db.password", "sparkStreaming/count/secret", "sparkStreaming/count/token"}
+	if !slices.Equal(secret, want) {
+		t.Errorf("left out %v, want %v", secret, want)
+	}
+}

@@ -81,6 +81,11 @@ type Engineless struct {
 // Type implements dm.Plugin.
 func (e Engineless) Type() dm.ComponentType { return e.Kind }
 
+// CheckSecrets refuses references to secrets, which only pods can be given.
+func (e Engineless) CheckSecrets(c dm.CheckedComponent) []dm.Finding {
+	return NoSecretRefs(c, fmt.Sprintf("a %s component can't be given a secret of the cluster: this server has no %s engine whose pods would get it", e.Kind, e.Engine))
+}
+
 // Apply refuses every component with a sentence that names the type and what
 // is not configured. No components need no engine.
 func (e Engineless) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord, error) {

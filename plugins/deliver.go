@@ -102,6 +102,7 @@ func (d *planning) component(c dm.PackageComponent, effective dm.Properties) (dm
 		case d.building && d.count.changed[source]:
 			err = d.fill(&delivered, c.Files, t)
 		case !d.building:
+			findings = append(findings, d.secretsIn(c, file, t)...)
 			d.count.changed[source], err = d.measure(c, file, t)
 		}
 		if full := (*fullError)(nil); errors.As(err, &full) {
@@ -116,6 +117,9 @@ func (d *planning) component(c dm.PackageComponent, effective dm.Properties) (dm
 		}
 		planned.Files = append(planned.Files, delivered)
 		d.note(c, file)
+		if file == applicationFile && t.auto != nil {
+			d.noteSecrets(c, effective)
+		}
 		return nil
 	})
 	if !d.building {

@@ -19,20 +19,26 @@ type value struct {
 	text    string // text raw, numbers as they are spelled, the rest as compact JSON
 	content string // text as the content of a JSON string
 	word    bool   // true, false or null, which every language spells its own way
+	secret  bool   // a reference to a secret, which stands in no file
 }
 
 // values are what references are replaced by.
 type values struct {
 	byName  map[string]value
-	longest int // bytes of the longest name; a longer one is not known
+	longest int  // bytes of the longest name; a longer one is not known
+	secrets bool // some refer to secrets
 }
 
 func newValues(vars variables) values {
 	v := values{byName: make(map[string]value, len(vars))}
-	for name, raw := range vars.filled() {
-		text := Text(raw)
-		v.byName[name] = value{text, jsonContent(text), bytes.IndexAny(raw, "tfn") == 0}
+	for name, raw := range vars {
 		v.longest = max(v.longest, len(name))
+		if _, secret, _ := SecretRef(raw); secret {
+			v.byName[name], v.secrets = value{secret: true}, true
+			continue
+		}
+		text := Text(raw)
+		v.byName[name] = value{text, jsonContent(text), bytes.IndexAny(raw, "tfn") == 0, false}
 	}
 	return v
 }
@@ -68,6 +74,7 @@ type filling struct {
 type cut struct {
 	at, end int
 	text    string
+	secret  string // the variable that refers to a secret; text is then what stands there
 }
 
 // cuts are the parts that are replaced, in order and without overlap. The same
@@ -156,7 +163,10 @@ func (f filling) reference(s *scanner) (end int, c cut, ok bool) {
 	case !s.canBegin() || s.quoted && goesOn(f.data[end:]):
 		return 0, cut{}, false
 	}
-	return end, cut{s.at, end, f.format.spell(v, s.quoted)}, true
+	if v.secret {
+		return end, cut{s.at, end, string(f.data[s.at:end]), string(name)}, true
+	}
+	return end, cut{at: s.at, end: end, text: f.format.spell(v, s.quoted)}, true
 }
 
 // goesOn tells whether a name in a JSON string goes on with an escape. No writer

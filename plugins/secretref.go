@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -94,6 +95,39 @@ func checkSecretRefs(p dm.Properties) []dm.Finding {
 		taken[env] = name
 	}
 	return findings
+}
+
+// secretsIn finds the references in a file to properties that stand in a Secret: what
+// is filled stays in git, where every reader would see it.
+func (d *planning) secretsIn(c dm.PackageComponent, file string, t texts) []dm.Finding {
+	if !t.of(file).secrets {
+		return nil
+	}
+	content, err := readAtMost(c.Files, file, d.count.limits.file)
+	if err != nil || !utf8.Valid(content) {
+		return nil // measure tells it
+	}
+	var named []string
+	for cut := range (filling{content, t.of(file), formatOf(file, content)}).cuts() {
+		if cut.secret != "" && !slices.Contains(named, cut.secret) {
+			named = append(named, cut.secret)
+		}
+	}
+	var findings []dm.Finding
+	for _, name := range named {
+		findings = append(findings, dm.Finding{Path: file, Message: fmt.Sprintf(
+			"it refers to ${%s}, which is in a secret of the cluster (secretRef) and never written into files; the pod finds it in the environment variable %s",
+			name, SecretEnv(strings.TrimPrefix(name, componentPrefix)))})
+	}
+	return findings
+}
+
+// noteSecrets says which lines application.properties does not get.
+func (d *planning) noteSecrets(c dm.PackageComponent, effective dm.Properties) {
+	for _, name := range slices.Sorted(maps.Keys(SecretRefs(effective))) {
+		d.notes = append(d.notes, fmt.Sprintf("%s/%s/%s leaves out %s, which is in a secret of the cluster: the pod finds it in the environment variable %s",
+			c.Type, c.Name, applicationFile, name, SecretEnv(name)))
+	}
 }
 
 // NoSecretRefs finds the references in a component whose type has no pods to give

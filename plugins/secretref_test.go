@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/plugins"
@@ -50,5 +51,57 @@ func TestSecretEnvIsAVariable(t *testing.T) {
 		if got := plugins.SecretEnv(property); got != want {
 			t.Errorf("SecretEnv(%q) = %q, want %q", property, got, want)
 		}
+	}
+}
+
+func TestSecretsStandInNoFile(t *testing.T) {
+	t.Parallel()
+	const properties = `{"main_py": "job.py", "password": {"secretRef": "db/password"}, "host": "db"}`
+	files := func(application string) fstest.MapFS {
+		return tree("sparkStreaming/count/application.properties", application, "sparkStreaming/count/log4j.properties", "",
+			"sparkStreaming/count/job.py", "", "sparkStreaming/count/properties.json", properties)
+	}
+	p := plan(t, spec(nil), files("at=${component_host}\nescaped=$${component_password}\n"))
+	got := listing(p.Components[0])
+	if file := got["application.properties"]; strings.Contains(file, "component.password") || !strings.HasPrefix(file, "at=db\nescaped=${component_password}\n") {
+		t.Errorf("application.properties = %q, want no line for the secret, and the escape resolved", file)
+	}
+	if !strings.Contains(got["properties.json"], `"secretRef": "db/password"`) {
+		t.Errorf("properties.json = %q, want the reference in it", got["properties.json"])
+	}
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "sparkStreaming/count/application.properties leaves out password") || !strings.Contains(notes, "SECRET_PASSWORD") {
+		t.Errorf("notes = %q, want one that names the property and its environment variable", notes)
+	}
+
+	_, findings, err := newPlanner(t).Plan(ref, spec(nil), files("a=${component_password}\nb=$component_password ${component_host}\n"), nil)
+	if err != nil || len(findings) != 1 || !strings.Contains(findings[0].String(), "application.properties") || !strings.Contains(findings[0].String(), "${component_password}") {
+		t.Errorf("findings = %v, %v; want one that names the file and ${component_password}", findings, err)
+	}
+}
+
+func TestSecretReferencesAreJudged(t *testing.T) {
+	t.Parallel()
+	bad := tree("jupyter/report/x.ipynb", "{}", "jupyter/report/properties.json", `{"a": {"secretRef": "NO"}, "b": {"secretRef": 1}}`)
+	v, err := newPlanner(t).Validate(ref, ref.String(), bad)
+	if err != nil || len(v.Findings) != 2 {
+		t.Errorf("Validate: %v, %v; want a finding for each malformed reference", v.Findings, err)
+	}
+	for name, c := range map[string]struct {
+		files fstest.MapFS
+		want  string
+	}{
+		"jupyter": {tree("jupyter/report/x.ipynb", "{}"), "a notebook can't be given a secret"},
+		"flink":   {tree("flink/report/application.properties", "", "flink/report/job.py", "", "flink/report/properties.json", `{"main_py": "job.py"}`), "no Flink engine"},
+		"oozie":   {tree("oozie/report/workflow.xml", ""), "no Oozie engine"},
+	} {
+		s := spec(overrides(t, `{"`+name+`": {"report": {"key": {"secretRef": "db/key"}}}}`))
+		_, findings, err := newPlanner(t).Plan(ref, s, c.files, nil)
+		if err != nil || len(findings) != 1 || !strings.Contains(findings[0].Message, "key: ") || !strings.Contains(findings[0].Message, c.want) {
+			t.Errorf("%s: findings = %v, %v; want one with %q", name, findings, err, c.want)
+		}
+	}
+	s := spec(overrides(t, `{"jupyter": {"report": {"key": {"secretRef": "db"}}}}`))
+	if _, findings, _ := newPlanner(t).Plan(ref, s, tree("jupyter/report/x.ipynb", "{}"), nil); len(findings) == 0 || !strings.Contains(findings[0].Message, `the secretRef "db" must be`) {
+		t.Errorf("findings = %v, want the malformed override among them", findings)
 	}
 }

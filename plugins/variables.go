@@ -69,19 +69,14 @@ func (v variables) properties() []byte {
 	return pretty.Bytes()
 }
 
-// filled are the variables that stand in files: a reference to a secret is no value,
-// and what it refers to is not for files.
-func (v variables) filled() variables {
-	open := maps.Clone(v)
-	maps.DeleteFunc(open, func(_ string, raw json.RawMessage) bool { _, is, _ := SecretRef(raw); return is })
-	return open
-}
-
 // autoProperties are the lines that PNDA appends to application.properties:
 // the first '_' of a name becomes '.'.
 func (v variables) autoProperties() []byte {
 	var b bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(v.filled())) {
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		if _, secret, _ := SecretRef(v[name]); secret {
+			continue // it is no value, and what it refers to is not for files
+		}
 		b.WriteString(strings.Replace(name, "_", ".", 1))
 		b.WriteByte('=')
 		b.WriteString(Text(v[name]))

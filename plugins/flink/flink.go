@@ -35,9 +35,10 @@ func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
 }
 
 // Check checks the component with its overrides.
-func (*Plugin) Check(c dm.CheckedComponent) []dm.Finding {
+func (p *Plugin) Check(c dm.CheckedComponent) []dm.Finding {
 	return slices.Concat(
 		plugins.CheckMain(c),
 		plugins.CheckChoice(c, "flink_job_type", "streaming", "batch"),
-		plugins.CheckRespawn(c))
+		plugins.CheckRespawn(c),
+		p.CheckSecrets(c))
 }

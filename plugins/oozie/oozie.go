@@ -35,11 +35,12 @@ func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
 
 // Check refuses a Spark version that this server's Oozie does not run.
 func (p *Plugin) Check(c dm.CheckedComponent) []dm.Finding {
+	findings := p.CheckSecrets(c)
 	raw, set := c.Effective["spark_version"]
 	asked := plugins.Text(raw)
 	if !set || asked == "" || p.sparkVersion == "" || asked == p.sparkVersion {
-		return nil
+		return findings
 	}
-	return []dm.Finding{{Path: "properties.json", Message: fmt.Sprintf(
-		"the component %s asks for spark_version %.50s, but Oozie on this server runs Spark version %s", c.Name, asked, p.sparkVersion)}}
+	return append(findings, dm.Finding{Path: "properties.json", Message: fmt.Sprintf(
+		"the component %s asks for spark_version %.50s, but Oozie on this server runs Spark version %s", c.Name, asked, p.sparkVersion)})
 }
