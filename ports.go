@@ -176,7 +176,6 @@ type Engines interface {
 // components.
 type DeliveredFile struct {
 	Application ApplicationName
-	Deployment  int // whose content it is
 	Type        ComponentType
 	Component   ComponentName
 	Path        string // within the component
@@ -186,17 +185,18 @@ type DeliveredFile struct {
 // FileAddresses makes the addresses at which pods fetch what is delivered.
 // Implemented by apihandlers/files.
 type FileAddresses interface {
-	// Address is good as long as the record's Delivered opens f and its content has the
-	// digest. It ends in the file's name, and is the same each time.
+	// Address is good as long as the deployment in effect, or the one that is being
+	// carried out, has f with a content of that digest, SHA-256. It ends in the file's
+	// name, and is the same each time.
 	Address(f DeliveredFile, digest [32]byte) string
 }
 
 // Delivered is the record's slice for what pods fetch. Implemented by gitstore.
 type Delivered interface {
-	// OpenDelivered opens a file of the deployment that is in effect or being carried out,
-	// as it is delivered; Filled is not looked at. The reader is closed by who asked.
-	// Kinds: NotFound, Unavailable.
-	OpenDelivered(ctx context.Context, f DeliveredFile) (content io.ReadCloser, size int64, err error)
+	// OpenDelivered opens a file as it is delivered; Filled is not looked at. coming
+	// asks for the deployment that is being carried out, else it is the one in effect.
+	// The reader is closed by who asked. Kinds: NotFound, Unavailable.
+	OpenDelivered(ctx context.Context, f DeliveredFile, coming bool) (content io.ReadCloser, size int64, err error)
 }
 
 // Work is one change to be carried out.
