@@ -30,6 +30,7 @@ var tools = map[string]tool{
 	"deploy/testcluster/prepare":    {imports: []string{"deploy/testcluster"}},
 	"deploy/testcluster/chart":      {imports: []string{"deploy/testcluster", "deploy/testcluster/chart"}},
 	"deploy/testcluster/jupyterhub": {imports: []string{"deploy/testcluster"}},
+	"deploy/testcluster/kube":       {imports: []string{"", "deploy/testcluster", "plugins/kube"}},
 	"deploy/testcluster/e2e":        {imports: []string{"deploy/testcluster", "deploy/testcluster/chart", "deploy/image/debian"}},
 }
 

@@ -31,7 +31,11 @@ func (c *Cluster) Destroy(ctx context.Context, app dm.ApplicationName, t dm.Comp
 }
 
 func (c *Cluster) destroyIn(ctx context.Context, namespace string, app dm.ApplicationName, t dm.ComponentType) error {
-	limited, cancel := context.WithTimeout(ctx, goneTime)
+	patience := goneTime
+	if end, has := ctx.Deadline(); has {
+		patience = min(patience, time.Until(end)*3/4) // the rest is for asking what is left
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var left []wanted
 	err := wait.PollUntilContextCancel(limited, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
