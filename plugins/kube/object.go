@@ -91,9 +91,6 @@ func with(a, b map[string]string) map[string]string {
 
 // toUnstructured goes by JSON, so that what is sent is what the struct says it is.
 func toUnstructured(body any) (*unstructured.Unstructured, error) {
-	if u, ok := body.(*unstructured.Unstructured); ok {
-		return u.DeepCopy(), nil
-	}
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("kube: an object that is no JSON: %w", err)
