@@ -2,10 +2,9 @@ package plugins
 
 import (
 	"archive/zip"
-	"bytes"
 	"errors"
 	"io"
-	"io/fs"
+	"os"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -46,26 +45,19 @@ func FilledJar(w io.Writer, jar io.ReaderAt, size int64, properties []byte) erro
 
 const propertiesEntry = "application.properties"
 
-// ReaderAt makes of a file what FilledJar reads. A file that can't be read at any
-// place is held in memory as a whole, so that most bounds it.
-func ReaderAt(f io.Reader, most int64) (io.ReaderAt, int64, error) {
-	type sized interface {
-		io.ReaderAt
-		Stat() (fs.FileInfo, error)
+// Spool keeps what f gives in a file that has no name, so that it can be read at any
+// place without being held in memory. dir is a folder for such files.
+func Spool(dir string, f io.Reader) (_ *os.File, size int64, err error) {
+	const op = "plugins.Spool"
+	file, err := os.CreateTemp(dir, "spool-*")
+	if err != nil {
+		return nil, 0, dm.Wrap(op, err)
 	}
-	if at, ok := f.(sized); ok {
-		info, err := at.Stat()
-		if err != nil {
-			return nil, 0, err
-		}
-		return at, info.Size(), nil
-	}
-	content, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(content)) > most {
-		err = dm.Errorf(dm.TooLarge, "plugins.ReaderAt", "the file has more than %d bytes", most)
+	if err = os.Remove(file.Name()); err == nil {
+		size, err = io.Copy(file, f)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, dm.Wrap(op, errors.Join(err, file.Close()))
 	}
-	return bytes.NewReader(content), int64(len(content)), nil
+	return file, size, nil
 }

@@ -24,7 +24,7 @@ var environment = map[string]string{
 
 func newPlanner(t *testing.T) *plugins.Planner {
 	t.Helper()
-	registry, err := plugins.New(jupyter.New(nil), spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
+	registry, err := plugins.New(jupyter.New(nil), spark.WithoutCluster(), flink.New(), oozie.New(oozie.Config{SparkVersion: "2"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,10 +190,10 @@ func TestReadingErrorsAreNotFindings(t *testing.T) {
 
 func TestRegistry(t *testing.T) {
 	t.Parallel()
-	if _, err := plugins.New(spark.New(), flink.New(), spark.New()); err == nil || !strings.Contains(err.Error(), `duplicate component type "sparkStreaming"`) {
+	if _, err := plugins.New(spark.WithoutCluster(), flink.New(), spark.WithoutCluster()); err == nil || !strings.Contains(err.Error(), `duplicate component type "sparkStreaming"`) {
 		t.Errorf("New with a duplicate = %v, want an error that names it", err)
 	}
-	r, err := plugins.New(spark.New(), flink.New())
+	r, err := plugins.New(spark.WithoutCluster(), flink.New())
 	if err != nil {
 		t.Fatal(err)
 	}

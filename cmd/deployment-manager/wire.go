@@ -292,7 +292,7 @@ type deliveriesLater struct{ dm.Deliveries }
 func openRecord(ctx context.Context, cfg config, s serving, who people, registry *prometheus.Registry) (*record, error) {
 	r := &record{}
 	deliveries, err := &deliveriesLater{}, error(nil)
-	if r.plugins, err = plugins.New(jupyter.New(deliveries), spark.New(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
+	if r.plugins, err = plugins.New(jupyter.New(deliveries), spark.WithoutCluster(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
 		return nil, err
 	}
 	// What may not be shown may not be filled into files either.

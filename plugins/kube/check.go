@@ -34,6 +34,7 @@ func (c *Cluster) Check(ctx context.Context, s Set) ([]dm.Finding, error) {
 	}
 	var asked errgroup.Group
 	asked.SetLimit(checksAtOnce)
+	asked.Go(func() error { return j.take("", "", c.tryRoot(ctx, s, objects)) })
 	for _, o := range objects {
 		if served[o.kind.GroupVersionKind.String()] {
 			asked.Go(func() error { return j.take(o.component, "", c.tryObject(ctx, s, o)) })
@@ -101,6 +102,15 @@ func (c *Cluster) served(ctx context.Context, s Set, objects []wanted, j *judgem
 		}
 	}
 	return known, nil
+}
+
+// tryRoot is the dry run of the root.
+func (c *Cluster) tryRoot(ctx context.Context, s Set, objects []wanted) error {
+	root, err := rootFor(s, objects)
+	if err != nil {
+		return err
+	}
+	return c.tryObject(ctx, s, wanted{"", kinds[0], root})
 }
 
 // tryObject is the dry run of one object. It has no owner, since there may be none yet.

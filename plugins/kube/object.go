@@ -57,6 +57,7 @@ func (w wanted) key() string { return w.kind.Group + "/" + w.ref() }
 // build makes the objects of s, in the order in which they are made.
 func (s Set) build() ([]wanted, error) {
 	var list []wanted
+	taken := map[string]bool{kinds[0].Group + "/" + kinds[0].resource + "/" + rootName(s.Application, s.Type): true}
 	for _, o := range s.Objects {
 		u, err := toUnstructured(o.Body)
 		if err != nil {
@@ -71,7 +72,12 @@ func (s Set) build() ([]wanted, error) {
 		u.SetNamespace(s.Team.Namespace)
 		u.SetLabels(with(u.GetLabels(), Labels(s.Application, s.Type, o.Component)))
 		u.SetAnnotations(with(u.GetAnnotations(), Notes(s.Application, s.Type, o.Component)))
-		list = append(list, wanted{o.Component, k, u})
+		w := wanted{o.Component, k, u}
+		if u.GetName() == "" || taken[w.key()] {
+			return nil, dm.Errorf(dm.Internal, "kube.build", "two objects are named %q, or one has no name", w.ref())
+		}
+		taken[w.key()] = true
+		list = append(list, w)
 	}
 	slices.SortStableFunc(list, func(a, b wanted) int { return cmp.Compare(place(a.kind), place(b.kind)) })
 	return list, nil

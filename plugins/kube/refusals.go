@@ -96,7 +96,7 @@ func causes(s metav1.Status) string {
 	}
 	var texts []string
 	for _, c := range s.Details.Causes {
-		text := plain(c.Message)
+		text := brief(c.Message)
 		if c.Field != "" && c.Field != "<nil>" && !strings.HasPrefix(text, c.Field) {
 			text = c.Field + ": " + text
 		}
@@ -105,6 +105,13 @@ func causes(s metav1.Status) string {
 	slices.Sort(texts)
 	return strings.Join(slices.Compact(texts), "; ")
 }
+
+// wholeValue is an object or a list in a cause.
+var wholeValue = regexp.MustCompile(`(?s)^([A-Za-z ]+ value): ([{\[].*[}\]]): `)
+
+// brief leaves out the value of a cause where it is an object in whole: what is wrong
+// with it stands behind it.
+func brief(text string) string { return plain(wholeValue.ReplaceAllString(text, "$1: ")) }
 
 // plain is one line of what a cluster said, of bounded length.
 func plain(text string) string {

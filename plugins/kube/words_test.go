@@ -53,6 +53,8 @@ func TestWordsOfTheAPIServer(t *testing.T) {
 		{"any other 500", said(500, "etcdserver: leader changed"), dm.Unavailable, "the API server of the cluster can't do it now: etcdserver: leader changed"},
 		{"validation", said(422, "…", metav1.StatusCause{Field: "spec.b", Message: "Required value"}, metav1.StatusCause{Field: "spec.a", Message: "Invalid value: 7"}),
 			dm.Invalid, "spec.a: Invalid value: 7; spec.b: Required value"},
+		{"whole object", said(422, "…", metav1.StatusCause{Field: "spec.template", Message: "Invalid value: {" + strings.Repeat("x", 2000) + "}: field is immutable"}),
+			dm.Invalid, "spec.template: Invalid value: field is immutable"},
 		{"quota", said(403, `pods "x" is forbidden: exceeded quota: q, requested: limits.memory=2Gi,requests.cpu=2, used: limits.memory=0,requests.cpu=0, limited: limits.memory=1Gi,requests.cpu=1`),
 			dm.Invalid, "the quota q of the namespace is exceeded: asked for limits.memory=2Gi,requests.cpu=2, in use limits.memory=0,requests.cpu=0, limit limits.memory=1Gi,requests.cpu=1"},
 		{"quota asks for requests", said(403, `pods "x" is forbidden: failed quota: q: must specify requests.cpu for: main; requests.memory for: main`),
@@ -186,9 +188,17 @@ func TestBuild(t *testing.T) {
 		t.Error("the plugin's own object was changed")
 	}
 	secret := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "x"}}}
-	s.Objects = []Object{{Body: secret}}
-	if _, err := s.build(); dm.KindOf(err) != dm.Internal {
-		t.Errorf("a Secret is built: %v", err)
+	nameless := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+	root := mine.DeepCopy()
+	root.Name = rootName(s.Application, s.Type)
+	for name, objects := range map[string][]Object{
+		"a Secret": {{Body: secret}}, "no name": {{Body: nameless}}, "the same twice": {{Body: mine}, {Body: mine}}, "the root": {{Body: root}},
+		"no object": {{Body: 7}}, "what is no JSON": {{Body: func() {}}},
+	} {
+		s.Objects = objects
+		if _, err := s.build(); dm.KindOf(err) != dm.Internal {
+			t.Errorf("%s is built: %v", name, err)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func (p *Plugin) locate(r dm.ApplyRequest, component dm.ComponentName, files fs.
 		return addresses{}, dm.Errorf(dm.Invalid, "spark.locate", "this server has no address under which pods can fetch files").
 			WithHint("set kubernetes.files-url")
 	}
-	l := locating{p.cfg.Files, dm.DeliveredFile{Application: r.Application, Type: kind, Component: component}, files}
+	l := locating{p.cfg.Files, dm.DeliveredFile{Application: r.Application, Type: kind, Component: component}, files, p.cfg.Spool()}
 	var a addresses
 	var err error
 	if a.main, err = l.address(j.main, !j.python); err != nil {
@@ -48,6 +48,7 @@ type locating struct {
 	by    dm.FileAddresses
 	of    dm.DeliveredFile
 	files fs.FS
+	spool string
 }
 
 // all are the addresses of files of the component, and of those that are named by
@@ -92,11 +93,12 @@ func (l locating) address(path string, filled bool) (string, error) {
 		if err != nil {
 			return "", dm.Wrap(op, err)
 		}
-		at, size, err := plugins.ReaderAt(content, jarMost)
+		jar, size, err := plugins.Spool(l.spool, content)
 		if err != nil {
-			return "", dm.Wrap(op, err)
+			return "", err
 		}
-		if err := plugins.FilledJar(digest, at, size, properties); err != nil {
+		defer jar.Close()
+		if err := plugins.FilledJar(digest, jar, size, properties); err != nil {
 			return "", dm.Wrap(op, err)
 		}
 	} else if _, err := io.Copy(digest, content); err != nil {
@@ -106,6 +108,3 @@ func (l locating) address(path string, filled bool) (string, error) {
 	file.Path, file.Filled = path, filled
 	return l.by.Address(file, [32]byte(digest.Sum(nil))), nil
 }
-
-// jarMost bounds a jar that is read as a whole; it is the limit of files in packages.
-const jarMost = 1 << 30

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ const (
 type Config struct {
 	Cluster  *kube.Cluster     // nil: components are checked and not run
 	Files    dm.FileAddresses  // required with a Cluster
+	Spool    func() string     // folder for files that are read in pieces; nil means the system's
 	Images   map[string]string // by version of Spark, such as "4.0.4"; required with a Cluster
 	Version  string            // of Images, for who asks for none of them; "" means the newest
 	Engine   string            // "" means Auto
@@ -68,6 +70,9 @@ func New(cfg Config) (*Plugin, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Spool == nil {
+		cfg.Spool = os.TempDir
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
@@ -78,6 +83,16 @@ func New(cfg Config) (*Plugin, error) {
 		return nil, fmt.Errorf("spark: no image is configured for Spark %s", cmp.Or(cfg.Version, "of any version"))
 	}
 	return &Plugin{Engineless: plugins.Engineless{Kind: kind, Engine: "Spark"}, cfg: cfg, asked: map[string]answer{}}, nil
+}
+
+// WithoutCluster is the plugin of a server that has no cluster: it checks components
+// and does not run them.
+func WithoutCluster() *Plugin {
+	p, err := New(Config{})
+	if err != nil {
+		panic(err) // there is nothing in it that could be wrong
+	}
+	return p
 }
 
 // FileRules implements dm.FileRuler.

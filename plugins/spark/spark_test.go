@@ -19,16 +19,6 @@ func props(t *testing.T, text string) dm.Properties {
 	return p
 }
 
-// engineless is the plugin of a server without a cluster.
-func engineless(t *testing.T) *spark.Plugin {
-	t.Helper()
-	p, err := spark.New(spark.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 func good() fstest.MapFS {
 	return fstest.MapFS{
 		"application.properties": {Data: []byte("a=1\n")},
@@ -40,7 +30,7 @@ func good() fstest.MapFS {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	plugintest.Run(t, plugintest.Harness{
-		New:        func(t *testing.T) (dm.Plugin, func() []string) { return engineless(t), nil },
+		New:        func(*testing.T) (dm.Plugin, func() []string) { return spark.WithoutCluster(), nil },
 		Files:      good(),
 		Properties: props(t, `{"main_jar": "app.jar", "main_class": "com.example.Main", "respawn_type": "on-failure"}`),
 		Mandatory:  []string{"missing file application.properties", "missing file log4j.properties"},
@@ -58,7 +48,7 @@ func TestValidateRefusesUpstart(t *testing.T) {
 	t.Parallel()
 	files := good()
 	files["upstart.conf"] = &fstest.MapFile{}
-	got := dm.JoinFindings(engineless(t).Validate(dm.PackageComponent{Type: "sparkStreaming", Name: "count", Files: files}))
+	got := dm.JoinFindings(spark.WithoutCluster().Validate(dm.PackageComponent{Type: "sparkStreaming", Name: "count", Files: files}))
 	want := "upstart.conf: user-supplied upstart.conf is no longer supported, the server writes the service itself"
 	if got != want {
 		t.Errorf("findings = %q, want %q", got, want)
@@ -67,7 +57,7 @@ func TestValidateRefusesUpstart(t *testing.T) {
 
 func TestApplyNamesWhatIsNotConfigured(t *testing.T) {
 	t.Parallel()
-	_, err := engineless(t).Apply(t.Context(), dm.ApplyRequest{Components: []dm.Component{{Type: "sparkStreaming", Name: "count"}}})
+	_, err := spark.WithoutCluster().Apply(t.Context(), dm.ApplyRequest{Components: []dm.Component{{Type: "sparkStreaming", Name: "count"}}})
 	want := "sparkStreaming components cannot be run: this server has no Spark engine configured"
 	if got := dm.Public(err); got != want {
 		t.Errorf("error = %q, want %q", got, want)
