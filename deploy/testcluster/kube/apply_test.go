@@ -147,6 +147,9 @@ func TestForeignRoot(t *testing.T) {
 	r := newRig(t, shared, nil)
 	made, err := r.client.CoreV1().ConfigMaps(r.namespace).Create(t.Context(), configMap(rootName("squatted"), "theirs"), metav1.CreateOptions{})
 	r.must(err)
+	findings, err := r.kube.Check(t.Context(), r.set("squatted", configMap("x", "1")))
+	r.must(err)
+	told(t, findings, "", rootName("squatted"), "was not made by this server")
 	r.fails(r.kube.Apply(t.Context(), r.set("squatted", configMap("x", "1"))), dm.Conflict, rootName("squatted"))
 	r.must(r.kube.Destroy(t.Context(), "squatted", sort))
 	if after := r.get(configMaps, made.Name); after.GetResourceVersion() != made.ResourceVersion {

@@ -90,6 +90,29 @@ func TestCheckTellsAll(t *testing.T) {
 	}
 }
 
+// TestCheckOfWhatStands holds that a change which the cluster would refuse, of what it
+// took before, is told with its field.
+func TestCheckOfWhatStands(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared, nil)
+	r.apply(r.set("stands", job("run")))
+	other := job("run")
+	other.Spec.Template.Spec.Containers[0].Image = "example/engine:2"
+	before := r.standing("stands")
+	findings, err := r.kube.Check(t.Context(), r.set("stands", other))
+	r.must(err)
+	told(t, findings, "one", "jobs/run", "spec.template", "Invalid value: field is immutable")
+	r.fails(r.kube.Apply(t.Context(), r.set("stands", other)), dm.Invalid, "jobs/run", "spec.template", "Invalid value: field is immutable")
+	if after := r.standing("stands"); after["jobs/run"] != before["jobs/run"] {
+		t.Error("the job was written")
+	}
+
+	large := r.set("stands", configMap("a", strings.Repeat("x", 500<<10)), configMap("b", strings.Repeat("x", 500<<10)))
+	findings, err = r.kube.Check(t.Context(), large)
+	r.must(err)
+	told(t, findings, "", "bytes, at most")
+}
+
 // told holds that one finding is about the component and says all of that.
 func told(t *testing.T, findings []dm.Finding, component dm.ComponentName, says ...string) {
 	t.Helper()
@@ -137,7 +160,7 @@ func TestRights(t *testing.T) {
 	})
 	s := r.set("waits", service("a"))
 	_, err = r.kube.Check(t.Context(), s)
-	r.fails(err, dm.Unavailable, "may not patch services in the namespace "+r.namespace)
+	r.fails(err, dm.Unavailable, "the server may not patch ", " in the namespace "+r.namespace)
 	r.fails(r.kube.Apply(t.Context(), s), dm.Unavailable, "may not patch configmaps in the namespace "+r.namespace)
 
 	role.Rules = whole
