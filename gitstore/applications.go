@@ -3,6 +3,7 @@ package gitstore
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -24,13 +25,9 @@ func (s *Store) Create(ctx context.Context, actor dm.Actor, spec dm.Spec) error 
 		return err
 	}
 	defer s.index.Release(spec.Name)
-	return s.change(op, spec.Name, func(tx *repo.Tx, e *index.Application) error {
-		spec.State = dm.WantCreated
-		w, err := s.admitCreate(ctx, actor, e, spec)
-		if err != nil {
-			return err
-		}
-		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, dm.Create), nil)
+	spec.State = dm.WantCreated
+	return s.changeContent(ctx, op, spec.Name, s.stamp(ctx, actor, dm.Create), func(e *index.Application) (wanted, error) {
+		return s.admitCreate(ctx, actor, e, spec)
 	})
 }
 
@@ -54,18 +51,36 @@ func (s *Store) admitCreate(ctx context.Context, actor dm.Actor, e *index.Applic
 	if !audience {
 		spec.Audience = []dm.Subject{dm.UserSubject(actor.User)}
 	}
-	return s.admitContent(ctx, actor, e, dm.Create, spec, src, audience)
+	w, err := s.admitContent(ctx, actor, e, dm.Create, spec, src, audience)
+	if err == nil {
+		w.change.Spec.Team, err = s.teamOf(actor, spec)
+	}
+	if err != nil {
+		w.room.End()
+		return wanted{}, err
+	}
+	return w, nil
+}
+
+// teamOf is the team for which the work of an application runs. It stays when who
+// created it changes groups.
+func (s *Store) teamOf(actor dm.Actor, spec dm.Spec) (team string, err error) {
+	if s.Config.Team != nil {
+		team, err = s.Config.Team(actor)
+	}
+	if err == nil && spec.Team != "" && spec.Team != team {
+		return "", dm.Refuse("gitstore.teamOf", fmt.Sprintf("the application %s cannot be created", spec.Name), []dm.Finding{{
+			Path: form.SpecFile, Message: fmt.Sprintf("team is %.200q, but what you create runs for the team %q", spec.Team, team),
+		}})
+	}
+	return team, err
 }
 
 // Change implements dm.ApplicationStore.
 func (s *Store) Change(ctx context.Context, actor dm.Actor, app dm.ApplicationName, edit dm.Edit) error {
 	const op = "gitstore.Change"
-	return s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
-		w, err := s.admitChange(ctx, actor, e, app, edit, e.Current().Spec.State)
-		if err != nil {
-			return err
-		}
-		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, dm.Change), nil)
+	return s.changeContent(ctx, op, app, s.stamp(ctx, actor, dm.Change), func(e *index.Application) (wanted, error) {
+		return s.admitChange(ctx, actor, e, app, edit, e.Current().Spec.State)
 	})
 }
 
@@ -100,22 +115,18 @@ func (s *Store) admitChange(ctx context.Context, actor dm.Actor, e *index.Applic
 // package since.
 func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.ApplicationName, to int) error {
 	const op = "gitstore.Rollback"
-	return s.change(op, app, func(tx *repo.Tx, e *index.Application) error {
+	return s.changeContent(ctx, op, app, s.stamp(ctx, actor, dm.Rollback), func(e *index.Application) (wanted, error) {
 		if err := index.Idle(op, app, e, dm.Created, dm.Started); err != nil {
-			return err
+			return wanted{}, err
 		}
 		then, err := s.deployment(ctx, op, app, e, to)
 		if err != nil {
-			return err
+			return wanted{}, err
 		}
 		spec := e.Current().Spec
 		spec.Package, spec.Overrides, spec.Audience = then.Spec.Package, then.Spec.Overrides, then.Spec.Audience
 		src := source{dir: s.data.Path(repo.Application(app)), tree: then.Package}
-		w, err := s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
-		if err != nil {
-			return err
-		}
-		return s.desire(ctx, tx, e, w, s.stamp(ctx, actor, dm.Rollback), nil)
+		return s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 	})
 }
 

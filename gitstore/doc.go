@@ -11,6 +11,7 @@
 //	repo                 one repository on a disk: its layout, and the one way to write
 //	pack, gitcmd         packs; the only code that starts git
 //	form, treefs         what a commit says; a tree as a file system
+//	engines              what engines are asked about, and what they left
 //	archive, receive     what people send: archives, pushes
 //	index                what the heads say, in memory, and the bounds of names
 //	past, events         questions about history; the numbered stream of transitions

@@ -60,3 +60,12 @@ func (s *Store) ToldNow(ctx context.Context, after uint64, most int) ([]dm.Event
 	list, _, err := s.stream.Now(ctx, after, most)
 	return list, err
 }
+
+// Decide judges the push of an application.json on top of the newest.
+func Decide(s *Store, ctx context.Context, actor dm.Actor, spec dm.Spec) (dm.PushOutcome, error) {
+	var old dm.Revision
+	if main := (pushed{s}).Main(spec.Name); !main.IsZero() {
+		old = repo.Revision(main)
+	}
+	return pushed{s}.Decide(ctx, actor, dm.PushedRef{Name: "refs/heads/main", Old: old}, spec)
+}

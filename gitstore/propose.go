@@ -30,6 +30,9 @@ func (p pushed) Decide(ctx context.Context, actor dm.Actor, ref dm.PushedRef, sp
 	}
 	verb, w, err := p.s.decide(ctx, actor, e, ref, spec)
 	defer w.room.End()
+	if err == nil {
+		err = p.s.probe(ctx, e, w, p.s.stamp(ctx, actor, verb)) // Propose doesn't: it has the lock, and comes after this
+	}
 	if err != nil {
 		return dm.PushOutcome{}, err
 	}
@@ -87,6 +90,9 @@ func (s *Store) decide(ctx context.Context, actor dm.Actor, e *index.Application
 	var findings []dm.Finding
 	if spec.Owner != now.Owner {
 		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("owner is %q and is immutable", now.Owner)})
+	}
+	if spec.Team != "" && spec.Team != now.Team {
+		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: fmt.Sprintf("team is %q and is immutable", now.Team)})
 	}
 	if spec.State == dm.WantDestroyed && changed {
 		findings = append(findings, dm.Finding{Path: form.SpecFile, Message: "state is destroyed, so nothing else may change"})

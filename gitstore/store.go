@@ -31,22 +31,28 @@ import (
 
 // Config says what a Store needs.
 type Config struct {
-	Dir        string                   // the data folder; made when missing; required
-	LockWait   time.Duration            // how long Open waits for another process to leave Dir; 0 means not at all
-	Git        string                   // path of the git program, "" means the one in PATH
-	GitLimits  gitcmd.Limits            // of all git processes together
-	Planner    dm.Planner               // required
-	Admission  dm.Admission             // required
-	Readme     []byte                   // README.ipynb of a workspace; required
-	Programs   fs.FS                    // where the programs for pods lie; nil leaves the repository of them as it is
-	Replace    bool                     // packages.versions: replace; otherwise versions are immutable
-	Limits     archive.Limits           // zero means archive.DefaultLimits()
-	Places     gate.Places              // how many requests are worked on at once
-	Filling    int64                    // bytes that all changes being planned may hold; 0 means 256 MiB
-	Bounds     index.Bounds             // zero means index.DefaultBounds()
-	Earlier    format.Earlier           // what happens to a folder of an earlier format
-	SweepAfter time.Duration            // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
-	Pushes     dm.Pushes                // judges pushes; nil means that none are accepted
+	Dir        string         // the data folder; made when missing; required
+	LockWait   time.Duration  // how long Open waits for another process to leave Dir; 0 means not at all
+	Git        string         // path of the git program, "" means the one in PATH
+	GitLimits  gitcmd.Limits  // of all git processes together
+	Planner    dm.Planner     // required
+	Admission  dm.Admission   // required
+	Readme     []byte         // README.ipynb of a workspace; required
+	Programs   fs.FS          // where the programs for pods lie; nil leaves the repository of them as it is
+	Replace    bool           // packages.versions: replace; otherwise versions are immutable
+	Limits     archive.Limits // zero means archive.DefaultLimits()
+	Places     gate.Places    // how many requests are worked on at once
+	Filling    int64          // bytes that all changes being planned may hold; 0 means 256 MiB
+	Bounds     index.Bounds   // zero means index.DefaultBounds()
+	Earlier    format.Earlier // what happens to a folder of an earlier format
+	SweepAfter time.Duration  // how long a workspace has been empty when maintenance takes it; 0 means that none is taken
+	Pushes     dm.Pushes      // judges pushes; nil means that none are accepted
+	Engines    dm.Engines     // asked about changes of content before they are accepted; nil means nobody
+
+	// Team is under whose name, quota and rights what actor creates runs, "" for no
+	// team; see dm.Spec. nil means that there are none.
+	Team func(actor dm.Actor) (string, error)
+
 	Wake       func(dm.ApplicationName) // called after a desired ref moved; nil means none
 	Clock      func() time.Time         // nil means time.Now
 	Log        *slog.Logger             // nil means silent

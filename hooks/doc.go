@@ -2,6 +2,9 @@
 //
 //   - [Admission] judges every change, from REST and from push alike: policy
 //     first, then content, all findings at once. It implements dm.Admission.
+//   - [Engines] asks the plugins that can tell whether their engines would take a
+//     change, before it is accepted, for five seconds at most. What can't be asked now
+//     is no fault. It implements dm.Engines.
 //   - [PushServer] leads a git push through the record: it answers the hook of
 //     git receive-pack over a unix socket, refuses refs by name, has the record
 //     judge and accept the others, and tells progress. It implements dm.Pushes.

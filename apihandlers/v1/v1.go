@@ -60,7 +60,7 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 		{
 			Name: "v1-application", Method: http.MethodGet, Path: path, Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.ApplicationRead, dm.ApplicationOverrides}, Success: http.StatusOK, Handle: a.get,
-			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed: a component's `state` is the word of its engine, where it has one. `overrides` and `audience` are null for whom the second action is not granted.",
+			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed: `team` is under whose name its work runs, where the server runs work for teams; a component's `state` is the word of its engine, where it has one. `overrides` and `audience` are null for whom the second action is not granted.",
 			Response: `{"name":"noon-run","package":"flow-collector-2.14.3","owner":"ana","state":"started","overrides":{},"audience":["user:ana"],"phase":"STARTED","information":null,"deployment":2,"desired":"0123456789abcdef0123456789abcdef01234567","last":{"action":"change","user":"ana","impersonator":"console","auth":"htpasswd","via":"api","reason":"the topic was renamed","time":"2025-01-06T10:20:30.123456Z"},"observed":null}`,
 		},
 		{
@@ -82,6 +82,7 @@ type view struct {
 	Name        dm.ApplicationName `json:"name"`
 	Package     dm.PackageRef      `json:"package"`
 	Owner       dm.UserName        `json:"owner"`
+	Team        string             `json:"team,omitempty"`
 	State       dm.WantedState     `json:"state"`
 	Overrides   dm.Overrides       `json:"overrides"`
 	Audience    []dm.Subject       `json:"audience"`
@@ -146,7 +147,7 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 
 func viewOf(app dm.Application) view {
 	v := view{
-		Name: app.Spec.Name, Package: app.Spec.Package, Owner: app.Spec.Owner, State: app.Spec.State,
+		Name: app.Spec.Name, Package: app.Spec.Package, Owner: app.Spec.Owner, Team: app.Spec.Team, State: app.Spec.State,
 		Overrides: app.Spec.Overrides, Audience: apihandlers.NotNull(app.Spec.Audience),
 		Phase: app.Phase, Information: apihandlers.Null(app.Information), Deployment: app.Deployment, Desired: app.Desired,
 		Last: stampOf(app.Last),

@@ -112,7 +112,7 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 	const op = "receive.push"
 	text := ""
 	switch key {
-	case "name", "package", "owner", "state":
+	case "name", "package", "owner", "team", "state":
 		if json.Unmarshal(raw, &text) != nil || text == "" {
 			return dm.Errorf(dm.Invalid, op, "%s must be a non-empty string", key)
 		}
@@ -126,6 +126,8 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 		spec.Package, err = dm.ParsePackageRef(text)
 	case "owner":
 		spec.Owner, err = dm.ParseUserName(text)
+	case "team":
+		spec.Team = text
 	case "state":
 		spec.State = dm.WantedState(text)
 		if !slices.Contains([]dm.WantedState{dm.WantCreated, dm.WantStarted, dm.WantDestroyed}, spec.State) {
@@ -150,7 +152,7 @@ func parseSpecKey(spec *dm.Spec, key string, raw json.RawMessage) (err error) {
 		}
 		spec.Audience, err = dm.ParseAudience(texts)
 	default:
-		err = dm.Errorf(dm.Invalid, op, "unknown key %.200q, known keys are package, overrides, audience, state, name and owner", key)
+		err = dm.Errorf(dm.Invalid, op, "unknown key %.200q, known keys are package, overrides, audience, state, name, owner and team", key)
 	}
 	return err
 }

@@ -85,7 +85,7 @@ func (p *pass) bring(ctx context.Context, w dm.Work, state dm.WantedState) error
 	}
 	for _, t := range order {
 		r := dm.ApplyRequest{
-			Application: p.app, Owner: w.Spec.Owner, Desired: w.Desired, Deployment: w.Deployment, State: state, Components: types[t],
+			Application: p.app, Owner: w.Spec.Owner, Team: w.Spec.Team, Desired: w.Desired, Deployment: w.Deployment, State: state, Components: types[t],
 		}
 		if err := p.apply(ctx, t, r, w.Open); err != nil {
 			return err
