@@ -158,7 +158,7 @@ environment.kafka_brokers=k1:9092
 			t.Parallel()
 			dir := c.kind + "/c/"
 			p := plan(t, spec(nil), tree(dir+"application.properties", "a=${component_input_topic}", dir+"properties.json", c.properties,
-				dir+"x.ipynb", "", dir+"workflow.xml", "", dir+"log4j.properties", "", dir+"sub/application.properties", "a=$nope"))
+				dir+"x.ipynb", "", dir+"workflow.xml", "", dir+"log4j.properties", "", dir+"job.py", "", dir+"sub/application.properties", "a=$nope"))
 			files := listing(p.Components[0])
 			if got := files["application.properties"]; got != c.want {
 				t.Errorf("application.properties = %q, want %q", got, c.want)
@@ -192,7 +192,7 @@ func TestPlanFillsWhatTheTypeSays(t *testing.T) {
 		t.Run(c.kind, func(t *testing.T) {
 			t.Parallel()
 			files := fstest.MapFS{}
-			all := []string{"application.properties", "log4j.properties", "hbase.json", "opentsdb.json", "workflow.xml", "other.txt", "sub/log4j.properties"}
+			all := []string{"application.properties", "log4j.properties", "hbase.json", "opentsdb.json", "workflow.xml", "other.txt", "sub/log4j.properties", "x.py"}
 			for _, f := range all {
 				files[c.kind+"/c/"+f] = &fstest.MapFile{Data: []byte(text)}
 			}

@@ -18,6 +18,9 @@ import (
 // Prefix is where addresses begin, below the base.
 const Prefix = "/files/"
 
+// KeyFile is the name of the key's file in the data folder.
+const KeyFile = "files-key"
+
 const keyBytes = 32
 
 // Signer makes addresses and knows its own.

@@ -173,5 +173,8 @@ func (c config) checkSafety() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return dm.Errorf(dm.Invalid, op, "tls.cert and tls.key must be set together")
 	}
+	if err := c.Engines.check(); err != nil {
+		return err
+	}
 	return auth.CheckBind(c.Auth, []string{c.ListenPackages, c.ListenManager, c.ListenGit}, c.InsecureAnywhere)
 }

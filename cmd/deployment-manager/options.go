@@ -48,6 +48,7 @@ type config struct {
 	Origins                       []string
 	DeployerThreads               int
 	OozieSparkVersion             string
+	Engines                       engineConfig
 	GitPath                       string
 	Maintenance                   time.Duration
 	SweepAfter                    time.Duration
@@ -82,7 +83,7 @@ const (
 // file and docs/configuration.md are made from it.
 func options() []option {
 	bounds := index.DefaultBounds()
-	return []option{
+	return append([]option{
 		{key: "data", section: "Where", preset: "./data", help: "`FOLDER` that holds the record; made when missing, used by one server at a time",
 			field: func(c *config) pflag.Value { return &textValue{to: &c.Data, check: notEmpty} }},
 		{key: "upgrade_format", preset: "false", help: "upgrade a data folder of an earlier format, once; older servers cannot open it afterwards, so take a snapshot of it first. Without this option such a folder is refused",
@@ -203,5 +204,5 @@ func options() []option {
 			field: func(c *config) pflag.Value { return &levelValue{&c.LogLevel} }},
 		{key: "log.format", preset: formatText, help: "`FORMAT` of the log on standard error: text or json",
 			field: func(c *config) pflag.Value { return &choiceValue{&c.LogFormat, []string{formatText, formatJSON}} }},
-	}
+	}, engineOptions()...)
 }

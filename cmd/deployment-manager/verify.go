@@ -63,7 +63,7 @@ func openStopped(ctx context.Context, cfg config, p process) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openRecord(ctx, cfg, serving{log: newLog(cfg, p.stderr), step: p.step, earlier: format.ReadEarlier}, who, prometheus.NewRegistry())
+	return openRecord(ctx, cfg, serving{log: newLog(cfg, p.stderr), step: p.step, earlier: format.ReadEarlier}, who, noEngines(), prometheus.NewRegistry())
 }
 
 func verify(ctx context.Context, cfg config, p process) (err error) {

@@ -33,7 +33,6 @@ import (
 	"github.com/pndaproject/deployment-manager/plugins/jupyter"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter/sync"
 	"github.com/pndaproject/deployment-manager/plugins/oozie"
-	"github.com/pndaproject/deployment-manager/plugins/spark"
 )
 
 // server is what build makes: one handler for each port, and what works
@@ -73,7 +72,11 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 		return nil, dm.Wrap("find the programs beside this one", err)
 	}
 	s.programs = os.DirFS(filepath.Dir(self))
-	record, err := openRecord(ctx, cfg, s, people, registry)
+	engines, err := buildEngines(cfg, s.log)
+	if err != nil {
+		return nil, err
+	}
+	record, err := openRecord(ctx, cfg, s, people, engines, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -111,10 +114,11 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 			{"sign-in", people.auth.Run},
 			{"patrol", patrol(record.store, s.log)},
 			{"second looks", record.store.Service().LookAgain},
+			{"rights on the cluster", engines.checkRights(s.log)},
 			{"maintenance", func(ctx context.Context) error { return record.store.MaintainEvery(ctx, cfg.Maintenance) }},
 		},
 	}
-	if err := srv.buildPorts(cfg, people, record, registry, s.log); err != nil {
+	if err := srv.buildPorts(cfg, people, record, engines, registry, s.log); err != nil {
 		pushes.Close()
 		return nil, err
 	}
@@ -289,10 +293,10 @@ func (p *pushesLater) Open(ctx context.Context, push dm.Push) (dm.PushSession, f
 // filled before anybody asks.
 type deliveriesLater struct{ dm.Deliveries }
 
-func openRecord(ctx context.Context, cfg config, s serving, who people, registry *prometheus.Registry) (*record, error) {
+func openRecord(ctx context.Context, cfg config, s serving, who people, engines *engines, registry *prometheus.Registry) (*record, error) {
 	r := &record{}
 	deliveries, err := &deliveriesLater{}, error(nil)
-	if r.plugins, err = plugins.New(jupyter.New(deliveries), spark.WithoutCluster(), flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
+	if r.plugins, err = plugins.New(jupyter.New(deliveries), engines.spark, flink.New(), oozie.New(oozie.Config{SparkVersion: cfg.OozieSparkVersion})); err != nil {
 		return nil, err
 	}
 	// What may not be shown may not be filled into files either.
@@ -310,7 +314,12 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, registry
 	if err != nil {
 		return nil, dm.Wrap("build the admission", err)
 	}
+	probes, err := hooks.NewEngines(hooks.EnginesConfig{Plugins: r.plugins.Get, Log: s.log})
+	if err != nil {
+		return nil, dm.Wrap("build the probes", err)
+	}
 	r.store, err = gitstore.Open(ctx, gitstore.Config{
+		Team: engines.team, Engines: probes,
 		Dir: cfg.Data, LockWait: s.lockWait, Git: cfg.GitPath, Planner: planner, Admission: admission, Readme: jupyter.Readme(), Programs: s.programs,
 		Replace:   cfg.Versions == versionsReplace,
 		Limits:    archive.Limits{Wire: cfg.LimitWire, Unpacked: cfg.LimitUnpacked, File: cfg.LimitFile, Entries: cfg.LimitEntries},
@@ -329,6 +338,9 @@ func openRecord(ctx context.Context, cfg config, s serving, who people, registry
 		return nil, err
 	}
 	deliveries.Deliveries = r.store
+	if err := engines.opened(cfg, r.store); err != nil {
+		return nil, errors.Join(err, r.store.Close())
+	}
 	return r, nil
 }
 
@@ -368,7 +380,7 @@ func (r *readiness) check(ctx context.Context) error {
 }
 
 // buildPorts makes the handler of each port.
-func (s *server) buildPorts(cfg config, who people, record *record, registry *prometheus.Registry, log *slog.Logger) error {
+func (s *server) buildPorts(cfg config, who people, record *record, engines *engines, registry *prometheus.Registry, log *slog.Logger) error {
 	metrics, err := apihandlers.NewMetrics(registry)
 	if err != nil {
 		return dm.Wrap("build metrics", err)
@@ -388,6 +400,10 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Events: record.store, Deliveries: record.store, Directory: who.directory, Policy: who.policy, Ending: s.readiness.ended})
 	if err != nil {
 		return dm.Wrap("build the native API", err)
+	}
+	delivered, err := engines.routes(record.store)
+	if err != nil {
+		return err
 	}
 	gitDoor := &auth.GitDoor{Auth: who.auth, Owners: record.store}
 	clones, err := githttp.New(githttp.Config{
@@ -416,6 +432,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, registry *pr
 		{&s.manager, apihandlers.Config{Server: "manager", Errors: apihandlers.ManagerBody, Options: true, Tables: []apihandlers.Table{
 			{Gate: nativeDoor, Routes: native.Routes()},
 			{Gate: managerDoor, Routes: pnda.Routes()},
+			{Routes: delivered},
 		}}},
 		{&s.git, apihandlers.Config{Server: "git", Errors: apihandlers.LineBody, Tables: []apihandlers.Table{{Routes: clones.Routes()}}}},
 	} {

@@ -302,3 +302,6 @@ func (j *job) again() string {
 	}
 	return "OnFailure"
 }
+
+// IsVersion tells whether text is a version of Spark in full.
+func IsVersion(text string) bool { return semver.IsValid("v" + text) }
