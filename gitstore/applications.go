@@ -1,7 +1,6 @@
 package gitstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/form"
 	"github.com/pndaproject/deployment-manager/gitstore/gate"
 	"github.com/pndaproject/deployment-manager/gitstore/index"
-	"github.com/pndaproject/deployment-manager/gitstore/past"
 	"github.com/pndaproject/deployment-manager/gitstore/repo"
 	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
@@ -119,7 +117,7 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		if err := index.Idle(op, app, e, dm.Created, dm.Started); err != nil {
 			return wanted{}, err
 		}
-		then, err := s.deployment(ctx, op, app, e, to)
+		then, err := s.OfThisLife(ctx, op, app, e, to)
 		if err != nil {
 			return wanted{}, err
 		}
@@ -128,32 +126,6 @@ func (s *Store) Rollback(ctx context.Context, actor dm.Actor, app dm.Application
 		src := source{dir: s.data.Path(repo.Application(app)), tree: then.Package}
 		return s.admitContent(ctx, actor, e, dm.Rollback, spec, src, false)
 	})
-}
-
-// deployment reads deployment number n of the life that app lives now.
-func (s *Store) deployment(ctx context.Context, op string, app dm.ApplicationName, e *index.Application, n int) (form.Change, error) {
-	dir := s.data.Path(repo.Application(app))
-	heads, err := repo.ReadRefs(dir)
-	if err != nil {
-		return form.Change{}, repo.Failed(op, err)
-	}
-	at := heads[repo.Deployment(n)]
-	if at.IsZero() {
-		return form.Change{}, past.NoDeployment(dm.Invalid, op, app, n, e.Deployments)
-	}
-	objects := repo.Open(dir)
-	for later := e.Deployments; later > n && ctx.Err() == nil; later-- { // a life begins with a create, which has a number
-		c, err := objects.Commit(heads[repo.Deployment(later)])
-		if err != nil {
-			return form.Change{}, repo.Failed(op, err)
-		}
-		if form.ParseChange(c).Verb == dm.Create {
-			return form.Change{}, dm.Errorf(dm.Invalid, op, "deployment %d is of an earlier %s, destroyed before deployment %d", n, app, later).
-				WithHint("change the application to the package that it ran then")
-		}
-	}
-	content, err := form.DecodeChange(objects, at)
-	return content, repo.Failed(op, cmp.Or(ctx.Err(), err))
 }
 
 // Start implements dm.ApplicationStore.

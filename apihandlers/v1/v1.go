@@ -60,7 +60,7 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 		{
 			Name: "v1-application", Method: http.MethodGet, Path: path, Access: apihandlers.Reading,
 			Actions: []dm.Action{dm.ApplicationRead, dm.ApplicationOverrides}, Success: http.StatusOK, Handle: a.get,
-			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed: `team` is under whose name its work runs, where the server runs work for teams; a component's `state` is the word of its engine, where it has one. `overrides` and `audience` are null for whom the second action is not granted.",
+			Summary:  "The whole of an application: what is desired, who asked for it last (and why, and through which service, when that was told), and what was observed: `team` is under whose name its work runs, where the server runs work for teams; a component's `state` is the word of its engine, where it has one, and its `drift` what somebody else changed there, which the next change of the application puts right. `overrides` and `audience` are null for whom the second action is not granted, and `drift` is left out.",
 			Response: `{"name":"noon-run","package":"flow-collector-2.14.3","owner":"ana","state":"started","overrides":{},"audience":["user:ana"],"phase":"STARTED","information":null,"deployment":2,"desired":"0123456789abcdef0123456789abcdef01234567","last":{"action":"change","user":"ana","impersonator":"console","auth":"htpasswd","via":"api","reason":"the topic was renamed","time":"2025-01-06T10:20:30.123456Z"},"observed":null}`,
 		},
 		{
@@ -126,6 +126,7 @@ type component struct {
 	Files       int              `json:"files"`
 	State       string           `json:"state,omitempty"` // of its engine, where one tells
 	Information string           `json:"information,omitempty"`
+	Drift       []dm.Drift       `json:"drift,omitempty"`
 }
 
 // get shows what was delivered only to those whom it is for.
@@ -140,6 +141,7 @@ func (a *API) get(w http.ResponseWriter, r *http.Request) error {
 	shown := viewOf(app.Application)
 	if !app.Delivered {
 		shown.Overrides, shown.Audience = nil, nil
+		shown.withoutDrift()
 	}
 	apihandlers.WriteJSON(w, http.StatusOK, shown)
 	return nil
@@ -162,11 +164,20 @@ func viewOf(app dm.Application) view {
 		}
 		for _, record := range o.Records {
 			for _, c := range record.Components {
-				v.Observed.Components = append(v.Observed.Components, component{record.Type, c.Name, c.JobName, c.Files, c.State, c.Information})
+				v.Observed.Components = append(v.Observed.Components, component{record.Type, c.Name, c.JobName, c.Files, c.State, c.Information, c.Drift})
 			}
 		}
 	}
 	return v
+}
+
+// withoutDrift hides what shows values of what was delivered.
+func (v *view) withoutDrift() {
+	if v.Observed != nil {
+		for i := range v.Observed.Components {
+			v.Observed.Components[i].Drift = nil
+		}
+	}
 }
 
 func notCreated(name string) error {

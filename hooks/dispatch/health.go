@@ -175,7 +175,7 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 }
 
 // told takes what a plugin told into r and says which components changed their
-// state. What can't be told leaves the states as they are.
+// state, or are as they are wanted no more or again. What can't be told leaves the states as they are.
 func told(r *dm.PluginRecord, health []dm.Health, err error) (changes []string) {
 	for i := range r.Components {
 		c := &r.Components[i]
@@ -184,13 +184,17 @@ func told(r *dm.PluginRecord, health []dm.Health, err error) (changes []string) 
 			continue
 		}
 		var h dm.Health
-		if at := slices.IndexFunc(health, func(h dm.Health) bool { return h.Component == c.Name }); at >= 0 {
+		at := slices.IndexFunc(health, func(h dm.Health) bool { return h.Component == c.Name })
+		if at >= 0 {
 			h = health[at]
 		}
 		c.Information = dm.Printable(fmt.Sprintf("%.1000s", h.Information))
 		if state := dm.Printable(fmt.Sprintf("%.100s", h.State)); state != c.State {
 			c.State = state
 			changes = append(changes, fmt.Sprintf("%s/%s is %s", r.Type, c.Name, cmp.Or(state, "missing")))
+		}
+		if change := toldDriftOf(r.Type, c, h.Drift); change != "" && at >= 0 {
+			changes = append(changes, change)
 		}
 	}
 	return changes

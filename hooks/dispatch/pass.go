@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -160,7 +161,7 @@ func (p *pass) outcome(undoing error) dm.Observation {
 		o.Effective = ""
 		return o
 	}
-	o.Effective, o.Information = p.work.Desired, strings.Join(append(p.moved(o.Records), p.work.Notes...), "; ")
+	o.Effective, o.Information = p.work.Desired, strings.Join(slices.Concat(p.moved(o.Records), p.healed(o.Records), p.work.Notes), "; ")
 	return o
 }
 

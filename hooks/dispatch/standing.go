@@ -137,6 +137,12 @@ func (p *pass) apply(ctx context.Context, t dm.ComponentType, r dm.ApplyRequest,
 		return err // nothing was made that was not there before
 	}
 	record.Type, record.Application, record.Desired = t, p.app, r.Desired
+	if err == nil { // whatever was changed by others is as it is wanted
+		record.Components = slices.Clone(record.Components)
+		for i := range record.Components {
+			record.Components[i].Drift = nil
+		}
+	}
 	if err != nil && stood {
 		record = merge(before, record)
 	}

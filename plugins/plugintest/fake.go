@@ -50,6 +50,17 @@ func (e *FakeEngine) Becomes(app dm.ApplicationName, component dm.ComponentName,
 	}
 }
 
+// Drifts lets somebody else change what the job of a component was made of, nil for
+// nobody any more. The next Apply heals it.
+func (e *FakeEngine) Drifts(app dm.ApplicationName, component dm.ComponentName, drift []dm.Drift) {
+	e.mu.Lock()
+	job := e.jobs[app][component]
+	job.Drift = drift
+	e.jobs[app][component] = job
+	e.mu.Unlock()
+	e.Tell(app)
+}
+
 // Tell lets the plugin notice something about app.
 func (e *FakeEngine) Tell(app dm.ApplicationName) { e.changed <- app }
 
