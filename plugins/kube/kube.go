@@ -51,6 +51,7 @@ func New(cfg Config) (*Cluster, error) {
 	if err := checkTeams(cfg.Teams); err != nil {
 		return nil, err
 	}
+	quietClient(cfg.Log) // before the clients: they log while they are made
 	config := rest.CopyConfig(cfg.REST)
 	config.UserAgent = "pnda-deployment-manager"
 	config.WarningHandlerWithContext = rest.NoWarnings{}
@@ -65,7 +66,6 @@ func New(cfg Config) (*Cluster, error) {
 	if c.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, dm.Errorf(dm.Invalid, op, "the configuration of the API server can't be used").Because(err)
 	}
-	quietClient(cfg.Log)
 	return c, nil
 }
 

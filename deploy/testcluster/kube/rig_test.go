@@ -45,6 +45,11 @@ func withCluster(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// The log of client-go is set with the first, and not while others use it.
+	if _, err := kube.New(kube.Config{REST: shared.Config(), Teams: []kube.Team{{Name: team, Namespace: "default", ServiceAccount: "jobs"}}}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	status := m.Run()
 	if err := shared.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
