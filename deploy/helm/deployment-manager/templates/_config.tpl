@@ -11,7 +11,8 @@
   "htpasswd" "use auth.users or auth.existingSecret"
   "tokens" "use auth.tokens or auth.existingSecret"
   "groups" "use auth.groups"
-  "hub" "use jupyterhub.url, .service and .caConfigMap" }}
+  "hub" "use jupyterhub.url, .service and .caConfigMap"
+  "kubernetes" "use kubernetes.enabled, .teams and .filesURL" }}
 {{- range $key, $instead := $owned }}
 {{- if hasKey $.Values.config $key }}
 {{- fail (printf "config.%s is set by the chart itself: %s" $key $instead) }}
@@ -32,6 +33,12 @@
 {{- if and .enabled (not (or .hosts.packages .hosts.manager .hosts.git)) }}
 {{- fail "ingress.enabled needs a host name in at least one of ingress.hosts.packages, .manager and .git" }}
 {{- end }}
+{{- end }}
+{{- if and .Values.kubernetes.enabled (not .Values.kubernetes.teams) }}
+{{- fail "kubernetes.enabled needs kubernetes.teams: nobody else may run anything" }}
+{{- end }}
+{{- if and .Values.kubernetes.enabled (not (((.Values.config).spark).images)) }}
+{{- fail "kubernetes.enabled needs config.spark.images, such as {\"4.0.4\": registry.example.org/spark:4.0.4}" }}
 {{- end }}
 {{- $names := list .Values.services.packages.name .Values.services.manager.name .Values.services.git.name }}
 {{- if and .Values.services.packages.alias (eq .Values.services.packages.name "package-repository") }}
@@ -71,6 +78,14 @@
 {{- end }}
 {{- $_ := set $c "hub" $hub }}
 {{- end }}
+{{- end }}
+{{- if .Values.kubernetes.enabled }}
+{{- $teams := dict }}
+{{- range $group, $team := .Values.kubernetes.teams }}
+{{- $_ := set $teams $group (dict "namespace" ($team.namespace | default $.Release.Namespace) "serviceAccount" ($team.serviceAccount | default "pnda-driver") "images" $team.images "pullSecrets" ($team.pullSecrets | default list)) }}
+{{- end }}
+{{- $service := printf "%s://%s.%s.svc:%v" (include "dm.scheme" .) .Values.services.manager.name .Release.Namespace .Values.services.manager.port }}
+{{- $_ := set $c "kubernetes" (dict "enabled" true "teams" $teams "files_url" (.Values.kubernetes.filesURL | default $service)) }}
 {{- end }}
 {{- if .Values.tls.secretName }}
 {{- $_ := set $c "tls" (dict "cert" "/etc/deployment-manager/tls/tls.crt" "key" "/etc/deployment-manager/tls/tls.key") }}
