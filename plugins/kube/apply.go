@@ -153,6 +153,9 @@ func (c *Cluster) get(ctx context.Context, k kind, namespace, name string) (*uns
 // not any more, stays.
 func (c *Cluster) remove(ctx context.Context, s Set, o wanted) error {
 	live, err := c.get(ctx, o.kind, s.Team.Namespace, o.GetName())
+	if isUnknownKind(err) {
+		return nil // its objects went with the kind
+	}
 	if err != nil || live == nil || !ours(live, s.Application, s.Type) || madeByOthers(live) {
 		return err
 	}

@@ -364,6 +364,7 @@ func TestOperatorComesLate(t *testing.T) {
 		return err
 	})
 	r.fails(r.kube.Apply(t.Context(), s), dm.Unavailable, missing)
+	r.apply(r.set("late", configMap("before", "1"))) // its objects went with the kind
 	r.must(r.kube.Destroy(t.Context(), "late", sort))
 	r.want("late")
 }
