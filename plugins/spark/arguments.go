@@ -2,13 +2,13 @@ package spark
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/google/shlex"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -16,11 +16,39 @@ import (
 
 func unmarshal(raw []byte, into any) error { return json.Unmarshal(raw, into) }
 
-// split makes words of a line as a shell would. Nothing is ever run or expanded.
-func split(line string) ([]string, error) {
-	words, err := shlex.Split(line)
-	if err != nil {
+// split makes words of a line as a shell would: by blanks, quotes and backslashes.
+// Nothing is ever run or expanded, and # is a character like others.
+func split(line string) (words []string, err error) {
+	var word []rune
+	var quote rune // of the quotes that are open, 0 for none
+	inWord, escaped := false, false
+	for _, c := range line {
+		switch {
+		case escaped:
+			if quote == '"' && c != '"' && c != '\\' && c != '$' && c != '`' {
+				word = append(word, '\\')
+			}
+			word, escaped = append(word, c), false
+		case c == '\\' && quote != '\'':
+			inWord, escaped = true, true
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			inWord, quote = true, c
+		case quote == 0 && (c == ' ' || c == '\t'):
+			if inWord {
+				words = append(words, string(word))
+			}
+			word, inWord = nil, false
+		default:
+			word, inWord = append(word, c), true
+		}
+	}
+	if quote != 0 || escaped {
 		return nil, dm.Errorf(dm.Invalid, "spark.split", "the quotes in %.80q do not match", line)
+	}
+	if inWord {
+		words = append(words, string(word))
 	}
 	return words, nil
 }
@@ -38,9 +66,17 @@ var refusedOptions = map[string]string{
 // flags are the options of spark-submit without a value.
 var flags = []string{"--verbose", "-v"}
 
+// reference is one that Spark's configuration has to where it is read first: that is
+// the operator's pod, whose environment is not the package's to know.
+var reference = regexp.MustCompile(`\$\{(env|system):`)
+
 // arguments reads spark_submit_args. Options are allowed by name; what is in no list
 // is refused by its own.
 func (r *reading) arguments(line string) {
+	if found := reference.FindString(line); found != "" {
+		r.fault("spark_submit_args: %s…} is not allowed: it is filled in by whoever starts the job, and not in the job's pods", found)
+		return
+	}
 	words, err := split(line)
 	if err != nil {
 		r.fault("spark_submit_args: %s", dm.Public(err))
@@ -156,6 +192,9 @@ func (r *reading) addresses(option, list string) []string {
 				r.fault("spark_submit_args: %s %.80q is no address", option, one)
 				continue
 			}
+			if strings.HasPrefix(one, "hdfs:///") {
+				r.job.notes = append(r.job.notes, fmt.Sprintf("%s %s names no name node: it needs fs.defaultFS, by --conf spark.hadoop.fs.defaultFS or in the image", option, one))
+			}
 			all = append(all, one)
 		}
 	}
@@ -182,22 +221,40 @@ func (r *reading) coordinates(option, list string) []string {
 	return all
 }
 
-// java takes options of a JVM. Spark refuses its own settings among them, but only
-// when the executor starts.
+// javaOptions are the fronts of the options that a JVM may be given, and
+// deniedOptions those among them that it may not: what takes code from elsewhere, or
+// belongs to Spark, which refuses it only when an executor starts.
+var (
+	javaOptions = []string{
+		"-D", "-XX:", "-Xms", "-Xmn", "-Xss", "-Xlog:", "-Xloggc:", "-verbose:", "-ea", "-da", "-server", "--add-opens=", "--add-exports=", "--add-modules=",
+	}
+	deniedOptions = []string{
+		"-Dspark", "-XX:OnError", "-XX:OnOutOfMemoryError", "-XX:Flags", "-XX:VMOptionsFile", "-XX:MaxHeapSize", "-XX:InitialHeapSize",
+		"-XX:MaxRAM", "-Djava.system.class.loader", "-Djava.security.manager", "-Djdk.attach", "-Dcom.sun.management",
+	}
+)
+
+// java takes options of a JVM. Spark makes words of them in its own way, so that
+// quotes, of which it could make others, have no place in them.
 func (r *reading) java(where string, p *part, value string) {
-	words, err := split(value)
-	switch {
-	case err != nil:
-		r.fault("spark_submit_args: %s: %s", where, dm.Public(err))
-		return
-	case slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, "-Dspark") }):
-		r.fault("spark_submit_args: %s must not set spark.* by -D; use --conf", where)
-		return
-	case slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, "-Xmx") }):
-		r.fault("spark_submit_args: %s must not set -Xmx; use driver_mem or executors_mem", where)
+	if strings.ContainsAny(value, "'\"\\") {
+		r.fault("spark_submit_args: %s must hold no quotes and backslashes of its own", where)
 		return
 	}
-	p.java = strings.TrimSpace(p.java + " " + value)
+	words := strings.Fields(value)
+	for _, w := range words {
+		has := func(front string) bool { return strings.HasPrefix(w, front) }
+		switch {
+		case has("-Xmx"):
+			r.fault("spark_submit_args: %s must not set -Xmx; use driver_mem or executors_mem", where)
+		case has("-Dspark"):
+			r.fault("spark_submit_args: %s must not set spark.* by -D; use --conf", where)
+		case slices.ContainsFunc(deniedOptions, has) || !slices.ContainsFunc(javaOptions, has):
+			r.fault("spark_submit_args: %s: %.80q is not an option that a package may give a JVM", where, w)
+		default:
+			p.java = strings.TrimSpace(p.java + " " + w)
+		}
+	}
 }
 
 // settings leads from a configuration key to what it sets here instead.
@@ -212,7 +269,9 @@ var settings = map[string]func(*reading, string, string){
 	"spark.yarn.driver.memoryOverhead":        func(r *reading, k, v string) { r.job.driver.overhead = r.memoryOf(k, v) },
 	"spark.yarn.executor.memoryOverhead":      func(r *reading, k, v string) { r.job.executor.overhead = r.memoryOf(k, v) },
 	"spark.driver.extraJavaOptions":           func(r *reading, k, v string) { r.java(k, &r.job.driver, v) },
+	"spark.driver.defaultJavaOptions":         func(r *reading, k, v string) { r.java(k, &r.job.driver, v) },
 	"spark.executor.extraJavaOptions":         func(r *reading, k, v string) { r.java(k, &r.job.executor, v) },
+	"spark.executor.defaultJavaOptions":       func(r *reading, k, v string) { r.java(k, &r.job.executor, v) },
 	"spark.kubernetes.driver.request.cores":   func(r *reading, k, v string) { r.job.driver.request = r.cpu(k, v) },
 	"spark.kubernetes.driver.limit.cores":     func(r *reading, k, v string) { r.job.driver.limit = r.cpu(k, v) },
 	"spark.kubernetes.executor.request.cores": func(r *reading, k, v string) { r.job.executor.request = r.cpu(k, v) },
@@ -247,13 +306,13 @@ var (
 		"spark.dynamicAllocation.", "spark.speculation", "spark.task.", "spark.network.", "spark.rpc.", "spark.locality.", "spark.io.",
 		"spark.broadcast.", "spark.cleaner.", "spark.scheduler.", "spark.storage.", "spark.rdd.", "spark.reducer.", "spark.stage.",
 		"spark.checkpoint.", "spark.hadoop.", "spark.python.", "spark.executor.", "spark.driver.", "spark.ui.retained", "spark.files.",
-		"spark.excludeOnFailure.", "spark.decommission.", "spark.jars.ivySettings", "spark.extraListeners", "spark.logConf",
+		"spark.excludeOnFailure.", "spark.decommission.", "spark.extraListeners", "spark.logConf", "spark.pyspark.",
 		"spark.kafka.", "spark.cassandra.", "spark.es.", "spark.mongodb.", "spark.hbase.", "spark.redis.", "spark.kubernetes.memoryOverheadFactor",
 		"spark.kubernetes.allocation.batch.", "spark.kubernetes.executor.deleteOnTermination", "spark.log.level", "spark.eventLog.compress",
 	}
 	denied = []string{
 		"spark.driver.host", "spark.driver.port", "spark.driver.bindAddress", "spark.driver.blockManager.port", "spark.driver.resource.",
-		"spark.executor.resource.", "spark.driver.supervise", "spark.executor.id", "spark.driver.appUIAddress", "spark.jars.ivySettings",
+		"spark.executor.resource.", "spark.driver.supervise", "spark.executor.id", "spark.driver.appUIAddress",
 		"spark.driver.pod", "spark.executor.pod",
 	}
 )
@@ -290,14 +349,17 @@ func (r *reading) configure(key, value string) {
 	}
 }
 
-// environment takes a variable of pods. Those of Spark and Kubernetes say how a pod
-// is run.
+// ownVariables are the fronts of the variables that say how a pod and its JVM are
+// run, and that secrets have.
+var ownVariables = []string{"SPARK_", "KUBERNETES_", "SECRET_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "LD_", "POD_", "HOME", "PATH"}
+
+// environment takes a variable of pods.
 func (r *reading) environment(of map[string]string, name, value string) {
 	if !envName.MatchString(name) {
 		r.fault("spark_submit_args: %.80q is no name of an environment variable", name)
 		return
 	}
-	if strings.HasPrefix(name, "SPARK_") || strings.HasPrefix(name, "KUBERNETES_") || strings.HasPrefix(name, "SECRET_") {
+	if slices.ContainsFunc(ownVariables, func(front string) bool { return strings.HasPrefix(name, front) }) {
 		r.fault("spark_submit_args: the environment variable %s is not for packages to set", name)
 		return
 	}

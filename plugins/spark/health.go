@@ -98,7 +98,7 @@ func gone(d data) dm.Health {
 // operatorState is what the operator says of a SparkApplication.
 type operatorState struct {
 	state, message, id, submission string
-	uiService                      string
+	page                           string // of the driver's UI, for people; "" without an ingress
 	attempts                       int64
 	executorsFailed                int
 }
@@ -107,7 +107,7 @@ func stateOf(o *unstructured.Unstructured) (s operatorState) {
 	text := func(path ...string) string { t, _, _ := unstructured.NestedString(o.Object, path...); return t }
 	s.state, s.message = text("status", "applicationState", "state"), text("status", "applicationState", "errorMessage")
 	s.id, s.submission = text("status", "sparkApplicationId"), text("status", "submissionID")
-	s.uiService = text("status", "driverInfo", "webUIServiceName")
+	s.page = text("status", "driverInfo", "webUIIngressAddress")
 	s.attempts, _, _ = unstructured.NestedInt64(o.Object, "status", "executionAttempts")
 	executors, _, _ := unstructured.NestedStringMap(o.Object, "status", "executorState")
 	for _, state := range executors {
@@ -176,7 +176,7 @@ func (p *Plugin) untouched(o *unstructured.Unstructured, namespace string) strin
 }
 
 func idle(name, namespace string) string {
-	return fmt.Sprintf("no Spark operator has acted on sparkapplications/%s: is it running, and does it watch the namespace %s?", name, namespace)
+	return fmt.Sprintf("no operator has touched sparkapplications/%s: is the Spark operator running, and does it watch the namespace %s?", name, namespace)
 }
 
 // untouchedSince is untouched for an object that was started after it was made: when

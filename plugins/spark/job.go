@@ -263,7 +263,10 @@ func (r *reading) respawn() {
 	if r.job.respawn == "on-success" {
 		r.fault("respawn_type on-success has no counterpart on Kubernetes; use always, on-failure or no")
 	}
-	r.job.pause = cmp.Or(r.number("respawn_timeout_sec", 0, longestPauseSec), 2)
+	r.job.pause = 2
+	if r.text("respawn_timeout_sec") != "" {
+		r.job.pause = r.number("respawn_timeout_sec", 0, longestPauseSec)
+	}
 }
 
 // versionAndImage finds what runs the job: the image of the version that the package
@@ -278,7 +281,11 @@ func (r *reading) versionAndImage(cfg *Config) {
 			break
 		}
 	}
-	if asked != "" && j.version != asked && !strings.HasPrefix(j.version, asked+".") && j.version != "" {
+	switch {
+	case j.version == "": // there is no cluster
+	case asked == "":
+		j.notes = append(j.notes, fmt.Sprintf("spark_version is not set, for which PNDA took 1: Spark %s is used", j.version))
+	case j.version != asked && !strings.HasPrefix(j.version, asked+"."):
 		j.notes = append(j.notes, fmt.Sprintf("spark_version %s is not run here, Spark %s is used", asked, j.version))
 	}
 	j.image = cfg.Images[j.version]

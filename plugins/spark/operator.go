@@ -140,6 +140,9 @@ func (p *Plugin) configuration(j *job) map[string]string {
 	if j.level != "" && j.since("3.5.0") && conf["spark.log.level"] == "" {
 		conf["spark.log.level"] = j.level
 	}
+	if len(j.packages) > 0 {
+		conf["spark.jars.ivy"] = tmpFolder + "/ivy" // elsewhere nothing can be written
+	}
 	if p.cfg.EventLog != "" {
 		conf["spark.eventLog.enabled"], conf["spark.eventLog.dir"] = "true", p.cfg.EventLog
 	}

@@ -88,7 +88,7 @@ func TestMapping(t *testing.T) {
 		{`"respawn_type": "no"`, "spec.restartPolicy.type", `"Never"`, ""},
 		{`"respawn_type": "on-abort"`, "spec.restartPolicy.type", `"OnFailure"`, ""},
 		{`"respawn_timeout_sec": "30"`, "spec.restartPolicy.onFailureRetryInterval", `30`, ""},
-		{`"respawn_timeout_sec": "0"`, "spec.restartPolicy.onFailureRetryInterval", `2`, ""},
+		{`"respawn_timeout_sec": "0"`, "spec.restartPolicy.onFailureRetryInterval", `1`, ""},
 		{`"main_args": ["a b", "3"]`, "spec.arguments.0", `"a b"`, "a b 3"},
 		{`"main_args": "--word '#test it'"`, "spec.arguments.1", `"#test it"`, "--word #test it"},
 		{`"main_args": "$(POD_IP)"`, "spec.arguments.0", `"$(POD_IP)"`, "$$(POD_IP)"},

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -113,6 +114,9 @@ func (*Plugin) Validate(c dm.PackageComponent) []dm.Finding {
 func (p *Plugin) Check(c dm.CheckedComponent) []dm.Finding {
 	findings := append(plugins.CheckMain(c), plugins.CheckRespawn(c)...)
 	_, more := p.cfg.parse(c.Effective, c.Files)
+	if p.cfg.Cluster == nil {
+		more = append(more, p.CheckSecrets(c)...)
+	}
 	return append(findings, more...)
 }
 
@@ -125,6 +129,7 @@ type made struct {
 	team      kube.Team
 	addresses addresses
 	data      data
+	runs      bool // it has been started already
 }
 
 // data is what the record keeps of a component.
@@ -135,17 +140,32 @@ type data struct {
 	Run     string `json:"run"`    // of the job, other at each start and each change
 	Job     string `json:"job"`    // what is run, as a digest
 	Started bool   `json:"started"`
-	Python  bool   `json:"python,omitempty"`
 	Again   bool   `json:"again,omitempty"` // it is run again whenever it ends
 	Ran     bool   `json:"ran,omitempty"`   // it has been started before
 }
 
-// identity is a digest of all that is run. fmt writes maps in the order of their keys.
-func (c made) identity() string {
-	j := *c.job
-	j.notes = nil
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %+v %+v", j, c.addresses, c.team))
-	return hex.EncodeToString(sum[:10])
+// identity is a digest of all that is run: of the objects as they are while it runs,
+// whichever run that is.
+func (p *Plugin) identity(r dm.ApplyRequest, c made) (string, error) {
+	c.data.Started, c.data.Run = true, ""
+	objects, err := p.objects(r, c)
+	if err != nil {
+		return "", err
+	}
+	raw, err := json.Marshal(objects)
+	if err != nil {
+		return "", dm.Wrap("spark.identity", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:10]), nil
+}
+
+// objects are those of one component.
+func (p *Plugin) objects(r dm.ApplyRequest, c made) ([]kube.Object, error) {
+	if c.data.Engine == Native {
+		return p.native(r, c)
+	}
+	return p.operator(r, c), nil
 }
 
 // runName is the object of one run of a job that ends.
@@ -213,6 +233,10 @@ func (p *Plugin) Probe(ctx context.Context, r dm.ApplyRequest) ([]dm.Finding, er
 	}
 	r.State = dm.WantStarted
 	set, _, err := p.set(ctx, r)
+	var refused *dm.Error
+	if errors.As(err, &refused) && len(refused.Findings) > 0 {
+		return refused.Findings, nil
+	}
 	if dm.KindOf(err) == dm.Invalid {
 		return []dm.Finding{{Type: kind, Message: dm.Public(err)}}, nil
 	}
@@ -235,19 +259,16 @@ func (p *Plugin) set(ctx context.Context, r dm.ApplyRequest) (kube.Set, []made, 
 		if err != nil {
 			return set, nil, err
 		}
-		var objects []kube.Object
-		if c.data.Engine == Native {
-			objects, err = p.native(r, c)
-		} else {
-			objects = p.operator(r, c)
-		}
+		objects, err := p.objects(r, c)
 		if err != nil {
 			return set, nil, dm.Wrap("spark.set", err)
 		}
 		set.Objects = append(set.Objects, objects...)
-		set.Pods = append(set.Pods,
-			kube.Pod{Component: c.name, Of: "driver", Spec: c.job.sized(c.job.podSpec(team, driverContainer), c.job.driver)},
-			kube.Pod{Component: c.name, Of: "executor", Spec: c.job.sized(c.job.podSpec(team, executorContainer), c.job.executor)})
+		if !c.runs { // a quota would count the pods of one that runs twice
+			set.Pods = append(set.Pods,
+				kube.Pod{Component: c.name, Of: "driver", Spec: c.job.sized(c.job.podSpec(team, driverContainer), c.job.driver)},
+				kube.Pod{Component: c.name, Of: "executor", Spec: c.job.sized(c.job.podSpec(team, executorContainer), c.job.executor)})
+		}
 		all = append(all, c)
 	}
 	return set, all, nil
@@ -282,30 +303,34 @@ func (p *Plugin) make(ctx context.Context, r dm.ApplyRequest, team kube.Team, co
 	if c.addresses, err = p.locate(r, component.Name, files, j); err != nil {
 		return made{}, err
 	}
-	c.data, err = p.decide(ctx, r, c)
+	err = p.decide(ctx, r, &c)
 	return c, err
 }
 
 // decide says which engine runs a component and which run this is. The engine is
 // decided once. A run goes on when it was started before and nothing of it is other.
-func (p *Plugin) decide(ctx context.Context, r dm.ApplyRequest, c made) (data, error) {
+func (p *Plugin) decide(ctx context.Context, r dm.ApplyRequest, c *made) (err error) {
 	before := dataOf(r.Previous, c.name)
-	d := data{
+	c.runs = before.Started
+	c.data = data{
 		Engine: before.Engine, Team: c.team.Name, Object: kube.Name(r.Application, string(kind), string(c.name)),
-		Started: r.State == dm.WantStarted, Python: c.job.python, Again: c.job.again() == "Always", Ran: before.Ran || before.Started,
+		Started: r.State == dm.WantStarted, Again: c.job.again() == "Always", Ran: before.Ran || before.Started,
 	}
-	if d.Engine == "" {
-		var err error
-		if d.Engine, err = p.engine(ctx); err != nil {
-			return d, err
+	if c.data.Engine == "" {
+		if c.data.Engine, err = p.engine(ctx); err != nil {
+			return err
 		}
 	}
-	d.Job = c.identity()
-	d.Run = string(r.Desired)
-	if before.Run != "" && (!d.Started || before.Started && before.Job == d.Job) {
-		d.Run = before.Run
+	if c.data.Job, err = p.identity(r, *c); err != nil {
+		return err
 	}
-	return d, nil
+	// The digest stands for what this server makes of the same change otherwise than
+	// the one before: with another image, say.
+	c.data.Run = string(r.Desired) + "-" + c.data.Job
+	if before.Run != "" && (!c.data.Started || before.Started && before.Job == c.data.Job) {
+		c.data.Run = before.Run
+	}
+	return nil
 }
 
 // engine is what runs a component that is made for the first time.

@@ -1,13 +1,10 @@
 package spark
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"io"
-	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -77,9 +74,13 @@ func (p *Plugin) Summarize(ctx context.Context, record dm.PluginRecord, _ dm.Pha
 		h := p.health(record.Application, c.Name, d, s)
 		one["aggregate_status"], one["information"] = h.State, h.Information
 		if o, ok := s.Object(kube.SparkApplication, d.Object); ok {
-			one["yarnId"] = stateOf(o).id
+			said := stateOf(o)
+			one["yarnId"] = said.id
+			if said.page != "" && (h.State == running || h.State == withFault) {
+				one["tracking_url"] = "http://" + said.page
+			}
 		}
-		if h.State == running {
+		if h.State == running || h.State == withFault {
 			p.addCounts(ctx, one, record.Application, c.Name, s)
 		}
 	}
@@ -227,54 +228,4 @@ func (p *Plugin) StreamLogs(ctx context.Context, w io.Writer, record dm.PluginRe
 		selector["spark-role"] = "driver"
 	}
 	return p.cfg.Cluster.Logs(ctx, w, team.Namespace, selector, lines, follow)
-}
-
-// Remarks implements dm.Remarker.
-func (p *Plugin) Remarks(c dm.PackageComponent) ([]string, error) {
-	at := string(c.Type) + "/" + string(c.Name) + "/"
-	j, _ := p.cfg.parse(c.Properties, c.Files)
-	var notes []string
-	for _, note := range j.notes {
-		notes = append(notes, at+"properties.json: "+note)
-	}
-	if !j.python || j.main == "" {
-		return notes, nil
-	}
-	f, err := c.Files.Open(j.main)
-	if err != nil {
-		return notes, nil // a sketch of a package may not hold it
-	}
-	defer f.Close()
-	if line := pythonTwo(io.LimitReader(f, pythonLook)); line != "" {
-		notes = append(notes, at+j.main+": looks like Python 2 ("+line+"); today's Spark runs Python 3")
-	}
-	return notes, nil
-}
-
-// pythonLook is how much of a Python file Remarks reads.
-const pythonLook = 64 << 10
-
-// Looks implements dm.Remarker.
-func (*Plugin) Looks(path string, size int64) int64 {
-	if bytes.HasSuffix([]byte(path), []byte(".py")) {
-		return min(size, pythonLook)
-	}
-	return 0
-}
-
-// pythonTwo finds a statement that Python 3 does not have.
-func pythonTwo(in io.Reader) string {
-	lines := bufio.NewScanner(in)
-	for lines.Scan() {
-		words := bytes.Fields(lines.Bytes())
-		if len(words) > 1 && string(words[0]) == "print" && !slices.Contains([]byte("=(.,:)"), words[1][0]) {
-			return "a print statement"
-		}
-		if len(words) > 1 && (string(words[0]) == "import" || string(words[0]) == "from") && slices.ContainsFunc(words[1:2], func(w []byte) bool {
-			return slices.Contains([]string{"urllib2", "ConfigParser", "StringIO", "Queue"}, string(w))
-		}) {
-			return "import of " + string(words[1])
-		}
-	}
-	return ""
 }
