@@ -45,9 +45,11 @@ func Components(ctx context.Context, progress io.Writer) (string, error) {
 		return "", err
 	}
 	built := filepath.Join(cache, key)
-	unlock, err := lock(ctx, built+".lock", progress)
+	unlock, err := Lock(ctx, built+".lock", func() {
+		fmt.Fprintln(progress, "waiting for Kubernetes' components, which another process builds")
+	})
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("waiting for Kubernetes' components: %w", err)
 	}
 	defer unlock()
 	if _, err := os.Stat(built); err == nil {
@@ -121,9 +123,10 @@ func goCommand(ctx context.Context, folder string, arguments ...string) (string,
 	return strings.TrimSpace(string(out)), nil
 }
 
-// lock holds the file alone for this caller until the returned function is
-// called. The kernel gives it back when the process ends, however it ends.
-func lock(ctx context.Context, name string, progress io.Writer) (unlock func(), err error) {
+// Lock holds the file alone for this caller until the returned function is called. The
+// kernel gives it back when the process ends, however it ends. waits is called once when
+// another one holds it.
+func Lock(ctx context.Context, name string, waits func()) (unlock func(), err error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -135,17 +138,17 @@ func lock(ctx context.Context, name string, progress io.Writer) (unlock func(), 
 		if err == nil {
 			return func() { file.Close() }, nil
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			file.Close()
 			return nil, fmt.Errorf("lock %s: %w", name, err)
 		}
 		if !said {
-			fmt.Fprintln(progress, "waiting for Kubernetes' components, which another process builds")
+			waits()
 		}
 		select {
 		case <-ctx.Done():
 			file.Close()
-			return nil, fmt.Errorf("waiting for another process to build Kubernetes' components: %w", ctx.Err())
+			return nil, ctx.Err()
 		case <-tick.C:
 		}
 	}

@@ -15,23 +15,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
 
 const (
 	hubUser   = "ana"
 	hubPod    = "jupyter-" + hubUser
 	hubClaim  = "claim-" + hubUser
-	hubHome   = "http://" + nodeAddress + ":8081/hub/api"
+	hubHome   = "http://" + node.Address + ":8081/hub/api"
 	hubSecret = "5e41ce7e57ab4d0c9a11fee1f00d5afe" // of an administrator; see jupyterhub/testdata
 )
 
 // hub is the Hub's folder as the machine sees it; it lies among the logs.
-func (s settings) hub() string { return filepath.Join(s.logs(), "hub") }
+func (s settings) hub() string { return filepath.Join(s.Logs(), "hub") }
 
 // hireHub starts a process that keeps the machine's own files, in which Python
 // and its libraries are, when this process leaves them. It waits for the word to
 // become the Hub.
-func hireHub(s settings) error {
+func hireHub(w node.World) error {
+	s, err := settingsOf(w)
+	if err != nil {
+		return err
+	}
 	if s.Jupyter == "" {
 		return nil
 	}
@@ -41,7 +47,7 @@ func hireHub(s settings) error {
 	if err := syscall.Mkfifo(filepath.Join(s.hub(), "word"), 0o600); err != nil {
 		return err
 	}
-	log, err := os.Create(filepath.Join(s.logs(), "hub.log"))
+	log, err := os.Create(filepath.Join(s.Logs(), "hub.log"))
 	if err != nil {
 		return err
 	}
@@ -68,7 +74,7 @@ func hireHub(s settings) error {
 // startHub gives the word, with what the Hub has to know.
 func (in *installation) startHub(t *testing.T) {
 	t.Helper()
-	if err := apply(t.Context(), hubRights); err != nil {
+	if err := node.Apply(t.Context(), namespace, hubRights); err != nil {
 		t.Fatal(err)
 	}
 	file, err := in.cluster.KubeconfigFor("hub")
@@ -83,11 +89,11 @@ func (in *installation) startHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	git := in.kubectl(t, "get", "service", "deployment-manager-git", "-o", "jsonpath={.spec.clusterIP}")
-	told, err := json.Marshal(map[string]string{"address": nodeAddress, "image": userImage, "git": git})
+	told, err := json.Marshal(map[string]string{"address": node.Address, "image": userImage, "git": git})
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(nodeFolder, "logs/hub")
+	folder := filepath.Join(node.Folder, "logs/hub")
 	if err := errors.Join(
 		clientcmd.WriteToFile(*config, filepath.Join(folder, "kubeconfig")),
 		os.WriteFile(filepath.Join(folder, "told.json"), told, 0o600),

@@ -3,7 +3,6 @@ package e2e
 import (
 	"archive/tar"
 	"compress/gzip"
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -11,87 +10,30 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
 
 const (
-	pauseImage = "localhost/pause:e2e"
-	userImage  = "localhost/notebook:e2e"
-	ownImage   = "localhost/notebook-with-program:e2e" // what a Dockerfile of two lines makes
+	userImage = "localhost/notebook:e2e"
+	ownImage  = "localhost/notebook-with-program:e2e" // what a Dockerfile of two lines makes
 )
 
-// importImages waits for containerd and gives it the images of all pods. No
-// registry is asked: the pods find their images on the node.
-func importImages(ctx context.Context, t *testing.T, s settings) {
-	t.Helper()
-	await(ctx, t, "containerd", patience, func() error {
-		_, err := run(ctx, "ctr", "version")
-		return err
-	})
-	folder := t.TempDir()
-	pause, user, own := filepath.Join(folder, "pause.tar"), filepath.Join(folder, "user.tar"), filepath.Join(folder, "own.tar")
-	err := errors.Join(
-		writeImage(pause, pauseImage, bare(v1.Config{Entrypoint: []string{"/bin/busybox", "sleep", "1000000000"}}), func(w *tar.Writer) error {
-			return addFile(w, "/usr/bin/busybox", "bin/busybox")
-		}),
-		writeImage(user, userImage, bare(v1.Config{Env: []string{"PATH=/usr/bin:/bin", "HOME=/home/jovyan"}}), func(w *tar.Writer) error { return addUser(w, s.User) }),
-	)
-	if err != nil {
-		t.Fatal(err)
+// makeImages writes the archives of users' images into a folder.
+func makeImages(folder string, s settings) ([]string, error) {
+	user, own := filepath.Join(folder, "user.tar"), filepath.Join(folder, "own.tar")
+	bare := node.Bare(v1.Config{Env: []string{"PATH=/usr/bin:/bin", "HOME=/home/jovyan"}})
+	if err := node.WriteImage(user, userImage, bare, func(w *tar.Writer) error { return addUser(w, s.User) }); err != nil {
+		return nil, err
 	}
 	from := func() (v1.Image, error) { return tarball.ImageFromPath(user, nil) }
-	if err := writeImage(own, ownImage, from, func(w *tar.Writer) error {
-		return addFile(w, s.Program, "opt/deployment-manager/deployment-manager-sync-"+runtime.GOARCH)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	for _, archive := range []string{pause, user, own, s.Image} {
-		if _, err := run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// bare is an image without files.
-func bare(config v1.Config) func() (v1.Image, error) {
-	return func() (v1.Image, error) {
-		return mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, Config: config})
-	}
-}
-
-// writeImage makes an image of another and one layer more.
-func writeImage(file, called string, from func() (v1.Image, error), fill func(*tar.Writer) error) error {
-	layer := file + ".layer"
-	out, err := os.Create(layer)
-	if err != nil {
-		return err
-	}
-	w := tar.NewWriter(out)
-	if err := errors.Join(fill(w), w.Close(), out.Close()); err != nil {
-		return err
-	}
-	opened, err := tarball.LayerFromFile(layer)
-	if err != nil {
-		return err
-	}
-	image, err := from()
-	if err != nil {
-		return err
-	}
-	if image, err = mutate.AppendLayers(image, opened); err != nil {
-		return err
-	}
-	tag, err := name.NewTag(called)
-	if err != nil {
-		return err
-	}
-	return tarball.WriteToFile(file, tag, image)
+	err := node.WriteImage(own, ownImage, from, func(w *tar.Writer) error {
+		return node.AddFile(w, s.Program, "opt/deployment-manager/deployment-manager-sync-"+runtime.GOARCH)
+	})
+	return []string{user, own}, err
 }
 
 // addUser adds the folder of Debian's packages and the user of a notebook's
@@ -111,11 +53,11 @@ func addUser(w *tar.Writer, folder string) error {
 		if strings.HasPrefix(inside, "usr/share/doc") || strings.HasPrefix(inside, "usr/share/locale") {
 			return nil
 		}
-		return addFile(w, path, inside)
+		return node.AddFile(w, path, inside)
 	}); err != nil {
 		return err
 	}
-	if err := addFile(w, "/usr/bin/busybox", "usr/bin/busybox"); err != nil {
+	if err := node.AddFile(w, "/usr/bin/busybox", "usr/bin/busybox"); err != nil {
 		return err
 	}
 	const users = "root:x:0:0:root:/root:/bin/sh\njovyan:x:1000:100::/home/jovyan:/bin/sh\n"
@@ -141,40 +83,11 @@ func makeExamples(folder, checkout string) (string, error) {
 				return err
 			}
 			inside, err := filepath.Rel(source, path)
-			return errors.Join(err, addFile(w, path, filepath.Join(id, inside)))
+			return errors.Join(err, node.AddFile(w, path, filepath.Join(id, inside)))
 		})
 		if err := errors.Join(err, w.Close(), zip.Close(), out.Close()); err != nil {
 			return "", err
 		}
 	}
 	return folder, nil
-}
-
-// addFile adds a file, folder or link, as root's.
-func addFile(w *tar.Writer, path, as string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	target := ""
-	if info.Mode()&fs.ModeSymlink != 0 {
-		if target, err = os.Readlink(path); err != nil {
-			return err
-		}
-	}
-	header, err := tar.FileInfoHeader(info, target)
-	if err != nil {
-		return err
-	}
-	header.Name, header.Uid, header.Gid, header.Uname, header.Gname = as, 0, 0, "", ""
-	if err := w.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
-		return err
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.Copy(w, file)
-	return err
 }

@@ -20,6 +20,8 @@ import (
 
 	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
 
 const (
@@ -46,12 +48,11 @@ type installation struct {
 // TestInstallation takes one installation through its life. The steps follow
 // one another: each begins where the one before ended.
 func TestInstallation(t *testing.T) {
-	text := os.Getenv(insideVariable)
-	if text == "" {
+	if world == nil {
 		unableOrSkip(t, unfit)
 	}
-	var s settings
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
+	s, err := settingsOf(*world)
+	if err != nil {
 		t.Fatal(err)
 	}
 	in := newInstallation(t, s)
@@ -80,6 +81,13 @@ func TestInstallation(t *testing.T) {
 	}
 }
 
+// settingsOf reads what the first process found.
+func settingsOf(w node.World) (s settings, err error) {
+	err = json.Unmarshal(w.Data, &s)
+	s.World = w
+	return s, err
+}
+
 // unableOrSkip ends a test that this machine cannot run: what a person may lack,
 // the project's own checks may not.
 func unableOrSkip(t *testing.T, reason error) {
@@ -95,10 +103,21 @@ func unableOrSkip(t *testing.T, reason error) {
 func newInstallation(t *testing.T, s settings) *installation {
 	t.Helper()
 	begun := time.Now()
-	cluster := startNode(t.Context(), t, s)
+	images, err := makeImages(t.TempDir(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := s.Start(t.Context(), node.Options{Images: append(images, s.Image), Progress: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cluster.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Logf("control plane and node: %.1f s", time.Since(begun).Seconds())
-	t.Setenv("KUBECONFIG", cluster.Kubeconfig())
-	in := &installation{settings: s, cluster: cluster, client: kubernetes.NewForConfigOrDie(cluster.Config())}
+	in := &installation{settings: s, cluster: cluster.Cluster, client: cluster.Client}
 	t.Cleanup(func() { in.explain(t) })
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted",
@@ -111,7 +130,6 @@ func newInstallation(t *testing.T, s settings) *installation {
 			t.Fatal(err)
 		}
 	}
-	var err error
 	if in.examples, err = makeExamples(t.TempDir(), s.Checkout); err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +145,17 @@ func newInstallation(t *testing.T, s settings) *installation {
 	return in
 }
 
+// await asks until there is no error.
+func await(ctx context.Context, t *testing.T, what string, within time.Duration, ask func() error) {
+	t.Helper()
+	if err := node.Await(ctx, what, within, ask); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // makeVolume makes a volume of a folder of the node, for the claim.
 func (in *installation) makeVolume(ctx context.Context, claim string) error {
-	folder := filepath.Join(nodeFolder, "volumes", claim)
+	folder := filepath.Join(node.Folder, "volumes", claim)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
@@ -144,8 +170,8 @@ spec:
   claimRef: {namespace: %[2]s, name: %[1]s}
   local: {path: %[3]s}
   nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%[4]s]}]}]}}
-`, claim, namespace, folder, nodeName)
-	return apply(ctx, manifest)
+`, claim, namespace, folder, node.Name)
+	return node.Apply(ctx, namespace, manifest)
 }
 
 // values are what a team gives the chart: what lies beside the image, its own
@@ -192,7 +218,7 @@ func (in *installation) restricted(t *testing.T) {
 	if strings.Count(out, "Read-only file system") != strings.Count(out, "touch:") {
 		t.Errorf("in the server's container: got %q, want all of the root file system read-only", out)
 	}
-	_, err := run(t.Context(), "kubectl", "-n", namespace, "run", "free", "--image", userImage)
+	_, err := node.Run(t.Context(), "kubectl", "-n", namespace, "run", "free", "--image", userImage)
 	if err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted`) {
 		t.Errorf("a pod without restrictions: got %v, want it refused", err)
 	}
@@ -238,7 +264,7 @@ func (in *installation) killServer(t *testing.T) {
 
 // upgrade goes to another image and another mode in one step.
 func (in *installation) upgrade(t *testing.T) {
-	if _, err := run(t.Context(), "ctr", "-n", "k8s.io", "images", "tag", imageName+":e2e", imageName+":e2e-next"); err != nil {
+	if _, err := node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "tag", imageName+":e2e", imageName+":e2e-next"); err != nil {
 		t.Fatal(err)
 	}
 	before := in.pod(t, serverPod, isReady).UID
@@ -276,7 +302,7 @@ func (in *installation) reinstall(t *testing.T) {
 	if err != nil || claim.Status.Phase != corev1.ClaimBound {
 		t.Fatalf("the claim after helm uninstall: got %v, %v, want it bound", claim.Status.Phase, err)
 	}
-	if _, err := os.Stat(filepath.Join(nodeFolder, "volumes/deployment-manager/applications/noon-run.git/HEAD")); err != nil {
+	if _, err := os.Stat(filepath.Join(node.Folder, "volumes/deployment-manager/applications/noon-run.git/HEAD")); err != nil {
 		t.Errorf("the volume after helm uninstall: %v", err)
 	}
 	begun := time.Now()

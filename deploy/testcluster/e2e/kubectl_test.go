@@ -15,28 +15,18 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
 
 // kubectl runs it in the installation's namespace and returns what it printed.
 func (in *installation) kubectl(t *testing.T, arguments ...string) string {
 	t.Helper()
-	out, err := run(t.Context(), "kubectl", append([]string{"-n", namespace}, arguments...)...)
+	out, err := node.Run(t.Context(), "kubectl", append([]string{"-n", namespace}, arguments...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// apply brings the objects of a manifest into the cluster.
-func apply(ctx context.Context, manifest string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	command := exec.CommandContext(ctx, "kubectl", "-n", namespace, "apply", "-f", "-")
-	command.Stdin = strings.NewReader(manifest)
-	if out, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl apply: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // forward runs kubectl port-forward until stop is called. The port is the one
@@ -93,7 +83,7 @@ func isReady(pod *corev1.Pod) error {
 
 // containerPid finds the container's first process among the node's.
 func containerPid(ctx context.Context, container string) (*os.Process, error) {
-	out, err := run(ctx, "ctr", "-n", "k8s.io", "tasks", "ls")
+	out, err := node.Run(ctx, "ctr", "-n", "k8s.io", "tasks", "ls")
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +114,7 @@ func (in *installation) explain(t *testing.T) {
 		{"logs", serverPod, "--tail", "30"},
 		{"logs", serverPod, "--tail", "10", "--previous"},
 	} {
-		out, err := run(ctx, "kubectl", append([]string{"-n", namespace}, what...)...)
+		out, err := node.Run(ctx, "kubectl", append([]string{"-n", namespace}, what...)...)
 		if err != nil {
 			out = err.Error()
 		}

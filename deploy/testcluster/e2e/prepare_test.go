@@ -10,22 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/pndaproject/deployment-manager/deploy/image/debian"
-	"github.com/pndaproject/deployment-manager/deploy/testcluster"
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
-
-// nodePackages are what the node runs beside Kubernetes' programs, and curl,
-// with which the test does what a person does.
-var nodePackages = []string{
-	"containerd", "runc", "containernetworking-plugins", // containers
-	"nftables", "iproute2", // Services and interfaces
-	"mount", "util-linux", // the kubelet's volumes
-	"busybox-static", // the pause container
-	"dash", "coreutils", "curl",
-}
 
 // userPackages stand for a notebook's image: what the start hook may use.
 var userPackages = []string{"dash", "coreutils", "git", "libc-bin", "base-files"}
@@ -33,70 +21,26 @@ var userPackages = []string{"dash", "coreutils", "git", "libc-bin", "base-files"
 // withoutPackages are what git does not need to clone and fetch.
 var withoutPackages = []string{"perl", "git-man", "liberror-perl"}
 
-// folderPrefix begins the names of a run's folder and control groups.
-const folderPrefix = "deployment-manager-e2e-"
-
 // imageName is the server's image, as the chart names it and containerd knows it.
 const imageName = "docker.io/pnda/deployment-manager"
 
-// oneAtATime keeps a second run on this machine waiting: both would use the
-// same names of control groups.
-func oneAtATime(ctx context.Context) (unlock func(), err error) {
-	file, err := os.OpenFile(filepath.Join(os.TempDir(), "deployment-manager-e2e.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+// prepare brings everything that comes from a network or a compiler.
+func prepare(ctx context.Context, w *node.World) (any, error) {
+	s := settings{World: *w}
+	var err error
+	if s.User, err = debian.Root(ctx, debian.Options{Packages: userPackages, Without: withoutPackages, Progress: os.Stderr}); err != nil {
 		return nil, err
 	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for said := false; ; said = true {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return nil, errors.Join(fmt.Errorf("locking %s: %w", file.Name(), err), file.Close())
-		}
-		if !said {
-			fmt.Fprintln(os.Stderr, "e2e: waiting for another run on this machine")
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), file.Close())
-		case <-tick.C:
-		}
-	}
-}
-
-// prepare brings everything that comes from a network or a compiler.
-func prepare(ctx context.Context) (s settings, err error) {
-	if s.Checkout, err = filepath.Abs("../../.."); err != nil {
-		return s, err
-	}
-	if s.Components, err = testcluster.Components(ctx, os.Stderr); err != nil {
-		return s, err
-	}
-	if s.Node, err = debian.Root(ctx, debian.Options{Packages: nodePackages, Progress: os.Stderr}); err != nil {
-		return s, err
-	}
-	if s.User, err = debian.Root(ctx, debian.Options{Packages: userPackages, Without: withoutPackages, Progress: os.Stderr}); err != nil {
-		return s, err
-	}
 	if s.Jupyter, s.NoJupyter, err = jupyter(ctx, s); err != nil {
-		return s, err
-	}
-	if s.Folder, err = os.MkdirTemp("", folderPrefix); err != nil {
-		return s, err
-	}
-	s.Cgroup = filepath.Base(s.Folder)
-	if err := os.Mkdir(s.logs(), 0o755); err != nil {
-		return s, err
+		return nil, err
 	}
 	if s.Image, err = buildImage(ctx, s); err != nil {
-		return s, err
+		return nil, err
 	}
 	if s.Program, err = buildProgram(ctx, s); err != nil {
-		return s, err
+		return nil, err
 	}
+	w.Show = append(w.Show, s.User, filepath.Dir(s.Image))
 	s.Token, s.Tokens, err = makeToken(ctx, s)
 	return s, err
 }
@@ -146,7 +90,7 @@ func jupyter(ctx context.Context, s settings) (folder, why string, err error) {
 
 // makeToken makes the user's token where an operator makes it, beside the chart.
 func makeToken(ctx context.Context, s settings) (token, file string, err error) {
-	path := filepath.Join(s.logs(), "tokens")
+	path := filepath.Join(s.Logs(), "tokens")
 	defer os.Remove(path)
 	command := exec.CommandContext(ctx, "go", "run", "./cmd/deployment-manager", "token", "create", "--file", path, "--user", user, "--expires", "1d")
 	command.Dir = s.Checkout

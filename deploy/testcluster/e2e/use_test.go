@@ -16,6 +16,8 @@ import (
 	"testing"
 	"text/template"
 	"time"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
 
 const (
@@ -178,7 +180,7 @@ func (in *installation) start(t *testing.T, pod, image string, more map[string]s
 	if err := userManifest.Execute(&manifest, given); err != nil {
 		t.Fatal(err)
 	}
-	if err := apply(t.Context(), manifest.String()); err != nil {
+	if err := node.Apply(t.Context(), namespace, manifest.String()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -222,7 +224,7 @@ func (in *installation) notebooks(t *testing.T) {
 func (in *installation) tokenStaysOut(t *testing.T) {
 	t.Helper()
 	read := 0
-	err := filepath.WalkDir(filepath.Join(nodeFolder, "volumes", userClaim), func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(node.Folder, "volumes", userClaim), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}

@@ -1,4 +1,4 @@
-package e2e
+package node
 
 import (
 	"errors"
@@ -13,11 +13,12 @@ import (
 // namespaces are what the second process has of its own.
 const namespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 
+// The node, as all in its world know it.
 const (
-	nodeName    = "node-1"
-	nodeAddress = "10.200.0.1"
-	podNetwork  = "10.244.0.0/24"
-	nodeFolder  = "/var/lib/node" // of everything that the node's programs write
+	Name       = "node-1"
+	Address    = "10.200.0.1"
+	podNetwork = "10.244.0.0/24"
+	Folder     = "/var/lib/node" // of everything that the node's programs write
 )
 
 // kernelSettings are what a kubelet wants of the kernel, which is the whole
@@ -33,30 +34,28 @@ var kernelSettings = map[string]string{
 }
 
 // furnish turns the namespaces into a machine: a root folder in memory with
-// Debian's programs and the few folders of the machine that the test reads, and
-// a network with the node's address.
-func furnish(s settings) error {
+// Debian's programs and the few folders of the machine that are shown, and a network
+// with the node's address.
+func (w World) furnish(more func(World) error) error {
 	working, err := os.Getwd()
 	if err != nil {
 		return err
 	}
-	root := filepath.Join(s.Folder, "root")
+	root := filepath.Join(w.Folder, "root")
 	for _, step := range []func() error{
 		func() error { return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "") },
-		func() error { return furnishRoot(root, s.Node) },
+		func() error { return furnishRoot(root, w.Debian) },
 		func() error { return furnishKernel(root) },
+		func() error { return w.show(root) },
 		func() error {
-			for _, folder := range []string{s.Checkout, s.Components, s.User, filepath.Dir(s.Image)} {
-				if err := bind(folder, root+folder, true); err != nil {
-					return err
-				}
+			if more == nil {
+				return nil
 			}
-			return bind(s.logs(), filepath.Join(root, nodeFolder, "logs"), false)
+			return more(w)
 		},
-		func() error { return hireHub(s) },
 		func() error { return enterRoot(root) },
 		func() error { return os.Chdir(working) },
-		func() error { return os.Setenv("PATH", s.Components+":/usr/sbin:/usr/bin") },
+		func() error { return os.Setenv("PATH", w.Components+":/usr/sbin:/usr/bin") },
 		func() error { return os.Setenv("HOME", "/root") },
 		func() error { return os.Setenv("TMPDIR", "/tmp") },
 		// The machine's way out is none from here, and curl would take it to the node.
@@ -67,7 +66,7 @@ func furnish(s settings) error {
 			}
 			return errors.Join(faults...)
 		},
-		func() error { return syscall.Sethostname([]byte(nodeName)) },
+		func() error { return syscall.Sethostname([]byte(Name)) },
 		furnishNetwork,
 	} {
 		if err := step(); err != nil {
@@ -75,6 +74,22 @@ func furnish(s settings) error {
 		}
 	}
 	return nil
+}
+
+// show lets the node see what it needs of the machine, each folder at its own place;
+// it writes its logs, and its containers where they shall be on a disk.
+func (w World) show(root string) error {
+	for _, folder := range append([]string{w.Checkout, w.Components}, w.Show...) {
+		if err := bind(folder, root+folder, true); err != nil {
+			return err
+		}
+	}
+	if w.Store != "" {
+		if err := bind(w.Store, filepath.Join(root, Folder, "containerd"), false); err != nil {
+			return err
+		}
+	}
+	return bind(w.Logs(), filepath.Join(root, Folder, "logs"), false)
 }
 
 // furnishRoot makes a root folder of Debian's files, with what packages expect
@@ -94,7 +109,7 @@ func furnishRoot(root, debian string) error {
 			return err
 		}
 	}
-	for _, name := range []string{"etc", "root", "run", "var/log", "old", nodeFolder} {
+	for _, name := range []string{"etc", "root", "run", "var/log", "old", Folder} {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
 			return err
 		}
@@ -131,7 +146,7 @@ func furnishKernel(root string) error {
 		return err
 	}
 	for name, value := range kernelSettings {
-		file := filepath.Join(root, nodeFolder, "kernel", name)
+		file := filepath.Join(root, Folder, "kernel", name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
@@ -176,7 +191,7 @@ func furnishNetwork() error {
 	for _, line := range []string{
 		"link set lo up",
 		"link add node0 type bridge",
-		"addr add " + nodeAddress + "/24 dev node0",
+		"addr add " + Address + "/24 dev node0",
 		"link set node0 up",
 		"route add default dev node0",
 	} {

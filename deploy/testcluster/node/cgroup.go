@@ -1,4 +1,4 @@
-package e2e
+package node
 
 import (
 	"errors"
@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,9 +56,9 @@ func ableCgroups() error {
 	return nil
 }
 
-// errUnable is part of the errors by which a machine shows only late that it
-// cannot run the test.
-var errUnable = errors.New("this machine cannot run the test")
+// errUnable is part of the errors by which a machine shows only late that it can't
+// be a node.
+var errUnable = errors.New("this machine cannot be a node")
 
 // makeCgroups makes the group below which the kubelet makes those of its pods.
 // restore takes back what that changed above it; the group must be gone.
@@ -135,14 +134,14 @@ func inheritCpus(name string) error {
 }
 
 // removeStaleCgroups removes what runs left that were killed. None runs now.
-func removeStaleCgroups() error {
+func removeStaleCgroups(prefix string) error {
 	folders, err := hierarchies()
 	if err != nil {
 		return err
 	}
 	var faults []error
 	for _, folder := range folders {
-		stale, err := filepath.Glob(filepath.Join(folder, folderPrefix+"*"))
+		stale, err := filepath.Glob(filepath.Join(folder, prefix+"*"))
 		faults = append(faults, err)
 		for _, path := range stale {
 			faults = append(faults, removeCgroup(path))
@@ -193,29 +192,4 @@ func removeTree(path string) error {
 		}
 	}
 	return errors.Join(append(faults, unix.Rmdir(path))...)
-}
-
-func TestHandOn(t *testing.T) {
-	group := t.TempDir()
-	control := filepath.Join(group, "cgroup.subtree_control")
-	for file, text := range map[string]string{filepath.Join(group, "cgroup.controllers"): "cpu memory\n", control: "cpu\n"} {
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wrote := func(want string) {
-		t.Helper()
-		if got, err := os.ReadFile(control); err != nil || string(got) != want {
-			t.Errorf("want %q to be written, got %q, %v", want, got, err)
-		}
-	}
-	restore, err := handOn(group)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrote("+memory")
-	if err := restore(); err != nil {
-		t.Error(err)
-	}
-	wrote("-memory")
 }
