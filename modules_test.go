@@ -31,7 +31,11 @@ var tools = map[string]tool{
 	"deploy/testcluster/chart":      {imports: []string{"deploy/testcluster", "deploy/testcluster/chart"}},
 	"deploy/testcluster/jupyterhub": {imports: []string{"deploy/testcluster"}},
 	"deploy/testcluster/kube":       {imports: []string{"", "deploy/testcluster", "plugins/kube"}},
-	"deploy/testcluster/e2e":        {imports: []string{"deploy/testcluster", "deploy/testcluster/chart", "deploy/image/debian"}},
+	"deploy/testcluster/coredns":    {},
+	"deploy/testcluster/node":       {imports: []string{"deploy/testcluster", "deploy/image/debian"}},
+	"deploy/testcluster/e2e":        {imports: []string{"deploy/testcluster/chart", "deploy/testcluster/node", "deploy/image/debian"}},
+	"deploy/testcluster/engines":    {imports: []string{"deploy/testcluster", "deploy/testcluster/chart", "deploy/testcluster/engines", "deploy/testcluster/node", "deploy/image/debian"}},
+	"deploy/testcluster/demo":       {imports: []string{"deploy/testcluster/engines", "deploy/testcluster/node"}},
 }
 
 // TestOtherModules holds the modules below deploy to the rules of this one. It

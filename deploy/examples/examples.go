@@ -11,16 +11,21 @@ import (
 	dm "github.com/pndaproject/deployment-manager"
 )
 
-//go:embed flow-report-1.0.0 flow-report-1.1.0 sparkstreaming-notebook-example-0.1.0
+//go:embed flow-report-1.0.0 flow-report-1.1.0 spark-count-1.0.0 sparkstreaming-notebook-example-0.1.0
 var sources embed.FS
 
 // WalkThrough is the package that PNDA's users know from its walk-through: a
 // notebook that writes measurements and one that reads them as a stream.
 const WalkThrough = "sparkstreaming-notebook-example-0.1.0"
 
+// SparkCount is a job for Spark, in Python: it counts words and ends.
+const SparkCount = "spark-count-1.0.0"
+
 // Names returns the package ids of the examples, older versions of one package
 // first.
-func Names() []string { return []string{"flow-report-1.0.0", "flow-report-1.1.0", WalkThrough} }
+func Names() []string {
+	return []string{"flow-report-1.0.0", "flow-report-1.1.0", SparkCount, WalkThrough}
+}
 
 // File is the name under which an example is written and uploaded. The one of
 // the walk-through has there the suffix that PNDA's page gives it.

@@ -62,7 +62,7 @@ func hireHub(w node.World) error {
 		"DM_TEST_KUBERNETES=" + filepath.Join(s.Checkout, "deploy/testcluster/jupyterhub/testdata/hub_kubernetes.py"),
 		"DM_TEST_FILE=" + filepath.Join(s.Checkout, "deploy/jupyterhub/values.yaml"),
 		// Its pods have the program by an init container.
-		"DM_SYNC_IMAGE=" + imageName + ":e2e",
+		"DM_SYNC_IMAGE=" + imageName + ":" + node.ServerTag,
 		// What follows is replaced by hub.py, but for the proxy's.
 		"DM_TEST_PORT=8000", "DM_TEST_HUB_PORT=8081", "DM_TEST_PROXY_PORT=8001",
 	}

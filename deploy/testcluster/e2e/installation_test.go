@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -126,14 +125,14 @@ func newInstallation(t *testing.T, s settings) *installation {
 		t.Fatal(err)
 	}
 	for _, claim := range []string{"deployment-manager", userClaim, hubClaim} {
-		if err := in.makeVolume(t.Context(), claim); err != nil {
+		if err := node.Volume(t.Context(), namespace, claim); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if in.examples, err = makeExamples(t.TempDir(), s.Checkout); err != nil {
 		t.Fatal(err)
 	}
-	if in.offered, err = os.ReadFile(strings.TrimSuffix(s.Image, ".tar") + ".values.yaml"); err != nil {
+	if in.offered, err = os.ReadFile(node.ServerValues(s.Image)); err != nil {
 		t.Fatal(err)
 	}
 	if in.helm, err = chart.NewHelm(cluster.Config(), namespace); err != nil {
@@ -151,27 +150,6 @@ func await(ctx context.Context, t *testing.T, what string, within time.Duration,
 	if err := node.Await(ctx, what, within, ask); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// makeVolume makes a volume of a folder of the node, for the claim.
-func (in *installation) makeVolume(ctx context.Context, claim string) error {
-	folder := filepath.Join(node.Folder, "volumes", claim)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	manifest := fmt.Sprintf(`
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: %[1]s}
-spec:
-  capacity: {storage: 10Gi}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  claimRef: {namespace: %[2]s, name: %[1]s}
-  local: {path: %[3]s}
-  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [%[4]s]}]}]}}
-`, claim, namespace, folder, node.Name)
-	return node.Apply(ctx, namespace, manifest)
 }
 
 // values are what a team gives the chart: what lies beside the image, its own
@@ -264,7 +242,7 @@ func (in *installation) killServer(t *testing.T) {
 
 // upgrade goes to another image and another mode in one step.
 func (in *installation) upgrade(t *testing.T) {
-	if _, err := node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "tag", imageName+":e2e", imageName+":e2e-next"); err != nil {
+	if _, err := node.Run(t.Context(), "ctr", "-n", "k8s.io", "images", "tag", imageName+":"+node.ServerTag, imageName+":e2e-next"); err != nil {
 		t.Fatal(err)
 	}
 	before := in.pod(t, serverPod, isReady).UID

@@ -34,7 +34,7 @@ func prepare(ctx context.Context, w *node.World) (any, error) {
 	if s.Jupyter, s.NoJupyter, err = jupyter(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.Image, err = buildImage(ctx, s); err != nil {
+	if s.Image, err = node.ServerImage(ctx, w.Checkout); err != nil {
 		return nil, err
 	}
 	if s.Program, err = buildProgram(ctx, s); err != nil {
@@ -54,22 +54,6 @@ func buildProgram(ctx context.Context, s settings) (string, error) {
 		return "", fmt.Errorf("building the program for users' pods: %w\n%s", err, out)
 	}
 	return file, nil
-}
-
-// buildImage runs what make image runs.
-func buildImage(ctx context.Context, s settings) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	archive := filepath.Join(cache, "deployment-manager-e2e", "image.tar")
-	command := exec.CommandContext(ctx, "go", "run", ".", "-checkout", s.Checkout, "-out", archive, "-tag", "e2e")
-	command.Dir = filepath.Join(s.Checkout, "deploy", "image")
-	command.Stdout, command.Stderr = os.Stderr, os.Stderr
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("building the server's image: %w", err)
-	}
-	return archive, nil
 }
 
 // jupyter brings the environment that package jupyterhub uses. It exits with 3

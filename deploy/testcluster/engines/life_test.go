@@ -1,0 +1,184 @@
+package engines_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/engines"
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
+)
+
+// javaPackage has a job in Java, and javaArchive makes it of the jar that was compiled.
+const javaPackage = "java-count-1.0.0"
+
+func javaArchive(jar []byte) ([]byte, error) {
+	var archive bytes.Buffer
+	zip := gzip.NewWriter(&archive)
+	out := tar.NewWriter(zip)
+	for name, content := range map[string]string{
+		"count.jar": string(jar), "application.properties": "", "log4j.properties": "log4j.rootLogger=WARN\n",
+		"properties.json": `{"main_jar": "count.jar", "main_class": "org.example.Count", "text": "even", "rounds": "1", "respawn_type": "no",
+  "driver_mem": "512m", "executors_mem": "512m", "executors_num": "1",
+  "spark_submit_args": "--conf spark.kubernetes.driver.request.cores=100m --conf spark.kubernetes.executor.request.cores=100m"}`,
+	} {
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: javaPackage + "/sparkStreaming/count/" + name, Mode: 0o644, Size: int64(len(content))}
+		if err := out.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := out.Write([]byte(content)); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return nil, err
+	}
+	return archive.Bytes(), zip.Close()
+}
+
+// TestEngines takes jobs of Spark through their lives, through PNDA's API, first
+// without an operator and then with it.
+func TestEngines(t *testing.T) {
+	if world == nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(unfit) // what a person may lack, the project's own checks may not
+		}
+		t.Skip(unfit)
+	}
+	begun := time.Now()
+	in, err := engines.Install(t.Context(), *world, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			in.Explain(context.Background(), os.Stderr)
+		}
+		if err := in.Node.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Logf("node and server: %.1f s", time.Since(begun).Seconds())
+	prepare(t, in)
+	step(t, "native", func(t *testing.T) { life(t, in) })
+	step(t, "the operator", func(t *testing.T) {
+		if err := in.InstallOperator(t.Context(), os.Stderr); err != nil {
+			t.Fatal(err)
+		}
+	})
+	step(t, "operator", func(t *testing.T) { life(t, in) })
+}
+
+func step(t *testing.T, name string, do func(*testing.T)) {
+	begun := time.Now()
+	if !t.Run(name, do) {
+		t.FailNow()
+	}
+	t.Logf("%s: %.1f s", name, time.Since(begun).Seconds())
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func prepare(t *testing.T, in *engines.Installation) {
+	t.Helper()
+	must(t, in.UploadFile(t.Context(), in.Examples, "spark-count-1.0.0"))
+	jar, err := os.ReadFile(filepath.Join(in.Java, "count.jar"))
+	must(t, err)
+	archive, err := javaArchive(jar)
+	must(t, err)
+	must(t, in.Upload(t.Context(), javaPackage, archive))
+	must(t, node.Apply(t.Context(), engines.Namespace, `{apiVersion: v1, kind: Secret, metadata: {name: words}, stringData: {text: "a secret"}}`))
+}
+
+// life is that of a job in Python and of one in Java, side by side, so that they
+// wait together.
+func life(t *testing.T, in *engines.Installation) {
+	t.Run("jobs", func(t *testing.T) {
+		t.Run("python", func(t *testing.T) {
+			t.Parallel()
+			one(t, in, "py-run", "spark-count-1.0.0", "round 1: git 2", "round 1: git 2")
+		})
+		t.Run("java", func(t *testing.T) {
+			t.Parallel()
+			one(t, in, "java-run", javaPackage, "round 1: even 500", "round 1: changed 500")
+		})
+	})
+	if left := remaining(t, in); len(left) > 0 {
+		t.Errorf("%v are left in the namespace, want nothing of the applications", left)
+	}
+}
+
+// one takes one application through its life: the job ends by itself, is run again
+// with more to do, and stopped, changed, rolled back and destroyed while it runs.
+func one(t *testing.T, in *engines.Installation, app, id, says, saysChanged string) {
+	ctx := t.Context()
+	must(t, in.Create(ctx, app, `{"package": "`+id+`"}`))
+	must(t, in.AwaitState(ctx, app, "CREATED"))
+	must(t, in.Start(ctx, app))
+	must(t, in.AwaitState(ctx, app, "COMPLETED"))
+	must(t, in.AwaitLog(ctx, app, says))
+
+	long := map[string]any{"sparkStreaming": map[string]any{"count": map[string]string{"rounds": "1000", "pause": "1", "text": "changed git git"}}}
+	if strings.HasPrefix(id, "java") {
+		long["sparkStreaming"].(map[string]any)["count"].(map[string]string)["text"] = "changed"
+	}
+	body, err := json.Marshal(long)
+	must(t, err)
+	must(t, in.Change(ctx, app, string(body)))
+	must(t, in.AwaitState(ctx, app, "RUNNING"))
+	must(t, in.AwaitLog(ctx, app, saysChanged))
+	must(t, node.Await(ctx, "jobs in the summary of "+app, node.Patience, func() error { return hasJobs(ctx, in, app) }))
+
+	must(t, in.Stop(ctx, app))
+	must(t, in.AwaitState(ctx, app, "KILLED"))
+	must(t, in.AwaitLog(ctx, app, saysChanged)) // it was kept
+	must(t, in.Start(ctx, app))
+	must(t, in.AwaitState(ctx, app, "RUNNING"))
+	must(t, in.Rollback(ctx, app, 1))
+	must(t, in.AwaitState(ctx, app, "COMPLETED"))
+	must(t, in.Destroy(ctx, app))
+}
+
+func hasJobs(ctx context.Context, in *engines.Installation, app string) error {
+	summary, err := in.Summary(ctx, app)
+	if err != nil {
+		return err
+	}
+	component, _ := summary["sparkStreaming-1"].(map[string]any)
+	information, _ := component["information"].(map[string]any)
+	jobs, _ := information["jobSummary"].(map[string]any)
+	if n, ok := jobs["number_of_jobs"].(float64); !ok || n < 1 {
+		return fmt.Errorf("its summary is %v", summary)
+	}
+	return nil
+}
+
+// remaining are what applications left in the namespace.
+func remaining(t *testing.T, in *engines.Installation) (names []string) {
+	t.Helper()
+	out, err := node.Run(t.Context(), "kubectl", "-n", engines.Namespace, "get", "pods,services,configmaps,jobs,deployments", "-o", "name",
+		"-l", "app.kubernetes.io/managed-by=pnda-deployment-manager")
+	must(t, err)
+	pods, err := in.Node.Client.CoreV1().Pods(engines.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "spark-role"})
+	must(t, err)
+	for _, p := range pods.Items {
+		names = append(names, p.Name)
+	}
+	return slices.Concat(names, strings.Fields(out))
+}
