@@ -226,6 +226,18 @@ type Observation struct {
 	Left        bool           `json:"left,omitempty"`   // the change failed, and what it left could not be taken back
 	Health      string         `json:"health,omitempty"` // the outcome stands, and this tells which components do otherwise than it told
 	Time        time.Time      `json:"time"`
+
+	// Logs are what components wrote last before they ended. The record takes them
+	// beside the outcome and never gives them with one; see KeptLogs.
+	Logs []KeptLog `json:"-"`
+}
+
+// KeptLog is the end of what one component wrote.
+type KeptLog struct {
+	Type      ComponentType
+	Component ComponentName
+	Time      time.Time // when it was taken
+	Text      []byte    // whole lines
 }
 
 // Subject kinds of events.

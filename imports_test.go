@@ -108,7 +108,7 @@ var recordRooms = map[string][]string{
 	"gitcmd":    {"durable", "gate"},
 	"repo":      {"durable", "events", "gitcmd", "pack"},
 	"treefs":    {"repo"},
-	"engines":   {"form", "index", "repo", "treefs"},
+	"engines":   {"form", "index", "repair", "repo", "treefs"},
 	"form":      {"archive", "pack", "repo"},
 	"programs":  {"form", "repo"},
 	"receive":   {"archive", "form", "gitcmd", "pack", "repo", "treefs"},

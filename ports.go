@@ -199,6 +199,22 @@ type Delivered interface {
 	OpenDelivered(ctx context.Context, f DeliveredFile, coming bool) (content io.ReadCloser, size int64, err error)
 }
 
+// Logs shows what components write where they run. Implemented by plugins.
+type Logs interface {
+	// HasLogs tells whether components of the type write any that can be shown.
+	HasLogs(t ComponentType) bool
+	// StreamLogs is that of the plugin of the record's type, see LogStreamer.
+	StreamLogs(ctx context.Context, w io.Writer, record PluginRecord, component ComponentName, lines int, follow bool) error
+}
+
+// KeptLogs is the record's slice for what components wrote last. Implemented by
+// gitstore.
+type KeptLogs interface {
+	// KeptLog returns the newest that is kept of a component in the life that the
+	// application lives now; ok = false when there is none. Kinds: Unavailable.
+	KeptLog(ctx context.Context, app ApplicationName, t ComponentType, component ComponentName) (log KeptLog, ok bool, err error)
+}
+
 // Work is one change to be carried out.
 type Work struct {
 	Spec       Spec

@@ -122,7 +122,7 @@ var goldenCases = map[string][]request{
 	"manager/application-other":        {{path: "/applications/noon-run/start"}, {path: "/applications/noon-run/status/more"}},
 	"manager/application-other-action": {{path: "/applications/noon-run/status?user.name=ana"}},
 	"manager/v1-application": {
-		{path: "/api/v1/applications/told"}, {path: "/api/v1/applications/noon-run"}, {path: "/api/v1/applications/busy"}, {path: "/api/v1/applications/unknown"}, {path: "/api/v1/applications/-rf"},
+		{path: "/api/v1/applications/told"}, {path: "/api/v1/applications/jobs"}, {path: "/api/v1/applications/jobs?user.name=ana"}, {path: "/api/v1/applications/noon-run"}, {path: "/api/v1/applications/busy"}, {path: "/api/v1/applications/unknown"}, {path: "/api/v1/applications/-rf"},
 	},
 	"manager/v1-change-application": {
 		{path: "/api/v1/applications/noon-run?user.name=ana", body: `{"package":"flow-collector-2.15.0"}`},
@@ -140,6 +140,20 @@ var goldenCases = map[string][]request{
 	"manager/v1-audience": {
 		{path: "/api/v1/applications/noon-run/audience?user.name=ana"},
 		{path: "/api/v1/applications/never/audience?user.name=ana"},
+	},
+	"manager/v1-logs": {
+		{path: "/api/v1/applications/job/logs?user.name=ana"}, {path: "/api/v1/applications/job/logs?user.name=ana&lines=2&component=count"},
+		{path: "/api/v1/applications/job/logs?user.name=ana&component=sparkStreaming/count"}, {path: "/api/v1/applications/jobs/logs?user.name=ana"},
+		{path: "/api/v1/applications/jobs/logs?user.name=ana&component=count"}, {path: "/api/v1/applications/jobs/logs?user.name=ana&component=flink/count"},
+		{path: "/api/v1/applications/jobs/logs?user.name=ana&component=done"}, {path: "/api/v1/applications/jobs/logs?user.name=ana&component=done&follow=true&lines=2"},
+		{path: "/api/v1/applications/jobs/logs?user.name=ana&component=away"}, {path: "/api/v1/applications/jobs/logs?user.name=ana&component=never"},
+		{path: "/api/v1/applications/jobs/logs?user.name=ana&component=none"}, {path: "/api/v1/applications/jobs/logs?user.name=ana&component=oozie/done"},
+		{path: "/api/v1/applications/job/logs?user.name=ana&component=report"}, {path: "/api/v1/applications/noon-run/logs?user.name=ana"},
+		{path: "/api/v1/applications/noon-run/logs?user.name=ana&component=report"}, {path: "/api/v1/applications/busy/logs?user.name=ana"},
+		{path: "/api/v1/applications/job/logs?user.name=ana&follow=yes"}, {path: "/api/v1/applications/job/logs?user.name=ana&lines=0"},
+		{path: "/api/v1/applications/job/logs?user.name=bob"}, {path: "/api/v1/applications/job/logs"}, {path: "/api/v1/applications/job/logs?user.name=zoe"},
+		{path: "/api/v1/applications/never/logs?user.name=ana"}, {path: "/api/v1/applications/-rf/logs?user.name=ana"}, {path: "/api/v1/applications/broken/logs?user.name=ana"},
+		{path: "/api/v1/applications/job/logs?user.name=ana", method: "HEAD"},
 	},
 	"manager/v1-rollback": {
 		{path: "/api/v1/applications/noon-run/rollback?user.name=ana", body: `{"to":1}`},

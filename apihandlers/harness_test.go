@@ -159,7 +159,7 @@ func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) 
 	people, err := auth.NewDirectory(auth.DirectoryConfig{Groups: map[string][]dm.UserName{"class": {"bob"}}})
 	must(t, err)
 	native, err := v1.New(v1.Config{
-		Deliveries: record, Directory: people,
+		Deliveries: record, Directory: people, Logs: fakeLogs{}, Kept: fakeLogs{},
 		Applications: record, History: record, Owners: record, Events: record, Policy: record.policy, Ending: o.ending,
 		Clock: func() time.Time { return now },
 	})

@@ -235,6 +235,17 @@ func application(name dm.ApplicationName) (dm.Application, bool) {
 		a.Observed.Records = []dm.PluginRecord{{Type: "jupyter", Components: []dm.ComponentRecord{{
 			Name: "report", JobName: "noon-run-report-job", Files: 3, Information: "3 files, delivered, fetched by 1 user", Data: json.RawMessage(`{"private":1}`),
 		}}}}
+	case "jobs":
+		a.Phase, a.Spec.State, a.Observed.Phase, a.Spec.Team = dm.Started, dm.WantStarted, dm.Started, "class-7"
+		a.Observed.Records = []dm.PluginRecord{{Type: "flink", Components: []dm.ComponentRecord{{Name: "count"}}}, {Type: "sparkStreaming", Components: []dm.ComponentRecord{
+			{Name: "count", JobName: "jobs-count-job", Files: 3, State: "RUNNING", Information: "2 executors", Drift: []dm.Drift{
+				{Object: "sparkapplications/jobs-count-1f2e3d4c5b", Field: ".spec.suspend", Wanted: "false", Live: "true", By: "kubectl"},
+			}},
+			{Name: "done", JobName: "jobs-done-job", Files: 3, State: "COMPLETED"}, {Name: "away", JobName: "jobs-away-job"}, {Name: "never", JobName: "jobs-never-job"},
+		}}}
+	case "job":
+		a.Phase = dm.Created
+		a.Observed.Records = []dm.PluginRecord{{Type: "jupyter", Components: []dm.ComponentRecord{{Name: "report"}}}, {Type: "sparkStreaming", Components: []dm.ComponentRecord{{Name: "count"}}}}
 	case "test-1":
 		a.Phase = dm.Created
 	case "busy":

@@ -65,7 +65,7 @@ func (s *Store) desire(ctx context.Context, tx *repo.Tx, e *index.Application, w
 	}
 	next := &index.Application{
 		Main: change.Commit, Desired: change, Deployments: e.Deployments,
-		ObservedTip: e.ObservedTip, Observed: e.Observed, ObservedSeq: e.ObservedSeq, Effective: e.Effective,
+		ObservedTip: e.ObservedTip, Observed: e.Observed, ObservedSeq: e.ObservedSeq, Logs: e.Logs, Effective: e.Effective,
 	}
 	if w.fresh != nil {
 		next.Deployments = change.Deployment

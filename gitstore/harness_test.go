@@ -125,7 +125,7 @@ func (h *house) closeWith(endWorkers func()) {
 // build wires a house.
 func build(t testing.TB, dir string, options ...option) (*house, *dispatch.Dispatcher) {
 	t.Helper()
-	return buildWith(t, dir, spark.New(), options...)
+	return buildWith(t, dir, spark.WithoutCluster(), options...)
 }
 
 // buildWith wires a house in which engine carries out what spark components ask
@@ -152,7 +152,7 @@ func buildWith(t testing.TB, dir string, engine dm.Plugin, options ...option) (*
 	check(t, err)
 	h.begun = h.Newest()
 	dispatcher, err = dispatch.New(dispatch.Config{
-		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Retry: dispatch.Retry{Base: 10 * time.Millisecond},
+		Record: h.Store, Plugins: registry.Get, Types: registry.Types(), Retry: dispatch.Retry{Base: 10 * time.Millisecond}, LogTail: 1 << 10,
 	})
 	check(t, err)
 	return h, dispatcher

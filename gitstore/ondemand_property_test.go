@@ -131,6 +131,7 @@ func (h *house) unfit(id string) dm.PackageRef {
 		id + "/jupyter/report/report.ipynb":               `{"cells":[],"metadata":{},"nbformat":4,"nbformat_minor":5}`,
 		id + "/sparkStreaming/job/application.properties": "",
 		id + "/sparkStreaming/job/log4j.properties":       "",
+		id + "/sparkStreaming/job/job.py":                 "print()\n",
 		id + "/sparkStreaming/job/properties.json":        `{"main_py": "job.py"}`,
 	}))
 	check(h.t, h.DeployPackage(ctx, as("teacher"), id))

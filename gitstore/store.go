@@ -16,6 +16,7 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/archive"
 	"github.com/pndaproject/deployment-manager/gitstore/audit"
 	"github.com/pndaproject/deployment-manager/gitstore/durable"
+	"github.com/pndaproject/deployment-manager/gitstore/engines"
 	"github.com/pndaproject/deployment-manager/gitstore/events"
 	"github.com/pndaproject/deployment-manager/gitstore/format"
 	"github.com/pndaproject/deployment-manager/gitstore/gate"
@@ -71,6 +72,7 @@ type Store struct {
 	service    *repair.Service
 	workspaces *workspace.Workspaces
 	*past.Answers
+	*engines.Kept
 	stream  *past.Stream
 	cursors events.Cursors
 
@@ -99,6 +101,7 @@ var (
 	_ dm.History          = (*Store)(nil)
 	_ dm.Events           = (*Store)(nil)
 	_ dm.Cursors          = (*Store)(nil)
+	_ dm.KeptLogs         = (*Store)(nil)
 )
 
 // Open takes the data folder for this process and recovers it: stale locks and
@@ -149,6 +152,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.Answers = past.NewAnswers(past.Config{
 		Data: s.data, Service: s.service, Index: s.index, Told: told, Clock: cfg.Clock, Enter: s.gates.Readers.Enter,
 	})
+	s.Kept = engines.NewKept(s.data, s.service, s.index)
 	s.stream, s.cursors = past.NewStream(s.Answers), events.Cursors{Dir: filepath.Join(dir, repo.CursorsDir), Log: cfg.Log}
 	s.upkeep = upkeep.New(upkeep.Config{
 		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,

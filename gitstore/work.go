@@ -100,11 +100,12 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 	default:
 		outcome.Deployment = e.Effective.Deployment
 	}
-	tip, err := s.writeObserved(ctx, tx, e, outcome)
+	last, err := s.writeObserved(ctx, tx, e, outcome)
 	if err != nil {
 		return repo.Failed(op, err)
 	}
-	next.ObservedTip, next.Observed, next.ObservedSeq, next.Waiting = tip, &outcome, tx.Seq(), ""
+	outcome.Logs = nil // they are read from where they are kept
+	next.ObservedTip, next.Observed, next.ObservedSeq, next.Logs, next.Waiting = last.Commit, &outcome, tx.Seq(), last.Logs, ""
 	next.Slim()
 	s.index.PutApp(app, &next)
 	return nil
@@ -112,42 +113,48 @@ func (s *Store) Observe(ctx context.Context, app dm.ApplicationName, outcome dm.
 
 // writeObserved writes the outcome of the newest change behind those of the
 // changes that it overtook, and moves the ref once: all have one number.
-func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Application, outcome dm.Observation) (plumbing.Hash, error) {
+func (s *Store) writeObserved(ctx context.Context, tx *repo.Tx, e *index.Application, outcome dm.Observation) (last form.Outcome, err error) {
 	w, err := tx.Objects()
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return last, err
 	}
 	dir, err := tx.Dir()
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return last, err
 	}
 	overtaken, err := index.Overtaken(ctx, repo.Open(dir), e)
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return last, err
 	}
 	app := e.Desired.Spec.Name
-	last := form.Outcome{Stamp: e.Desired.Stamp, Application: app, Package: e.Desired.Spec.Package, Observation: outcome, Before: e.ObservedTip}
+	last = form.Outcome{
+		Stamp: e.Desired.Stamp, Application: app, Package: e.Desired.Spec.Package, Observation: outcome, Before: e.ObservedTip, Logs: e.KeptLogs(),
+	}
 	for _, commit := range overtaken {
 		c := form.ParseChange(commit)
 		o := form.Outcome{
 			Stamp: c.Stamp, Application: app, Package: c.Spec.Package, Observation: e.GivenUp(c.Commit, outcome.Time), Before: last.Before,
+			Logs: last.Logs,
 		}
 		o.Seq = tx.Seq()
 		if err := o.Encode(w); err != nil {
-			return plumbing.ZeroHash, err
+			return last, err
 		}
 		last.Before = o.Commit
 	}
 	last.Seq = tx.Seq()
-	if err := last.Encode(w); err != nil {
-		return plumbing.ZeroHash, err
+	if last.Logs, err = form.AddLogs(w, repo.Open(dir), last.Logs, outcome.Logs); err == nil {
+		err = last.Encode(w)
+	}
+	if err != nil {
+		return last, err
 	}
 	owed, err := s.numberOwed(e)
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return last, err
 	}
 	settled := e.Desired.Event(last.Stamp)
 	settled.State, settled.Information = outcome.Phase, cmp.Or(outcome.Health, outcome.Information)
 	settled.Again = !e.Working() // the outcome of the change is known
-	return last.Commit, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)
+	return last, tx.Land(ctx, append(owed, repo.Moved(repo.Observed, e.ObservedTip, last.Commit, "observed-moved").Means(settled))...)
 }

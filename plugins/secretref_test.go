@@ -8,6 +8,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/plugins"
+	"github.com/pndaproject/deployment-manager/plugins/plugintest"
 )
 
 func TestSecretRef(t *testing.T) {
@@ -54,14 +55,31 @@ func TestSecretEnvIsAVariable(t *testing.T) {
 	}
 }
 
+// inPods is an engine whose pods are given secrets.
+type inPods struct{ *plugintest.FakeEngine }
+
+func (inPods) FileRules() dm.FileRules {
+	return dm.FileRules{Fill: []string{"application.properties"}, Listed: true}
+}
+
 func TestSecretsStandInNoFile(t *testing.T) {
 	t.Parallel()
 	const properties = `{"main_py": "job.py", "password": {"secretRef": "db/password"}, "host": "db"}`
 	files := func(application string) fstest.MapFS {
-		return tree("sparkStreaming/count/application.properties", application, "sparkStreaming/count/log4j.properties", "",
-			"sparkStreaming/count/job.py", "", "sparkStreaming/count/properties.json", properties)
+		return tree("sparkStreaming/count/application.properties", application, "sparkStreaming/count/job.txt", "", "sparkStreaming/count/properties.json", properties)
 	}
-	p := plan(t, spec(nil), files("at=${component_host}\nescaped=$${component_password}\n"))
+	registry, err := plugins.New(inPods{plugintest.NewFakeEngine("sparkStreaming")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	planner, err := plugins.NewPlanner(plugins.Config{Registry: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, findings, err := planner.Plan(ref, spec(nil), files("at=${component_host}\nescaped=$${component_password}\n"), nil)
+	if err != nil || len(findings) > 0 {
+		t.Fatalf("Plan: %v, %v", findings, err)
+	}
 	got := listing(p.Components[0])
 	if file := got["application.properties"]; strings.Contains(file, "component.password") || !strings.HasPrefix(file, "at=db\nescaped=${component_password}\n") {
 		t.Errorf("application.properties = %q, want no line for the secret, and the escape resolved", file)
@@ -73,7 +91,7 @@ func TestSecretsStandInNoFile(t *testing.T) {
 		t.Errorf("notes = %q, want one that names the property and its environment variable", notes)
 	}
 
-	_, findings, err := newPlanner(t).Plan(ref, spec(nil), files("a=${component_password}\nb=$component_password ${component_host}\n"), nil)
+	_, findings, err = planner.Plan(ref, spec(nil), files("a=${component_password}\nb=$component_password ${component_host}\n"), nil)
 	if err != nil || len(findings) != 1 || !strings.Contains(findings[0].String(), "application.properties") || !strings.Contains(findings[0].String(), "${component_password}") {
 		t.Errorf("findings = %v, %v; want one that names the file and ${component_password}", findings, err)
 	}

@@ -26,6 +26,8 @@ type Config struct {
 	Events       dm.Events     // required
 	Deliveries   dm.Deliveries // required
 	Directory    dm.Directory  // required; knows the members of groups
+	Logs         dm.Logs       // nil means that no component writes any
+	Kept         dm.KeptLogs   // nil means that none are kept
 	Policy       dm.Policy
 	Clock        func() time.Time // nil means time.Now
 	Ending       <-chan struct{}  // closed when the server stops: who follows events comes again; nil means never
@@ -51,7 +53,7 @@ func New(cfg Config) (*API, error) {
 // Routes is the route table.
 func (a *API) Routes() []apihandlers.Route {
 	routes := append(a.applicationRoutes(), a.historyRoutes()...)
-	return slices.Concat(routes, a.audienceRoutes(), a.diffRoutes(), a.eventRoutes())
+	return slices.Concat(routes, a.audienceRoutes(), a.diffRoutes(), a.logRoutes(), a.eventRoutes())
 }
 
 func (a *API) applicationRoutes() []apihandlers.Route {

@@ -64,6 +64,7 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 
 	"manager GET /api/v1/applications/{name}":          of("/api/v1/applications/{name}", "", dm.Created),
 	"manager GET /api/v1/applications/{name}/audience": of("/api/v1/applications/{name}/audience", "", dm.Created),
+	"manager GET /api/v1/applications/{name}/logs":     of("/api/v1/applications/{name}/logs", "", dm.Created),
 	"manager GET /api/v1/applications/{name}/history":  of("/api/v1/applications/{name}/history", "", dm.Created),
 	"manager GET /api/v1/applications/{name}/diff": func(w *accessWorld, c caller) ask {
 		w.ensure(c.app, dm.Created)

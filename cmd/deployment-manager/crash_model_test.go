@@ -441,6 +441,7 @@ func crashFiles(mark string) fs.FS {
 	if strings.HasSuffix(mark, broken) {
 		files["sparkStreaming/job/application.properties"] = &fstest.MapFile{}
 		files["sparkStreaming/job/log4j.properties"] = &fstest.MapFile{}
+		files["sparkStreaming/job/job.py"] = &fstest.MapFile{Data: []byte("print()\n")}
 		files["sparkStreaming/job/properties.json"] = &fstest.MapFile{Data: []byte(`{"main_py": "job.py"}`)}
 	}
 	return files

@@ -204,6 +204,7 @@ func (v *Verifier) changes(commits []*object.Commit) (list []form.Change, whole 
 	whole = true
 	deployments, repeated := 0, false // from format 3 on every change has the number
 	var owner dm.UserName
+	var team string
 	var seq uint64
 	for i, commit := range commits {
 		c, err := form.DecodeChange(v.objects, commit.Hash)
@@ -233,10 +234,13 @@ func (v *Verifier) changes(commits []*object.Commit) (list []form.Change, whole 
 			repeated = c.Deployment != 0
 		}
 		if c.Verb == dm.Create {
-			owner = c.User
+			owner, team = c.User, c.Spec.Team
 		}
 		if err == nil && c.Spec.Owner != owner {
 			v.problem("%s gives the application to %s, its owner is %s", d.what, c.Spec.Owner, owner)
+		}
+		if err == nil && c.Spec.Team != team {
+			v.problem("%s gives the application to the team %q, its team is %q", d.what, c.Spec.Team, team)
 		}
 		if !c.Overtakes.IsZero() && (i == 0 || commits[i-1].Hash != c.Overtakes) {
 			v.problem("%s overtakes %s, which is not the change before", d.what, c.Overtakes)
@@ -283,6 +287,7 @@ func (v *Verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 	}
 	whole = true
 	var seq uint64
+	var logs map[string]plumbing.Hash
 	for _, commit := range commits {
 		o, err := form.DecodeOutcome(v.objects, commit.Hash)
 		d := v.told("outcome "+commit.Hash.String(), o.Stamp, changeVerbs[:]...)
@@ -293,6 +298,7 @@ func (v *Verifier) outcomes(commits []*object.Commit, main []form.Change) (list 
 			said := o
 			want, _ := v.again(d, &said)
 			v.commit(d, commit, want, "has another "+form.ObservedFile+" than its trailers")
+			logs = v.logs(d, o.Logs, logs)
 		}
 		v.numbered(d, seq, true) // one move records all that were overtaken
 		seq = o.Seq

@@ -3,10 +3,12 @@ package form
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -24,11 +26,12 @@ type Outcome struct {
 	Package     dm.PackageRef
 	Observation dm.Observation // observed.json
 	Before      plumbing.Hash  // zero for the first
+	Logs        plumbing.Hash  // tree of what components wrote last, see AddLogs; zero for nothing
 
 	Commit plumbing.Hash // its name, which Encode fills in
 }
 
-// Encode adds observed.json, the tree and the commit to w.
+// Encode adds observed.json, the tree and the commit to w; Logs is there.
 func (o *Outcome) Encode(w repo.Adder) error {
 	body, err := json.MarshalIndent(o.Observation, "", "  ")
 	if err == nil && bytes.Contains(body, []byte(`\ufffd`)) { // there is what is no UTF-8, and reads otherwise
@@ -40,7 +43,16 @@ func (o *Outcome) Encode(w repo.Adder) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", ObservedFile, err)
 	}
-	tree, err := addFile(w, ObservedFile, body)
+	blob, err := w.Add(plumbing.BlobObject, append(body, '\n'))
+	if err != nil {
+		return err
+	}
+	top := repo.NewTree()
+	top.Set(ObservedFile, filemode.Regular, repo.Known(blob))
+	if !o.Logs.IsZero() {
+		top.Set(LogsTree, filemode.Dir, repo.Known(o.Logs))
+	}
+	tree, err := top.Write(w)
 	if err != nil {
 		return err
 	}
@@ -70,6 +82,12 @@ func DecodeOutcome(objects *repo.Objects, h plumbing.Hash) (Outcome, error) {
 	o.Observation = dm.Observation{}
 	if err := json.Unmarshal(file, &o.Observation); err != nil {
 		return o, repo.Broken(repo.Observed, "%s at %s: %v", ObservedFile, h, err)
+	}
+	switch e, err := objects.Entry(commit.TreeHash, LogsTree); {
+	case err == nil:
+		o.Logs = e.Hash
+	case !errors.Is(err, object.ErrEntryNotFound):
+		return o, err
 	}
 	return o, nil
 }

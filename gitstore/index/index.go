@@ -120,8 +120,9 @@ type Application struct {
 	Deployments int           // highest number given
 	ObservedTip plumbing.Hash
 	Observed    *dm.Observation
-	ObservedSeq uint64      // number of the outcome at ObservedTip; 0 before format 3
-	Effective   form.Change // at observed.Effective; zero when nothing is in effect
+	ObservedSeq uint64        // number of the outcome at ObservedTip; 0 before format 3
+	Logs        plumbing.Hash // tree at ObservedTip of what components wrote last; zero for nothing
+	Effective   form.Change   // at observed.Effective; zero when nothing is in effect
 	Shown       Shown
 	Seq         uint64 // highest number of an event, as it was read
 	Waiting     string // why the change at main can't be carried out now; "" when it is not known to wait
@@ -141,6 +142,15 @@ func (e *Application) Waits() bool {
 // Left tells whether the last change failed and left something standing.
 func (e *Application) Left() bool {
 	return !e.Working() && e.Observed != nil && (e.Observed.Left || e.Observed.Phase == dm.NotCreated && len(e.Observed.Records) > 0)
+}
+
+// KeptLogs is the tree of what components wrote last that the next outcome goes on
+// with: nobody reads what an earlier life wrote.
+func (e *Application) KeptLogs() plumbing.Hash {
+	if e.Working() && e.Settled() == dm.NotCreated {
+		return plumbing.ZeroHash
+	}
+	return e.Logs
 }
 
 // Slim forgets what nobody asks for any more of an application of which nothing

@@ -300,7 +300,7 @@ func ReadApplication(ctx context.Context, objects *repo.Objects, app dm.Applicat
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", repo.Observed, err)
 		}
-		e.Observed, e.ObservedSeq, e.Seq = Placed(o.Observation), o.Seq, o.Seq
+		e.Observed, e.ObservedSeq, e.Seq, e.Logs = Placed(o.Observation), o.Seq, o.Seq, o.Logs
 	}
 	e.Seq = max(e.Seq, e.Desired.Seq)
 	if e.Observed != nil && e.Observed.Effective != "" {

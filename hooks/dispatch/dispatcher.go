@@ -23,6 +23,7 @@ type Config struct {
 	Scan       time.Duration                            // from one look at everything to the next; 0 means 30 s
 	Retry      Retry                                    // of what may pass by itself
 	Timeout    time.Duration                            // of one call of a plugin; 0 means 5 minutes
+	LogTail    int                                      // bytes that are kept of what a component wrote last; 0 means nothing
 	Clock      func() time.Time                         // nil means time.Now
 	Step       func(name string)                        // called at each of Steps(); nil means nothing
 	Log        *slog.Logger                             // nil means silent
@@ -90,7 +91,7 @@ func New(cfg Config) (*Dispatcher, error) {
 		return nil, errors.New("dispatch: a dispatcher needs a record")
 	case cfg.Plugins == nil:
 		return nil, errors.New("dispatch: a dispatcher needs plugins")
-	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Most < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0:
+	case cfg.Workers < 0 || cfg.Scan < 0 || cfg.Retry.Base < 0 || cfg.Retry.Most < 0 || cfg.Retry.Attempts < 0 || cfg.Timeout < 0 || cfg.LogTail < 0:
 		return nil, errors.New("dispatch: a dispatcher's numbers must not be negative")
 	}
 	cfg.Workers = cmp.Or(cfg.Workers, 16)

@@ -165,6 +165,7 @@ func (d *Dispatcher) look(ctx context.Context, app dm.ApplicationName) {
 	}
 	w.deaf = deaf
 	if len(changes) > 0 && d.quiet(of, w) {
+		now.Logs = d.tailsOfEnded(ctx, app, of, &now)
 		w = d.transition(ctx, app, of, now, strings.Join(changes, "; "), w)
 	} else {
 		d.cfg.Record.Show(app, of, &now)
@@ -218,6 +219,7 @@ func (d *Dispatcher) transition(ctx context.Context, app dm.ApplicationName, of 
 	case err == nil:
 		d.cfg.Log.Info("components changed their state", "app", app, "health", changes)
 	case dm.KindOf(err) != dm.Stale: // else a change came, and its outcome tells
+		now.Logs = nil
 		d.cfg.Record.Show(app, of, &now)
 		d.cfg.Log.Warn("health cannot be recorded", "app", app, "err", err)
 	}

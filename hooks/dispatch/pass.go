@@ -31,20 +31,21 @@ func Steps() []string {
 // Losing it in a crash costs attempts, not correctness.
 type job struct {
 	desired    dm.Revision
-	attempts   int      // failed ones of what is being tried: carrying out, or taking back
-	waits      int      // attempts that a shortage ended, one after the other
-	recalled   bool     // standing holds what overtaken changes may have left
-	failure    error    // why the change was given up; then only taking back is left
-	unrecorded int      // failed observations
-	unread     int      // failed looks at the record
-	standing   standing // what the plugins made; nil means what the observation says
+	attempts   int          // failed ones of what is being tried: carrying out, or taking back
+	waits      int          // attempts that a shortage ended, one after the other
+	recalled   bool         // standing holds what overtaken changes may have left
+	failure    error        // why the change was given up; then only taking back is left
+	unrecorded int          // failed observations
+	unread     int          // failed looks at the record
+	standing   standing     // what the plugins made; nil means what the observation says
+	logs       []dm.KeptLog // of what this change ended
 }
 
 // begin makes j the job of work. A newer change starts counting afresh, but
 // what stands is what the passes before it left.
 func (j *job) begin(work dm.Work) {
 	if j.desired != work.Desired {
-		*j = job{desired: work.Desired, standing: j.standing}
+		*j = job{desired: work.Desired, standing: j.standing, logs: j.logs}
 	}
 	j.unread = 0
 	if j.standing == nil {
@@ -146,7 +147,7 @@ func (p *pass) run(ctx context.Context) next {
 func (p *pass) outcome(undoing error) dm.Observation {
 	o := dm.Observation{
 		Desired: p.work.Desired, Effective: p.effective(),
-		Phase: p.work.Spec.State.Settled(), Records: p.job.standing.records(), Time: p.d.cfg.Clock(),
+		Phase: p.work.Spec.State.Settled(), Records: p.job.standing.records(), Time: p.d.cfg.Clock(), Logs: p.job.logs,
 	}
 	verb := p.work.Change.Verb
 	if p.job.failure != nil {

@@ -132,6 +132,7 @@ func (p *pass) apply(ctx context.Context, t dm.ComponentType, r dm.ApplyRequest,
 		previous := before
 		r.Previous = &previous
 	}
+	p.keepTails(ctx, t)
 	record, err := call(ctx, p.d, p.app, t, p.d.cfg.Timeout, func(ctx context.Context) (dm.PluginRecord, error) { return plugin.Apply(ctx, r) })
 	if err != nil && len(record.Components) == 0 {
 		return err // nothing was made that was not there before
@@ -157,6 +158,7 @@ func (p *pass) destroy(ctx context.Context, types []dm.ComponentType) error {
 	slices.Sort(types)
 	var first error
 	for _, t := range types {
+		p.keepTails(ctx, t)
 		err := p.destroyRecord(ctx, p.job.standing[t])
 		if err == nil {
 			delete(p.job.standing, t)

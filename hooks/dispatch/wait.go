@@ -132,7 +132,7 @@ func (p *pass) clearLeft(ctx context.Context) next {
 	}
 	p.d.cfg.Step(stepUndone)
 	o := *p.work.Observed
-	o.Left, o.Records, o.Time = false, p.job.standing.records(), p.d.cfg.Clock()
+	o.Left, o.Records, o.Logs, o.Time = false, p.job.standing.records(), p.job.logs, p.d.cfg.Clock()
 	text, _, _ := strings.Cut(o.Information, notTakenBack)
 	o.Information = strings.TrimSuffix(text, takenBackLater) + takenBackLater
 	return p.observe(ctx, o)
