@@ -12,7 +12,7 @@ VCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 # The checks read it all the same: a list that stays empty would pass.
 READ := git -c safe.directory='*'
 
-.PHONY: help build image examples demo run test test-crash test-long test-root test-image test-kubernetes test-jupyterhub e2e bench check format vet static tree clean $(BIN)
+.PHONY: help build image examples demo run test test-crash test-long test-root test-image test-kubernetes test-jupyterhub test-engines e2e bench demo-kubernetes demo-kubernetes-down check format vet static tree clean $(BIN)
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,12 @@ examples: ## Write the archives of the example packages to example-pnda-apps/
 
 demo: build ## Play the walk-through on a server of its own, then remove it
 	@./$(BIN) demo
+
+demo-kubernetes: ## Run a Spark job on a cluster of its own, from an upload to its end; needs root
+	@cd deploy/testcluster && go build -buildvcs=$(VCS) -o ../../bin/demo-kubernetes ./demo && ../../bin/demo-kubernetes up
+
+demo-kubernetes-down: ## End that cluster
+	@cd deploy/testcluster && go build -buildvcs=$(VCS) -o ../../bin/demo-kubernetes ./demo && ../../bin/demo-kubernetes down
 
 run: build ## Keep a server running on ./data that believes every caller on this machine
 	@./$(BIN) serve --data data --auth insecure-pnda --listen-packages 127.0.0.1:$(PORT_PACKAGES) \
@@ -79,8 +85,8 @@ test-image: ## Run the image, the script in every shell, build the Dockerfile; n
 	@cd deploy/image && DM_TEST_DOCKERFILE=1 go test -count=1 -timeout 20m && go test -count=1 -timeout 10m ./debian
 
 test-kubernetes: ## Install the chart on a real Kubernetes control plane
-	@echo 'testing the chart on a control plane of its own; about a minute'
-	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 20m . ./chart
+	@echo 'testing the chart, and what runs on clusters, on control planes of their own; about two minutes'
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 20m . ./chart ./kube
 
 test-jupyterhub: ## Sign in at a real JupyterHub, have KubeSpawner make pods, run notebooks with Spark
 	@echo 'testing with a real JupyterHub and Spark, about 2 minutes; the first time this fetches them and builds Kubernetes'
@@ -91,16 +97,22 @@ e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces;
 	@echo 'installing the chart on a node of its own; the first time this builds Kubernetes and takes 10 minutes'
 	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 25m ./e2e
 
+test-engines: ## Run jobs of Spark on a real kubelet, with its operator and without; needs root
+	@echo 'running jobs of Spark on a node of its own, about 6 minutes; the first time this fetches Spark and builds Kubernetes'
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 40m ./engines
+
 bench: build ## Measure the server beside plain git and files; at most 15 minutes
 	@cd deploy/bench && go build -buildvcs=$(VCS) -o ../../bin/bench .
 	@bin/bench -server $(BIN)
 
 # Those after test wait a lot, for disks and for other programs, so two at a
-# time: first the one that computes beside those that wait.
+# time: first the one that computes beside those that wait. Jobs of Spark take all that
+# there is.
 check: ## Everything that must hold before a change is pushed
 	@before=$$($(MAKE) -s tree) && \
 	$(MAKE) -s format vet static test && \
 	$(MAKE) -s -j2 test-crash e2e test-jupyterhub test-kubernetes test-image test-root && \
+	$(MAKE) -s test-engines && \
 	after=$$($(MAKE) -s tree) && \
 	if [ "$$before" != "$$after" ]; then echo 'the checks changed files of the working tree; see git status' >&2; exit 1; fi
 	@echo 'check: all well'

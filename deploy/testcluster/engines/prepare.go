@@ -45,7 +45,7 @@ func Prepare(ctx context.Context, w *node.World) (any, error) {
 
 // writeExamples does what make examples does.
 func writeExamples(ctx context.Context, checkout string) (string, error) {
-	base, err := cache()
+	base, err := Cache()
 	if err != nil {
 		return "", err
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/pndaproject/deployment-manager/deploy/testcluster"
 )
 
-// cache is the folder of what is made once.
-func cache() (string, error) {
+// Cache is the folder of what is made once.
+func Cache() (string, error) {
 	folder, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -27,7 +27,7 @@ func cache() (string, error) {
 // once makes a folder of the cache with fill, unless it is there. Of several callers
 // at once, in whatever process, one makes it.
 func once(ctx context.Context, name, recipe string, fill func(folder string) error) (string, error) {
-	base, err := cache()
+	base, err := Cache()
 	if err != nil {
 		return "", err
 	}

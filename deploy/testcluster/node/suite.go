@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -54,6 +55,12 @@ type Suite struct {
 	// Furnish is called in the second process before it leaves the machine's files;
 	// may be nil.
 	Furnish func(World) error
+	// Beside works in the first process for as long as the second does, until ctx ends;
+	// may be nil.
+	Beside func(ctx context.Context, w World)
+	// Grace is how long the second process may take to end when it is told to, by
+	// SIGTERM; 0 kills it.
+	Grace time.Duration
 	// Run does the work in the second process; in the first, where that can't be, it is
 	// to tell why. It returns the exit status.
 	Run func(w *World, unfit error) int
@@ -211,8 +218,17 @@ func (s Suite) start(ctx context.Context, w World) (int, error) {
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.Env = append(os.Environ(), insideVariable+"="+string(text))
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: syscall.SIGKILL}
-	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = 30 * time.Second
+	if s.Grace > 0 {
+		command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+		command.WaitDelay = s.Grace
+	}
+	if s.Beside != nil {
+		var working sync.WaitGroup
+		defer working.Wait()
+		beside, end := context.WithCancel(ctx)
+		defer end()
+		working.Go(func() { s.Beside(beside, w) })
+	}
 	err = command.Run()
 	if ctx.Err() != nil {
 		return 1, errors.New("interrupted")
