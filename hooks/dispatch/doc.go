@@ -19,7 +19,13 @@
 //
 // How what stands does in its engine is asked by the same workers when they have
 // nothing else to do: every Scan, and when a plugin notices something. It is shown at
-// once and recorded when a state changes, rarely when it keeps changing.
+// once and recorded when a state changes, rarely when it keeps changing. What somebody
+// else changed of what a plugin made (drift) is told likewise when it begins and ends,
+// and healed by the next Apply, never by itself.
+//
+// What components wrote last is taken before they go, in seconds, and when they have
+// ended; the record keeps it beside the outcome. A plugin that can't tell is passed
+// over.
 //
 // # Imports
 //
