@@ -94,7 +94,7 @@ func build(ctx context.Context, cfg config, s serving) (_ *server, err error) {
 	}
 	dispatcher, err := dispatch.New(dispatch.Config{
 		Record: record.store, Plugins: record.plugins.Get, Types: record.plugins.Types(),
-		Workers: cfg.DeployerThreads, Step: s.step, Log: s.log, Registerer: registry,
+		Workers: cfg.DeployerThreads, LogTail: int(cfg.Engines.LogTail), Step: s.step, Log: s.log, Registerer: registry,
 	})
 	if err != nil {
 		return nil, dm.Wrap("build the dispatcher", err)
@@ -397,7 +397,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, engines *eng
 	if err != nil {
 		return dm.Wrap("build the deployment manager", err)
 	}
-	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Events: record.store, Deliveries: record.store, Directory: who.directory, Policy: who.policy, Ending: s.readiness.ended})
+	native, err := v1.New(v1.Config{Applications: record.store, History: record.store, Owners: record.store, Events: record.store, Deliveries: record.store, Logs: record.plugins, Kept: record.store, Directory: who.directory, Policy: who.policy, Ending: s.readiness.ended})
 	if err != nil {
 		return dm.Wrap("build the native API", err)
 	}
