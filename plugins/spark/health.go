@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	dm "github.com/pndaproject/deployment-manager"
+	"github.com/pndaproject/deployment-manager/plugins"
 	"github.com/pndaproject/deployment-manager/plugins/kube"
 )
 
@@ -42,9 +43,13 @@ func (p *Plugin) Watch(ctx context.Context, notice func(dm.ApplicationName)) err
 }
 
 // Observe implements dm.Observer.
-func (p *Plugin) Observe(_ context.Context, record dm.PluginRecord) ([]dm.Health, error) {
+func (p *Plugin) Observe(ctx context.Context, record dm.PluginRecord) ([]dm.Health, error) {
+	const op = "spark.Observe"
+	if err := plugins.Interrupted(ctx, op); err != nil {
+		return nil, err
+	}
 	if p.cfg.Cluster == nil {
-		return nil, dm.Errorf(dm.Unavailable, "spark.Observe", "this server has no Spark engine configured")
+		return nil, dm.Errorf(dm.Unavailable, op, "this server has no Spark engine configured")
 	}
 	var list []dm.Health
 	states := map[string]*kube.State{}
