@@ -105,6 +105,7 @@ type operatorState struct {
 	state, message, id, submission string
 	page                           string // of the driver's UI, for people; "" without an ingress
 	attempts                       int64
+	began, ended                   time.Time // of the last run; zero when it did not
 	executorsFailed                int
 }
 
@@ -112,6 +113,8 @@ func stateOf(o *unstructured.Unstructured) (s operatorState) {
 	text := func(path ...string) string { t, _, _ := unstructured.NestedString(o.Object, path...); return t }
 	s.state, s.message = text("status", "applicationState", "state"), text("status", "applicationState", "errorMessage")
 	s.id, s.submission = text("status", "sparkApplicationId"), text("status", "submissionID")
+	s.began, _ = time.Parse(time.RFC3339, text("status", "lastSubmissionAttemptTime")) // "null" when there was none
+	s.ended, _ = time.Parse(time.RFC3339, text("status", "terminationTime"))
 	s.page = text("status", "driverInfo", "webUIIngressAddress")
 	s.attempts, _, _ = unstructured.NestedInt64(o.Object, "status", "executionAttempts")
 	executors, _, _ := unstructured.NestedStringMap(o.Object, "status", "executorState")
@@ -126,6 +129,9 @@ func stateOf(o *unstructured.Unstructured) (s operatorState) {
 // operatorHealth turns the operator's states into PNDA's; all fourteen are here.
 func (p *Plugin) operatorHealth(d data, o *unstructured.Unstructured, namespace string, pods []*corev1.Pod) dm.Health {
 	s := stateOf(o)
+	if (s.state == "COMPLETED" || s.state == "FAILED") && p.begins(o, d, s.ended) {
+		return dm.Health{State: submitted}
+	}
 	told := known(plain(s.message))
 	switch s.state {
 	case "", "NEW":
@@ -184,19 +190,29 @@ func idle(name, namespace string) string {
 	return fmt.Sprintf("no operator has touched sparkapplications/%s: is the Spark operator running, and does it watch the namespace %s?", name, namespace)
 }
 
-// untouchedSince is untouched for an object that was started after it was made: when
-// that was is told by who manages its fields.
-func (p *Plugin) untouchedSince(o *unstructured.Unstructured, namespace string) string {
-	var last time.Time
+// writtenAt is when the server last changed what it wants of an object.
+func writtenAt(o *unstructured.Unstructured) (last time.Time) {
 	for _, m := range o.GetManagedFields() {
 		if m.Manager == "pnda-dm" && m.Time != nil && m.Time.After(last) {
 			last = m.Time.Time
 		}
 	}
-	if p.cfg.Clock().Sub(last) < patience {
+	return last
+}
+
+// untouchedSince is untouched for an object that was started after it was made.
+func (p *Plugin) untouchedSince(o *unstructured.Unstructured, namespace string) string {
+	if p.cfg.Clock().Sub(writtenAt(o)) < patience {
 		return ""
 	}
 	return idle(o.GetName(), namespace)
+}
+
+// begins tells whether a run that has ended is the one before that which was asked for
+// just now.
+func (p *Plugin) begins(o *unstructured.Unstructured, d data, ended time.Time) bool {
+	written := writtenAt(o)
+	return d.Started && !ended.IsZero() && ended.Before(written) && p.cfg.Clock().Sub(written) < patience
 }
 
 // trouble is that of the newest pod that has one.

@@ -51,6 +51,9 @@ func TestOperatorStates(t *testing.T) {
 		{"RUNNING", started, 0, "executor=FAILED", withFault, "executors that failed: 1"},
 		{"SUCCEEDING", started, 0, "", running, ""},
 		{"COMPLETED", started, 0, "", succeeded, ""},
+		{"COMPLETED", started, 5 * time.Second, "ended=2026-12-01T11:00:00Z", submitted, ""}, // the run before
+		{"COMPLETED", started, 2 * time.Minute, "ended=2026-12-01T11:00:00Z", succeeded, ""},
+		{"COMPLETED", stopped, 5 * time.Second, "ended=2026-12-01T11:00:00Z", succeeded, ""},
 		{"FAILING", again, 0, "message=exit code 1", accepted, "being run again after attempt 3: exit code 1"},
 		{"FAILING", started, 0, "message=exit code 1", accepted, "exit code 1"},
 		{"PENDING_RERUN", again, 0, "", accepted, "being run again after attempt 3"},
@@ -68,6 +71,8 @@ func TestOperatorStates(t *testing.T) {
 			status[key] = value
 		case "executor":
 			status["executorState"] = map[string]any{"count-exec-1": value, "count-exec-2": "RUNNING"}
+		case "ended":
+			status["terminationTime"] = value
 		case "message":
 			of["errorMessage"] = value
 		}
