@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -100,37 +101,38 @@ func TestProbeAsksAllAtOnce(t *testing.T) {
 // TestWhoCantTell is passed over, and its faults are told to the log alone.
 func TestWhoCantTell(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	calls := make(chan struct{}, 8)
-	e, book := newEngines(t, 50*time.Millisecond, map[dm.ComponentType]dm.Plugin{
-		"a": able{probe: func(context.Context, dm.ApplyRequest) ([]dm.Finding, error) {
-			return nil, errors.New("the API server is away")
-		}},
-		"b": able{probe: func(context.Context, dm.ApplyRequest) ([]dm.Finding, error) { panic("nil map") }},
-		"c": able{probe: func(context.Context, dm.ApplyRequest) ([]dm.Finding, error) {
-			calls <- struct{}{}
-			<-release
-			return []dm.Finding{{Message: "late"}}, nil
-		}},
-	})
-	if got := e.Probe(t.Context(), workOf("a", "b", "c")); len(got) > 0 {
-		t.Errorf("found %v, want nothing", got)
-	}
-	for _, want := range []string{"the API server is away", "panic: nil map", "it has not answered"} {
-		if !strings.Contains(book.String(), want) {
-			t.Errorf("the log lacks %q:\n%s", want, book)
+	synctest.Test(t, func(t *testing.T) { // where time passes only when nothing else can
+		release, asked := make(chan struct{}), 0
+		e, book := newEngines(t, 5*time.Second, map[dm.ComponentType]dm.Plugin{
+			"a": able{probe: func(context.Context, dm.ApplyRequest) ([]dm.Finding, error) {
+				return nil, errors.New("the API server is away")
+			}},
+			"b": able{probe: func(context.Context, dm.ApplyRequest) ([]dm.Finding, error) { panic("nil map") }},
+			"c": able{probe: func(context.Context, dm.ApplyRequest) ([]dm.Finding, error) {
+				asked++
+				<-release
+				return []dm.Finding{{Message: "late"}}, nil
+			}},
+		})
+		began := time.Now()
+		if got := e.Probe(t.Context(), workOf("a", "b", "c")); len(got) > 0 || time.Since(began) != 5*time.Second {
+			t.Errorf("found %v after %s, want nothing after its time", got, time.Since(began))
 		}
-	}
-	if e.Probe(t.Context(), workOf("c")); len(calls) != 1 || !strings.Contains(book.String(), "has not returned yet") {
-		t.Errorf("it was asked %d times while it hung; the log says\n%s", len(calls), book)
-	}
-	close(release)
-	for deadline := time.Now().Add(10 * time.Second); len(calls) < 2 && time.Now().Before(deadline); {
-		e.Probe(t.Context(), workOf("c"))
-	}
-	if got := e.Probe(t.Context(), workOf("c")); len(got) != 1 {
-		t.Errorf("found %v, want what it tells since it returned", got)
-	}
+		for _, want := range []string{"the API server is away", "panic: nil map", "it has not answered"} {
+			if !strings.Contains(book.String(), want) {
+				t.Errorf("the log lacks %q:\n%s", want, book)
+			}
+		}
+		synctest.Wait() // it is known to hang
+		if e.Probe(t.Context(), workOf("c")); asked != 1 || !strings.Contains(book.String(), "has not returned yet") {
+			t.Errorf("it was asked %d times while it hung; the log says\n%s", asked, book)
+		}
+		close(release)
+		synctest.Wait()
+		if got := e.Probe(t.Context(), workOf("c")); len(got) != 1 || asked != 2 {
+			t.Errorf("found %v, want what it tells since it returned", got)
+		}
+	})
 }
 
 func TestProbeOfNobody(t *testing.T) {
