@@ -82,7 +82,7 @@ func Spark(ctx context.Context, progress io.Writer) (string, error) {
 			return err
 		}
 		fmt.Fprintln(progress, "fetching Spark "+SparkVersion+", once; 460 MB, a minute or two")
-		command := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", folder, "pyspark=="+SparkVersion)
+		command := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "pyspark=="+SparkVersion)
 		if out, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("pip download: %w\n%s", err, out)
 		}
