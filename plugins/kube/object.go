@@ -106,7 +106,23 @@ func toUnstructured(body any) (*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	withoutNulls(u.Object)
+	withoutZeroPorts(u)
 	return u, nil
+}
+
+// withoutZeroPorts drops the target ports that nobody wrote: the struct of a Service
+// has no other way to leave one out, and the API server puts its port there.
+func withoutZeroPorts(u *unstructured.Unstructured) {
+	ports, _, _ := unstructured.NestedSlice(u.Object, "spec", "ports")
+	if u.GetKind() != "Service" || len(ports) == 0 {
+		return
+	}
+	for _, port := range ports {
+		if p, ok := port.(map[string]any); ok && p["targetPort"] == int64(0) {
+			delete(p, "targetPort")
+		}
+	}
+	_ = unstructured.SetNestedSlice(u.Object, ports, "spec", "ports") // fails only where spec is no object
 }
 
 // withoutNulls drops the keys that a struct wrote as null: nothing is wanted there.

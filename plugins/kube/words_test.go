@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
@@ -186,6 +187,16 @@ func TestBuild(t *testing.T) {
 	}
 	if mine.Namespace != "kube-system" {
 		t.Error("the plugin's own object was changed")
+	}
+	service := &corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: metav1.ObjectMeta{Name: "x"},
+		Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "a", Port: 1}, {Name: "b", Port: 2, TargetPort: intstr.FromInt32(3)}}}}
+	s.Objects = []Object{{Body: service}}
+	if objects, err = s.build(); err != nil {
+		t.Fatal(err)
+	}
+	ports, _, _ := unstructured.NestedSlice(objects[0].Object, "spec", "ports")
+	if got, want := fmt.Sprint(ports), "[map[name:a port:1] map[name:b port:2 targetPort:3]]"; got != want {
+		t.Errorf("the ports are %s, want %s", got, want)
 	}
 	secret := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "x"}}}
 	nameless := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}

@@ -32,7 +32,7 @@ func TestRestart(t *testing.T) {
 	for i := range many {
 		making.Go(func() error {
 			of := string(name(i))
-			return r.kube.Apply(t.Context(), r.set(name(i), job(of+"-a"), job(of+"-b"), configMap(of+"-c", "settings")))
+			return r.kube.Apply(t.Context(), r.set(name(i), job(of+"-a"), service(of+"-b"), configMap(of+"-c", "settings")))
 		})
 	}
 	r.must(making.Wait())
