@@ -30,7 +30,7 @@ func (s *Store) OpenDelivered(_ context.Context, f dm.DeliveredFile, coming bool
 	if coming {
 		of = e.Desired
 	}
-	if of.Commit.IsZero() {
+	if of.Commit.IsZero() || coming && of.Spec.State == dm.WantDestroyed || !fs.ValidPath(f.Path) {
 		return nil, 0, missing
 	}
 	file, err := treefs.New(repo.Open(s.data.Path(r)), of.Components).Open(path.Join(string(f.Type), string(f.Component), f.Path))
@@ -45,7 +45,29 @@ func (s *Store) OpenDelivered(_ context.Context, f dm.DeliveredFile, coming bool
 	if err != nil || info.IsDir() {
 		return nil, 0, errors.Join(missing, file.Close())
 	}
-	return file, info.Size(), nil
+	return &delivering{file, info.Size(), func() { s.service.Suspect(r) }}, info.Size(), nil
+}
+
+// delivering is a file that must come whole. What can't be read is looked at.
+type delivering struct {
+	file    fs.File
+	left    int64
+	suspect func()
+}
+
+func (d *delivering) Close() error { return d.file.Close() }
+
+func (d *delivering) Read(p []byte) (int, error) {
+	n, err := d.file.Read(p)
+	d.left -= int64(n)
+	switch {
+	case err == nil, errors.Is(err, io.EOF) && d.left == 0:
+		return n, err
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
+	}
+	d.suspect()
+	return n, repo.Failed("gitstore.delivering", err)
 }
 
 // SpoolFolder is for files that are on their way through the server. It is emptied at

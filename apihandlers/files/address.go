@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -36,7 +37,7 @@ var _ dm.FileAddresses = (*Signer)(nil)
 func NewSigner(base string, key []byte) (*Signer, error) {
 	const op = "files.NewSigner"
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, dm.Errorf(dm.Invalid, op, "%q is no address of this server for pods; it is such as http://deployment-manager.pnda:5000", base)
 	}
 	if len(key) != keyBytes {
@@ -52,10 +53,11 @@ func LoadKey(path string) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		key = make([]byte, keyBytes)
-		if _, err := rand.Read(key); err != nil {
+		rand.Read(key) // never fails
+		if err := writeKey(path, key); err != nil {
 			return nil, dm.Wrap(op, err)
 		}
-		return key, dm.Wrap(op, writeKey(path, key))
+		return key, nil
 	}
 	if err == nil && len(key) != keyBytes {
 		return nil, dm.Errorf(dm.Invalid, op, "the key for addresses of files, files-key in the data folder, is damaged; remove it to have another made, and start the applications again whose pods fetch files")
@@ -63,10 +65,14 @@ func LoadKey(path string) ([]byte, error) {
 	return key, dm.Wrap(op, err)
 }
 
-// writeKey puts the whole key there or nothing.
+// writeKey puts the whole key there or nothing, and durably: pods keep addresses longer
+// than the machine's memory.
 func writeKey(path string, key []byte) error {
 	aside := path + ".new"
-	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -74,7 +80,14 @@ func writeKey(path string, key []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(aside, path)
+	if err := os.Rename(aside, path); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // Address implements dm.FileAddresses.
@@ -125,7 +138,7 @@ func (s *Signer) parse(raw string) (f dm.DeliveredFile, digest [32]byte, ok bool
 		Path: strings.Join(parts[6:], "/"), Filled: parts[1] == "filled",
 	}
 	sum, err := hex.DecodeString(parts[2])
-	if err != nil || len(sum) != len(digest) || parts[1] != sort(f) || !fs.ValidPath(f.Path) {
+	if err != nil || len(sum) != len(digest) || hex.EncodeToString(sum) != parts[2] || parts[1] != sort(f) || !fs.ValidPath(f.Path) {
 		return f, digest, false
 	}
 	digest = [32]byte(sum)

@@ -12,8 +12,9 @@
 //     out.
 //   - Addresses are the same each time and on each start of the server; their key is
 //     made once and stays in the data folder.
-//   - A request holds no content in memory. So many are answered at once as Config
-//     says, others are told to come again.
+//   - A request holds no content in memory, but on disk, under no name. So many are
+//     answered at once as Config says, of one application half of them; others wait for
+//     their turn, and are told to come again when it does not come.
 //
 // # Imports
 //

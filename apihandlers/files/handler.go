@@ -2,13 +2,13 @@ package files
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
-	"path"
+	"strconv"
 	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -17,10 +17,11 @@ import (
 
 // Config is what an API needs.
 type Config struct {
-	Signer *Signer      // required
-	Record dm.Delivered // required
-	Spool  string       // folder for files on their way; required
-	AtOnce int          // answers at once; 0 means 16
+	Signer *Signer       // required
+	Record dm.Delivered  // required
+	Spool  string        // folder for files on their way; required
+	AtOnce int           // files on their way at once, each on disk meanwhile; 0 means 16
+	Wait   time.Duration // for a place among them; 0 means 20 seconds
 
 	// Fill writes a jar with application.properties in it; required.
 	Fill func(w io.Writer, jar io.ReaderAt, size int64, properties []byte) error
@@ -29,7 +30,7 @@ type Config struct {
 // API answers for addresses.
 type API struct {
 	cfg    Config
-	places chan struct{}
+	places *places
 }
 
 // New checks cfg.
@@ -40,103 +41,135 @@ func New(cfg Config) (*API, error) {
 	if cfg.AtOnce == 0 {
 		cfg.AtOnce = 16
 	}
-	return &API{cfg, make(chan struct{}, cfg.AtOnce)}, nil
+	if cfg.Wait == 0 {
+		cfg.Wait = 20 * time.Second
+	}
+	return &API{cfg, newPlaces(cfg.AtOnce)}, nil
 }
 
-// propertiesMost is how much of application.properties is put into a jar.
-const propertiesMost = 16 << 20
+const (
+	// propertiesMost is how much of application.properties is put into a jar.
+	propertiesMost = 16 << 20
+
+	// minRate is how fast a file must be read, in bytes per second, before the
+	// connection is cut; grace is added for its start.
+	minRate = 256 << 10
+	grace   = 30 * time.Second
+)
 
 // Routes is the table of the API.
 func (a *API) Routes() []apihandlers.Route {
 	return []apihandlers.Route{{
 		Name: "delivered-file", Method: http.MethodGet, Path: Prefix + "{address:.+}", Access: apihandlers.Open, Success: http.StatusOK,
-		Summary: "One file of what an application delivers, for its pods. The address is made by the server, for one file with one content, and is the right to read it; no identity is asked for.",
-		Streams: true, Handle: a.serve,
+		Summary: "One file of what an application delivers, for its pods. The server makes the address, of one file with one content, and signs it: who has it may read the file, as long as the deployment in effect, or the one that is being carried out, has it with that content. " +
+			"Everything else is 404. There is the route only where `kubernetes.enabled` is set.",
+		Response: "(bytes)", Streams: true, Handle: a.serve,
 	}}
 }
 
-// missing is the answer to every address that opens nothing.
-func missing() error { return dm.Errorf(dm.NotFound, "files.serve", "no such file") }
+// missing is the answer to every address that opens nothing: that of a path for which
+// there is no route.
+func missing() error { return dm.Errorf(dm.NotFound, "files.serve", "no such resource") }
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request) error {
 	f, digest, ok := a.cfg.Signer.parse(apihandlers.RawVar(r, "address"))
 	if !ok {
 		return missing()
 	}
-	select {
-	case a.places <- struct{}{}:
-		defer func() { <-a.places }()
-	default:
-		return dm.Errorf(dm.Unavailable, "files.serve", "%d files are being fetched, come again", a.cfg.AtOnce)
+	giveBack, err := a.place(r.Context(), f.Application)
+	if err != nil {
+		return err
 	}
-	content, err := a.proved(r.Context(), f, digest)
+	defer giveBack()
+	content, size, err := a.proved(r.Context(), f, digest)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
 	h.Set("Cache-Control", "no-store")
 	h.Set("ETag", fmt.Sprintf(`"%x"`, digest))
 	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, path.Base(f.Path), time.Time{}, content)
-	return nil
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(grace + time.Duration(size/minRate)*time.Second)) // an error means that this is no network connection
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err = io.Copy(w, content)
+	var disk *fs.PathError
+	if errors.As(err, &disk) {
+		return dm.Wrap("files.serve", err)
+	}
+	return nil // who fetched it went away, or reads too slowly
+}
+
+// place waits for one, because a driver that is refused dies of it. When a node is
+// gone, many drivers come at once.
+func (a *API) place(ctx context.Context, app dm.ApplicationName) (giveBack func(), err error) {
+	waiting, cancel := context.WithTimeout(ctx, a.cfg.Wait)
+	defer cancel()
+	giveBack, ok := a.places.take(waiting, app)
+	switch {
+	case ok:
+		return giveBack, nil
+	case ctx.Err() != nil:
+		return nil, dm.Wrap("files.place", ctx.Err())
+	}
+	return nil, dm.Errorf(dm.Unavailable, "files.place", "too many files are being fetched, try again")
 }
 
 // proved is the content of that digest, of the deployment that is in effect or of the
 // one that is coming.
-func (a *API) proved(ctx context.Context, f dm.DeliveredFile, digest [32]byte) (*os.File, error) {
+func (a *API) proved(ctx context.Context, f dm.DeliveredFile, digest [32]byte) (content *os.File, size int64, err error) {
 	for _, coming := range []bool{false, true} {
-		content, sum, err := a.content(ctx, f, coming)
+		s, err := a.content(ctx, f, coming)
 		switch {
 		case dm.KindOf(err) == dm.NotFound:
 			continue
 		case err != nil:
-			return nil, err
-		case sum == digest:
-			return content, nil
+			return nil, 0, err
+		case s.sum() != digest:
+			s.Close()
+			continue
 		}
-		content.Close()
+		if _, err := s.Seek(0, io.SeekStart); err != nil {
+			return nil, 0, errors.Join(dm.Wrap("files.proved", err), s.Close())
+		}
+		return s.File, s.size, nil
 	}
-	return nil, missing()
+	return nil, 0, missing()
 }
 
-// content keeps a file on disk, under no name, and tells its digest.
-func (a *API) content(ctx context.Context, f dm.DeliveredFile, coming bool) (_ *os.File, sum [32]byte, err error) {
-	const op = "files.content"
+// content keeps a file of a deployment on disk.
+func (a *API) content(ctx context.Context, f dm.DeliveredFile, coming bool) (*spooled, error) {
 	in, _, err := a.cfg.Record.OpenDelivered(ctx, f, coming)
 	if err != nil {
-		return nil, sum, err
+		return nil, err
 	}
 	defer in.Close()
-	whole, err := a.spool()
-	if err != nil {
-		return nil, sum, dm.Wrap(op, err)
-	}
-	if !f.Filled {
-		return rewound(whole, in)
+	whole, err := a.spool(func(w io.Writer) error { return copyUntil(ctx, w, in) })
+	if err != nil || !f.Filled {
+		return whole, err
 	}
 	defer whole.Close()
-	size, err := io.Copy(whole, in)
-	if err != nil {
-		return nil, sum, dm.Wrap(op, err)
-	}
 	properties, err := a.properties(ctx, f, coming)
 	if err != nil {
-		return nil, sum, err
+		return nil, err
 	}
-	out, err := a.spool()
-	if err != nil {
-		return nil, sum, dm.Wrap(op, err)
+	filled, err := a.spool(func(w io.Writer) error {
+		return a.cfg.Fill(whileWanted{ctx, w}, whole, whole.size, properties)
+	})
+	if dm.KindOf(err) == dm.Invalid { // then nobody has its digest
+		return nil, missing()
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(a.cfg.Fill(w, whole, size, properties)) }()
-	defer r.Close()
-	return rewound(out, r)
+	return filled, err
 }
 
 // properties are those that are filled into a jar.
 func (a *API) properties(ctx context.Context, f dm.DeliveredFile, coming bool) ([]byte, error) {
+	const op = "files.properties"
 	f.Path, f.Filled = "application.properties", false
 	in, size, err := a.cfg.Record.OpenDelivered(ctx, f, coming)
 	if err != nil {
@@ -144,32 +177,8 @@ func (a *API) properties(ctx context.Context, f dm.DeliveredFile, coming bool) (
 	}
 	defer in.Close()
 	if size > propertiesMost {
-		return nil, dm.Errorf(dm.TooLarge, "files.properties", "application.properties has %d bytes, at most %d go into a jar", size, propertiesMost)
+		return nil, dm.Errorf(dm.TooLarge, op, "application.properties has %d bytes, at most %d go into a jar", size, propertiesMost)
 	}
-	all, err := io.ReadAll(in)
-	return all, dm.Wrap("files.properties", err)
-}
-
-// spool makes a file that has no name.
-func (a *API) spool() (*os.File, error) {
-	f, err := os.CreateTemp(a.cfg.Spool, "delivered-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// rewound fills a file from in and puts it back to its beginning.
-func rewound(file *os.File, in io.Reader) (_ *os.File, sum [32]byte, err error) {
-	digest := sha256.New()
-	if _, err = io.Copy(io.MultiWriter(file, digest), in); err == nil {
-		_, err = file.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		return nil, sum, errors.Join(dm.Wrap("files.content", err), file.Close())
-	}
-	return file, [32]byte(digest.Sum(nil)), nil
+	all, err := io.ReadAll(io.LimitReader(in, propertiesMost))
+	return all, dm.Wrap(op, err)
 }
