@@ -73,6 +73,7 @@ type Store struct {
 	workspaces *workspace.Workspaces
 	*past.Answers
 	*engines.Kept
+	*index.Dispatched
 	stream  *past.Stream
 	cursors events.Cursors
 
@@ -152,7 +153,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s.Answers = past.NewAnswers(past.Config{
 		Data: s.data, Service: s.service, Index: s.index, Told: told, Clock: cfg.Clock, Enter: s.gates.Readers.Enter,
 	})
-	s.Kept = engines.NewKept(s.data, s.service, s.index)
+	s.Kept, s.Dispatched = engines.NewKept(s.data, s.service, s.index), index.NewDispatched(s.data, s.index)
 	s.stream, s.cursors = past.NewStream(s.Answers), events.Cursors{Dir: filepath.Join(dir, repo.CursorsDir), Log: cfg.Log}
 	s.upkeep = upkeep.New(upkeep.Config{
 		Data: s.data, Service: s.service, Log: cfg.Log, AtRest: func(r dm.Repository) bool { return kindOf(r).atRest(s, r.Name) }, Owes: s.owesMain,

@@ -13,22 +13,6 @@ import (
 // may be accepted in its place; the one that waited then gets its outcome, that
 // it was given up, in the same move of a ref as the one that overtook it.
 
-// Waiting implements dm.WorkStore.
-func (s *Store) Waiting(app dm.ApplicationName, at dm.Revision, why string) {
-	release := s.data.Hold(repo.Application(app))
-	defer release()
-	e := s.index.Application(app)
-	if e == nil || !e.Working() || at != "" && e.Main.String() != string(at) || e.Waiting == why {
-		return
-	}
-	next := *e
-	next.Waiting = why
-	s.index.PutApp(app, &next)
-}
-
-// Leftovers implements dm.WorkStore.
-func (s *Store) Leftovers() []dm.ApplicationName { return s.index.Names((*index.Application).Left) }
-
 // overtakenWork describes the changes that were overtaken, since a server that
 // ended may have carried out some of each.
 func (s *Store) overtakenWork(ctx context.Context, app dm.ApplicationName, e *index.Application) ([]dm.Work, error) {

@@ -13,11 +13,6 @@ import (
 	"github.com/pndaproject/deployment-manager/gitstore/treefs"
 )
 
-// Pending implements dm.WorkStore.
-func (s *Store) Pending() []dm.ApplicationName {
-	return s.index.Names((*index.Application).Working)
-}
-
 // Work implements dm.WorkStore.
 func (s *Store) Work(ctx context.Context, app dm.ApplicationName) (dm.Work, bool, error) {
 	const op = "gitstore.Work"
