@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -70,10 +71,10 @@ func (in *Installation) server(ctx context.Context, progress io.Writer) (err err
 		return err
 	}
 	in.API.User = "ana"
-	in.API.Repository, err = in.address(ctx, "package-repository", 8888)
-	if err == nil {
-		in.API.Manager, err = in.address(ctx, "deployment-manager", 5000)
+	if in.API.Repository, err = in.address(ctx, "package-repository", 8888); err != nil {
+		return err
 	}
+	in.API.Manager, err = in.address(ctx, "deployment-manager", 5000)
 	return err
 }
 
@@ -96,13 +97,18 @@ config: {spark: {images: {%q: %q}}}
 	return values, yaml.Unmarshal([]byte(mine), &values)
 }
 
-// address is where a Service is reached from the node.
+// address is where a Service is reached from the node, once it is: that follows the
+// pod, which is ready, by a moment.
 func (in *Installation) address(ctx context.Context, service string, port int) (string, error) {
 	s, err := in.Node.Client.CoreV1().Services(Namespace).Get(ctx, service, metav1.GetOptions{})
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("http://%s:%d", s.Spec.ClusterIP, port), nil
+	base := fmt.Sprintf("http://%s:%d", s.Spec.ClusterIP, port)
+	return base, node.Await(ctx, "the Service "+service, node.Patience, func() error {
+		_, err := in.do(ctx, http.MethodGet, base+"/readyz", nil)
+		return err
+	})
 }
 
 // InstallOperator installs the Spark operator with its own chart, for the namespace.
