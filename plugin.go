@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
+	"time"
 )
 
 // Plugin carries out what an application wants of one component type. Its life is
@@ -112,6 +113,22 @@ type Watcher interface {
 // has aggregate_status. Without it a component shows its State.
 type Summarizer interface {
 	Summarize(ctx context.Context, record PluginRecord, phase Phase) ([]map[string]any, error)
+}
+
+// Detailer is the optional ability to tell which jobs of its engine run for the
+// components of a record, or ran last, for PNDA's /detail. Components that have none
+// are left out.
+type Detailer interface {
+	Details(ctx context.Context, record PluginRecord) ([]EngineJob, error)
+}
+
+// EngineJob is one job of an engine, in the words that PNDA has for those of YARN.
+type EngineJob struct {
+	Component ComponentName
+	ID        string    // that the engine gave it
+	Began     time.Time // zero when that is not known
+	State     string    // SUBMITTED, ACCEPTED, RUNNING, FINISHED, FAILED or KILLED
+	Object    string    // on the cluster, such as "pnda/sparkapplications/noon-count-1f2e3d4c5b"
 }
 
 // LogStreamer is the optional ability to show what a component wrote where it

@@ -75,6 +75,35 @@ func (r *Registry) summarize(ctx context.Context, record dm.PluginRecord, phase 
 	return list, nil
 }
 
+// Details is what /detail shows of an application: its jobs by <type>-<component>.
+func (r *Registry) Details(ctx context.Context, app dm.Application) (map[string]any, error) {
+	all := map[string]any{}
+	if app.Observed == nil {
+		return all, nil
+	}
+	for _, record := range app.Observed.Records {
+		plugin, _ := r.Get(record.Type)
+		able, ok := plugin.(dm.Detailer)
+		if !ok {
+			continue
+		}
+		jobs, err := able.Details(ctx, record)
+		if err != nil {
+			return nil, dm.Wrap("plugins.Details", err)
+		}
+		for _, j := range jobs {
+			began := int64(0)
+			if !j.Began.IsZero() {
+				began = j.Began.UnixMilli()
+			}
+			all[fmt.Sprintf("%s-%s", record.Type, j.Component)] = map[string]any{
+				"component": j.Component, "type": record.Type, "yarn-id": j.ID, "yarn-start-time": began, "yarn-state": j.State, "object": j.Object,
+			}
+		}
+	}
+	return all, nil
+}
+
 // rank is the place of a component's state in ranks, len(ranks) for any other.
 func rank(state any) int {
 	for i, one := range ranks {

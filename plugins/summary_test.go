@@ -2,7 +2,10 @@ package plugins
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"testing"
+	"time"
 
 	dm "github.com/pndaproject/deployment-manager"
 )
@@ -83,5 +86,40 @@ func TestSummaryWithoutSummarizer(t *testing.T) {
 		if information, _ := component["information"].(string); information != c.information {
 			t.Errorf("information = %q, want %q", information, c.information)
 		}
+	}
+}
+
+// fakeDetailer tells of one job, or that its engine can't be asked.
+type fakeDetailer struct {
+	fakeSummarizer
+	err error
+}
+
+func (f fakeDetailer) Details(context.Context, dm.PluginRecord) ([]dm.EngineJob, error) {
+	return []dm.EngineJob{{Component: "count", ID: "spark-1", Began: time.UnixMilli(1736158830123), State: "RUNNING", Object: "pnda/pods/count"}}, f.err
+}
+
+func TestDetails(t *testing.T) {
+	t.Parallel()
+	app := dm.Application{Observed: &dm.Observation{Records: []dm.PluginRecord{{Type: "flink"}, {Type: "oozie"}}}}
+	engine := fakeSummarizer{Engineless{Kind: "flink", Engine: "Flink"}, nil}
+	r, err := New(fakeDetailer{engine, nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Details(t.Context(), app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(got)
+	const want = `{"flink-count":{"component":"count","object":"pnda/pods/count","type":"flink","yarn-id":"spark-1","yarn-start-time":1736158830123,"yarn-state":"RUNNING"}}`
+	if err != nil || string(text) != want {
+		t.Errorf("the jobs are %s, %v; want %s", text, err, want)
+	}
+	if r, err = New(fakeDetailer{engine, errors.New("away")}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Details(t.Context(), app); err == nil {
+		t.Errorf("of an engine that is away there are %v, want an error", got)
 	}
 }

@@ -41,8 +41,9 @@ func (a *API) applicationRoutes() []apihandlers.Route {
 			"Destroys an application. With `clear=true` also removes the record of a failed creation.", a.destroy, dm.ApplicationDestroy),
 		get("application-status", "/status", "State and information of an application; an unknown name is NOTCREATED.",
 			`{"status":"CREATED","information":null}`, a.applicationState),
-		get("application-detail", "/detail", "The cluster jobs of an application.",
-			`{"name":"noon-run","status":"STARTED","yarn_applications":{}}`, a.detail),
+		get("application-detail", "/detail", "The cluster jobs of an application, in the words that PNDA had for those of YARN. Times are milliseconds since 1970; `object` is what runs the job on the cluster, below its namespace.",
+			`{"name":"noon-run","status":"STARTED","yarn_applications":{"sparkStreaming-count":{"component":"count","object":"pnda-data/sparkapplications/noon-run-sparkstreaming-count-5f0d9a1b2c","type":"sparkStreaming","yarn-id":"spark-0123456789abcdef0123456789abcdef","yarn-start-time":1736158830000,"yarn-state":"RUNNING"}}}`,
+			a.detail),
 		get("application-summary", "/summary", "The state of each component.",
 			`{"noon-run":{"aggregate_status":"RUNNING","jupyter-1":{"aggregate_status":"RUNNING","componentType":"Jupyter","name":"noon-run-report-job","information":"3 files, delivered, fetched by 1 user"}}}`,
 			a.summary),
@@ -134,11 +135,11 @@ func (a *API) applicationState(w http.ResponseWriter, r *http.Request) error {
 type detailView struct {
 	Name   dm.ApplicationName `json:"name"`
 	Status dm.Phase           `json:"status"`
-	Jobs   struct{}           `json:"yarn_applications"`
+	Jobs   map[string]any     `json:"yarn_applications"`
 }
 
-// detail lists cluster jobs. No component type that runs here has any, so the
-// list is empty; NOTCREATED, also after a failed create, is 404.
+// detail lists cluster jobs. A cluster that can't be asked shows none, as PNDA did;
+// NOTCREATED, also after a failed create, is 404.
 func (a *API) detail(w http.ResponseWriter, r *http.Request) error {
 	app, err := a.readApplication(r)
 	if err != nil {
@@ -147,7 +148,16 @@ func (a *API) detail(w http.ResponseWriter, r *http.Request) error {
 	if !app.Known || app.Phase == dm.NotCreated {
 		return notCreated(apihandlers.Var(r, "name"))
 	}
-	apihandlers.WriteJSON(w, http.StatusOK, detailView{Name: app.Spec.Name, Status: app.Phase})
+	view := detailView{Name: app.Spec.Name, Status: app.Phase, Jobs: map[string]any{}}
+	if a.Details != nil {
+		jobs, err := a.Details(r.Context(), app.Application)
+		if err != nil {
+			apihandlers.NoteError(r.Context(), err)
+		} else {
+			view.Jobs = jobs
+		}
+	}
+	apihandlers.WriteJSON(w, http.StatusOK, view)
 	return nil
 }
 

@@ -27,6 +27,9 @@ type Config struct {
 	// Summarize returns the components of an application as /summary shows
 	// them, by key. An empty map and nil mean that nothing is known yet.
 	Summarize func(ctx context.Context, app dm.Application) (map[string]any, error)
+	// Details returns the cluster jobs of an application as /detail shows them, by
+	// key. nil means that there are none.
+	Details func(ctx context.Context, app dm.Application) (map[string]any, error)
 	// Selftest runs the end-to-end check; nil means that there is none.
 	Selftest func(ctx context.Context) (report map[string]any, pass bool)
 }

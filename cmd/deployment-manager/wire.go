@@ -392,7 +392,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, engines *eng
 	check := &selftest{packages: record.store, deployed: record.store, applications: record.store, git: record.store}
 	pnda, err := manager.New(manager.Config{
 		Repository: record.store, Packages: record.store, Applications: record.store, Policy: who.policy,
-		Environment: cfg.Environment, Summarize: record.plugins.Summary, Selftest: check.report,
+		Environment: cfg.Environment, Summarize: record.plugins.Summary, Details: record.plugins.Details, Selftest: check.report,
 	})
 	if err != nil {
 		return dm.Wrap("build the deployment manager", err)

@@ -77,9 +77,10 @@ func (c *Cluster) Events(ctx context.Context, namespace, kind, name string) (str
 }
 
 // AskPod asks the HTTP server in a pod, by way of the API server: that works from
-// wherever the server runs. The answer is at most 1 MiB.
+// wherever the server runs. The answer is at most 16 MiB: Spark's, of the thousand
+// stages that it keeps, has three.
 func (c *Cluster) AskPod(ctx context.Context, namespace, pod string, port int, path string) ([]byte, error) {
-	const most = 1 << 20
+	const most = 16 << 20
 	raw, err := c.client.CoreV1().RESTClient().Get().Namespace(namespace).Resource("pods").SubResource("proxy").
 		Name(pod + ":" + strconv.Itoa(port)).Suffix(path).Stream(ctx)
 	if err != nil {

@@ -58,6 +58,7 @@ var (
 	_ dm.Observer    = (*Plugin)(nil)
 	_ dm.Watcher     = (*Plugin)(nil)
 	_ dm.Summarizer  = (*Plugin)(nil)
+	_ dm.Detailer    = (*Plugin)(nil)
 	_ dm.LogStreamer = (*Plugin)(nil)
 	_ dm.Remarker    = (*Plugin)(nil)
 )

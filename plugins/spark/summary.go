@@ -87,6 +87,54 @@ func (p *Plugin) Summarize(ctx context.Context, record dm.PluginRecord, _ dm.Pha
 	return list, nil
 }
 
+// yarnStates are PNDA's words about a job of the cluster, by those about a component.
+var yarnStates = map[string]string{
+	submitted: "SUBMITTED", accepted: "ACCEPTED", running: "RUNNING", withFault: "RUNNING", succeeded: "FINISHED", failed: "FAILED", killed: "KILLED",
+}
+
+// Details implements dm.Detailer: the jobs that Spark has given an id.
+func (p *Plugin) Details(_ context.Context, record dm.PluginRecord) ([]dm.EngineJob, error) {
+	var list []dm.EngineJob
+	if p.cfg.Cluster == nil {
+		return nil, nil
+	}
+	states := map[string]*kube.State{}
+	for _, c := range record.Components {
+		d := dataOf(&record, c.Name)
+		s, err := p.live(states, record.Application, d)
+		if err != nil {
+			return nil, err
+		}
+		pods := s.Pods(record.Application, kind, c.Name)
+		j := dm.EngineJob{Component: c.Name, State: yarnStates[p.health(record.Application, c.Name, d, s).State], Object: s.Namespace + "/"}
+		if o, ok := s.Object(kube.SparkApplication, d.Object); ok {
+			said := stateOf(o)
+			j.ID, j.Began, j.Object = said.id, said.began, j.Object+"sparkapplications/"+d.Object
+		} else {
+			j = nativeJob(j, pods)
+		}
+		if j.ID != "" && j.State != "" {
+			list = append(list, j)
+		}
+	}
+	return list, nil
+}
+
+// nativeJob is j with what is known of one whose driver is a pod of ours: its id is a
+// label that Spark gives the executors.
+func nativeJob(j dm.EngineJob, pods []*corev1.Pod) dm.EngineJob {
+	for _, pod := range pods {
+		if pod.Labels[roleLabel] == "driver" && j.Began.IsZero() {
+			j.Object += "pods/" + pod.Name
+			j.Began = pod.CreationTimestamp.Time
+		}
+		if j.ID == "" {
+			j.ID = pod.Labels["spark-app-selector"]
+		}
+	}
+	return j
+}
+
 // addCounts tells what a running driver says of its jobs.
 func (p *Plugin) addCounts(ctx context.Context, one map[string]any, app dm.ApplicationName, name dm.ComponentName, s *kube.State) {
 	driver := driverOf(s.Pods(app, kind, name))

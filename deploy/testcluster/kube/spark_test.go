@@ -288,7 +288,7 @@ func sparkOperated(r *sparkRig) {
 	r.does("CREATED", "")
 
 	r.bring("c2", dm.WantStarted)
-	suspended, first, before := run()
+	suspended, first, _ := run()
 	if suspended || !strings.HasPrefix(first, "c2") {
 		r.Errorf("started, it is suspended %t, the run %q", suspended, first)
 	}
@@ -300,7 +300,12 @@ func sparkOperated(r *sparkRig) {
 		r.Errorf("the summary is %v, %v", summary, err)
 	}
 
-	_, _, before = run()
+	jobs, err := r.plugin.Details(r.Context(), *r.last)
+	if want := r.namespace + "/sparkapplications/" + name; err != nil || len(jobs) != 1 || jobs[0].ID != "spark-1" || jobs[0].State != "RUNNING" || jobs[0].Object != want {
+		r.Errorf("the job is %+v, %v; want %s", jobs, err, want)
+	}
+
+	_, _, before := run()
 	w := &wire{}
 	r.restart(w) // which applies what was applied
 	r.bring("c2", dm.WantStarted)
