@@ -121,6 +121,11 @@ var goldenCases = map[string][]request{
 	"manager/stop-application":         {{path: "/applications/noon-run/stop?user.name=ana"}, {path: "/applications/test-1/stop?user.name=ana"}},
 	"manager/application-other":        {{path: "/applications/noon-run/start"}, {path: "/applications/noon-run/status/more"}},
 	"manager/application-other-action": {{path: "/applications/noon-run/status?user.name=ana"}},
+	"manager/delivered-file": {
+		{path: deliveredPath(deliveredFile, deliveredText)}, {path: deliveredPath(deliveredFile, deliveredText), method: "HEAD"},
+		{path: deliveredPath(deliveredFile, "another content")}, {path: deliveredPath(deliveredFile, deliveredText) + "x"}, {path: "/files/"},
+		{path: deliveredPath(brokenFile(), deliveredText)}, {path: deliveredPath(deliveredFile, deliveredText), method: "PUT"},
+	},
 	"manager/v1-application": {
 		{path: "/api/v1/applications/told"}, {path: "/api/v1/applications/jobs"}, {path: "/api/v1/applications/jobs?user.name=ana"}, {path: "/api/v1/applications/noon-run"}, {path: "/api/v1/applications/busy"}, {path: "/api/v1/applications/unknown"}, {path: "/api/v1/applications/-rf"},
 	},
@@ -379,6 +384,8 @@ func TestAPIPage(t *testing.T) {
 		{Title: "Deployment manager, port 5000", Routes: tables["manager"][0].Routes,
 			Text: "Changes are answered 202 with an empty body once they are durable; poll the status. Errors are `{\"information\": \"…\"}`; 404 and 409 add `status`, the state the thing is in now; 500 adds `\"status\": \"UNKNOWN\"`. `OPTIONS` answers 204."},
 		{Title: "Native API, port 5000", Routes: tables["manager"][1].Routes, Text: "Errors are the deployment manager's."},
+		{Title: "Files for pods, port 5000", Routes: tables["manager"][2].Routes, Text: "Where the server runs components on a cluster, their pods fetch here what is delivered for them. Nothing that fetches for a pod can sign in, so the address is the right; " +
+			"who has it could read the file, so it stands in the pod's own description and in no log. Errors are the deployment manager's. One too many at once waits, and is answered 503 with `Retry-After` when its turn does not come."},
 		{Title: "Git, port 8099", Routes: git.Routes(), Text: "Use it with `git clone`, `git fetch` and `git push`. Errors are one line of plain text; git shows it when the first step is refused. " +
 			"`/sync.sh` and `/tools.git` are open to everybody. The latter has a branch `amd64` and a branch `arm64`, as far as a program for pods lies beside the server's own, and is 404 where none does."},
 	})

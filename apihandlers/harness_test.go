@@ -169,6 +169,7 @@ func tablesOf(t *testing.T, record *fakeRecord, identity *auth.Auth, o options) 
 		"manager": {
 			{Gate: &auth.Door{Auth: identity, Via: "manager"}, Routes: deployer.Routes()},
 			{Gate: &auth.Door{Auth: identity, Via: "api"}, Routes: native.Routes()},
+			{Routes: filesRoutes(t)},
 		},
 	}
 }

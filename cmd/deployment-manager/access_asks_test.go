@@ -80,6 +80,13 @@ var accessAsks = map[string]func(*accessWorld, caller) ask{
 	"manager POST /api/v1/applications/{name}/rollback":         rolledBack,
 	"manager POST /api/v1/applications/{name}/rollback" + alone: own(rolledBack),
 
+	"manager GET /files/{address:.+}": func(w *accessWorld, c caller) ask {
+		w.ensure(c.app, dm.Created)
+		f := dm.DeliveredFile{Application: dm.ApplicationName(c.app), Type: "jupyter", Component: "report", Path: "report.ipynb"}
+		content := w.bare("applications/"+c.app+".git", "show", "main:components/jupyter/report/report.ipynb")
+		return ask{path: w.addressOf(f, content)}
+	},
+
 	"git GET /sync.sh": at("/sync.sh"),
 	"git GET /tools.git/info/refs?service=git-upload-pack":                 at("/tools.git/info/refs?service=git-upload-pack"),
 	"git GET /tools.git/info/refs?service=git-receive-pack":                at("/tools.git/info/refs?service=git-receive-pack"),

@@ -77,7 +77,7 @@ func documented(t *testing.T) []row {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "api.md"))
 	must(t, err)
-	doors := map[string]string{"Package repository, port 8888": "packages", "Deployment manager, port 5000": "manager", "Native API, port 5000": "manager", "Git, port 8099": "git"}
+	doors := map[string]string{"Package repository, port 8888": "packages", "Deployment manager, port 5000": "manager", "Native API, port 5000": "manager", "Files for pods, port 5000": "manager", "Git, port 8099": "git"}
 	line := regexp.MustCompile("^\\| ([A-Z]+) `([^`]+)` \\|")
 	var rows []row
 	door := ""

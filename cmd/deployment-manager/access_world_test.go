@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	dm "github.com/pndaproject/deployment-manager"
 	"github.com/pndaproject/deployment-manager/apihandlers/auth"
+	"github.com/pndaproject/deployment-manager/apihandlers/files"
 )
 
 // caller is one column of the tables.
@@ -52,6 +54,7 @@ func openAccess(t *testing.T, mode dm.AuthMode) *accessWorld {
 	folder := t.TempDir()
 	people := []string{"ana", "una", "gus", "sid", "pub", "root", "aud"}
 	options := []string{"--auth", string(mode), "--groups", "{class-7: [gus], publisher: [pub], admin: [root], auditor: [aud]}"}
+	options = append(options, clusterAway(t, folder)...)
 	w := &accessWorld{mode: mode, spare: map[string]string{}, known: map[string]dm.Phase{}, mains: map[string]string{}}
 	login := func(user string) string { return url.UserPassword(user, accessSecret+user).String() + "@" }
 	if mode == dm.InsecurePNDA {
@@ -98,6 +101,31 @@ func openAccess(t *testing.T, mode dm.AuthMode) *accessWorld {
 		w.ensure(app, dm.Created)
 	}
 	return w
+}
+
+// podsBase is where pods would reach the manager's door.
+const podsBase = "http://127.0.0.1"
+
+// clusterAway are the options of a server whose cluster can't be reached.
+func clusterAway(t *testing.T, folder string) []string {
+	t.Helper()
+	kubeconfig := filepath.Join(folder, "kubeconfig")
+	must(t, os.WriteFile(kubeconfig, []byte(`{"apiVersion": "v1", "kind": "Config", "current-context": "away", "users": [],
+		"clusters": [{"name": "away", "cluster": {"server": "http://127.0.0.1:1"}}], "contexts": [{"name": "away", "context": {"cluster": "away"}}]}`), 0o600))
+	return []string{
+		"--kubernetes-enabled", "--kubernetes-kubeconfig", kubeconfig, "--kubernetes-files-url", podsBase,
+		"--kubernetes-teams", "{data: {namespace: pnda-data, serviceAccount: driver, images: [spark]}}", "--spark-images", `{"4.0.4": "spark"}`,
+	}
+}
+
+// addressOf is the path of a file's address, as the server signs it for pods.
+func (w *accessWorld) addressOf(f dm.DeliveredFile, content string) string {
+	w.t.Helper()
+	key, err := files.LoadKey(filepath.Join(w.data(), files.KeyFile))
+	must(w.t, err)
+	signer, err := files.NewSigner(podsBase, key)
+	must(w.t, err)
+	return strings.TrimPrefix(signer.Address(f, sha256.Sum256([]byte(content))), podsBase)
 }
 
 func passwordsOf(t *testing.T, people []string) string {
