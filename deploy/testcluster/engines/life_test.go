@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,10 +42,8 @@ func javaArchive(jar []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := out.Close(); err != nil {
-		return nil, err
-	}
-	return archive.Bytes(), zip.Close()
+	err := errors.Join(out.Close(), zip.Close())
+	return archive.Bytes(), err
 }
 
 // TestEngines takes jobs of Spark through their lives, through PNDA's API, first
