@@ -141,7 +141,7 @@ func TestCounts(t *testing.T) {
 		"/api/v1/applications/spark-1/stages": `[{"stageId": 9, "status": "ACTIVE"}, {"stageId": 8, "status": "SKIPPED"}, {"stageId": 7, "status": "COMPLETE"},
 			{"stageId": 6, "status": "PENDING"}, {"stageId": 5, "status": "FAILED"}]`,
 	}
-	full := counts{Jobs: jobCounts{1005, 1, 1, 1, 1}, Stages: stageCounts{10, 1, 2, 1, 1}}
+	full := counts{jobCounts{1005, 1, 1, 1, 1}, stageCounts{10, 1, 2, 1, 1}, ""}
 	for _, c := range []struct {
 		name    string
 		change  map[string]string

@@ -172,16 +172,23 @@ func (p *Plugin) objects(r dm.ApplyRequest, c made) ([]kube.Object, error) {
 // runName is the object of one run of a job that ends.
 func (c made) runName() string { return kube.Name(dm.ApplicationName(c.data.Object), c.data.Run) }
 
+// componentOf finds the record of a component; nothing stands for one that has none.
+func componentOf(record *dm.PluginRecord, name dm.ComponentName) dm.ComponentRecord {
+	if record != nil {
+		for _, c := range record.Components {
+			if c.Name == name {
+				return c
+			}
+		}
+	}
+	return dm.ComponentRecord{}
+}
+
 // dataOf reads what a record keeps of a component; of one that a server ended before
 // it recorded it, nothing.
 func dataOf(record *dm.PluginRecord, name dm.ComponentName) (d data) {
-	if record == nil {
-		return d
-	}
-	for _, c := range record.Components {
-		if c.Name == name && json.Unmarshal(c.Data, &d) != nil {
-			return data{}
-		}
+	if json.Unmarshal(componentOf(record, name).Data, &d) != nil {
+		return data{}
 	}
 	return d
 }
@@ -203,9 +210,12 @@ func (p *Plugin) Apply(ctx context.Context, r dm.ApplyRequest) (dm.PluginRecord,
 		return record, err
 	}
 	for _, c := range components {
-		one := dm.ComponentRecord{Name: c.name, JobName: c.jobName, Files: c.files, State: "CREATED", Information: strings.Join(c.job.notes, "; ")}
+		one := dm.ComponentRecord{Name: c.name, JobName: c.jobName, Files: c.files, State: created, Information: strings.Join(c.job.notes, "; ")}
 		if c.data.Started {
-			one.State = "SUBMITTED"
+			one.State = submitted
+		}
+		if was := componentOf(r.Previous, c.name); c.runs && dataOf(r.Previous, c.name).Run == c.data.Run {
+			one.State = cmp.Or(was.State, one.State) // it goes on
 		}
 		if one.Data, err = json.Marshal(c.data); err != nil {
 			return dm.PluginRecord{}, dm.Wrap("spark.Apply", err)

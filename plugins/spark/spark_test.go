@@ -63,3 +63,28 @@ func TestApplyNamesWhatIsNotConfigured(t *testing.T) {
 		t.Errorf("error = %q, want %q", got, want)
 	}
 }
+
+// TestExamplesOfPNDA holds packages like those that PNDA published to being taken as
+// they are.
+func TestExamplesOfPNDA(t *testing.T) {
+	t.Parallel()
+	for name, properties := range map[string]string{
+		"spark-streaming": `{"main_jar": "app.jar", "main_class": "com.cisco.pnda.examples.KafkaPipeline", "log_level": "INFO", "batch_size_seconds": "2",
+			"processing_parallelism": "1", "checkpoint_path": "", "input_topic": "avro.log.localtest", "consume_from_beginning": "true", "spark_submit_args": ""}`,
+		"spark-streaming-python": `{"main_py": "job.py", "py_files": "dataplatform-raw.avsc,avro-1.8.1-py2.7.egg", "log_level": "INFO",
+			"spark_submit_args": "--conf spark.yarn.executor.memoryOverhead=500 --jars hdfs:///pnda/deployment/app_packages/spark-streaming-kafka-assembly_2.10-1.6.1.jar"}`,
+		"spark2-streaming-python": `{"main_py": "job.py", "spark_version": "2", "py_files": "dataplatform-raw.avsc,avro-1.8.1-py2.7.egg"}`,
+		"opentsdb":                `{"main_jar": "app.jar", "main_class": "com.cisco.pnda.StatReaderApp", "tla_order": 3, "spark_version": 1, "respawn_timeout_sec": 2}`,
+	} {
+		files := good()
+		for _, path := range []string{"job.py", "dataplatform-raw.avsc", "avro-1.8.1-py2.7.egg", "hbase.json", "opentsdb.json"} {
+			files[path] = &fstest.MapFile{}
+		}
+		c := dm.PackageComponent{Type: "sparkStreaming", Name: "count", Properties: props(t, properties), Files: files}
+		p := spark.WithoutCluster()
+		got := append(p.Validate(c), p.Check(dm.CheckedComponent{PackageComponent: c, Effective: c.Properties})...)
+		if len(got) > 0 {
+			t.Errorf("%s: %s", name, dm.JoinFindings(got))
+		}
+	}
+}

@@ -32,8 +32,9 @@ type answer struct {
 
 // counts are PNDA's words about the jobs and stages of an application.
 type counts struct {
-	Jobs   jobCounts   `json:"jobSummary"`
-	Stages stageCounts `json:"stageSummary"`
+	Jobs    jobCounts   `json:"jobSummary"`
+	Stages  stageCounts `json:"stageSummary"`
+	Trouble string      `json:"trouble,omitempty"` // of a pod; PNDA's has none
 }
 
 type jobCounts struct {
@@ -150,8 +151,9 @@ func (p *Plugin) addCounts(ctx context.Context, one map[string]any, app dm.Appli
 		}
 		return
 	case a.counts.Jobs.Number == 0:
-		one["information"] = "No Jobs available"
+		one["information"] = cmp.Or(one["information"].(string), "No Jobs available")
 	default:
+		a.counts.Trouble = one["information"].(string)
 		one["information"] = a.counts
 	}
 	one["yarnId"] = cmp.Or(a.id, one["yarnId"].(string))

@@ -307,8 +307,12 @@ func sparkOperated(r *sparkRig) {
 
 	_, _, before := run()
 	w := &wire{}
-	r.restart(w) // which applies what was applied
+	r.restart(w)                           // which applies what was applied
+	r.last.Components[0].State = "RUNNING" // as it was seen
 	r.bring("c2", dm.WantStarted)
+	if state := r.last.Components[0].State; state != "RUNNING" {
+		r.Errorf("applied again, it is %s, want it to go on", state)
+	}
 	if _, again, version := run(); again != first || version != before || len(w.writes) > 0 && !onlyTried(w) {
 		r.Errorf("applied again, the run is %s and the version %s, want %s and %s; written were %v", again, version, first, before, w.writes)
 	}
