@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -76,6 +77,15 @@ func (e engineConfig) check() error {
 		return dm.Errorf(dm.Invalid, op, "spark.version %q is not among spark.images", e.SparkVersion)
 	}
 	return nil
+}
+
+// filesHosts is the name by which pods reach the server.
+func (e engineConfig) filesHosts() []string {
+	u, err := url.Parse(e.FilesURL)
+	if !e.Enabled || err != nil || u.Hostname() == "" {
+		return nil
+	}
+	return []string{u.Hostname()}
 }
 
 // teams are those that are configured, by the name of their group.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -414,7 +415,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, engines *eng
 	}
 	site, err := apihandlers.NewSite(apihandlers.SiteConfig{
 		Mode: cfg.Auth, Listen: []string{cfg.ListenPackages, cfg.ListenManager, cfg.ListenGit},
-		Hosts: cfg.Hosts, Public: []string{cfg.PublicManager}, Origins: cfg.Origins,
+		Hosts: slices.Concat(cfg.Hosts, cfg.Engines.filesHosts()), Public: []string{cfg.PublicManager}, Origins: cfg.Origins,
 	})
 	if err != nil {
 		return err

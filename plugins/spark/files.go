@@ -22,7 +22,7 @@ type addresses struct {
 func (p *Plugin) locate(r dm.ApplyRequest, component dm.ComponentName, files fs.FS, j *job) (addresses, error) {
 	if p.cfg.Files == nil {
 		return addresses{}, dm.Errorf(dm.Invalid, "spark.locate", "this server has no address under which pods can fetch files").
-			WithHint("set kubernetes.files-url")
+			WithHint("set kubernetes.files_url")
 	}
 	l := locating{p.cfg.Files, dm.DeliveredFile{Application: r.Application, Type: kind, Component: component}, files, p.cfg.Spool()}
 	var a addresses
