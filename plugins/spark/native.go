@@ -123,7 +123,7 @@ func (p *Plugin) driverPod(c made) corev1.PodSpec {
 	driver.Args = p.submit(c)
 	driver.WorkingDir = workFolder
 	driver.Env = append(driver.Env, field("POD_NAME", "metadata.name"), field("POD_IP", "status.podIP"),
-		corev1.EnvVar{Name: "HOME", Value: workFolder}, corev1.EnvVar{Name: "SPARK_LOCAL_DIRS", Value: tmpFolder})
+		corev1.EnvVar{Name: "HOME", Value: workFolder})
 	driver.Ports = []corev1.ContainerPort{
 		{Name: "driver", ContainerPort: driverPort, Protocol: corev1.ProtocolTCP}, {Name: "blocks", ContainerPort: blockPort, Protocol: corev1.ProtocolTCP},
 		{Name: "ui", ContainerPort: uiPort, Protocol: corev1.ProtocolTCP},
