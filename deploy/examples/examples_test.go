@@ -16,11 +16,12 @@ import (
 	"github.com/pndaproject/deployment-manager/deploy/examples"
 	"github.com/pndaproject/deployment-manager/plugins"
 	"github.com/pndaproject/deployment-manager/plugins/jupyter"
+	"github.com/pndaproject/deployment-manager/plugins/spark"
 )
 
 func newPlanner(t *testing.T) *plugins.Planner {
 	t.Helper()
-	registry, err := plugins.New(jupyter.New(nil))
+	registry, err := plugins.New(jupyter.New(nil), spark.WithoutCluster())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,13 +32,17 @@ func newPlanner(t *testing.T) *plugins.Planner {
 	return planner
 }
 
-// said is a value that must be escaped inside a notebook.
+// said is a value that must be escaped inside a notebook, and not in a property file.
 const said = `"say \"hi\""`
 
 func TestExamplesValidateAndPlan(t *testing.T) {
 	t.Parallel()
 	planner := newPlanner(t)
 	for _, id := range examples.Names() {
+		kind := dm.ComponentType("jupyter")
+		if id == examples.SparkCount {
+			kind = "sparkStreaming"
+		}
 		ref, err := dm.ParsePackageRef(id)
 		if err != nil {
 			t.Fatal(err)
@@ -46,25 +51,29 @@ func TestExamplesValidateAndPlan(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v, err := planner.Validate(ref, id, files); err != nil || len(v.Findings) > 0 || len(v.Notes) > 0 || len(v.Defaults["jupyter"]) == 0 {
-			t.Errorf("%s: Validate = %+v, %v, want defaults of jupyter and no findings", id, v, err)
+		if v, err := planner.Validate(ref, id, files); err != nil || len(v.Findings) > 0 || len(v.Notes) > 0 || len(v.Defaults[kind]) == 0 {
+			t.Errorf("%s: Validate = %+v, %v, want defaults of %s and no findings", id, v, err, kind)
 		}
 		spec := dm.Spec{Name: "noon-run", Package: ref, Owner: "ana", Overrides: dm.Overrides{
-			"jupyter": {"report": {"topic": json.RawMessage(said)}, "openmetrics": {"folder": json.RawMessage(said)}},
+			"jupyter":        {"report": {"topic": json.RawMessage(said)}, "openmetrics": {"folder": json.RawMessage(said)}},
+			"sparkStreaming": {"count": {"text": json.RawMessage(said)}},
 		}}
 		plan, findings, err := planner.Plan(ref, spec, files, nil)
-		if err != nil || len(findings) > 0 || len(plan.Notes) != 1 || !strings.Contains(plan.Notes[0], "gnored") {
-			t.Fatalf("%s: Plan: %v, notes %q, %v; want one note of the component that is another package's", id, findings, plan.Notes, err)
+		if err != nil || len(findings) > 0 || len(plan.Notes) != 2 || !strings.Contains(plan.Notes[0], "gnored") {
+			t.Fatalf("%s: Plan: %v, notes %q, %v; want a note of each component that is another package's", id, findings, plan.Notes, err)
 		}
 		filled := 0
 		for _, f := range plan.Components[0].Files {
-			if path.Ext(f.Path) == ".ipynb" {
+			switch {
+			case path.Ext(f.Path) == ".ipynb":
 				filled++
 				checkNotebook(t, id+" "+f.Path, f.Content)
+			case f.Path == "application.properties" && bytes.Contains(f.Content, []byte(`component.text=say`)):
+				filled++
 			}
 		}
 		if filled == 0 {
-			t.Errorf("%s has no notebook with variables", id)
+			t.Errorf("%s has no notebook with variables, nor such properties: %v", id, plan.Components[0].Files)
 		}
 	}
 }
