@@ -69,8 +69,9 @@ test-crash: ## Kill the server at every named step, push what is hostile
 	@echo 'testing $(UPDATES) changes, and reads, beside maintenance; a minute or two'
 	@DM_TEST_UPDATES=$(UPDATES) go test -count=1 -timeout 20m -v -run '^Test(RefsAreLinearizable|ReadersSee)' ./gitstore
 
-test-long: ## Run test-crash with 200 kills and 2,000 changes, and the sync program 10,000 times
+test-long: ## Run test-crash with 200 kills and 2,000 changes, the sync program 10,000 times, a server with 1,000 applications on a cluster
 	@$(MAKE) -s test-crash KILLS=200 UPDATES=2000 ROUNDS=1700
+	@cd deploy/testcluster && DM_TEST_APPLICATIONS=1000 DM_TEST_KILLS=100 go test -count=1 -v -timeout 60m -run '^TestServer' ./kube
 
 # Mounts and processes of their own: all end with the tests, however those end.
 ALONE := unshare --mount --pid --fork --kill-child --mount-proc
