@@ -115,7 +115,7 @@ func (a *API) await(ctx context.Context, app, phase string) error {
 
 // Change changes what it is to be, and waits until it is started again.
 func (a *API) Change(ctx context.Context, app, body string) error {
-	if _, err := a.do(ctx, http.MethodPost, a.Manager+"/api/v1/applications/"+app+"/change", strings.NewReader(body)); err != nil {
+	if _, err := a.do(ctx, http.MethodPut, a.Manager+"/api/v1/applications/"+app, strings.NewReader(body)); err != nil {
 		return err
 	}
 	return a.await(ctx, app, "STARTED")
@@ -156,9 +156,31 @@ func (a *API) Summary(ctx context.Context, app string) (map[string]any, error) {
 	return all[app], nil
 }
 
+// jobPatience is for a job to be where it shall be. Two of them begin four JVMs on two
+// processors: half a minute on an idle machine, several minutes on a busy one.
+const jobPatience = 10 * time.Minute
+
+// awaitJob asks until there is no error, once in a second: what is waited for takes
+// many, and needs the processors itself.
+func awaitJob(ctx context.Context, what string, ask func() error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	return node.Await(ctx, what, jobPatience, func() error {
+		fault := ask()
+		if fault == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+		return fault
+	})
+}
+
 // AwaitState waits until the whole application is said to be in a state.
 func (a *API) AwaitState(ctx context.Context, app string, states ...string) error {
-	return node.Await(ctx, fmt.Sprintf("%s to be one of %v", app, states), node.Patience, func() error {
+	return awaitJob(ctx, fmt.Sprintf("%s to be one of %v", app, states), func() error {
 		summary, err := a.Summary(ctx, app)
 		if err != nil {
 			return err
@@ -172,6 +194,43 @@ func (a *API) AwaitState(ctx context.Context, app string, states ...string) erro
 	})
 }
 
+// AwaitJobs waits until the summary counts a job that Spark has carried out.
+func (a *API) AwaitJobs(ctx context.Context, app string) error {
+	return awaitJob(ctx, "jobs in the summary of "+app, func() error {
+		summary, err := a.Summary(ctx, app)
+		if err != nil {
+			return err
+		}
+		component, _ := summary["sparkStreaming-1"].(map[string]any)
+		information, _ := component["information"].(map[string]any)
+		jobs, _ := information["jobSummary"].(map[string]any)
+		if n, ok := jobs["succeeded"].(float64); !ok || n < 1 {
+			return fmt.Errorf("its summary is %v", summary)
+		}
+		return nil
+	})
+}
+
+// DetailState is the state that /detail tells of the application's one job.
+func (a *API) DetailState(ctx context.Context, app string) (string, error) {
+	text, err := a.do(ctx, http.MethodGet, a.Manager+"/applications/"+app+"/detail", nil)
+	if err != nil {
+		return "", err
+	}
+	var detail struct {
+		Jobs map[string]struct {
+			State string `json:"yarn-state"`
+		} `json:"yarn_applications"`
+	}
+	if err := json.Unmarshal(text, &detail); err != nil || len(detail.Jobs) != 1 {
+		return "", fmt.Errorf("the detail of %s is not of one job: %s", app, text)
+	}
+	for _, job := range detail.Jobs {
+		return job.State, nil
+	}
+	return "", nil
+}
+
 // Logs is what the application's component wrote.
 func (a *API) Logs(ctx context.Context, app string) (string, error) {
 	text, err := a.do(ctx, http.MethodGet, a.Manager+"/api/v1/applications/"+app+"/logs", nil)
@@ -180,7 +239,7 @@ func (a *API) Logs(ctx context.Context, app string) (string, error) {
 
 // AwaitLog waits until the log holds a text.
 func (a *API) AwaitLog(ctx context.Context, app, want string) error {
-	return node.Await(ctx, fmt.Sprintf("%q in the log of %s", want, app), node.Patience, func() error {
+	return awaitJob(ctx, fmt.Sprintf("%q in the log of %s", want, app), func() error {
 		text, err := a.Logs(ctx, app)
 		if err == nil && !strings.Contains(text, want) {
 			err = fmt.Errorf("it is\n%s", tail(text, 30))

@@ -3,11 +3,10 @@ package engines_test
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,11 +110,11 @@ func life(t *testing.T, in *engines.Installation) {
 	t.Run("jobs", func(t *testing.T) {
 		t.Run("python", func(t *testing.T) {
 			t.Parallel()
-			one(t, in, "py-run", "spark-count-1.0.0", "round 1: git 2", "round 1: git 2")
+			one(t, in, "py-run", "spark-count-1.0.0", "round 1: git 2", `"changed git git git"`, "round 1: git 3")
 		})
 		t.Run("java", func(t *testing.T) {
 			t.Parallel()
-			one(t, in, "java-run", javaPackage, "round 1: even 500", "round 1: changed 500")
+			one(t, in, "java-run", javaPackage, "round 1: even 500", `{"secretRef": "words/text"}`, "round 1: a secret 500")
 		})
 	})
 	if left := remaining(t, in); len(left) > 0 {
@@ -124,8 +123,9 @@ func life(t *testing.T, in *engines.Installation) {
 }
 
 // one takes one application through its life: the job ends by itself, is run again
-// with more to do, and stopped, changed, rolled back and destroyed while it runs.
-func one(t *testing.T, in *engines.Installation, app, id, says, saysChanged string) {
+// with more to do and another text, stopped and started while it runs, rolled back and
+// destroyed.
+func one(t *testing.T, in *engines.Installation, app, id, says, text, saysChanged string) {
 	ctx := t.Context()
 	must(t, in.Create(ctx, app, `{"package": "`+id+`"}`))
 	must(t, in.AwaitState(ctx, app, "CREATED"))
@@ -133,16 +133,17 @@ func one(t *testing.T, in *engines.Installation, app, id, says, saysChanged stri
 	must(t, in.AwaitState(ctx, app, "COMPLETED"))
 	must(t, in.AwaitLog(ctx, app, says))
 
-	long := map[string]any{"sparkStreaming": map[string]any{"count": map[string]string{"rounds": "1000", "pause": "1", "text": "changed git git"}}}
-	if strings.HasPrefix(id, "java") {
-		long["sparkStreaming"].(map[string]any)["count"].(map[string]string)["text"] = "changed"
-	}
-	body, err := json.Marshal(long)
-	must(t, err)
-	must(t, in.Change(ctx, app, string(body)))
+	must(t, in.Change(ctx, app, `{"overrides": {"sparkStreaming": {"count": {"rounds": "1000", "pause": "1", "text": `+text+`}}}}`))
 	must(t, in.AwaitState(ctx, app, "RUNNING"))
 	must(t, in.AwaitLog(ctx, app, saysChanged))
-	must(t, node.Await(ctx, "jobs in the summary of "+app, node.Patience, func() error { return hasJobs(ctx, in, app) }))
+	must(t, in.AwaitJobs(ctx, app))
+	pods := running(t, in, app)
+	if want := []string{"driver", "executor"}; !slices.Equal(pods, want) {
+		t.Errorf("the pods that run are %v, want %v", pods, want)
+	}
+	if state, err := in.DetailState(ctx, app); err != nil || state != "RUNNING" {
+		t.Errorf("the detail has the state %q, %v, want RUNNING", state, err)
+	}
 
 	must(t, in.Stop(ctx, app))
 	must(t, in.AwaitState(ctx, app, "KILLED"))
@@ -154,18 +155,18 @@ func one(t *testing.T, in *engines.Installation, app, id, says, saysChanged stri
 	must(t, in.Destroy(ctx, app))
 }
 
-func hasJobs(ctx context.Context, in *engines.Installation, app string) error {
-	summary, err := in.Summary(ctx, app)
-	if err != nil {
-		return err
+// running are the roles of an application's pods that run.
+func running(t *testing.T, in *engines.Installation, app string) (roles []string) {
+	t.Helper()
+	pods, err := in.Node.Client.CoreV1().Pods(engines.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "status.phase=Running"})
+	must(t, err)
+	for _, p := range pods.Items {
+		if p.Annotations["pnda.io/application"] == app && p.DeletionTimestamp == nil {
+			roles = append(roles, cmp.Or(p.Labels["spark-role"], p.Labels["pnda.io/role"])) // a driver of ours has only the second
+		}
 	}
-	component, _ := summary["sparkStreaming-1"].(map[string]any)
-	information, _ := component["information"].(map[string]any)
-	jobs, _ := information["jobSummary"].(map[string]any)
-	if n, ok := jobs["number_of_jobs"].(float64); !ok || n < 1 {
-		return fmt.Errorf("its summary is %v", summary)
-	}
-	return nil
+	slices.Sort(roles)
+	return roles
 }
 
 // remaining are what applications left in the namespace.

@@ -11,11 +11,13 @@ public final class Count {
         try (InputStream in = Count.class.getResourceAsStream("/application.properties")) {
             component.load(in);
         }
+        // A value that is a reference to a Secret comes in the environment alone.
+        String text = System.getenv().getOrDefault("SECRET_TEXT", component.getProperty("component.text"));
         SparkSession spark = SparkSession.builder().getOrCreate();
         int rounds = Integer.parseInt(component.getProperty("component.rounds"));
         for (int round = 1; round <= rounds; round++) {
             long even = spark.range(1000).filter("id % 2 = 0").count();
-            System.out.println("round " + round + ": " + component.getProperty("component.text") + " " + even);
+            System.out.println("round " + round + ": " + text + " " + even);
             Thread.sleep(1000);
         }
         spark.stop();
