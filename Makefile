@@ -96,7 +96,7 @@ test-jupyterhub: ## Sign in at a real JupyterHub, have KubeSpawner make pods, ru
 
 e2e: ## Install the chart on a real kubelet and containerd, alone in namespaces; needs root
 	@echo 'installing the chart on a node of its own; the first time this builds Kubernetes and takes 10 minutes'
-	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -v -timeout 25m ./e2e
+	@cd deploy/testcluster && go run ./prepare >/dev/null && go test -count=1 -timeout 20m ./node && go test -count=1 -v -timeout 25m ./e2e
 
 test-engines: ## Run jobs of Spark on a real kubelet, with its operator and without; needs root
 	@echo 'running jobs of Spark on a node of its own, about 6 minutes; the first time this fetches Spark and builds Kubernetes'

@@ -34,7 +34,7 @@ func prepare(ctx context.Context, w *node.World) (any, error) {
 	if s.Jupyter, s.NoJupyter, err = jupyter(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.Image, err = node.ServerImage(ctx, w.Checkout); err != nil {
+	if s.Image, err = w.ServerImage(ctx); err != nil {
 		return nil, err
 	}
 	if s.Program, err = buildProgram(ctx, s); err != nil {

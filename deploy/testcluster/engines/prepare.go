@@ -28,10 +28,10 @@ func Prepare(ctx context.Context, w *node.World) (any, error) {
 	var d Data
 	var err error
 	for _, step := range []func() error{
-		func() error { d.DNS, err = CoreDNS(ctx, os.Stderr); return err },
+		func() error { d.DNS, err = node.CoreDNS(ctx, os.Stderr); return err },
 		func() error { d.Images, err = Images(ctx, os.Stderr); return err },
 		func() error { d.Operator, err = operatorChart(ctx); return err },
-		func() error { d.Server, err = node.ServerImage(ctx, w.Checkout); return err },
+		func() error { d.Server, err = w.ServerImage(ctx); return err },
 		func() error { d.Examples, err = writeExamples(ctx, w.Checkout); return err },
 		func() error { d.Java, err = javaJob(ctx, w.Checkout, os.Stderr); return err },
 	} {
@@ -96,3 +96,6 @@ func javaJob(ctx context.Context, checkout string, progress io.Writer) (string, 
 // Suite is the name of what runs on a node with engines: the tests and the demo wait
 // for each other.
 const Suite = "engines"
+
+// Another says how the other is ended that is waited for.
+const Another = "; if it is the demo, make demo-kubernetes-down ends it"

@@ -12,16 +12,17 @@ import (
 // ServerTag is the tag of the server's image on a node.
 const ServerTag = "node"
 
-// ServerImage builds the server's image, as make image does, and returns its archive.
-// Values for Helm lie beside it.
-func ServerImage(ctx context.Context, checkout string) (archive string, err error) {
-	cache, err := os.UserCacheDir()
+// ServerImage builds the server's image, as make image does, and returns its archive,
+// which is the suite's own: another suite may be reading its own at the same time. Values
+// for Helm lie beside it.
+func (w World) ServerImage(ctx context.Context) (archive string, err error) {
+	folder, err := cache()
 	if err != nil {
 		return "", err
 	}
-	archive = filepath.Join(cache, "deployment-manager-node", "image.tar")
-	command := exec.CommandContext(ctx, "go", "run", ".", "-checkout", checkout, "-out", archive, "-tag", ServerTag)
-	command.Dir = filepath.Join(checkout, "deploy", "image")
+	archive = filepath.Join(folder, w.Suite, "image.tar")
+	command := exec.CommandContext(ctx, "go", "run", ".", "-checkout", w.Checkout, "-out", archive, "-tag", ServerTag)
+	command.Dir = filepath.Join(w.Checkout, "deploy", "image")
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	if err := command.Run(); err != nil {
 		return "", fmt.Errorf("building the server's image: %w", err)

@@ -46,6 +46,7 @@ type Suite struct {
 	Checkout string   // the project's folder
 	Packages []string // Debian's, beside those of every node
 	OnDisk   bool     // containers are on a disk and not in memory
+	Another  string   // what is said of another run that is waited for, after a first sentence
 
 	// Able tells why this machine can't, beside what every node needs; may be nil.
 	Able func() error
@@ -145,7 +146,7 @@ func (s Suite) runAlone() (status int, err error) {
 // same names of control groups.
 func (s Suite) oneAtATime(ctx context.Context) (unlock func(), err error) {
 	return testcluster.Lock(ctx, filepath.Join(os.TempDir(), strings.TrimSuffix(s.prefix(), "-")+".lock"),
-		func() { s.say("waiting for another run on this machine") })
+		func() { s.say("waiting for another run on this machine" + s.Another) })
 }
 
 // nodePackages are what the node runs beside Kubernetes' programs.
