@@ -32,7 +32,7 @@ var tools = map[string]tool{
 	"deploy/testcluster/jupyterhub": {imports: []string{"deploy/testcluster"}},
 	"deploy/testcluster/kube":       {imports: []string{"", "deploy/testcluster", "plugins/kube", "plugins/spark", "plugins/plugintest"}},
 	"deploy/testcluster/coredns":    {},
-	"deploy/testcluster/node":       {imports: []string{"deploy/testcluster", "deploy/image/debian"}},
+	"deploy/testcluster/node":       {imports: []string{"deploy/testcluster", "deploy/testcluster/node", "deploy/image/debian"}},
 	"deploy/testcluster/e2e":        {imports: []string{"deploy/testcluster", "deploy/testcluster/chart", "deploy/testcluster/node", "deploy/image/debian"}},
 	"deploy/testcluster/engines":    {imports: []string{"deploy/testcluster", "deploy/testcluster/chart", "deploy/testcluster/engines", "deploy/testcluster/node", "deploy/image/debian"}},
 	"deploy/testcluster/demo":       {imports: []string{"deploy/testcluster/engines", "deploy/testcluster/node"}},
