@@ -175,8 +175,7 @@ func (s Suite) prepare(ctx context.Context) (w World, err error) {
 		return w, err
 	}
 	if s.OnDisk {
-		w.Store = filepath.Join(w.Folder, "containerd")
-		if err := os.Mkdir(w.Store, 0o711); err != nil {
+		if w.Store, err = s.store(); err != nil {
 			return w, err
 		}
 	}
@@ -186,6 +185,17 @@ func (s Suite) prepare(ctx context.Context) (w World, err error) {
 	}
 	w.Data, err = json.Marshal(data)
 	return w, err
+}
+
+// store makes the folder of containers that are on a disk: the cache, for the folder of
+// temporary files may be in memory. What a run left there that was killed goes.
+func (s Suite) store() (string, error) {
+	folder, err := cache()
+	if err != nil {
+		return "", err
+	}
+	folder = filepath.Join(folder, s.Name, "containerd")
+	return folder, errors.Join(os.RemoveAll(folder), os.MkdirAll(folder, 0o711))
 }
 
 // leave removes what outlives the second process, and what it must have removed
