@@ -69,13 +69,13 @@ func TestEngines(t *testing.T) {
 	})
 	t.Logf("node and server: %.1f s", time.Since(begun).Seconds())
 	prepare(t, in)
-	step(t, "native", func(t *testing.T) { life(t, in) })
+	step(t, "native", func(t *testing.T) { life(t, in, "native") })
 	step(t, "the operator", func(t *testing.T) {
 		if err := in.InstallOperator(t.Context(), os.Stderr); err != nil {
 			t.Fatal(err)
 		}
 	})
-	step(t, "operator", func(t *testing.T) { life(t, in) })
+	step(t, "operator", func(t *testing.T) { life(t, in, "operator") })
 }
 
 func step(t *testing.T, name string, do func(*testing.T)) {
@@ -106,15 +106,15 @@ func prepare(t *testing.T, in *engines.Installation) {
 
 // life is that of a job in Python and of one in Java, side by side, so that they
 // wait together.
-func life(t *testing.T, in *engines.Installation) {
+func life(t *testing.T, in *engines.Installation, engine string) {
 	t.Run("jobs", func(t *testing.T) {
 		t.Run("python", func(t *testing.T) {
 			t.Parallel()
-			one(t, in, "py-run", "spark-count-1.0.0", "round 1: git 2", `"changed git git git"`, "round 1: git 3")
+			one(t, in, "py-"+engine, "spark-count-1.0.0", "round 1: git 2", `"changed git git git"`, "round 1: git 3")
 		})
 		t.Run("java", func(t *testing.T) {
 			t.Parallel()
-			one(t, in, "java-run", javaPackage, "round 1: even 500", `{"secretRef": "words/text"}`, "round 1: a secret 500")
+			one(t, in, "java-"+engine, javaPackage, "round 1: even 500", `{"secretRef": "words/text"}`, "round 1: a secret 500")
 		})
 	})
 	if left := remaining(t, in); len(left) > 0 {
