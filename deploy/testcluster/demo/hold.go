@@ -33,7 +33,7 @@ func hold() int {
 		return 1
 	}
 	suite := node.Suite{
-		Name: engines.Suite, Checkout: strings.TrimSpace(string(checkout)), OnDisk: true, Grace: time.Minute,
+		Name: engines.Suite, Checkout: strings.TrimSpace(string(checkout)), OnDisk: true, Grace: time.Minute, Another: engines.Another,
 		Able:    func() error { _, err := engines.Pip(); return err },
 		Prepare: engines.Prepare, Beside: beside,
 		Run: func(w *node.World, unfit error) int {
@@ -156,20 +156,26 @@ func beside(ctx context.Context, w node.World) {
 	}
 	var working sync.WaitGroup
 	defer working.Wait()
-	text := "The server goes on, and believes every caller of this machine:\n"
+	text, manager := "The server goes on, and believes every caller of this machine:\n", ""
 	for port, socket := range doors {
-		address := "127.0.0.1:" + os.Getenv(port)
-		listener, err := net.Listen("tcp", address)
+		listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv(port))
 		if err != nil {
 			fmt.Println(err, "- set", port, "to a free one; the job has run all the same")
 			continue
 		}
-		text += "  http://" + address + "\n"
+		address := "http://" + listener.Addr().String()
+		text += "  " + address + "\n"
+		if port == "PORT_MANAGER" {
+			manager = address
+		}
 		working.Go(func() {
 			lead(ctx, listener, func() (net.Conn, error) { return net.Dial("unix", filepath.Join(w.Logs(), socket)) })
 		})
 	}
-	text += "Try: curl 'http://127.0.0.1:" + os.Getenv("PORT_MANAGER") + "/applications/count/summary?user.name=ana'\nmake demo-kubernetes-down ends it.\n"
+	if manager != "" {
+		text += "Try: curl '" + manager + "/applications/count/summary?user.name=ana'\n"
+	}
+	text += "make demo-kubernetes-down ends it.\n"
 	fmt.Print(text)
 	if err := os.WriteFile(f.ready, []byte(text), 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,19 +108,26 @@ func prepare(t *testing.T, in *engines.Installation) {
 // life is that of a job in Python and of one in Java, side by side, so that they
 // wait together.
 func life(t *testing.T, in *engines.Installation, engine string) {
+	before := objects(t, engine)
 	t.Run("jobs", func(t *testing.T) {
 		t.Run("python", func(t *testing.T) {
 			t.Parallel()
-			one(t, in, "py-"+engine, "spark-count-1.0.0", "round 1: git 2", `"changed git git git"`, "round 1: git 3")
+			one(t, in, "python-"+engine, "spark-count-1.0.0", "round 1: git 2", `"changed git git git"`, "round 1: git 3")
 		})
 		t.Run("java", func(t *testing.T) {
 			t.Parallel()
 			one(t, in, "java-"+engine, javaPackage, "round 1: even 500", `{"secretRef": "words/text"}`, "round 1: a secret 500")
 		})
 	})
-	if left := remaining(t, in); len(left) > 0 {
-		t.Errorf("%v are left in the namespace, want nothing of the applications", left)
+	if t.Failed() {
+		return
 	}
+	must(t, node.Await(t.Context(), "all to be gone", node.Patience, func() error {
+		if after := objects(t, engine); !slices.Equal(before, after) {
+			return fmt.Errorf("in the namespace is\n%v, want what was there before:\n%v", after, before)
+		}
+		return nil
+	}))
 }
 
 // one takes one application through its life: the job ends by itself, is run again
@@ -169,16 +177,14 @@ func running(t *testing.T, in *engines.Installation, app string) (roles []string
 	return roles
 }
 
-// remaining are what applications left in the namespace.
-func remaining(t *testing.T, in *engines.Installation) (names []string) {
+// objects are all in the namespace that could be of an application.
+func objects(t *testing.T, engine string) []string {
 	t.Helper()
-	out, err := node.Run(t.Context(), "kubectl", "-n", engines.Namespace, "get", "pods,services,configmaps,jobs,deployments", "-o", "name",
-		"-l", "app.kubernetes.io/managed-by=pnda-deployment-manager")
-	must(t, err)
-	pods, err := in.Node.Client.CoreV1().Pods(engines.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "spark-role"})
-	must(t, err)
-	for _, p := range pods.Items {
-		names = append(names, p.Name)
+	kinds := "pods,services,configmaps,secrets,jobs,deployments,networkpolicies,persistentvolumeclaims"
+	if engine == "operator" {
+		kinds += ",sparkapplications"
 	}
-	return slices.Concat(names, strings.Fields(out))
+	out, err := node.Run(t.Context(), "kubectl", "-n", engines.Namespace, "get", kinds, "-o", "name")
+	must(t, err)
+	return slices.Sorted(slices.Values(strings.Fields(out)))
 }

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	suite := node.Suite{
-		Name: engines.Suite, Checkout: checkout, OnDisk: true, Prepare: engines.Prepare,
+		Name: engines.Suite, Checkout: checkout, OnDisk: true, Prepare: engines.Prepare, Another: engines.Another,
 		Able: func() error {
 			if testing.Short() || flag.Lookup("test.list").Value.String() != "" {
 				return errors.New("-short or -list was given")
