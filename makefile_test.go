@@ -17,7 +17,7 @@ func TestMakefileRunsTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := regexp.MustCompile(`-run '\^Test(\w+|\([\w|]+\))' (\./\S+)`)
-	lines := strings.ReplaceAll(string(text), "-run '^TestRoot'", "-run '^TestRoot' ./cmd/deployment-manager") // which that line enters by cd
+	lines := strings.ReplaceAll(string(text), "-run '^TestRoot'", "-run '^TestRoot' ./cmd/deployment-manager")     // which that line enters by cd
 	lines = strings.ReplaceAll(lines, "-run '^TestServer' ./kube", "-run '^TestServer' ./deploy/testcluster/kube") // likewise
 	found := run.FindAllStringSubmatch(lines, -1)
 	if want := strings.Count(lines, "-run "); len(found) != want || want < 5 {
