@@ -11,6 +11,7 @@
 //     Kwok, a node that is ready;
 //   - a program that dies while the cluster starts is named in the error, with
 //     the last lines of its log;
+//   - Kill ends one program as a crash does, and what it returns starts it again;
 //   - Stop ends in bounded time and leaves no process. Should the test itself
 //     be killed, the kernel ends the programs with it.
 //
