@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -133,5 +134,19 @@ func (e *engines) checkRights(log *slog.Logger) func(context.Context) error {
 		}
 		<-ctx.Done()
 		return nil
+	}
+}
+
+// rights asks for all of them anew, for the selftest; nil without a cluster.
+func (e *engines) rights() func(context.Context) error {
+	if e.cluster == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		missing, err := e.cluster.Missing(ctx)
+		if err == nil && len(missing) > 0 {
+			err = dm.Errorf(dm.Forbidden, "rights", "%s", strings.Join(missing, "; "))
+		}
+		return err
 	}
 }

@@ -40,21 +40,23 @@ func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdWaitFor: waitfor URL STATE polls a status address until its status is
-// STATE, and prints the last answer.
+// cmdWaitFor: waitfor URL STATE [TEXT] polls a status address until its status is
+// STATE, and its information has TEXT, and prints the last answer.
 func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: waitfor URL STATE")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: waitfor URL STATE [TEXT]")
 	}
 	var answer string
+	text := strings.Join(args[2:], "")
 	err := poll(func() (bool, string) {
 		var err error
 		_, answer, err = send(http.MethodGet, args[0], "")
-		var got struct{ Status string }
+		var got struct{ Status, Information string }
 		if err == nil {
 			err = json.Unmarshal([]byte(answer), &got)
 		}
-		return err == nil && got.Status == args[1], fmt.Sprintf("%s: want %s, got %s (%v)", args[0], args[1], answer, err)
+		return err == nil && got.Status == args[1] && strings.Contains(got.Information, text),
+			fmt.Sprintf("%s: want %s, got %s (%v)", args[0], strings.Join(args[1:], " "), answer, err)
 	})
 	ts.Check(err)
 	fmt.Fprintln(ts.Stdout(), strings.TrimRight(answer, "\n"))

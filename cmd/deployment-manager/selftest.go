@@ -31,6 +31,7 @@ type selftest struct {
 	deployed     dm.DeployedStore
 	applications dm.ApplicationStore
 	git          dm.GitTransport
+	rights       func(context.Context) error // asks for what the server must be allowed on a cluster; nil without one
 }
 
 // selftestStep is one line of the detail that goes with pass or fail.
@@ -82,7 +83,11 @@ func (s *selftest) run(ctx context.Context) (pass bool, detail []selftestStep) {
 		do("delivered to the workspace", moved) &&
 		do("destroy", s.destroy) &&
 		do("removed from the workspace", moved)
-	return do("clean up", s.clean) && pass, detail
+	pass = do("clean up", s.clean) && pass
+	if s.rights != nil {
+		pass = do("rights on the cluster", s.rights) && pass
+	}
+	return pass, detail
 }
 
 func (s *selftest) upload(ctx context.Context) error {

@@ -390,7 +390,7 @@ func (s *server) buildPorts(cfg config, who people, record *record, engines *eng
 	if err != nil {
 		return dm.Wrap("build the package repository", err)
 	}
-	check := &selftest{packages: record.store, deployed: record.store, applications: record.store, git: record.store}
+	check := &selftest{packages: record.store, deployed: record.store, applications: record.store, git: record.store, rights: engines.rights()}
 	pnda, err := manager.New(manager.Config{
 		Repository: record.store, Packages: record.store, Applications: record.store, Policy: who.policy,
 		Environment: cfg.Environment, Summarize: record.plugins.Summary, Details: record.plugins.Details, Selftest: check.report,
