@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -41,16 +40,16 @@ var recipe string
 //go:embed entrypoint.sh
 var entrypoint string
 
-// sparkPackages are what Spark and Python need of Debian, without what is for
-// desktops.
+// Of Debian the images have Java and Python, without what is for desktops, under the
+// names of newer releases too.
 var (
-	sparkPackages = []string{
-		"openjdk-17-jre-headless", "python3-minimal", "libpython3-stdlib", "bash", "dash", "coreutils", "tini", "procps", "sed", "grep", "gawk",
+	packages = []string{
+		"default-jre-headless", "python3-minimal", "libpython3-stdlib", "bash", "dash", "coreutils", "tini", "procps", "sed", "grep", "gawk",
 		"libnss3", "libc-bin", "base-files",
 	}
 	withoutPackages = []string{
-		"ca-certificates-java", "ca-certificates", "java-common", "libcups2", "liblcms2-2", "libpcsclite1", "libasound2", "libfontconfig1",
-		"libfreetype6", "libharfbuzz0b", "fontconfig-config", "perl",
+		"ca-certificates-java", "ca-certificates", "java-common", "libcups2", "libcups2t64", "liblcms2-2", "libpcsclite1", "libasound2", "libasound2t64",
+		"libfontconfig1", "libfreetype6", "libharfbuzz0b", "fontconfig-config", "perl",
 	}
 )
 
@@ -87,8 +86,11 @@ func Spark(ctx context.Context, progress io.Writer) (string, error) {
 			return fmt.Errorf("pip download: %w\n%s", err, out)
 		}
 		archives, err := filepath.Glob(filepath.Join(folder, "pyspark-*.tar.gz"))
-		if err != nil || len(archives) != 1 {
-			return fmt.Errorf("pip brought %v, want one archive: %w", archives, err)
+		if err == nil && len(archives) != 1 {
+			err = fmt.Errorf("pip brought %v, want one archive", archives)
+		}
+		if err != nil {
+			return err
 		}
 		if out, err := exec.CommandContext(ctx, "tar", "-xzf", archives[0], "-C", folder, "--strip-components=1").CombinedOutput(); err != nil {
 			return fmt.Errorf("tar: %w\n%s", err, out)
@@ -97,82 +99,102 @@ func Spark(ctx context.Context, progress io.Writer) (string, error) {
 	})
 }
 
-// Images is the archive of the images of Spark and of its operator, which has all of
-// Spark's layers and one more.
+// sources are what images are made of.
+type sources struct{ debian, java, spark, operator string }
+
+// Images is the archive of all images. Those that begin with the same layers share
+// them.
 func Images(ctx context.Context, progress io.Writer) (string, error) {
-	operator, err := operatorProgram(ctx, progress)
-	if err != nil {
-		return "", err
+	var s sources
+	var err error
+	for _, step := range []func() error{
+		func() error { s.operator, err = operatorProgram(ctx, progress); return err },
+		func() error { s.spark, err = Spark(ctx, progress); return err },
+		func() error {
+			s.debian, err = debian.Root(ctx, debian.Options{Packages: packages, Without: withoutPackages, Progress: progress})
+			return err
+		},
+		func() error { s.java, err = javaHome(s.debian); return err },
+	} {
+		if err := step(); err != nil {
+			return "", err
+		}
 	}
-	spark, err := Spark(ctx, progress)
-	if err != nil {
-		return "", err
-	}
-	root, err := debian.Root(ctx, debian.Options{Packages: sparkPackages, Without: withoutPackages, Progress: progress})
-	if err != nil {
-		return "", err
-	}
-	key := strings.Join([]string{recipe, entrypoint, filepath.Base(root), filepath.Base(filepath.Dir(operator))}, "\n")
+	key := strings.Join([]string{recipe, entrypoint, filepath.Base(s.debian), SparkVersion, filepath.Base(filepath.Dir(s.operator))}, "\n")
 	folder, err := once(ctx, "images", key, func(folder string) error {
 		fmt.Fprintln(progress, "making the images of Spark and its operator, once; half a minute")
-		return writeImages(folder, root, spark, operator)
+		return s.write(folder)
 	})
 	return filepath.Join(folder, archiveName), err
 }
 
 const archiveName = "images.tar"
 
-// writeImages makes both images of layers.
-func writeImages(folder, root, spark, operator string) error {
-	config := v1.Config{
-		User: "185", WorkingDir: "/opt/spark/work-dir", Entrypoint: []string{"/opt/entrypoint.sh"},
-		Env: []string{"PATH=/usr/bin:/bin", "JAVA_HOME=" + javaHome, "SPARK_HOME=/opt/spark", "PYTHONPATH=/opt/spark/python/lib/pyspark.zip:/opt/spark/python/lib/" + pyFour(spark), "LANG=C.UTF-8"},
+// image is one image, made of layers by their names.
+type image struct {
+	tag    string
+	layers []string
+	config v1.Config
+}
+
+// layers are all that images are made of.
+func (s sources) layers() map[string]func(*tar.Writer) error {
+	return map[string]func(*tar.Writer) error{
+		"debian":   func(w *tar.Writer) error { return addDebian(w, s.debian, s.java) },
+		"spark":    func(w *tar.Writer) error { return addSpark(w, s.spark) },
+		"operator": func(w *tar.Writer) error { return node.AddFile(w, s.operator, "usr/bin/spark-operator") },
 	}
-	base, err := node.Bare(config)()
-	if err != nil {
-		return err
+}
+
+// images are the table of them.
+func (s sources) images() []image {
+	env := []string{
+		"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "JAVA_HOME=/" + s.java,
+		"SPARK_HOME=/opt/spark", "PYTHONPATH=/opt/spark/python/lib/pyspark.zip:/opt/spark/python/lib/" + pyFour(s.spark),
 	}
-	sparkImage, err := layered(base, filepath.Join(folder, "debian.layer"), func(w *tar.Writer) error { return addDebian(w, root) })
-	if err == nil {
-		sparkImage, err = layered(sparkImage, filepath.Join(folder, "spark.layer"), func(w *tar.Writer) error { return addSpark(w, spark) })
+	return []image{
+		{SparkImage, []string{"debian", "spark"}, v1.Config{User: "185", WorkingDir: "/opt/spark/work-dir", Env: env, Entrypoint: []string{"/opt/entrypoint.sh"}}},
+		{OperatorImage, []string{"debian", "spark", "operator"}, v1.Config{
+			User: "185", WorkingDir: "/opt/spark/work-dir", Env: env, Entrypoint: []string{"/usr/bin/tini", "-s", "--", "/usr/bin/spark-operator"},
+		}},
 	}
-	if err != nil {
-		return err
+}
+
+// write makes all images, each layer once.
+func (s sources) write(folder string) error {
+	layers := map[string]v1.Layer{}
+	for called, fill := range s.layers() {
+		var err error
+		if layers[called], err = layer(filepath.Join(folder, called+".layer"), fill); err != nil {
+			return fmt.Errorf("the layer %s: %w", called, err)
+		}
 	}
-	operatorImage, err := layered(sparkImage, filepath.Join(folder, "operator.layer"), func(w *tar.Writer) error {
-		return node.AddFile(w, operator, "usr/bin/spark-operator")
-	})
-	if err == nil {
-		operatorImage, err = mutate.Config(operatorImage, with(config, []string{"/usr/bin/tini", "-s", "--", "/usr/bin/spark-operator"}))
+	all := map[name.Tag]v1.Image{}
+	for _, recipe := range s.images() {
+		made, err := node.Bare(recipe.config)()
+		for _, called := range recipe.layers {
+			if err == nil {
+				made, err = mutate.AppendLayers(made, layers[called])
+			}
+		}
+		if err != nil {
+			return err
+		}
+		tag, err := name.NewTag(recipe.tag)
+		if err != nil {
+			return err
+		}
+		all[tag] = made
 	}
-	if err != nil {
-		return err
-	}
-	sparkTag, err := name.NewTag(SparkImage)
-	if err != nil {
-		return err
-	}
-	operatorTag, err := name.NewTag(OperatorImage)
-	if err != nil {
-		return err
-	}
-	if err := tarball.MultiWriteToFile(filepath.Join(folder, archiveName), map[name.Tag]v1.Image{sparkTag: sparkImage, operatorTag: operatorImage}); err != nil {
-		return err
-	}
-	layers, err := filepath.Glob(filepath.Join(folder, "*.layer"))
-	for _, layer := range layers {
-		err = errors.Join(err, os.Remove(layer))
+	err := tarball.MultiWriteToFile(filepath.Join(folder, archiveName), all)
+	for called := range layers {
+		err = errors.Join(err, os.Remove(filepath.Join(folder, called+".layer")))
 	}
 	return err
 }
 
-func with(c v1.Config, entrypoint []string) v1.Config {
-	c.Entrypoint = entrypoint
-	return c
-}
-
-// layered adds a layer to an image. It is packed fast, since it is read once.
-func layered(image v1.Image, file string, fill func(*tar.Writer) error) (v1.Image, error) {
+// layer makes one layer. It is packed fast, since it is read once.
+func layer(file string, fill func(*tar.Writer) error) (v1.Layer, error) {
 	out, err := os.Create(file)
 	if err != nil {
 		return nil, err
@@ -181,18 +203,24 @@ func layered(image v1.Image, file string, fill func(*tar.Writer) error) (v1.Imag
 	if err := errors.Join(fill(w), w.Close(), out.Close()); err != nil {
 		return nil, err
 	}
-	layer, err := tarball.LayerFromFile(file, tarball.WithCompressionLevel(gzip.BestSpeed))
-	if err != nil {
-		return nil, err
-	}
-	return mutate.AppendLayers(image, layer)
+	return tarball.LayerFromFile(file, tarball.WithCompressionLevel(gzip.BestSpeed))
 }
 
-var javaHome = "/usr/lib/jvm/java-17-openjdk-" + runtime.GOARCH
+// javaHome is the folder of Java below Debian's files.
+func javaHome(root string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(root, "usr/lib/jvm/java-*-openjdk-*/bin/java"))
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("the packages of Debian brought the Javas %v, want one", found)
+	}
+	if err != nil {
+		return "", err
+	}
+	return filepath.Rel(root, filepath.Dir(filepath.Dir(found[0])))
+}
 
 // addDebian adds Debian's files, and what its packages would have made when they were
 // installed.
-func addDebian(w *tar.Writer, root string) error {
+func addDebian(w *tar.Writer, root, java string) error {
 	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || file == root {
 			return err
@@ -211,7 +239,7 @@ func addDebian(w *tar.Writer, root string) error {
 	if err != nil {
 		return err
 	}
-	for _, link := range [][2]string{{"usr/bin/java", javaHome + "/bin/java"}, {"usr/bin/awk", "gawk"}, {"usr/bin/python3", "python3.11"}} {
+	for _, link := range [][2]string{{"usr/bin/java", "/" + java + "/bin/java"}, {"usr/bin/awk", "gawk"}} {
 		if _, err := os.Lstat(filepath.Join(root, link[0])); err == nil {
 			continue
 		}

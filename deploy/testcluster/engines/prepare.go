@@ -71,16 +71,19 @@ func javaJob(ctx context.Context, checkout string, progress io.Writer) (string, 
 	}
 	return once(ctx, "java", string(text), func(folder string) error {
 		root, err := debian.Root(ctx, debian.Options{
-			Packages: []string{"openjdk-17-jdk-headless"}, Without: append([]string{"openjdk-17-jre"}, withoutPackages...), Progress: progress,
+			Packages: []string{"default-jdk-headless"}, Without: withoutPackages, Progress: progress,
 		})
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(progress, "compiling a job in Java, once")
-		home := filepath.Join(root, javaHome)
+		java, err := javaHome(root)
+		if err != nil {
+			return err
+		}
 		classes := filepath.Join(folder, "classes")
 		run := func(program string, arguments ...string) error {
-			command := exec.CommandContext(ctx, filepath.Join(home, "bin", program), arguments...)
+			command := exec.CommandContext(ctx, filepath.Join(root, java, "bin", program), arguments...)
 			if out, err := command.CombinedOutput(); err != nil {
 				return fmt.Errorf("%s: %w\n%s", program, err, out)
 			}
