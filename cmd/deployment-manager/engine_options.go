@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	dm "github.com/pndaproject/deployment-manager"
@@ -108,16 +109,36 @@ func (v *teamsValue) Set(s string) error {
 		return fmt.Errorf("is not a map from group to team, such as {data: {namespace: pnda-data, serviceAccount: driver, images: [spark]}}: %s", yamlTrouble(err))
 	}
 	for _, group := range slices.Sorted(maps.Keys(teams)) {
-		switch t := teams[group]; {
-		case t.Namespace == "":
-			return fmt.Errorf("has no namespace for the team %q", group)
-		case t.ServiceAccount == "":
-			return fmt.Errorf("has no serviceAccount for the team %q", group)
-		case len(t.Images) == 0:
-			return fmt.Errorf("has no images that the team %q may run", group)
+		if err := teams[group].check(group); err != nil {
+			return err
 		}
 	}
 	*v.to = teams
+	return nil
+}
+
+// check refuses what Kubernetes could not have, or nothing could run with.
+func (t teamConfig) check(group string) error {
+	if _, err := dm.ParseUserName(group); err != nil { // groups follow the rule of user names
+		return fmt.Errorf("has a team for %q, which is no name of a group", group)
+	}
+	switch {
+	case t.Namespace == "":
+		return fmt.Errorf("has no namespace for the team %q", group)
+	case len(validation.IsDNS1123Label(t.Namespace)) > 0:
+		return fmt.Errorf("has the namespace %q for the team %q, which is no name of a namespace", t.Namespace, group)
+	case t.ServiceAccount == "":
+		return fmt.Errorf("has no serviceAccount for the team %q", group)
+	case len(validation.IsDNS1123Subdomain(t.ServiceAccount)) > 0:
+		return fmt.Errorf("has the serviceAccount %q for the team %q, which is no name of an account", t.ServiceAccount, group)
+	case len(t.Images) == 0 || slices.Contains(t.Images, ""):
+		return fmt.Errorf("has no images that the team %q may run, or one without a name", group)
+	}
+	for _, name := range t.PullSecrets {
+		if len(validation.IsDNS1123Subdomain(name)) > 0 {
+			return fmt.Errorf("has %q among the pullSecrets of the team %q, which is no name of a Secret", name, group)
+		}
+	}
 	return nil
 }
 
@@ -128,7 +149,7 @@ func (v *imagesValue) String() string { return jsonText(*v.to) }
 func (v *imagesValue) Set(s string) error {
 	images := map[string]string{}
 	if err := yaml.UnmarshalStrict([]byte(s), &images); err != nil {
-		return fmt.Errorf("is not a map from version to image, such as {\"4.0.4\": \"spark:4.0.4\"}")
+		return fmt.Errorf("is not a map from version to image, such as {\"4.0.4\": \"spark:4.0.4\"}: %s", yamlTrouble(err))
 	}
 	for version, image := range images {
 		if image == "" || !spark.IsVersion(version) {
