@@ -119,6 +119,7 @@ func TestOnCluster(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		t.Run("life", func(t *testing.T) { t.Parallel(); testLife(t, cluster) })
 		t.Run("password", func(t *testing.T) { t.Parallel(); testPassword(t, cluster) })
+		t.Run("teams", func(t *testing.T) { t.Parallel(); testTeams(t, cluster) })
 		t.Run("unknown field", func(t *testing.T) { t.Parallel(); testUnknownField(t, cluster) })
 		t.Run("unsafe pod", func(t *testing.T) { t.Parallel(); testUnsafePod(t, cluster) })
 		for _, set := range valueSets {

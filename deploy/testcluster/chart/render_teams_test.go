@@ -1,13 +1,16 @@
 package chart_test
 
 import (
-	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"helm.sh/helm/v4/pkg/chart/v2/util"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pndaproject/deployment-manager/deploy/testcluster/chart"
 )
 
 const teams = `kubernetes: {enabled: true, teams: {
@@ -54,20 +57,55 @@ func TestTeams(t *testing.T) {
 	if got := at(t, made["ResourceQuota/"+name+"-data"], "spec.hard.pods"); got != "5" {
 		t.Errorf("quota of pods = %v, want 5", got)
 	}
-	var rules []any
-	list, err := os.ReadFile("../../../plugins/kube/role.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(list, &rules); err != nil {
-		t.Fatal(err)
-	}
-	if got := at(t, made["Role/"+name+"-engines"], "rules"); !reflect.DeepEqual(got, rules) {
-		t.Errorf("rules = %v, want those of the server's own list", got)
-	}
 	peers, _ := at(t, made["NetworkPolicy/"+name], "spec.ingress").([]any)
 	if len(peers) != 2 {
 		t.Errorf("ingress = %v, want a rule for teams' pods", peers)
+	}
+}
+
+// TestTeamBesideTheServer: what a job can reach there is told to who installs.
+func TestTeamBesideTheServer(t *testing.T) {
+	t.Parallel()
+	apart := `kubernetes: {enabled: true, teams: {data: {namespace: team-data, images: ["spark:*"]}}}
+config: {spark: {images: {"4.0.4": "spark:4.0.4"}}}`
+	for values, want := range map[string]bool{``: false, apart: false, teams: true} {
+		_, notes := rendered(t, values)
+		if got := strings.Contains(notes, "a team runs its jobs in the namespace of this server"); got != want {
+			t.Errorf("%s: the notes warn: %v, want %v", values, got, want)
+		}
+		if got := strings.Contains(notes, "Jobs go on"); got != (values != ``) {
+			t.Errorf("%s: the notes tell what goes on: %v", values, got)
+		}
+	}
+}
+
+// TestRole: the rules are the server's own list, also in a packaged chart.
+func TestRole(t *testing.T) {
+	t.Parallel()
+	const source = project + "/plugins/kube/role.yaml"
+	if link, err := filepath.EvalSymlinks(filepath.Join(chart.Source, "files/role.yaml")); err != nil || link != source {
+		t.Errorf("files/role.yaml is %s, %v; want a link to %s", link, err, source)
+	}
+	archive, err := util.Save(loadChart(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules []any
+	if err := yaml.Unmarshal([]byte(contentOf(t, source)), &rules); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{chart.Source, archive} {
+		loaded, err := chart.Load(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := chart.Render(t.Context(), release, loaded, parse(t, teams))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := at(t, objects(t, made.Manifest)["Role/"+name+"-engines"], "rules"); !reflect.DeepEqual(got, rules) {
+			t.Errorf("%s: rules = %v, want those of %s", from, got, source)
+		}
 	}
 }
 

@@ -124,6 +124,8 @@ func TestEgress(t *testing.T) {
 		{"a host outside", `config: {package_callback: "https://logger.data.example.org/packages"}`, []string{"port 443"}},
 		{"an address", `config: {application_callback: "http://192.0.2.7/a"}`, []string{"port 80"}},
 		{"an address of version 6", `config: {application_callback: "http://[2001:db8::1]:3001/a"}`, []string{"port 3001"}},
+		{"an API server", teams, []string{"port 443", "port 6443"}},
+		{"an API server elsewhere", strings.Replace(teams, "enabled: true", "enabled: true, apiPorts: [16443]", 1), []string{"port 16443"}},
 		{"rules of one's own", `networkPolicy: {egress: {rules: [{ports: [{protocol: TCP, port: 6443}]}]}}`, []string{"port 6443"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -132,8 +134,9 @@ func TestEgress(t *testing.T) {
 			policy := made["NetworkPolicy/"+name]
 			var got []string
 			for i := 2; at(t, policy, fmt.Sprintf("spec.egress.%d", i)) != nil; i++ {
-				if port := at(t, policy, fmt.Sprintf("spec.egress.%d.ports.0.port", i)); port != nil {
-					got = append(got, fmt.Sprint("port ", port))
+				ports, _ := at(t, policy, fmt.Sprintf("spec.egress.%d.ports", i)).([]any)
+				for p := range ports {
+					got = append(got, fmt.Sprint("port ", at(t, policy, fmt.Sprintf("spec.egress.%d.ports.%d.port", i, p))))
 				}
 				labels, _ := at(t, policy, fmt.Sprintf("spec.egress.%d.to.0.namespaceSelector.matchLabels", i)).(map[string]any)
 				for _, namespace := range labels {
