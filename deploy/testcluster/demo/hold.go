@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -27,6 +28,7 @@ var doors = map[string]string{"PORT_PACKAGES": "packages.sock", "PORT_MANAGER": 
 // hold is the node's process: it shows the job, then keeps the node until it is told to
 // end.
 func hold() int {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // Helm tells of each link in a chart
 	checkout, err := exec.Command("git", "-c", "safe.directory=*", "rev-parse", "--show-toplevel").Output()
 	if err != nil && os.Getenv("DM_TEST_NODE") == "" {
 		fmt.Fprintln(os.Stderr, "demo: start it in a clone of the project:", err)
@@ -75,21 +77,32 @@ func play(ctx context.Context, in *engines.Installation) error {
 	if err := in.InstallOperator(ctx, os.Stdout); err != nil {
 		return err
 	}
-	const id, app = "spark-count-1.0.0", "count"
+	const (
+		id, app = "spark-count-1.0.0", "count"
+		body    = `{"package": "` + id + `", "sparkStreaming": {"count": {"rounds": "4"}}}`
+	)
 	for _, step := range []struct {
 		line string
 		do   func() error
 	}{
 		{"PUT :8888/packages/" + id + ".tar.gz, PUT :5000/packages/" + id, func() error { return in.UploadFile(ctx, in.Examples, id) }},
-		{"PUT :5000/applications/" + app + ` {"package": "` + id + `"}`, func() error { return in.Create(ctx, app, `{"package": "`+id+`"}`) }},
+		{"PUT :5000/applications/" + app + " " + body, func() error { return in.Create(ctx, app, body) }},
 		{"POST :5000/applications/" + app + "/start", func() error { return in.Start(ctx, app) }},
+		{"GET :5000/applications/" + app + "/summary, until Spark has done something", func() error { return in.AwaitJobs(ctx, app) }},
+		{"GET :5000/applications/" + app + "/summary", func() error { return summarize(ctx, in, app) }},
 		{"GET :5000/applications/" + app + "/summary, until it is COMPLETED", func() error { return in.AwaitState(ctx, app, "COMPLETED") }},
+		{"GET :5000/applications/" + app + "/summary", func() error { return summarize(ctx, in, app) }},
+		{"GET :5000/api/v1/applications/" + app + "/logs", func() error { return results(ctx, in, app) }},
 	} {
 		fmt.Println(">", step.line)
 		if err := step.do(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func summarize(ctx context.Context, in *engines.Installation, app string) error {
 	summary, err := in.Summary(ctx, app)
 	if err != nil {
 		return err
@@ -99,8 +112,12 @@ func play(ctx context.Context, in *engines.Installation) error {
 		return err
 	}
 	fmt.Println(string(text))
-	fmt.Println("> GET :5000/api/v1/applications/" + app + "/logs")
-	if err := in.AwaitLog(ctx, app, "round 1"); err != nil {
+	return nil
+}
+
+// results are the lines that the job wrote, of those that Spark wrote around them.
+func results(ctx context.Context, in *engines.Installation, app string) error {
+	if err := in.AwaitLog(ctx, app, "round 4"); err != nil {
 		return err
 	}
 	log, err := in.Logs(ctx, app)

@@ -194,12 +194,16 @@ func (a *API) AwaitState(ctx context.Context, app string, states ...string) erro
 	})
 }
 
-// AwaitJobs waits until the summary counts a job that Spark has carried out.
+// AwaitJobs waits until the summary counts a job that Spark has carried out, or the
+// application is completed, after which nobody counts.
 func (a *API) AwaitJobs(ctx context.Context, app string) error {
 	return awaitJob(ctx, "jobs in the summary of "+app, func() error {
 		summary, err := a.Summary(ctx, app)
 		if err != nil {
 			return err
+		}
+		if summary["aggregate_status"] == "COMPLETED" {
+			return nil
 		}
 		component, _ := summary["sparkStreaming-1"].(map[string]any)
 		information, _ := component["information"].(map[string]any)

@@ -206,9 +206,9 @@ func layer(file string, fill func(*tar.Writer) error) (v1.Layer, error) {
 	return tarball.LayerFromFile(file, tarball.WithCompressionLevel(gzip.BestSpeed))
 }
 
-// javaHome is the folder of Java below Debian's files.
+// javaHome is the folder of Java below the files of Debian, which knows it by more names.
 func javaHome(root string) (string, error) {
-	found, err := filepath.Glob(filepath.Join(root, "usr/lib/jvm/java-*-openjdk-*/bin/java"))
+	found, err := filepath.Glob(filepath.Join(root, "usr/lib/jvm/java-[0-9][0-9]-openjdk-*/bin/java"))
 	if err == nil && len(found) != 1 {
 		err = fmt.Errorf("the packages of Debian brought the Javas %v, want one", found)
 	}
