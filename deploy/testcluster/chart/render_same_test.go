@@ -93,7 +93,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	// The chart refuses these sections as a whole.
-	for _, section := range []string{"listen", "tls", "hub"} {
+	for _, section := range []string{"listen", "tls", "hub", "kubernetes"} {
 		delete(known, section)
 		maps.DeleteFunc(options, func(option string, _ bool) bool { return strings.HasPrefix(option, section+".") })
 	}

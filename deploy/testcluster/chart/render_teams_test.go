@@ -16,7 +16,7 @@ import (
 const teams = `kubernetes: {enabled: true, teams: {
   data: {namespace: team-data, images: ["spark:*"], quota: {pods: "5"}},
   ops: {namespace: team-data, images: ["spark:*"]},
-  lab: {serviceAccount: lab-driver, images: [own], pullSecrets: [registry]}}}
+  lab: {namespace: team-lab, serviceAccount: lab-driver, images: [own], pullSecrets: [registry]}}}
 config: {spark: {images: {"4.0.4": "spark:4.0.4"}}}
 `
 
@@ -63,18 +63,12 @@ func TestTeams(t *testing.T) {
 	}
 }
 
-// TestTeamBesideTheServer: what a job can reach there is told to who installs.
-func TestTeamBesideTheServer(t *testing.T) {
+// TestJobsGoOn: who installs is told what an uninstall leaves.
+func TestJobsGoOn(t *testing.T) {
 	t.Parallel()
-	apart := `kubernetes: {enabled: true, teams: {data: {namespace: team-data, images: ["spark:*"]}}}
-config: {spark: {images: {"4.0.4": "spark:4.0.4"}}}`
-	for values, want := range map[string]bool{``: false, apart: false, teams: true} {
-		_, notes := rendered(t, values)
-		if got := strings.Contains(notes, "a team runs its jobs in the namespace of this server"); got != want {
-			t.Errorf("%s: the notes warn: %v, want %v", values, got, want)
-		}
-		if got := strings.Contains(notes, "Jobs go on"); got != (values != ``) {
-			t.Errorf("%s: the notes tell what goes on: %v", values, got)
+	for values, want := range map[string]bool{``: false, teams: true} {
+		if _, notes := rendered(t, values); strings.Contains(notes, "Jobs go on") != want {
+			t.Errorf("%s: the notes tell what goes on: %v, want %v", values, !want, want)
 		}
 	}
 }

@@ -18,8 +18,11 @@ import (
 	"github.com/pndaproject/deployment-manager/deploy/testcluster/node"
 )
 
-// Namespace holds the server, and what it runs.
-const Namespace = "pnda"
+// The namespaces of the server, and of the team that it runs jobs for.
+const (
+	Namespace = "pnda"
+	TeamSpace = "pnda-data"
+)
 
 // Installation is the server on a node, with what its engines need.
 type Installation struct {
@@ -48,9 +51,11 @@ func Install(ctx context.Context, w node.World, progress io.Writer) (in *Install
 }
 
 func (in *Installation) server(ctx context.Context, progress io.Writer) (err error) {
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
-	if _, err := in.Node.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
-		return err
+	for _, name := range []string{Namespace, TeamSpace} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+		if _, err := in.Node.Client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+			return err
+		}
 	}
 	if err := node.Volume(ctx, Namespace, "deployment-manager"); err != nil {
 		return err
@@ -91,7 +96,7 @@ func (in *Installation) values() (map[string]any, error) {
 	mine := fmt.Sprintf(`
 auth: {mode: insecure-pnda, insecureAnywhere: true, groups: {admin: [admin], data: [ana]}}
 persistence: {storageClass: "-"}
-kubernetes: {enabled: true, teams: {data: {images: ["localhost/spark:*"], quota: {pods: "20"}}}}
+kubernetes: {enabled: true, teams: {data: {namespace: `+TeamSpace+`, images: ["localhost/spark:*"], quota: {pods: "20"}}}}
 config: {spark: {images: {%q: %q}}}
 `, SparkVersion, SparkImage)
 	return values, yaml.Unmarshal([]byte(mine), &values)
@@ -120,7 +125,7 @@ func (in *Installation) InstallOperator(ctx context.Context, progress io.Writer)
 	values := map[string]any{}
 	if err := yaml.Unmarshal([]byte(`
 image: {registry: localhost, repository: spark-operator, tag: 2.5.2, pullPolicy: Never}
-spark: {jobNamespaces: [`+Namespace+`], serviceAccount: {create: false}, rbac: {create: false}}
+spark: {jobNamespaces: [`+TeamSpace+`], serviceAccount: {create: false}, rbac: {create: false}}
 controller: {leaderElection: {enable: false}}
 `), &values); err != nil {
 		return err
@@ -133,11 +138,13 @@ controller: {leaderElection: {enable: false}}
 // Explain tells what Kubernetes knows, when something failed.
 func (in *Installation) Explain(ctx context.Context, to io.Writer) {
 	for _, what := range [][]string{
-		{"get", "pods,jobs,deployments,sparkapplications", "-o", "wide"}, {"get", "events", "--sort-by=.lastTimestamp"},
-		{"logs", "deployment-manager-0", "--tail", "40"}, {"logs", "-l", "app.kubernetes.io/managed-by=pnda-deployment-manager", "--tail", "40", "--prefix"},
-		{"logs", "-l", "app.kubernetes.io/name=spark-operator", "--tail", "30", "--prefix"},
+		{TeamSpace, "get", "pods,jobs,deployments", "-o", "wide"}, {TeamSpace, "get", "sparkapplications", "-o", "wide"},
+		{TeamSpace, "get", "events", "--sort-by=.lastTimestamp"}, {Namespace, "get", "pods", "-o", "wide"},
+		{Namespace, "logs", "deployment-manager-0", "--tail", "40"},
+		{TeamSpace, "logs", "-l", "app.kubernetes.io/managed-by=pnda-deployment-manager", "--tail", "40", "--prefix"},
+		{Namespace, "logs", "-l", "app.kubernetes.io/name=spark-operator", "--tail", "30", "--prefix"},
 	} {
-		out, err := node.Run(ctx, "kubectl", append([]string{"-n", Namespace}, what...)...)
+		out, err := node.Run(ctx, "kubectl", append([]string{"-n"}, what...)...)
 		if err != nil {
 			out = err.Error()
 		}

@@ -102,7 +102,7 @@ func prepare(t *testing.T, in *engines.Installation) {
 	archive, err := javaArchive(jar)
 	must(t, err)
 	must(t, in.Upload(t.Context(), javaPackage, archive))
-	must(t, node.Apply(t.Context(), engines.Namespace, `{apiVersion: v1, kind: Secret, metadata: {name: words}, stringData: {text: "a secret"}}`))
+	must(t, node.Apply(t.Context(), engines.TeamSpace, `{apiVersion: v1, kind: Secret, metadata: {name: words}, stringData: {text: "a secret"}}`))
 }
 
 // life is that of a job in Python and of one in Java, side by side, so that they
@@ -166,7 +166,7 @@ func one(t *testing.T, in *engines.Installation, app, id, says, text, saysChange
 // running are the roles of an application's pods that run.
 func running(t *testing.T, in *engines.Installation, app string) (roles []string) {
 	t.Helper()
-	pods, err := in.Node.Client.CoreV1().Pods(engines.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "status.phase=Running"})
+	pods, err := in.Node.Client.CoreV1().Pods(engines.TeamSpace).List(t.Context(), metav1.ListOptions{FieldSelector: "status.phase=Running"})
 	must(t, err)
 	for _, p := range pods.Items {
 		if p.Annotations["pnda.io/application"] == app && p.DeletionTimestamp == nil {
@@ -184,7 +184,7 @@ func objects(t *testing.T, engine string) []string {
 	if engine == "operator" {
 		kinds += ",sparkapplications"
 	}
-	out, err := node.Run(t.Context(), "kubectl", "-n", engines.Namespace, "get", kinds, "-o", "name")
+	out, err := node.Run(t.Context(), "kubectl", "-n", engines.TeamSpace, "get", kinds, "-o", "name")
 	must(t, err)
 	return slices.Sorted(slices.Values(strings.Fields(out)))
 }

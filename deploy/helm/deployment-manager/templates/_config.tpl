@@ -34,6 +34,11 @@
 {{- fail "ingress.enabled needs a host name in at least one of ingress.hosts.packages, .manager and .git" }}
 {{- end }}
 {{- end }}
+{{- range $group, $team := .Values.kubernetes.teams }}
+{{- if eq $team.namespace $.Release.Namespace }}
+{{- fail (printf "kubernetes.teams.%s.namespace is that of the server: whoever writes a job could read its passwords and its record there; give the team a namespace of its own" $group) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.kubernetes.enabled (not .Values.kubernetes.teams) }}
 {{- fail "kubernetes.enabled needs kubernetes.teams: nobody else may run anything" }}
 {{- end }}
@@ -82,7 +87,7 @@
 {{- if .Values.kubernetes.enabled }}
 {{- $teams := dict }}
 {{- range $group, $team := .Values.kubernetes.teams }}
-{{- $_ := set $teams $group (dict "namespace" ($team.namespace | default $.Release.Namespace) "serviceAccount" ($team.serviceAccount | default "pnda-driver") "images" $team.images "pullSecrets" ($team.pullSecrets | default list)) }}
+{{- $_ := set $teams $group (dict "namespace" $team.namespace "serviceAccount" ($team.serviceAccount | default "pnda-driver") "images" $team.images "pullSecrets" ($team.pullSecrets | default list)) }}
 {{- end }}
 {{- $service := printf "%s://%s.%s.svc:%v" (include "dm.scheme" .) .Values.services.manager.name .Release.Namespace .Values.services.manager.port }}
 {{- $_ := set $c "kubernetes" (dict "enabled" true "teams" $teams "files_url" (.Values.kubernetes.filesURL | default $service)) }}
