@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	}
 	suite := node.Suite{
 		Name: engines.Suite, Checkout: checkout, OnDisk: true, Prepare: engines.Prepare, Another: engines.Another,
+		Packages: []string{"sed"}, // for the images' first program, which is tried outside of them too
 		Able: func() error {
 			if testing.Short() || flag.Lookup("test.list").Value.String() != "" {
 				return errors.New("-short or -list was given")
