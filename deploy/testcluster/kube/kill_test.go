@@ -104,16 +104,18 @@ func TestServerKilled(t *testing.T) {
 func (r *rig) interrupted(what string, many int, do func(ctx context.Context, i int) error) {
 	r.Helper()
 	var done, failed atomic.Int32
-	away := make(chan struct{})
-	third := sync.OnceFunc(func() { close(away) })
+	away, down := make(chan struct{}), make(chan struct{})
+	third, killed := sync.OnceFunc(func() { close(away) }), sync.OnceFunc(func() { close(down) })
 	var all errgroup.Group
 	all.SetLimit(3)
 	all.Go(func() error {
+		defer killed()
 		<-away
 		restart, err := r.cluster.Kill("kube-apiserver")
 		if err != nil {
 			return err
 		}
+		killed()
 		_, err = r.kube.Check(r.Context(), r.set("while-away", configMap("x", "1")))
 		r.fails(err, dm.Unavailable, "can't be reached")
 		return restart(r.Context())
@@ -122,6 +124,7 @@ func (r *rig) interrupted(what string, many int, do func(ctx context.Context, i 
 		all.Go(func() error {
 			if int(done.Load()) >= many/3 {
 				third()
+				<-down // else they might all be done before it is
 			}
 			defer done.Add(1)
 			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Minute)
