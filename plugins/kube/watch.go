@@ -144,16 +144,43 @@ func (w *watching) inform(k kind, namespace string) cache.SharedIndexInformer {
 	return informer
 }
 
-// slim leaves out what nobody reads. Who manages a field is read of objects that were
-// made here, not of their pods.
+// packed is the key under which an object is kept as JSON: as maps it takes ten times
+// the memory, and of thousands few are looked at.
+const packed = "packed"
+
+// slim keeps of an object what it is found by, and the rest as JSON, without what
+// nobody reads. Who manages a field is read of objects that were made here, not of
+// their pods.
 func slim(o any) (any, error) {
-	if u, ok := o.(*unstructured.Unstructured); ok && u.GetKind() == podKind.Kind {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok || u.Object[packed] != nil {
+		return o, nil
+	}
+	if u.GetKind() == podKind.Kind {
 		u.SetManagedFields(nil)
 		for _, of := range []string{"volumes", "initContainers", "tolerations", "affinity"} {
 			unstructured.RemoveNestedField(u.Object, "spec", of)
 		}
 	}
-	return o, nil
+	text, err := u.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	small := &unstructured.Unstructured{Object: map[string]any{packed: string(text)}}
+	small.SetAPIVersion(u.GetAPIVersion())
+	small.SetKind(u.GetKind())
+	small.SetNamespace(u.GetNamespace())
+	small.SetName(u.GetName())
+	small.SetResourceVersion(u.GetResourceVersion()) // by which informers tell a change
+	small.SetAnnotations(map[string]string{applicationNote: u.GetAnnotations()[applicationNote]})
+	return small, nil
+}
+
+// whole is an object as it was before slim.
+func whole(o any) (*unstructured.Unstructured, error) {
+	u := &unstructured.Unstructured{}
+	text, _ := o.(*unstructured.Unstructured).Object[packed].(string)
+	return u, u.UnmarshalJSON([]byte(text))
 }
 
 // known tells whether all parts in a namespace have been read.
@@ -184,9 +211,11 @@ func (w *watching) objects(p part, app dm.ApplicationName) []*unstructured.Unstr
 	if err != nil {
 		return nil
 	}
-	list := make([]*unstructured.Unstructured, len(found))
-	for i, o := range found {
-		list[i] = o.(*unstructured.Unstructured)
+	var list []*unstructured.Unstructured
+	for _, o := range found {
+		if u, err := whole(o); err == nil { // it was written by slim
+			list = append(list, u)
+		}
 	}
 	return list
 }
